@@ -1,0 +1,50 @@
+# The two commands of the README are `make demo` and `make test`; each sets up all that it needs.
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+# Most tests wait for processes: more workers than cores. One file stays on one worker, as its tests share a daemon.
+PYTEST := pytest -p pytest_asyncio.plugin -p xdist.plugin -n 4 --dist loadfile -q
+export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
+
+.PHONY: demo test lint types contract examples scenarios coverage bench lock clean
+
+demo: $(VENV)/ready
+	$(BIN)/ugs demo
+
+test: lint types contract examples coverage
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/ready
+	$(BIN)/mypy
+
+contract: $(VENV)/ready
+	$(BIN)/lint-imports
+
+examples: $(VENV)/ready
+	$(BIN)/ugs check .
+
+coverage: $(VENV)/ready
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m coverage run -m $(PYTEST)
+	$(BIN)/python -m coverage combine -q
+	$(BIN)/python -m coverage report
+
+scenarios: $(VENV)/ready
+	$(BIN)/python -m $(PYTEST) tests/scenarios
+
+bench: $(VENV)/ready
+	$(BIN)/python -m benchmarks
+
+lock: $(VENV)/ready
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --output-file constraints.txt pyproject.toml
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist var
