@@ -1,0 +1,44 @@
+"""Values to JSON and back, for the journal and the API: one place that knows our own types."""
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from reconciler.model.version import Version
+
+T = TypeVar("T")
+
+
+def _encode_own(value: Any) -> Any:
+    if isinstance(value, Version):
+        return value.text
+    raise NotImplementedError(type(value))
+
+
+def _decode_own(kind: type, value: Any) -> Any:
+    if kind is Version:
+        return Version(value)
+    raise NotImplementedError(kind)
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_encode_own, order="deterministic")
+
+
+def encode(value: object) -> bytes:
+    """Canonical JSON of a model value: sorted keys, no spaces."""
+    return _encoder.encode(value)
+
+
+def builtins(value: object) -> Any:
+    """The value as plain dicts, lists and scalars, datetimes as RFC 3339 text."""
+    return msgspec.to_builtins(value, enc_hook=_encode_own, order="deterministic")
+
+
+def decode(data: bytes | str, kind: type[T]) -> T:
+    """The value that `encode` wrote. Raises msgspec.ValidationError on anything else."""
+    return msgspec.json.decode(data, type=kind, dec_hook=_decode_own)
+
+
+def convert(data: object, kind: type[T]) -> T:
+    """A typed value from plain dicts and lists (already checked by a schema)."""
+    return msgspec.convert(data, kind, dec_hook=_decode_own)

@@ -1,0 +1,86 @@
+"""An environment: where services run, when they may change, and what is pinned."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+from reconciler.model.errors import Place
+from reconciler.model.release import Scalar, Strategy
+from reconciler.model.version import Version
+
+ChangeClass = Literal["major", "minor", "patch", "config", "emergency", "initial", "rollback", "removal"]
+
+
+class Window(Struct, frozen=True):
+    """Open from each instant that `cron` names (in the environment's zone) for `duration_s` elapsed seconds."""
+
+    cron: str
+    duration_s: float
+
+
+Schedule = tuple[Window, ...] | Literal["manual"] | None
+"""When a class may start: in windows, only when a person starts it, or (None) always."""
+
+
+class Freeze(Struct, frozen=True, omit_defaults=True):
+    """Nothing starts: between two dates (whole days, the last included) or from each `cron` instant on."""
+
+    reason: str
+    from_: str | None = field(default=None, name="from")
+    until: str | None = None
+    cron: str | None = None
+    duration_s: float | None = None
+    except_: tuple[ChangeClass, ...] = field(default=(), name="except")
+
+
+class Promotion(Struct, frozen=True):
+    """Only versions that have run healthily for `soak_s` seconds in the environment `from_` may come here."""
+
+    from_: str = field(name="from")
+    soak_s: float = 0.0
+
+
+class Policy(Struct, frozen=True, omit_defaults=True):
+    revert: Literal["push", "off"] = "push"
+    parallel: int = 4
+    rollback_within_s: float = 7 * 86400.0
+    approvals: dict[ChangeClass, int] = {}
+    """How many people must approve a change of each class: config follows patch, removal follows major."""
+    four_eyes: bool = False
+    """Whoever wrote the commit that moved the pin does not approve it."""
+    promote: Promotion | None = None
+    zero_minor: Literal["major", "minor"] = "major"
+    """What a minor step below 1.0.0 counts as."""
+
+
+class DriverChoice(Struct, frozen=True, omit_defaults=True):
+    """Which driver runs this environment. Options beyond `kind` belong to the driver's own schema."""
+
+    kind: Literal["process"]
+
+
+class Pin(Struct, frozen=True, omit_defaults=True):
+    """What an environment asks of one service. `place` is that of the pin's value in its file."""
+
+    service: str
+    version: Version
+    place: Place
+    instances: int = 1
+    port: int | None = None
+    strategy: Strategy | None = None
+    config: dict[str, Scalar] = {}
+    allow_downgrade: bool = False
+
+
+class Environment(Struct, frozen=True, omit_defaults=True):
+    """One environment, its files merged. A class that is absent from `windows`, or None there, is always open."""
+
+    name: str
+    driver: DriverChoice
+    timezone: str | None = None
+    windows: dict[ChangeClass, Schedule] = {}
+    freezes: tuple[Freeze, ...] = ()
+    policy: Policy = Policy()
+    pins: dict[str, Pin] = {}

@@ -1,0 +1,275 @@
+"""Every reason to wait, in one list, evaluated in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from reconciler.model import permits as said
+from reconciler.model.availability import fits
+from reconciler.model.circumstances import Asked, Circumstances, Gate
+from reconciler.model.environment import Environment, Policy
+from reconciler.model.plan import Change
+from reconciler.model.range import Range
+from reconciler.model.window import Opening, frozen, opening
+from reconciler.model.zone import local_text
+
+INITIAL_AT_ONCE_MAX = 5
+
+
+def evaluate(change: Change, around: Circumstances, *, now: datetime) -> tuple[Gate, ...]:
+    """Every gate for one change, open ones too, in the order in which they are told."""
+    return tuple(_passed_by(gate(change, around, now), change, around, now) for gate in GATES)
+
+
+def judged(change: Change, asked: Asked, policy: Policy) -> Change:
+    """The change with the urgency that its release had in the commit that asked for it."""
+    if change.change_class == "emergency" and asked.urgency == "normal":
+        return replace(change, change_class=said.step_class(change, zero_minor=policy.zero_minor))
+    if change.change_class in ("major", "minor", "patch") and asked.urgency == "emergency":
+        return replace(change, change_class="emergency")
+    return change
+
+
+def closed(gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
+    return tuple(gate for gate in gates if not gate.open)
+
+
+def starts_at(gates: tuple[Gate, ...], *, now: datetime) -> datetime | None:
+    """When every gate will be open as far as the clock alone decides; None when a person or an event must."""
+    waits = [gate.until for gate in closed(gates)]
+    return max((until for until in waits if until is not None), default=now) if None not in waits else None
+
+
+def _passed_by(gate: Gate, change: Change, around: Circumstances, now: datetime) -> Gate:
+    """A closed gate that somebody has overridden counts as open, and says so."""
+    if gate.open or gate.gate not in said.OVERRIDABLE:
+        return gate
+    permit = said.overridden(around.permits, gate.gate, around.environment, change.service, now=now)
+    if permit is None:
+        return gate
+    return Gate(gate.gate, open=True, reason=said.override_text(permit, said.zone_of(around.environment)))
+
+
+def _quarantine(change: Change, around: Circumstances, _now: datetime) -> Gate:
+    why = around.quarantined.get((change.service, change.after.target))
+    if why is None:
+        return Gate("quarantine", open=True)
+    return Gate(
+        "quarantine",
+        open=False,
+        reason=f"{change.after.target.version} failed here before ({why}) and is quarantined",
+        opened_by=f"ugs retry {change.environment} {change.service}",
+    )
+
+
+def _path(change: Change, around: Circumstances, _now: datetime) -> Gate:
+    if change.downgrade and not _downgrade_allowed(change, around):
+        base = change.running or (change.before and change.before.target)
+        return Gate(
+            "path",
+            open=False,
+            reason=f"{change.goal.target.version} is older than the running {base.version if base else 'one'} "
+            f"(pinned at {change.goal.place})",
+            opened_by="allow_downgrade: true at the pin, or a pin to a newer version",
+        )
+    if change.blocked:
+        return Gate("path", open=False, reason=change.blocked, opened_by=change.unblocked_by)
+    return Gate("path", open=True)
+
+
+def _dependency(change: Change, around: Circumstances, _now: datetime) -> Gate:
+    if refused := around.refused.get(change.service):
+        return Gate(
+            "dependency", open=False, reason=refused, opened_by="a commit that pins what fits together"
+        )
+    first = sorted(around.after.get(change.service, ()))
+    unmet = [f"it comes after {', '.join(first)}"] if first else []
+    unmet += [
+        sentence
+        for service, wanted in sorted(change.after.release.requires.items())
+        if service not in first and (sentence := _unmet(service, wanted, around))
+    ]
+    if not unmet:
+        return Gate("dependency", open=True)
+    return Gate("dependency", open=False, reason="; ".join(unmet), opened_by="the services that it requires")
+
+
+def _adoption(change: Change, around: Circumstances, _now: datetime) -> Gate:
+    if change.running is not None and change.before is None:
+        return Gate(
+            "adoption",
+            open=False,
+            reason=f"{change.running} runs, but nothing that is known here describes it, so it could not be "
+            "brought back",
+            opened_by="a pin to what runs, as it runs",
+        )
+    if (
+        change.change_class == "initial"
+        and around.initials > INITIAL_AT_ONCE_MAX
+        and not around.first_accepted
+    ):
+        return Gate(
+            "adoption",
+            open=False,
+            reason=f"{around.initials} services would be deployed here for the first time, all at once",
+            opened_by="ugs run --accept-first",
+        )
+    return Gate("adoption", open=True)
+
+
+def _stale(_change: Change, around: Circumstances, now: datetime) -> Gate:
+    if around.fetched_at is not None and now - around.fetched_at <= timedelta(seconds=around.max_stale_s):
+        return Gate("stale", open=True)
+    since = (
+        f"since {around.fetched_at:%Y-%m-%d %H:%M:%S} UTC"
+        if around.fetched_at
+        else "since the daemon started"
+    )
+    return Gate(
+        "stale",
+        open=False,
+        reason=f"the repository could not be fetched {since}, so what is known may be out of date",
+        opened_by="a fetch that succeeds",
+    )
+
+
+def _host(change: Change, around: Circumstances, now: datetime) -> Gate:
+    parked = around.parked.get(change.service)
+    if parked is None or parked[1] <= now:
+        return Gate("host", open=True)
+    return Gate("host", open=False, reason=parked[0], until=parked[1], opened_by="mending this machine")
+
+
+def _hold(change: Change, around: Circumstances, now: datetime) -> Gate:
+    state = said.hold_gate(around.permits, around.environment, change.service, now=now)
+    return _from_opening("hold", state)
+
+
+def _approval(change: Change, around: Circumstances, now: datetime) -> Gate:
+    asked = around.asked.get(change.service) or Asked("")
+
+    def look(environment: Environment) -> Opening:
+        return said.approval_gate(
+            around.permits,
+            environment,
+            said.ask_of(change, asked.revision, change.path),
+            said.approval_class(change, zero_minor=environment.policy.zero_minor),
+            floor=around.floor,
+            authors=asked.authors,
+            now=now,
+        )
+
+    return _strictest("approval", change, around, look)
+
+
+def _promotion(change: Change, around: Circumstances, now: datetime) -> Gate:
+    rule, version = around.environment.policy.promote, change.goal.target.version
+    if rule is None or change.change_class == "rollback":
+        return Gate("promotion", open=True)
+    found = around.promoted.get(change.service)
+    if found is None or found.version != version:
+        runs = f", where {found.version} runs" if found else ""
+        return Gate(
+            "promotion",
+            open=False,
+            reason=f"{version} has not proved healthy in {rule.from_}{runs}",
+            opened_by=f"a pin of {version} in {rule.from_}",
+        )
+    due = found.since + timedelta(seconds=rule.soak_s)
+    if now >= due:
+        return Gate("promotion", open=True)
+    when = local_text(due, said.zone_of(around.environment))
+    return Gate(
+        "promotion",
+        open=False,
+        reason=f"{version} has to run healthily in {rule.from_} until {when}",
+        until=due,
+        opened_by="time",
+    )
+
+
+def _window(change: Change, around: Circumstances, now: datetime) -> Gate:
+    return _strictest("window", change, around, lambda place: opening(place, change.change_class, now=now))
+
+
+def _freeze(change: Change, around: Circumstances, now: datetime) -> Gate:
+    return _strictest("freeze", change, around, lambda place: frozen(place, change.change_class, now=now))
+
+
+def _fit(change: Change, around: Circumstances, now: datetime) -> Gate:
+    expected_s = around.expected_s.get(change.service)
+    if expected_s is None:
+        return Gate("fit", open=True)
+    return _strictest(
+        "fit", change, around, lambda place: fits(place, change.change_class, expected_s, now=now)
+    )
+
+
+def _concurrency(change: Change, around: Circumstances, _now: datetime) -> Gate:
+    limit = around.environment.policy.parallel
+    if change.service in around.busy or len(around.busy) < limit:
+        return Gate("concurrency", open=True)
+    return Gate(
+        "concurrency",
+        open=False,
+        reason=f"{len(around.busy)} upgrades are under way, and policy.parallel is {limit}",
+        opened_by="an upgrade that ends",
+    )
+
+
+GATES: tuple[Callable[[Change, Circumstances, datetime], Gate], ...] = (
+    _quarantine,
+    _hold,
+    _path,
+    _dependency,
+    _adoption,
+    _approval,
+    _promotion,
+    _freeze,
+    _window,
+    _fit,
+    _stale,
+    _host,
+    _concurrency,
+)
+
+
+def _strictest(
+    name: str, change: Change, around: Circumstances, look: Callable[[Environment], Opening]
+) -> Gate:
+    """The gate as it stands now; and where the very commit that asked for the change opened it, as it stood before.
+
+    So nobody lowers a gate and walks through it at once. A gate that a later commit opened is open.
+    """
+    state, asked = look(around.environment), around.asked.get(change.service)
+    if state.open and asked and asked.before and asked.since:
+        before = look(asked.before)
+        if not before.open and look(asked.since).open:
+            state = replace(
+                before, reason=f"{before.reason} (as it stood before the commit that moved the pin)"
+            )
+    return _from_opening(name, state)
+
+
+def _from_opening(name: str, state: Opening) -> Gate:
+    if state.open:
+        return Gate(name, open=True)
+    return Gate(name, open=False, reason=state.reason, until=state.until, opened_by=state.opened_by)
+
+
+def _downgrade_allowed(change: Change, around: Circumstances) -> bool:
+    pin = around.environment.pins.get(change.service)
+    return pin is not None and pin.allow_downgrade
+
+
+def _unmet(service: str, wanted: str, around: Circumstances) -> str:
+    observation = around.observed.get(service)
+    if service in around.busy:
+        return f"it needs {service} {wanted}, which is being upgraded"
+    if observation is None or observation.running is None:
+        return f"it needs {service} {wanted}, which does not run"
+    version = observation.running.version
+    return "" if Range.parse(wanted).contains(version) else f"it needs {service} {wanted}, and {version} runs"

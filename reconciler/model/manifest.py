@@ -1,0 +1,299 @@
+"""Documents to typed models: what the schemas cannot say is checked here, each finding with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.model import schema
+from reconciler.model.codec import convert, encode
+from reconciler.model.document import Document, Path
+from reconciler.model.environment import Environment, Freeze, Pin, Window
+from reconciler.model.errors import InputError, Place, Problem
+from reconciler.model.findings import Findings
+from reconciler.model.range import Range
+from reconciler.model.release import Health, Release
+from reconciler.model.window import check_freeze, check_window, check_zone
+
+PORT_MAX = 65_535
+
+
+class Part(Struct, frozen=True):
+    """What one file says of an environment. `settings` has no pins; it is None in a file of pins alone.
+
+    `nodes` keeps each pin's value as canonical JSON, so that a revert can put it back.
+    """
+
+    file: str
+    name: str
+    settings: Environment | None
+    pins: dict[str, Pin]
+    nodes: dict[str, str]
+
+
+class Merged(Struct, frozen=True):
+    """An environment's files together. `environment` is None where they do not make one.
+
+    `torn`: services that two files pin; neither pin is in force.
+    """
+
+    environment: Environment | None
+    nodes: dict[str, str]
+    torn: frozenset[str] = frozenset()
+    problems: tuple[Problem, ...] = ()
+
+
+def parse_release(document: Document) -> Release:
+    """The release that a manifest describes. Raises InputError with its problems."""
+    schema.check(document, "release")
+    found = Findings(document)
+    data = dict(document.data)
+    found.version(("version",))
+    expected = f"releases/{data['service']}/{data['version']}.yaml"
+    if document.file != expected:
+        remedy = f"move it to {expected}, or correct `service` and `version`"
+        found.add(("service",), "this is not what the file's path says", remedy)
+    for service in data.get("requires", {}):
+        found.valid(("requires", service), Range.parse)
+    if "from" in data.get("upgrade", {}):
+        found.valid(("upgrade", "from"), Range.parse)
+    if data.get("upgrade", {}).get("barrier") and "dead_end" in data["upgrade"]:
+        message = "nobody could go on from a barrier that is a dead end"
+        found.add(("upgrade", "dead_end"), message, "remove it, or `barrier`")
+    if "withdrawn" in data:
+        found.valid(("withdrawn", "since"), date.fromisoformat)
+    _check_paths(found, data)
+    data["run"] = found.timed(("run",), ("stop_grace",))
+    if data.get("strategy") == "blue-green" and data["run"].get("socket") != "pass":
+        found.add(("strategy",), "blue-green needs `run.socket: pass`", "set it, or write stop-start")
+    if "health" in data:
+        data["health"] = _health(found)
+    return found.converted(data | {"place": document.place(())}, Release)
+
+
+def parse_part(document: Document) -> Part:
+    """What one file of an environment says. Raises InputError with its problems."""
+    _, folder, *rest = document.file.split("/")
+    name = folder.removesuffix(".yaml")
+    main = not rest or rest == ["environment.yaml"]
+    schema.check(document, "environment" if main else "pins")
+    found = Findings(document)
+    if document.data.get("environment", name) != name:
+        remedy = f"write `environment: {name}`, or move the file"
+        found.add(("environment",), "this is not what the file's path says", remedy)
+    values = document.data.get("pins", {})
+    pins = {service: _pin(found, service, value) for service, value in values.items()}
+    settings = _settings(found, name) if main else None
+    found.settle()
+    return Part(
+        file=document.file,
+        name=name,
+        settings=found.converted(settings, Environment) if settings else None,
+        pins={service: found.converted(pin, Pin, at=("pins", service)) for service, pin in pins.items()},
+        nodes={service: encode(value).decode() for service, value in values.items()},
+    )
+
+
+def parse_environment(documents: Iterable[Document]) -> Environment:
+    """The environment that one file, or a folder's files, describe. Raises InputError with its problems."""
+    parts = [parse_part(document) for document in documents]
+    merged = merge(parts)
+    if merged.environment is None and not merged.problems:
+        raise InputError(main_is_missing(parts[0].name))
+    if merged.problems or merged.environment is None:
+        raise InputError(*merged.problems)
+    return merged.environment
+
+
+def main_is_missing(name: str) -> Problem:
+    """The problem of a folder that pins services and says nothing else of its environment."""
+    file = f"environments/{name}/environment.yaml"
+    return Problem(Place(file), "", "this file is missing", "add it: it names the driver, windows and policy")
+
+
+def merge(parts: Iterable[Part], older: Iterable[Part] = ()) -> Merged:
+    """One environment from the parts of one name.
+
+    `older` parts stand in for files that are bad now: their pins count only where no current file pins the
+    same service.
+    """
+    current, stale = sorted(parts, key=_file), sorted(older, key=_file)
+    mains = [part for part in (*current, *stale) if part.settings is not None]
+    if both := _both_forms([*current, *stale]):
+        return Merged(None, {}, problems=(both,))
+    owners: dict[str, Part] = {}
+    problems: dict[str, Problem] = {}
+    for part in current:
+        for service, pin in part.pins.items():
+            if service in owners:
+                problems[service] = _pinned_twice(owners[service].pins[service], pin)
+            owners.setdefault(service, part)
+    for part in stale:
+        for service in part.pins:
+            owners.setdefault(service, part)
+    sound = {service: owner for service, owner in sorted(owners.items()) if service not in problems}
+    pins = {service: owner.pins[service] for service, owner in sound.items()}
+    environment = replace(mains[0].settings, pins=pins) if mains and mains[0].settings else None
+    nodes = {service: owner.nodes[service] for service, owner in sound.items()}
+    return Merged(environment, nodes, frozenset(problems), tuple(problems.values()))
+
+
+def misfits(pin: Pin, release: Release) -> list[Problem]:
+    """What a pin asks for that its release cannot give."""
+    path = f"pins.{pin.service}"
+    problems = []
+    declared = {key for file in release.config for key in file.values}
+    for key in sorted(pin.config.keys() - declared):
+        known = f"it declares {', '.join(sorted(declared))}" if declared else "it declares none"
+        message = f"release {release.version} does not declare this key"
+        problems.append(Problem(pin.place, f"{path}.config.{key}", message, f"remove it; {known}"))
+    if pin.strategy == "blue-green" and (release.run is None or release.run.socket != "pass"):
+        message = f"release {release.version} cannot do blue-green: it has no `run.socket: pass`"
+        problems.append(Problem(pin.place, f"{path}.strategy", message, "write stop-start, or pin another"))
+    port = release.run.port if release.run and pin.port is None else None
+    if port is not None and port + pin.instances - 1 > PORT_MAX:
+        message = f"the last instance's port would be above {PORT_MAX}"
+        problems.append(Problem(pin.place, path, message, "set a lower `port`"))
+    return problems
+
+
+def _file(part: Part) -> str:
+    return part.file
+
+
+def _both_forms(parts: list[Part]) -> Problem | None:
+    single = next((part.file for part in parts if part.file.count("/") == 1), None)
+    foldered = next((part.file for part in parts if part.file.count("/") > 1), None)
+    if single is None or foldered is None:
+        return None
+    message = f"both {single} and {foldered} describe this environment"
+    return Problem(Place(foldered), "", message, "keep the file or the folder, not both")
+
+
+def _pinned_twice(first: Pin, second: Pin) -> Problem:
+    message = f"{second.service} is pinned here and in {first.place}"
+    return Problem(second.place, f"pins.{second.service}", message, "remove one of the two")
+
+
+def _check_paths(found: Findings, data: dict[str, Any]) -> None:
+    """Paths stay inside their folders, and one config key has one value whichever file declares it."""
+    url = data["artifact"]["archive"]["url"]
+    if not (_inside(url) or url.startswith(("https://", "http://", "file:"))):
+        message = "this is neither an https: or file: URL nor a path inside the repository"
+        found.add(("artifact", "archive", "url"), message, "write for example releases/api/api-1.5.0.tar.gz")
+    declared: dict[str, Any] = {}
+    for index, file in enumerate(data.get("config", [])):
+        if not _inside(file["path"]):
+            message = "this is not a path inside the release"
+            found.add(("config", index, "path"), message, "write for example etc/api.toml")
+        for key, value in file.get("values", {}).items():
+            if encode(declared.setdefault(key, value)) != encode(value):
+                message = "another file declares this key with another value"
+                found.add(("config", index, "values", key), message, "use one value, or two keys")
+
+
+def _inside(path: str) -> bool:
+    """Whether a relative path stays in its folder, whatever system reads it."""
+    return not {"", ".", ".."} & set(path.split("/")) and not any(sign in path for sign in ":\\\n")
+
+
+def _health(found: Findings) -> dict[str, Any]:
+    health = found.timed(("health",), ("soak", "deadline"))
+    typical = Health()
+    deadline_s = health.get("deadline_s", typical.deadline_s)
+    if deadline_s <= health.get("soak_s", typical.soak_s):
+        remedy = "raise `deadline` or lower `soak`"
+        found.add(("health",), "the deadline is not longer than the soak", remedy)
+    probes = [_probe(found, index, deadline_s) for index in range(len(health.get("probes", ())))]
+    names = [_asked(probe) for probe in probes]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            path: Path = ("health", "probes", index)
+            found.add(path, "an earlier probe asks the same", "expect all of its answer in one probe")
+    return health | {"probes": probes}
+
+
+def _asked(probe: dict[str, Any]) -> tuple[object, ...]:
+    """What a probe asks, which is also what it is known by."""
+    return tuple((kind, str(probe[kind])) for kind in ("http", "tcp", "command") if kind in probe)
+
+
+def _probe(found: Findings, index: int, deadline_s: float) -> dict[str, Any]:
+    path: Path = ("health", "probes", index)
+    probe = found.timed(path, ("interval", "timeout"), positive=True)
+    if sum(kind in probe for kind in ("http", "tcp", "command")) != 1:
+        found.add(path, "a probe is exactly one of http, tcp and command", "write one of them")
+    expect = probe.pop("expect", {})
+    if expect and "http" not in probe:
+        found.add((*path, "expect"), "only an http probe can expect an answer", "remove it")
+    if probe.get("timeout_s", 0.0) > deadline_s:
+        found.add((*path, "timeout"), "this is longer than the deadline", "shorten it")
+    return probe | {f"expect_{key}": value for key, value in expect.items()}
+
+
+def _settings(found: Findings, name: str) -> dict[str, Any]:
+    """The environment without its pins, ready to convert."""
+    data = found.document.data
+    zone = data.get("timezone")
+    windows, freezes = data.get("windows", {}), data.get("freezes", [])
+    timed = [("windows", kind) for kind, value in windows.items() if isinstance(value, list)]
+    timed += [("freezes", index) for index in range(len(freezes))]
+    if timed and zone is None:
+        remedy = "add for example `timezone: Europe/Berlin`"
+        found.add(timed[0], "a window or a freeze needs a time zone", remedy)
+    if zone is not None and not found.valid(("timezone",), check_zone):
+        zone = None
+    settings = {
+        "name": name,
+        "driver": data["driver"],
+        "windows": {kind: _schedule(found, kind, value, zone) for kind, value in windows.items()},
+        "freezes": [_freeze(found, index) for index in range(len(freezes))],
+        "policy": _policy(found) if "policy" in data else {},
+    }
+    return settings | ({"timezone": zone} if zone else {})
+
+
+def _policy(found: Findings) -> dict[str, Any]:
+    policy = found.timed(("policy",), ("rollback_within",))
+    if "promote" in policy:
+        policy["promote"] = found.timed(("policy", "promote"), ("soak",))
+    return policy
+
+
+def _schedule(found: Findings, kind: str, value: Any, zone: str | None) -> Any:
+    if isinstance(value, list):
+        return [_window(found, kind, index, zone) for index in range(len(value))]
+    return None if value == "always" else value
+
+
+def _window(found: Findings, kind: str, index: int, zone: str | None) -> dict[str, Any]:
+    path: Path = ("windows", kind, index)
+    window = found.timed(path, ("duration",), positive=True)
+    # A wrong zone is a finding of its own; UTC serves to look at the rest.
+    found.valid((*path, "cron"), check_window, Window(window["cron"], 60.0), zone or "UTC")
+    return window
+
+
+def _freeze(found: Findings, index: int) -> dict[str, Any]:
+    path: Path = ("freezes", index)
+    given = {"from", "until", "cron", "duration"} & found.document.node(path).data.keys()
+    freeze = found.timed(path, ("duration",), positive=True)
+    if given not in ({"from", "until"}, {"cron", "duration"}):
+        found.add(path, "a freeze has either `from` and `until`, or `cron` and `duration`", "write one pair")
+    elif "cron" not in freeze or "duration_s" in freeze:
+        found.valid(path, check_freeze, convert(freeze, Freeze))
+    return freeze
+
+
+def _pin(found: Findings, service: str, value: Any) -> dict[str, Any]:
+    path: Path = ("pins", service)
+    plain = isinstance(value, str)
+    found.version(path if plain else (*path, "version"))
+    pin = {"version": value} if plain else value
+    if pin.get("port", 0) + pin.get("instances", 1) - 1 > PORT_MAX:
+        found.add(path, f"the last instance's port would be above {PORT_MAX}", "lower `port` or `instances`")
+    return pin | {"service": service, "place": found.document.place(path)}

@@ -1,0 +1,26 @@
+"""What people are told: one thread per upgrade, and alerts that stand alone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct
+
+Severity = Literal["info", "warning", "person"]
+"""`person`: someone has to act."""
+
+
+class Notice(Struct, frozen=True, omit_defaults=True):
+    """One thing to tell. All texts are plain; whoever sends them escapes them."""
+
+    environment: str
+    service: str
+    sentence: str
+    severity: Severity
+    at: datetime
+    operation: str | None = None
+    """The upgrade whose thread this belongs to; None stands alone."""
+    phase: str = ""
+    title: str = ""
+    """The thread's headline, such as `production: api 1.4.0 → 1.5.0`; the same for every notice of an upgrade."""

@@ -1,0 +1,292 @@
+"""What people may say about gates: holds that close one, approvals that open one, overrides that pass by one.
+
+An approval is bound to one ask: what would change, from where, to where, by which way, asked for by which
+commit. Whatever else happens in the repository leaves it alone; another ask is another thing to approve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.model.environment import ChangeClass, Environment
+from reconciler.model.plan import Change
+from reconciler.model.target import Target, Workload
+from reconciler.model.version import Step, step_between
+from reconciler.model.window import FOLLOWS, Opening
+from reconciler.model.zone import local_text
+
+OVERRIDE_MAX = timedelta(hours=24)
+APPROVAL_LASTS = timedelta(days=7)
+"""How long an approval counts when nothing else is said."""
+OVERRIDABLE = (
+    "window",
+    "freeze",
+    "hold",
+    "approval",
+    "dependency",
+    "promotion",
+    "stale",
+    "fit",
+    "concurrency",
+)
+NOT_OVERRIDABLE = {
+    "quarantine": "say `ugs retry`, which allows one more attempt at what failed",
+    "host": "mend this machine: it is tried again by itself",
+    "path": "pin a release that may be reached, or set `allow_downgrade: true` at the pin",
+    "adoption": "pin what runs, as it runs; for first deployments say `ugs run --accept-first`",
+}
+"""By gate: what to do instead."""
+
+Floor = Mapping[ChangeClass, int]
+
+
+class Hold(Struct, frozen=True):
+    """Nothing starts in an environment, or of one of its services, until it is released or ends."""
+
+    id: int
+    environment: str
+    service: str | None
+    reason: str
+    owner: str
+    since: datetime
+    until: datetime | None
+
+
+class Ask(Struct, frozen=True):
+    """All that an approval is bound to. `from_target`: what runs, else last-good; None for a first deployment."""
+
+    environment: str
+    service: str
+    from_target: str | None
+    to_target: str
+    path: tuple[str, ...]
+    """The versions on the way, the last one included."""
+    revision: str
+
+
+class Approval(Struct, frozen=True):
+    """One person's word that what is asked for may start."""
+
+    id: int
+    ask: Ask
+    by: str
+    at: datetime
+    until: datetime
+
+
+class Override(Struct, frozen=True):
+    """Break-glass: a closed gate counts as open. An open question until a second person confirms it."""
+
+    id: int
+    environment: str
+    service: str | None
+    gate: str
+    reason: str
+    by: str
+    at: datetime
+    until: datetime
+    confirmed_by: str | None
+
+
+class Permits(Struct, frozen=True):
+    """What people have said about one environment; what has ended may be among it, and counts for nothing."""
+
+    holds: tuple[Hold, ...] = ()
+    approvals: tuple[Approval, ...] = ()
+    overrides: tuple[Override, ...] = ()
+
+
+def hold_gate(permits: Permits, environment: Environment, service: str, *, now: datetime) -> Opening:
+    """Whether no hold keeps the service where it is."""
+    holds = [hold for hold in permits.holds if _concerns(hold, environment.name, service, now)]
+    if not holds:
+        return Opening(True, "nobody holds it", None, "")
+    ends = [hold.until for hold in holds]
+    return Opening(
+        open=False,
+        reason="; ".join(hold_text(hold, zone_of(environment)) for hold in holds),
+        until=None if None in ends else max(end for end in ends if end is not None),
+        opened_by=", ".join(f"ugs hold release {hold.id}" for hold in holds),
+    )
+
+
+def approval_gate(
+    permits: Permits,
+    environment: Environment,
+    ask: Ask,
+    change_class: ChangeClass,
+    *,
+    floor: Floor,
+    authors: Collection[str] | None,
+    now: datetime,
+) -> Opening:
+    """Whether enough people have approved. `change_class` as `approval_class` gives it.
+
+    `authors`: names and addresses of those who wrote the revision, looked at under `four_eyes` alone; None
+    when they are not known, and then nobody's approval counts.
+    """
+    needed = approvals_needed(environment, change_class, floor=floor)
+    if not needed:
+        return Opening(True, f"{change_class} changes need no approval", None, "")
+    counted, ignored = dict[str, str](), dict[str, str]()
+    for approval in _of_this_version(permits, ask):
+        if why := _uncounted(approval, ask, environment, authors, now):
+            ignored[person(approval.by)] = f"{approval.by} ({why})"
+        else:
+            counted.setdefault(person(approval.by), approval.by)
+    names = ", ".join(counted.values())
+    if len(counted) >= needed:
+        return Opening(True, f"approved by {names}", None, "")
+    has = f"has {len(counted)} ({names})" if counted else "has none"
+    others = [text for who, text in ignored.items() if who not in counted]
+    return Opening(
+        open=False,
+        reason=f"needs {_approvals(needed)}, {has}"
+        + (f"; not counted: {', '.join(others)}" if others else ""),
+        until=None,
+        opened_by=f"ugs approve {ask.environment} {ask.service}",
+    )
+
+
+def overridden(
+    permits: Permits, gate: str, environment: Environment, service: str, *, now: datetime
+) -> Override | None:
+    """The override that passes by this gate now; of several, the one that lasts longest."""
+    return max(
+        (
+            override
+            for override in permits.overrides
+            if override.gate == gate and _concerns(override, environment.name, service, now)
+        ),
+        key=lambda override: override.until,
+        default=None,
+    )
+
+
+def may_repair(permits: Permits, environment: Environment, service: str, *, now: datetime) -> bool:
+    """Whether what should run already may be started again: hold alone keeps it from that."""
+    if hold_gate(permits, environment, service, now=now).open:
+        return True
+    return overridden(permits, "hold", environment, service, now=now) is not None
+
+
+def ask_of(change: Change, revision: str, path: tuple[str, ...]) -> Ask:
+    """What somebody approves who approves this change: all of its way, whatever its next step reaches."""
+    start = _start(change)
+    return Ask(
+        environment=change.environment,
+        service=change.service,
+        from_target=str(start) if start else None,
+        to_target=str(change.goal.target),
+        path=path,
+        revision=revision,
+    )
+
+
+def covers(approved: Ask, asked: Ask) -> bool:
+    """Whether an approval of the one is an approval of the other: the same, or a later step of its path."""
+    if approved == asked:
+        return True
+    passed, ahead = approved.path[: -len(asked.path)], approved.path[-len(asked.path) :]
+    on_the_way = bool(passed) and ahead == asked.path and passed[-1] == _version(asked.from_target)
+    return on_the_way and replace(approved, from_target=asked.from_target, path=asked.path) == asked
+
+
+def approval_class(change: Change, *, zero_minor: Step = "major") -> ChangeClass:
+    """The class by which approvals go: that of the whole way, and for an emergency the SemVer step that it is."""
+    if change.change_class != "emergency" and len(change.path) <= 1:
+        return change.change_class
+    return _step_to(change, change.goal, zero_minor)
+
+
+def step_class(change: Change, *, zero_minor: Step = "major") -> Step:
+    """The SemVer class of the next step of a change, an emergency's too."""
+    return _step_to(change, change.after, zero_minor)
+
+
+def approvals_needed(environment: Environment, change_class: ChangeClass, *, floor: Floor) -> int:
+    """How many people must approve: what the environment says, and at least what the daemon does."""
+    return max(_said(environment.policy.approvals, change_class), _said(floor, change_class))
+
+
+def person(name: str) -> str:
+    """Two spellings of one name are one person."""
+    return " ".join(name.split()).casefold()
+
+
+def wrote(by: str, authors: Collection[str]) -> bool:
+    """Whether somebody is one of the authors, by name, by address, or by what stands before its `@`."""
+    known = {person(author) for author in authors}
+    return person(by) in known | {author.partition("@")[0] for author in known}
+
+
+def hold_text(hold: Hold, zone: str) -> str:
+    """`held by ada until Tue 2026-11-03 18:00 UTC: database move`."""
+    end = f" until {local_text(hold.until, zone)}" if hold.until else ""
+    return f"held by {hold.owner}{end}: {hold.reason}"
+
+
+def override_text(override: Override, zone: str) -> str:
+    """`overridden by ada until Tue 2026-11-03 18:00 UTC: orders are lost`."""
+    return f"overridden by {override.by} until {local_text(override.until, zone)}: {override.reason}"
+
+
+def zone_of(environment: Environment) -> str:
+    return environment.timezone or "UTC"
+
+
+def _concerns(permit: Hold | Override, environment: str, service: str, now: datetime) -> bool:
+    here = permit.environment == environment and permit.service in (None, service)
+    return here and (permit.until is None or now < permit.until)
+
+
+def _start(change: Change) -> Target | None:
+    return change.running or (change.before.target if change.before else None)
+
+
+def _step_to(change: Change, work: Workload, zero_minor: Step) -> Step:
+    start = _start(change)
+    if start is None:
+        return "major"  # nothing says how large the step is: the largest is assumed
+    return step_between(*sorted((start.version, work.target.version)), zero_minor=zero_minor)
+
+
+def _said(numbers: Mapping[ChangeClass, int], change_class: ChangeClass) -> int:
+    return numbers.get(change_class, numbers.get(FOLLOWS.get(change_class, change_class), 0))
+
+
+def _of_this_version(permits: Permits, ask: Ask) -> list[Approval]:
+    """Approvals that this one's people would look for: of the same service and version, bound to it or not."""
+    return [
+        approval
+        for approval in permits.approvals
+        if (approval.ask.environment, approval.ask.service) == (ask.environment, ask.service)
+        and _version(approval.ask.to_target) == _version(ask.to_target)
+    ]
+
+
+def _version(target: str | None) -> str:
+    return (target or "").partition("@")[0]
+
+
+def _uncounted(
+    approval: Approval, ask: Ask, environment: Environment, authors: Collection[str] | None, now: datetime
+) -> str:
+    """Why an approval of this version does not count; empty when it does."""
+    if not covers(approval.ask, ask):
+        return "approved it from another start, by another path or commit, or with another config"
+    if now >= approval.until:
+        return "expired"
+    if not environment.policy.four_eyes:
+        return ""
+    if authors is None:
+        return "who wrote the change is not known"
+    return "wrote the change" if wrote(approval.by, authors) else ""
+
+
+def _approvals(number: int) -> str:
+    return "1 approval" if number == 1 else f"{number} approvals"

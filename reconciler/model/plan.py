@@ -1,0 +1,215 @@
+"""From what is asked for, what runs and what is remembered, to the changes that would bring them together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.model.codec import encode
+from reconciler.model.desired import Desired
+from reconciler.model.environment import ChangeClass, Policy
+from reconciler.model.manifest import misfits
+from reconciler.model.observation import Observation, Sync
+from reconciler.model.path import NoWay, way
+from reconciler.model.target import Target, Workload, workload
+from reconciler.model.version import Version, step_between
+
+
+class Good(Struct, frozen=True):
+    """A target that proved healthy here, and when it last did."""
+
+    work: Workload
+    at: datetime
+
+
+class Records(Struct, frozen=True):
+    """What is remembered of one environment."""
+
+    good: Mapping[str, tuple[Good, ...]] = {}
+    """By service, newest first: the first is last-good, the second what it directly replaced."""
+    attempted: Mapping[str, Version] = {}
+    """By service, the version that was last deployed here, proven or not: a service in it is not new."""
+
+
+class Change(Struct, frozen=True):
+    """One service that should run something else than it does."""
+
+    environment: str
+    service: str
+    change_class: ChangeClass
+    running: Target | None
+    before: Workload | None
+    """Last-good: what to bring back should it fail."""
+    after: Workload
+    """What this step reaches."""
+    downgrade: bool
+    """A way down that is no rollback: needs `allow_downgrade`."""
+    goal: Workload
+    """What is pinned: the last step's end."""
+    path: tuple[str, ...] = ()
+    """The versions on the way, the pinned one last; empty where no way leads there."""
+    blocked: str = ""
+    """Why no way leads to what is pinned; empty when one does."""
+    unblocked_by: str = ""
+
+
+def plan(
+    desired: Desired, observed: Mapping[str, Observation], records: Records, *, now: datetime
+) -> list[Change]:
+    """The changes that bring the environment to its pins, in the order of the services' names."""
+    return [
+        change_to(desired, work, observed.get(service), records, now=now)
+        for service, work in sorted(desired.workloads.items())
+        if _wanted(work, observed.get(service), records.good.get(service, ()))
+    ]
+
+
+def change_to(
+    desired: Desired, work: Workload, observation: Observation | None, records: Records, *, now: datetime
+) -> Change:
+    """The change that would make `work` run, whatever runs now."""
+    good = records.good.get(work.service, ())
+    running = observation.running if observation else None
+    attempted, policy = records.attempted.get(work.service), desired.environment.policy
+    steps = _way(desired, work, base_of(running, work, good, attempted))
+    change_class, downgrade = classify(running, steps.first, good, attempted, policy, now)
+    return Change(
+        environment=desired.environment.name,
+        service=work.service,
+        change_class=change_class,
+        running=running,
+        before=good[0].work if good else None,
+        after=steps.first,
+        downgrade=downgrade,
+        goal=work,
+        path=steps.path,
+        blocked=steps.blocked,
+        unblocked_by=steps.unblocked_by,
+    )
+
+
+def repairs(
+    desired: Desired, observed: Mapping[str, Observation], records: Records, busy: frozenset[str]
+) -> list[Workload]:
+    """What should run already and does not, or not wholly: to be started again, which is no upgrade."""
+    return [
+        good[0].work
+        for service, good in sorted(records.good.items())
+        if good
+        and service not in busy
+        and (service in desired.workloads or service in desired.blind or desired.hidden)
+        and needs_repair(good[0].work, observed.get(service))
+    ]
+
+
+def needs_repair(work: Workload, observation: Observation | None) -> bool:
+    """Whether an instance of `work` is gone. A target beside it that is not last-good is no cause by itself."""
+    if observation is None:
+        return True
+    present = {instance.index for instance in observation.instances if instance.target == work.target}
+    if not present:
+        return not observation.instances
+    return not set(range(work.instances)) <= present
+
+
+def classify(
+    running: Target | None,
+    work: Workload,
+    good: tuple[Good, ...],
+    attempted: Version | None,
+    policy: Policy,
+    now: datetime,
+) -> tuple[ChangeClass, bool]:
+    """The class of the change from what runs to `work`, and whether it is a downgrade that must be allowed."""
+    base = base_of(running, work, good, attempted)
+    if base is None:
+        return "initial", False
+    version = work.target.version
+    if version == base:
+        return "config", False
+    down = version < base
+    if down and _is_rollback(work.target, good, policy, now):
+        return "rollback", False
+    if work.release.upgrade.urgency == "emergency":
+        return "emergency", down
+    return step_between(*sorted((base, version)), zero_minor=policy.zero_minor), down
+
+
+def base_of(
+    running: Target | None, work: Workload, good: tuple[Good, ...], attempted: Version | None
+) -> Version | None:
+    """The version from which the change starts; None for a service that was never here."""
+    last = good[0].work.target.version if good else attempted
+    return running.version if running and running != work.target else last
+
+
+def sync_of(work: Workload | None, observation: Observation | None) -> Sync:
+    """How what runs compares with what is pinned (`work`, None when nothing is)."""
+    if work is None:
+        return "unpinned"
+    if observation is None or not observation.instances:
+        return "missing"
+    if observation.running != work.target:
+        return "out-of-sync"
+    return "drifted" if needs_repair(work, observation) else "in-sync"
+
+
+class _Steps(Struct, frozen=True):
+    """The way to a pinned workload: the versions on it, and what its first step reaches."""
+
+    first: Workload
+    path: tuple[str, ...] = ()
+    blocked: str = ""
+    unblocked_by: str = ""
+
+
+def _way(desired: Desired, goal: Workload, base: Version | None) -> _Steps:
+    """The shortest way up that the releases permit; the way down, and to another config, is one step."""
+    version = goal.target.version
+    if base is None or version <= base:
+        return _Steps(goal, (version.text,))
+    known = {**desired.releases.get(goal.service, {}), version: goal.release}
+    try:
+        steps = way(known, base, version)
+    except NoWay as error:
+        return _Steps(goal, blocked=error.message, unblocked_by=error.remedy)
+    path = tuple(step.version.text for step in steps)
+    if len(steps) == 1:
+        return _Steps(goal, path)
+    pin = replace(desired.environment.pins[goal.service], version=steps[0].version)
+    if problems := misfits(pin, steps[0]):
+        why = f"on the way to {version}: {problems[0].path}: {problems[0].message}"
+        return _Steps(goal, blocked=why, unblocked_by=problems[0].remedy)
+    node = node_at(goal.node, steps[0].version)
+    return _Steps(workload(desired.environment.name, pin, steps[0], node=node), path)
+
+
+def node_at(node: str, version: Version) -> str:
+    """A pin's value, as JSON, with another version in it."""
+    value: object = msgspec.json.decode(node)
+    return encode(value | {"version": version.text} if isinstance(value, dict) else version.text).decode()
+
+
+def _wanted(work: Workload, observation: Observation | None, good: tuple[Good, ...]) -> bool:
+    """Whether `work` needs a change to run, or to prove that it may: what runs as pinned beside another last-good
+    was stuck or superseded before it had. What is last-good already needs a repair at most."""
+    proven = bool(good) and good[0].work.target == work.target
+    if observation and observation.running == work.target:
+        return bool(good) and not proven
+    return not (proven and (observation is None or len(observation.targets) > 1))
+
+
+def _is_rollback(target: Target, good: tuple[Good, ...], policy: Policy, now: datetime) -> bool:
+    """A way back that is always open: to last-good, or to what it directly replaced, recently and reversibly."""
+    if not good:
+        return False
+    if target == good[0].work.target:
+        return True
+    recent = now - good[0].at <= timedelta(seconds=policy.rollback_within_s)
+    return (
+        len(good) > 1 and target == good[1].work.target and recent and good[0].work.release.upgrade.reversible
+    )

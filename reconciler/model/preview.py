@@ -1,0 +1,299 @@
+"""What one revision of the repository would change after another: for pull requests, before anything moves."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.model.circumstances import Asked, Circumstances, Gate
+from reconciler.model.codec import builtins
+from reconciler.model.desired import Desired, resolve, thawed
+from reconciler.model.differences import differences
+from reconciler.model.environment import ChangeClass, Environment
+from reconciler.model.errors import Problem
+from reconciler.model.expectation import expected_s
+from reconciler.model.gates import closed, evaluate
+from reconciler.model.introduced import introduced
+from reconciler.model.itinerary import CALENDAR_GATES, Step, itinerary
+from reconciler.model.notes import Catalogue, between, catalogue
+from reconciler.model.observation import Instance, Observation
+from reconciler.model.order import Arrangement, Running, arrange
+from reconciler.model.plan import Change, Good, Records, plan
+from reconciler.model.range import Range
+from reconciler.model.release import Release
+from reconciler.model.snapshot import Snapshot
+from reconciler.model.target import Target, Workload
+from reconciler.model.version import Version, step_between
+
+READABLE = frozenset({"path", "dependency", "approval", "freeze", "window", "fit"})
+"""Gates about which the repository alone can say something; the daemon knows of the others."""
+SETTINGS = ("driver", "timezone", "windows", "freezes", "policy")
+
+Observed = Mapping[str, Mapping[str, Target]]
+"""By environment and service: what really runs."""
+
+
+class Need(Struct, frozen=True):
+    """A requirement of the new release, and the version that would run (None: the service does not)."""
+
+    service: str
+    wanted: str
+    found: Version | None
+    met: bool
+
+
+class Pinned(Struct, frozen=True):
+    """A pin that came or went."""
+
+    environment: str
+    service: str
+    version: Version
+
+
+class Planned(Struct, frozen=True):
+    """One service that would be changed."""
+
+    change: Change
+    """The first step: its `goal` is what is pinned."""
+    change_class: ChangeClass
+    """Of the whole way; each step has its own."""
+    zone: str
+    """The environment's, in which to tell instants."""
+    after: tuple[str, ...]
+    """Services whose changes come first."""
+    gates: tuple[Gate, ...]
+    steps: tuple[Step, ...]
+    """Empty where no way leads there: the gate `path` says why."""
+    starts_at: datetime | None
+    """Merged now, and as far as the calendar alone decides; None where something else must come first."""
+    downtime: bool
+    irreversible: tuple[Version, ...]
+    """Releases on the way that UGS never takes back by itself."""
+    withdrawn: str
+    """Why the new release is withdrawn, empty when it is not."""
+    impact: tuple[str, ...]
+    """Services that require this one, also by way of others."""
+    needs: tuple[Need, ...]
+    notes: tuple[Release, ...]
+    """The releases whose notes tell the change, newest first."""
+    differences: tuple[str, ...]
+    """What is set otherwise, each in words; never a value."""
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When the last step has taken its time; None where nobody knows."""
+        last = self.steps[-1].ends_at if self.steps else None
+        return last if self.starts_at is not None else None
+
+
+class Preview(Struct, frozen=True):
+    """Everything that `after` would change. `problems` are those that `before` does not have."""
+
+    changes: tuple[Planned, ...]
+    added: tuple[Pinned, ...]
+    removed: tuple[Pinned, ...]
+    settings: tuple[tuple[str, str], ...]
+    """(environment, key) of what an environment sets otherwise, pins apart."""
+    problems: tuple[Problem, ...]
+
+
+def preview(before: Snapshot, after: Snapshot, *, now: datetime, running: Observed | None = None) -> Preview:
+    """What `after` would change at `now`. Without `running`, what `before` pins runs, and is last-good."""
+    old = resolve(before, {})
+    kept = {
+        (work.service, work.target.version.text): work.release
+        for desired in old.values()
+        for work in desired.workloads.values()
+    }
+    new = resolve(after, kept)
+    known = catalogue(after.releases.values())
+    changes = [
+        planned
+        for name, desired in sorted(new.items())
+        for planned in _environment(desired, old.get(name), (running or {}).get(name), known, now)
+    ]
+    was, pinned = _pins(old), _pins(new)
+    return Preview(
+        changes=tuple(changes),
+        added=tuple(pinned[key] for key in sorted(pinned.keys() - was.keys())),
+        # A pin that is only out of sight, behind a bad file, was not removed.
+        removed=tuple(
+            was[key]
+            for key in sorted(was.keys() - pinned.keys() - after.blind_pins)
+            if key[0] not in after.blind
+        ),
+        settings=tuple(
+            (name, key)
+            for name in sorted(new.keys() & old.keys())
+            for key in SETTINGS
+            if builtins(getattr(old[name].environment, key)) != builtins(getattr(new[name].environment, key))
+        ),
+        problems=introduced(before.problems, (*after.problems, *thawed(after, kept))),
+    )
+
+
+class _Here(Struct, frozen=True):
+    """One environment: what it asks for, what it asked for (None: it is new), and what would run in the end."""
+
+    desired: Desired
+    old: Desired | None
+    would: Mapping[str, Target]
+    arranged: Arrangement
+    around: Circumstances
+    known: Catalogue
+    needed_by: Mapping[str, set[str]]
+    now: datetime
+
+
+def _environment(
+    desired: Desired,
+    old: Desired | None,
+    running: Mapping[str, Target] | None,
+    known: Catalogue,
+    now: datetime,
+) -> list[Planned]:
+    """The changes of one environment in their order; those that are refused stand last."""
+    was = old.workloads if old else {}
+    runs = {name: work.target for name, work in was.items()} if running is None else dict(running)
+    records = Records(
+        good={name: (Good(work, now),) for name, work in was.items() if runs.get(name) == work.target},
+        attempted={name: target.version for name, target in runs.items()},
+    )
+    changes = plan(desired, _observed(runs), records, now=now)
+    arranged = arrange(
+        [replace(change, after=change.goal) for change in changes],
+        {name: _runs(name, target.version, known) for name, target in runs.items()},
+    )
+    would = runs | {name: work.target for name, work in desired.workloads.items()}
+    around = _circumstances(desired, old, would, changes, arranged, now)
+    here = _Here(desired, old, would, arranged, around, known, _needed_by(desired.workloads), now)
+    ordered = [*(one.service for one in arranged.order), *sorted(arranged.refused)]
+    by_service = {change.service: change for change in changes}
+    done: dict[str, Planned] = {}
+    for service in ordered:
+        done[service] = _planned(by_service[service], here, _earliest(service, here, done))
+    return list(done.values())
+
+
+def _circumstances(
+    desired: Desired,
+    old: Desired | None,
+    would: Mapping[str, Target],
+    changes: list[Change],
+    arranged: Arrangement,
+    now: datetime,
+) -> Circumstances:
+    """For the gates that can be read: judged by the environment as it will be, and as it was."""
+    asked = Asked(desired.revision, before=old.environment if old else None, since=desired.environment)
+    return Circumstances(
+        environment=desired.environment,
+        observed=_observed(would),
+        quarantined={},
+        busy=frozenset(),
+        fetched_at=now,
+        max_stale_s=0.0,
+        initials=0,
+        first_accepted=True,
+        refused=arranged.refused,
+        asked={change.service: asked for change in changes},
+        expected_s={change.service: expected_s((), change.after.release) for change in changes},
+    )
+
+
+def _planned(change: Change, here: _Here, earliest: datetime | None) -> Planned:
+    service, goal, base = change.service, change.goal, change.running
+    release, version = goal.release, goal.target.version
+    moved = base is not None and base.version != version
+    crossed = between(here.known, service, base.version, version) if base and moved else ()
+    releases = here.desired.releases.get(service, {})
+    steps = itinerary(change, releases, _places(here), now=earliest)
+    gates = evaluate(change, here.around, now=here.now)
+    readable = tuple(gate for gate in gates if gate.gate in READABLE)
+    waits = {gate.gate for gate in closed(readable)} - CALENDAR_GATES
+    was = here.old.workloads.get(service) if here.old else None
+    return Planned(
+        change=change,
+        change_class=_class(change, here),
+        zone=here.desired.environment.timezone or "UTC",
+        after=tuple(sorted(here.arranged.after.get(service, ()))),
+        gates=readable,
+        steps=steps,
+        starts_at=None if waits or not steps else steps[0].starts_at,
+        downtime=base is not None and goal.strategy == "stop-start",
+        irreversible=tuple(one.version for one in crossed if not one.upgrade.reversible),
+        withdrawn=release.withdrawn.reason if release.withdrawn else "",
+        impact=_dependents(service, here.needed_by),
+        needs=tuple(_need(name, wanted, here.would) for name, wanted in sorted(release.requires.items())),
+        notes=crossed if base else (release,),
+        differences=differences(was, goal) if was else (),
+    )
+
+
+def _places(here: _Here) -> list[Environment]:
+    """The environment as it will be, and as it was: nobody lowers a gate and walks through it at once."""
+    return [here.desired.environment, *([here.old.environment] if here.old else [])]
+
+
+def _class(change: Change, here: _Here) -> ChangeClass:
+    """Of the whole way, where it has several steps with a class of their own."""
+    if len(change.path) < 2 or change.running is None:
+        return change.change_class
+    zero_minor = here.desired.environment.policy.zero_minor
+    return step_between(change.running.version, change.goal.target.version, zero_minor=zero_minor)
+
+
+def _earliest(service: str, here: _Here, done: Mapping[str, Planned]) -> datetime | None:
+    """When the changes that come before this one have ended; None where nobody knows."""
+    if service in here.arranged.refused:
+        return None
+    ends = [done[name].ends_at for name in here.arranged.after.get(service, ())]
+    known = [end for end in ends if end is not None]
+    return max(known, default=here.now) if len(known) == len(ends) else None
+
+
+def _runs(service: str, version: Version, known: Catalogue) -> Running:
+    release = next((one for one in known.get(service, ()) if one.version == version), None)
+    return Running(version, release.requires if release else {})
+
+
+def _observed(targets: Mapping[str, Target]) -> dict[str, Observation]:
+    return {
+        service: Observation(service, (Instance(0, target, "running"),))
+        for service, target in targets.items()
+    }
+
+
+def _need(service: str, wanted: str, would: Mapping[str, Target]) -> Need:
+    found = would[service].version if service in would else None
+    return Need(service, wanted, found, met=found is not None and Range.parse(wanted).contains(found))
+
+
+def _dependents(service: str, needed_by: Mapping[str, set[str]]) -> tuple[str, ...]:
+    """Everything that requires the service, directly or not, by name."""
+    found, asked = {service}, [service]
+    while asked:
+        new = needed_by.get(asked.pop(), set()) - found
+        found |= new
+        asked += new
+    return tuple(sorted(found - {service}))
+
+
+def _needed_by(workloads: Mapping[str, Workload]) -> Mapping[str, set[str]]:
+    """By service, those that require it."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for name, work in workloads.items():
+        for needed in work.release.requires:
+            found[needed].add(name)
+    return found
+
+
+def _pins(desired: Mapping[str, Desired]) -> dict[tuple[str, str], Pinned]:
+    return {
+        (name, service): Pinned(name, service, work.target.version)
+        for name, here in desired.items()
+        for service, work in here.workloads.items()
+    }

@@ -1,0 +1,110 @@
+"""A release: one version of one service, as its manifest describes it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+from reconciler.model.errors import Place
+from reconciler.model.version import Version
+
+Scalar = str | int | float | bool | None
+Strategy = Literal["stop-start", "blue-green"]
+
+
+class Archive(Struct, frozen=True):
+    """A tar or zip archive: `url` is https, file:, or a path inside the repository; sha256 in lower-case hex."""
+
+    url: str
+    sha256: str
+
+
+class Artifact(Struct, frozen=True, omit_defaults=True):
+    archive: Archive | None = None
+    image: str | None = None
+
+
+class SecretName(Struct, frozen=True):
+    """A reference to a secret that `ugs.yaml` grants; the value never enters the model."""
+
+    secret: str
+
+
+class Run(Struct, frozen=True, omit_defaults=True):
+    """How to start one instance. `{port}` and its like are filled in by the driver at each start."""
+
+    command: tuple[str, ...]
+    port: int | None = None
+    environment: dict[str, str | SecretName] = {}
+    socket: Literal["none", "pass"] = "none"
+    stop_grace_s: float = 10.0
+
+
+class ConfigFile(Struct, frozen=True):
+    """A template inside the artifact (`${key}` placeholders) and the values that it declares."""
+
+    path: str
+    values: dict[str, Scalar] = {}
+
+
+class Probe(Struct, frozen=True, omit_defaults=True):
+    """One health check; exactly one of http, tcp, command is set. Times in seconds."""
+
+    http: str | None = None
+    tcp: str | None = None
+    command: tuple[str, ...] | None = None
+    expect_status: int | None = None
+    expect_json: dict[str, Scalar] = {}
+    interval_s: float = 1.0
+    timeout_s: float = 0.9
+    failures: int = 3
+
+    @property
+    def name(self) -> str:
+        if self.http is not None:
+            return self.http
+        return f"tcp {self.tcp}" if self.tcp is not None else "command " + " ".join(self.command or ())
+
+
+class Health(Struct, frozen=True, omit_defaults=True):
+    """`soak_s`: how long it must stay healthy; `deadline_s`: by when it must have become so."""
+
+    soak_s: float = 10.0
+    deadline_s: float = 120.0
+    probes: tuple[Probe, ...] = ()
+
+
+class Upgrading(Struct, frozen=True, omit_defaults=True):
+    """`from_`: the range of versions that may go straight to this one, None for any.
+
+    `barrier`: every way past this version stops at it. `dead_end`: why no way leads on from this version.
+    """
+
+    from_: str | None = field(default=None, name="from")
+    urgency: Literal["normal", "emergency"] = "normal"
+    reversible: bool = True
+    barrier: bool = False
+    dead_end: str | None = None
+
+
+class Withdrawn(Struct, frozen=True):
+    reason: str
+    since: str
+
+
+class Release(Struct, frozen=True, omit_defaults=True):
+    """One manifest. `place` is where it stands in the repository."""
+
+    service: str
+    version: Version
+    place: Place
+    artifact: Artifact = Artifact()
+    run: Run | None = None
+    config: tuple[ConfigFile, ...] = ()
+    requires: dict[str, str] = {}
+    upgrade: Upgrading = Upgrading()
+    strategy: Strategy | None = None
+    health: Health = Health()
+    withdrawn: Withdrawn | None = None
+    notes: str = ""

@@ -1,0 +1,77 @@
+"""The one sentence about a service or an upgrade that the log, the status and Slack all show."""
+
+from __future__ import annotations
+
+from reconciler.model.circumstances import Gate
+from reconciler.model.gates import closed
+from reconciler.model.observation import HealthState
+from reconciler.model.plan import Change
+from reconciler.model.target import Target
+from reconciler.model.upgrade import Phase, Upgrade
+
+DOING = {
+    Phase.PLANNED: "is planned",
+    Phase.WAITING: "waits",
+    Phase.PREPARING: "is being prepared",
+    Phase.APPLYING: "is being applied",
+    Phase.VERIFYING: "is being verified",
+    Phase.RESTORING: "is being taken back",
+    Phase.REVERTING: "is taken back, and its pin is being reverted",
+    Phase.SUCCEEDED: "succeeded",
+    Phase.REVERTED: "failed, was taken back, and its pin is reverted",
+    Phase.RESTORED: "failed and was taken back; Git is left alone",
+    Phase.SUPERSEDED: "is superseded",
+    Phase.CANCELLED: "is cancelled",
+    Phase.STUCK: "is stuck and needs a person",
+}
+
+
+def step(before: Target | None, after: Target | None) -> str:
+    """`1.4.0 → 1.5.0`; with the digests where the version stays."""
+    if before is None:
+        return f"{after.version if after else 'nothing'} (first)"
+    if after is None:
+        return f"{before.version} → nothing"
+    if before.version == after.version:
+        return f"{before} → {after}"
+    return f"{before.version} → {after.version}"
+
+
+def title(upgrade: Upgrade) -> str:
+    """`production: api 1.4.0 → 1.5.0`, the same through the whole upgrade."""
+    before = upgrade.before.target if upgrade.before else None
+    onward = f" on the way to {upgrade.goal.target.version}" if upgrade.goal else ""
+    return f"{upgrade.environment}: {upgrade.service} {step(before, upgrade.to)}{onward}"
+
+
+def of_move(upgrade: Upgrade) -> str:
+    """What an upgrade is at, and why."""
+    why = f": {upgrade.reason}" if upgrade.reason else ""
+    return f"{title(upgrade)} {DOING[upgrade.phase]}{why}"
+
+
+def of_change(change: Change, gates: tuple[Gate, ...]) -> str:
+    """Why a change has not started, or that it starts now."""
+    unproven = change.running == change.after.target
+    before = change.before.target if change.before else None
+    running = before if unproven else change.running or before
+    onward = (
+        f" on the way to {change.goal.target.version}" if change.goal.target != change.after.target else ""
+    )
+    head = f"{change.environment}: {change.service} {step(running, change.after.target)}{onward}"
+    reasons = [gate.reason for gate in closed(gates)]
+    return f"{head} waits: {'; '.join(reasons)}" if reasons else f"{head} starts now"
+
+
+def of_rest(
+    environment: str, service: str, running: Target | None, pinned: Target | None, health: HealthState
+) -> str:
+    """A service of which nothing is to be changed."""
+    head = f"{environment}: {service}"
+    if running is None:
+        return f"{head} does not run" + (f" and is being started again ({pinned.version})" if pinned else "")
+    if pinned is None:
+        return f"{head} {running.version} runs on, and is pinned no longer"
+    if running != pinned:
+        return f"{head} {running.version} runs, and {pinned.version} is pinned"
+    return f"{head} {running.version} runs as pinned" + (f" and is {health}" if health != "unknown" else "")

@@ -1,0 +1,88 @@
+"""The identity of what should run: a version and a digest over everything that makes it what it is."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from msgspec import Struct
+
+from reconciler.model.codec import builtins, encode
+from reconciler.model.environment import Pin
+from reconciler.model.errors import Place
+from reconciler.model.release import Release, Scalar, Strategy
+from reconciler.model.version import Version
+
+DIGEST_LENGTH = 12
+FROZEN_FIELDS = ("artifact", "run", "config", "migrations", "backup", "requires")
+
+
+class Target(Struct, frozen=True):
+    """`digest` is the first 12 hex digits of a SHA-256. Written `1.5.0@0123456789ab`."""
+
+    version: Version
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.version}@{self.digest}"
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """Raises ValueError when `text` is not what `str()` writes."""
+        version, at, digest = text.rpartition("@")
+        if not at or len(digest) != DIGEST_LENGTH:
+            raise ValueError(f"{text!r} is not a target")
+        return cls(Version(version), digest)
+
+
+class Workload(Struct, frozen=True):
+    """Everything a driver needs to run one service, and everything needed to bring it back later."""
+
+    environment: str
+    service: str
+    target: Target
+    release: Release
+    config: dict[str, Scalar]
+    """The pin's values over the declared ones, flat: one key has one value in every file that declares it."""
+    instances: int
+    port: int | None
+    strategy: Strategy
+    place: Place
+    """Where the pin stood: for messages."""
+    node: str
+    """The pin's value as JSON, so that a revert can put it back."""
+
+
+def frozen_digest(release: Release) -> str:
+    """The digest over the fields that freeze when a release is deployed, in full hex."""
+    fields: dict[str, Any] = builtins(release)
+    return _sha256({name: fields[name] for name in FROZEN_FIELDS if name in fields})
+
+
+def workload(environment: str, pin: Pin, release: Release, *, node: str) -> Workload:
+    """What a pin and its release ask for. The pin's config must already be known to be declared."""
+    declared = {key: value for file in release.config for key, value in file.values.items()}
+    config = declared | pin.config
+    port = pin.port if pin.port is not None else (release.run.port if release.run else None)
+    identity = {
+        "release": frozen_digest(release),
+        "config": config,
+        "instances": pin.instances,
+        "port": port,
+    }
+    return Workload(
+        environment=environment,
+        service=pin.service,
+        target=Target(release.version, _sha256(identity)[:DIGEST_LENGTH]),
+        release=release,
+        config=config,
+        instances=pin.instances,
+        port=port,
+        strategy=pin.strategy or release.strategy or "stop-start",
+        place=pin.place,
+        node=node,
+    )
+
+
+def _sha256(value: object) -> str:
+    return hashlib.sha256(encode(value)).hexdigest()

@@ -1,0 +1,115 @@
+"""One upgrade: its phases, the legal moves between them, and its identity."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from enum import StrEnum
+
+from msgspec import Struct
+
+from reconciler.model.environment import ChangeClass
+from reconciler.model.target import Target, Workload
+
+
+class Phase(StrEnum):
+    PLANNED = "planned"
+    WAITING = "waiting"
+    PREPARING = "preparing"
+    APPLYING = "applying"
+    VERIFYING = "verifying"
+    RESTORING = "restoring"
+    REVERTING = "reverting"
+    SUCCEEDED = "succeeded"
+    REVERTED = "reverted"
+    RESTORED = "restored"
+    SUPERSEDED = "superseded"
+    CANCELLED = "cancelled"
+    STUCK = "stuck"
+
+
+NEXT: dict[Phase, frozenset[Phase]] = {
+    Phase.PLANNED: frozenset({Phase.WAITING, Phase.PREPARING, Phase.SUPERSEDED, Phase.CANCELLED}),
+    Phase.WAITING: frozenset({Phase.PREPARING, Phase.SUPERSEDED, Phase.CANCELLED}),
+    # Back to waiting is the host's own trouble: parked. To reverting is an artifact that can never be right.
+    Phase.PREPARING: frozenset(
+        {Phase.APPLYING, Phase.WAITING, Phase.REVERTING, Phase.SUPERSEDED, Phase.CANCELLED}
+    ),
+    Phase.APPLYING: frozenset({Phase.VERIFYING, Phase.RESTORING}),
+    Phase.VERIFYING: frozenset({Phase.SUCCEEDED, Phase.RESTORING, Phase.SUPERSEDED, Phase.STUCK}),
+    # To cancelled: a person moved the pin back. To waiting: the host's own trouble, the old version runs again.
+    Phase.RESTORING: frozenset({Phase.REVERTING, Phase.CANCELLED, Phase.WAITING, Phase.STUCK}),
+    Phase.REVERTING: frozenset({Phase.REVERTED, Phase.RESTORED, Phase.STUCK}),
+    Phase.SUCCEEDED: frozenset(),
+    Phase.REVERTED: frozenset(),
+    Phase.RESTORED: frozenset(),
+    Phase.SUPERSEDED: frozenset(),
+    Phase.CANCELLED: frozenset(),
+    Phase.STUCK: frozenset(),
+}
+FINAL = frozenset(phase for phase, following in NEXT.items() if not following)
+
+
+class Upgrade(Struct, frozen=True):
+    """One change being carried out, as the journal keeps it. Times are aware and in UTC."""
+
+    operation: str
+    environment: str
+    service: str
+    change_class: ChangeClass
+    revision: str
+    attempt: int
+    phase: Phase
+    before: Workload | None
+    """What to bring back: last-good, None for a first deployment."""
+    after: Workload | None
+    """What to reach; None for a removal."""
+    running: Target | None
+    """What ran when this was planned."""
+    created_at: datetime
+    changed_at: datetime
+    reason: str = ""
+    started_at: datetime | None = None
+    verifying_at: datetime | None = None
+    ended_at: datetime | None = None
+    failed: bool = False
+    """A verdict of failure stands: the target is quarantined."""
+    aborted: bool = False
+    """A person moved the pin back: what was applied is taken back without a verdict."""
+    needs_person: bool = False
+    """What was restored did not prove healthy either: once the pin is settled, a person has to look."""
+    parked_until: datetime | None = None
+    """The host's own trouble: not tried again before."""
+    tries: int = 0
+    """How often the host's own trouble has parked this."""
+    revert_commit: str | None = None
+    actor: str = "ugs"
+    goal: Workload | None = None
+    """What is pinned, where this is only a step on the way there."""
+
+    @property
+    def final(self) -> bool:
+        return self.phase in FINAL
+
+    @property
+    def pinned(self) -> Workload | None:
+        """What the pin asks for."""
+        return self.goal or self.after
+
+    @property
+    def to(self) -> Target | None:
+        return self.after.target if self.after else None
+
+
+def operation_id(
+    environment: str, service: str, before: Target | None, after: Target | None, revision: str, attempt: int
+) -> str:
+    """Sixteen hex digits that are the same for the same attempt at the same change, on whatever machine."""
+    parts = (environment, service, str(before), str(after), revision, str(attempt))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def check_move(upgrade: Upgrade, to: Phase) -> None:
+    """Raise RuntimeError (a bug) when the table does not allow the move."""
+    if to not in NEXT[upgrade.phase]:
+        raise RuntimeError(f"{upgrade.operation}: illegal move {upgrade.phase} -> {to}")

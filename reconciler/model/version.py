@@ -1,0 +1,58 @@
+"""A version: SemVer 2.0 order, but identity is the exact text (build metadata included)."""
+
+from __future__ import annotations
+
+from functools import cached_property, total_ordering
+from typing import Literal
+
+import semver
+
+LENGTH_MAX = 100
+
+Step = Literal["major", "minor", "patch"]
+
+
+@total_ordering
+class Version:
+    """A SemVer 2.0 version. Equal only when the text is equal; ordered by SemVer, then by text."""
+
+    def __init__(self, text: str) -> None:
+        """Raise ValueError, with a message for people, when `text` is not SemVer 2.0."""
+        if len(text) > LENGTH_MAX:
+            raise ValueError(f"a version is at most {LENGTH_MAX} characters long")
+        if not semver.Version.is_valid(text) or text != text.strip():
+            raise ValueError(f"{text!r} is not a SemVer 2.0 version such as 1.4.2")
+        self.text = text
+
+    @cached_property
+    def parts(self) -> semver.Version:
+        return semver.Version.parse(self.text)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"Version({self.text!r})"
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Version) and self.text == other.text
+
+    def __lt__(self, other: Version) -> bool:
+        order = self.parts.compare(other.parts)
+        return order < 0 if order else self.text < other.text
+
+
+def step_between(older: Version, newer: Version, *, zero_minor: Step = "major") -> Step:
+    """The SemVer class of the step between two versions, whichever way it goes.
+
+    `zero_minor`: what a minor step below 1.0.0 counts as; SemVer lets it break anything.
+    """
+    a, b = older.parts, newer.parts
+    if a.major != b.major:
+        return "major"
+    if a.minor != b.minor:
+        return zero_minor if a.major == 0 else "minor"
+    return "patch"

@@ -1,0 +1,140 @@
+"""Each gate closed by what it is about, and open otherwise; explained with who or what opens it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from msgspec.structs import replace
+
+from reconciler.model.circumstances import Circumstances, Gate
+from reconciler.model.environment import Freeze, Policy, Window
+from reconciler.model.gates import GATES, closed, evaluate, starts_at
+from reconciler.model.release import Upgrading
+from tests.build import NOW, change, environment, pin, release, seen, work
+
+OLD, NEW = work("1.0.0"), work("1.1.0")
+CALM = Circumstances(
+    environment=environment(pin("1.1.0")),
+    observed=seen(OLD),
+    quarantined={},
+    busy=frozenset(),
+    fetched_at=NOW,
+    max_stale_s=600.0,
+    initials=0,
+    first_accepted=False,
+)
+
+
+def shut(around: Circumstances, after: Any = NEW, before: Any = OLD, **fields: Any) -> dict[str, Gate]:
+    gates = evaluate(change(before, after, **fields), around, now=NOW)
+    assert len(gates) == len(GATES)
+    return {gate.gate: gate for gate in closed(gates)}
+
+
+def test_on_a_calm_day_every_gate_is_open() -> None:
+    assert shut(CALM) == {}
+
+
+def test_a_target_that_failed_here_waits_for_a_person() -> None:
+    around = replace(CALM, quarantined={("api", NEW.target): "HTTP 500; operation 0123"})
+    [gate] = shut(around).values()
+    assert gate.gate == "quarantine"
+    assert "HTTP 500" in gate.reason
+    assert gate.opened_by == "ugs retry production api"
+
+
+def test_another_target_of_the_same_version_is_not_quarantined_along() -> None:
+    around = replace(CALM, quarantined={("api", work("1.1.0", instances=2).target): "failed"})
+    assert shut(around) == {}
+
+
+def test_a_downgrade_waits_unless_its_pin_allows_it() -> None:
+    [gate] = shut(CALM, after=OLD, before=NEW, downgrade=True).values()
+    assert gate.gate == "path"
+    assert "environments/production.yaml:5:8" in gate.reason
+    assert "allow_downgrade: true" in gate.opened_by
+    allowed = replace(CALM, environment=environment(pin("1.0.0", allow_downgrade=True)))
+    assert shut(allowed, after=OLD, before=NEW, downgrade=True) == {}
+
+
+def test_a_release_may_be_reached_only_from_the_versions_that_it_names() -> None:
+    why = "3.0.0 may be reached only from >=2.0.0, and 1.0.0 runs"
+    [gate] = shut(CALM, after=work("3.0.0"), blocked=why, unblocked_by="pin 2.0.0 first", path=()).values()
+    assert (gate.gate, gate.until) == ("path", None)
+    assert (gate.reason, gate.opened_by) == (why, "pin 2.0.0 first")
+
+
+def test_a_first_deployment_has_no_path_to_obey() -> None:
+    far = work("3.0.0", of=release("3.0.0", upgrade=Upgrading(from_=">=2.0.0")))
+    assert shut(CALM, after=far, before=None, change_class="initial") == {}
+
+
+def test_a_requirement_waits_for_what_it_requires() -> None:
+    needy = work("1.1.0", of=release("1.1.0", requires={"database": ">=14.2.0"}))
+    assert "which does not run" in shut(CALM, after=needy)["dependency"].reason
+    old = replace(CALM, observed=seen(OLD, work("13.1.0", "database")))
+    assert "13.1.0 runs" in shut(old, after=needy)["dependency"].reason
+    fits = replace(CALM, observed=seen(OLD, work("14.3.0", "database")))
+    assert shut(fits, after=needy) == {}
+    moving = replace(fits, busy=frozenset({"database"}))
+    assert "is being upgraded" in shut(moving, after=needy)["dependency"].reason
+
+
+def test_what_runs_and_cannot_be_described_is_not_replaced() -> None:
+    [gate] = shut(CALM, before=None, running=OLD.target).values()
+    assert gate.gate == "adoption"
+
+
+def test_more_than_five_first_deployments_at_once_wait_for_a_word() -> None:
+    around = replace(CALM, initials=6, observed={})
+    assert "ugs run --accept-first" in shut(around, before=None, change_class="initial")["adoption"].opened_by
+    assert shut(replace(around, initials=5), before=None, change_class="initial") == {}
+    assert shut(replace(around, first_accepted=True), before=None, change_class="initial") == {}
+
+
+def test_what_was_fetched_too_long_ago_starts_nothing() -> None:
+    assert "since the daemon started" in shut(replace(CALM, fetched_at=None))["stale"].reason
+    late = replace(CALM, fetched_at=NOW - timedelta(minutes=11))
+    assert "could not be fetched since 2026-11-03 11:49:00 UTC" in shut(late)["stale"].reason
+
+
+def test_trouble_of_this_machine_waits_for_its_next_try() -> None:
+    later = NOW + timedelta(seconds=20)
+    [gate] = shut(replace(CALM, parked={"api": ("port 8080 is taken", later)})).values()
+    assert (gate.gate, gate.until) == ("host", later)
+    assert shut(replace(CALM, parked={"api": ("port 8080 is taken", NOW)})) == {}
+
+
+def test_windows_and_freezes_close_by_the_clock_and_say_until_when() -> None:
+    windowed = environment(
+        pin("1.1.0"), timezone="Europe/Berlin", windows={"minor": (Window("0 2 * * 6#1", 3 * 3600.0),)}
+    )
+    [gate] = shut(replace(CALM, environment=windowed), change_class="minor").values()
+    assert gate.gate == "window"
+    assert gate.until is not None
+    frozen = environment(
+        pin("1.1.0"), freezes=(Freeze(reason="year end", from_="2026-11-01", until="2026-11-05"),)
+    )
+    [gate] = shut(replace(CALM, environment=frozen)).values()
+    assert gate.gate == "freeze"
+    assert "year end" in gate.reason
+
+
+def test_no_more_upgrades_at_once_than_the_policy_says() -> None:
+    full = replace(
+        CALM, environment=environment(pin("1.1.0"), policy=Policy(parallel=1)), busy=frozenset({"web"})
+    )
+    assert list(shut(full)) == ["concurrency"]
+
+
+def test_it_starts_when_the_last_clock_gate_opens_or_nobody_knows() -> None:
+    soon, later = NOW + timedelta(hours=1), NOW + timedelta(hours=2)
+    by_clock = (
+        Gate("window", open=False, until=soon),
+        Gate("freeze", open=False, until=later),
+        Gate("path", open=True),
+    )
+    assert starts_at(by_clock, now=NOW) == later
+    assert starts_at((*by_clock, Gate("quarantine", open=False)), now=NOW) is None
+    assert starts_at((Gate("path", open=True),), now=NOW) == NOW
