@@ -1,0 +1,166 @@
+"""The bare mirror: what everything is read from, and the way back to the remote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from reconciler.git import commit, history, objects, storage, transfer
+from reconciler.git.call import NETWORK_TIMEOUT_S, Git, checked
+from reconciler.git.commit import Identity
+from reconciler.git.history import Commit
+from reconciler.git.notes import Notes
+from reconciler.git.objects import REGULAR, Entry, Objects
+from reconciler.git.remote import Remote
+from reconciler.model.errors import TransientError, UgsError
+
+ACCEPTED_REF = "refs/ugs/accepted"
+LOG_LIMIT = 1000
+
+
+class Mirror:
+    """A bare repository that follows one branch of one remote. No working tree, no index.
+
+    Safe to use from several threads of one process; the caller keeps other processes away. Revisions are
+    full commit ids. Besides what a method names, every one may raise HostError, and those that talk to the
+    remote (`fetch`, `remote_tip`, `push`, `contains`, `add_notes`) TransientError.
+    """
+
+    def __init__(
+        self, path: Path, remote: Remote, identity: Identity, *, network_timeout_s: float = NETWORK_TIMEOUT_S
+    ) -> None:
+        """Open the mirror, make it when absent, and make it anew when it is broken."""
+        self._git = Git(path.absolute(), remote, network_timeout_s=network_timeout_s)
+        self._identity = identity
+        _check_branch(self._git)
+        storage.prepare(self._git)
+        self._objects = Objects(self._git)
+        self._notes = Notes(self._git, self._objects, identity)
+
+    def close(self) -> None:
+        """End the object reader. The mirror itself stays."""
+        self._objects.close()
+
+    def fetch(self) -> str:
+        """Bring the branch and the notes here; the branch's tip, also when it was rewritten."""
+        before = self._git.ref(transfer.FETCHED_REF)
+        # Forced, so that a rewritten branch can be seen; whether it is accepted is decided elsewhere.
+        transfer.fetch(self._git, f"+{self._git.remote.ref}:{transfer.FETCHED_REF}", transfer.NOTES_REFSPEC)
+        tip = (
+            self._git.local("rev-parse", "--verify", f"{transfer.FETCHED_REF}^{{commit}}")
+            .decode("ascii")
+            .strip()
+        )
+        if tip != before:
+            with suppress(TransientError):
+                self._git.ask("gc", "--auto", "--quiet")  # Mere tidiness: it may fail.
+        return tip
+
+    def remote_tip(self) -> str:
+        """The commit that the remote's branch is at, without fetching anything: is there news?"""
+        return transfer.tip(self._git)
+
+    def accepted(self) -> str | None:
+        """The tip in force, as `accept` last had it."""
+        return self._git.ref(ACCEPTED_REF)
+
+    def accept(self, sha: str) -> None:
+        """Put a fetched commit in force. Durable when this returns."""
+        self._git.set_ref(ACCEPTED_REF, sha)
+
+    def is_ancestor(self, older: str, newer: str) -> bool:
+        """Whether `newer` has `older` in its history, or is it. False also where one of them is not here."""
+        return self._git.ask("merge-base", "--is-ancestor", checked(older), checked(newer)).code == 0
+
+    def entries(self, revision: str, folders: Sequence[str]) -> list[Entry]:
+        """Every path under these folders, whatever its mode: what may be read is the reader's to say."""
+        return objects.entries(self._git, revision, folders)
+
+    def blob(self, oid: str) -> bytes:
+        """A blob's bytes, from the persistent reader. Raises TransientError when it is not here."""
+        return self._objects.blob(oid)
+
+    def blob_at(self, revision: str, path: str) -> bytes | None:
+        """The bytes of a regular file; None where there is none. Raises UgsError beyond FILE_BYTES_MAX."""
+        entry = objects.entry_at(self._git, revision, path)
+        if entry is None or entry.mode not in REGULAR:
+            return None
+        if entry.size > objects.FILE_BYTES_MAX:
+            raise UgsError(
+                f"{path}: {entry.size} bytes are too many",
+                f"at most {objects.FILE_BYTES_MAX} are read from Git",
+            )
+        return self.blob(entry.oid)
+
+    def log(
+        self,
+        since: str | None,
+        until: str,
+        *,
+        paths: Sequence[str] = (),
+        first_parent: bool = True,
+        limit: int = LOG_LIMIT,
+    ) -> list[Commit]:
+        """The commits that `until` reaches and `since` does not, newest first."""
+        return history.log(self._git, since, until, paths=paths, first_parent=first_parent, limit=limit)
+
+    def find_trailer(self, key: str, value: str, *, until: str, limit: int) -> str | None:
+        """The newest of the `limit` commits before and at `until` that carries exactly this trailer."""
+        return history.find_trailer(self._git, key, value, until=until, limit=limit)
+
+    def commit(
+        self,
+        parent: str,
+        changes: Mapping[str, bytes | None],
+        message: str,
+        *,
+        author: Identity | None = None,
+        at: datetime,
+    ) -> str:
+        """A new commit on `parent`: these files with these bytes, or removed where None. No ref moves.
+
+        A file keeps its mode; a new one is not executable; a folder left empty vanishes; no changes make an
+        empty commit. The same arguments give the same id. Raises UgsError where no regular file stands.
+        """
+        return commit.build(
+            self._git,
+            parent,
+            commit.modes_kept(self._git, parent, changes),
+            message,
+            author=author or self._identity,
+            committer=self._identity,
+            at=at,
+        )
+
+    def push(self, sha: str) -> None:
+        """Move the remote's branch forward to `sha`, never by force.
+
+        Raises PushRejected when the branch has moved on, PushRefused when the remote will not have it.
+        After a TransientError it may have arrived all the same: ask `contains`.
+        """
+        transfer.push(self._git, checked(sha), self._git.remote.ref)
+
+    def contains(self, sha: str) -> bool:
+        """Whether the remote's branch has this commit now."""
+        return self.is_ancestor(sha, self.fetch())
+
+    def notes(self, sha: str) -> list[str]:
+        """The JSON lines of the note at a commit: the remote's as last fetched, and ours not pushed yet."""
+        return self._notes.at(sha)
+
+    def add_notes(self, lines: Mapping[str, Mapping[str, str]], *, at: datetime) -> None:
+        """Add {commit: {operation: one JSON line}} to the notes here and on the remote.
+
+        A line takes the place of an older one of its operation; nobody else's is lost. What could not be
+        pushed (PushRefused and PushRejected too) is kept, and goes along with the next.
+        """
+        self._notes.add(lines, at=at)
+
+
+def _check_branch(git: Git) -> None:
+    if git.ask("check-ref-format", git.remote.ref).code != 0:
+        raise UgsError(
+            f"repository.branch: {git.remote.branch!r} is not a branch name", "name one such as main"
+        )

@@ -1,0 +1,103 @@
+"""Reading objects by id through one long-lived `cat-file --batch`, and what stands where in a tree."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from threading import Lock
+
+from msgspec import Struct
+
+from reconciler.git.call import Git, checked
+from reconciler.model.errors import HostError, TransientError
+
+PATH_CHARACTERS_MAX = 4096
+FILE_BYTES_MAX = 512 << 20
+REGULAR = frozenset({"100644", "100755"})
+
+
+class Entry(Struct, frozen=True):
+    """One path in a tree. `mode` is git's: `120000` a symlink, `160000` a submodule; `size` in bytes."""
+
+    mode: str
+    oid: str
+    path: str
+    size: int
+
+
+class Objects:
+    """The persistent object reader, shared by all threads; a reader that died is started again."""
+
+    def __init__(self, git: Git) -> None:
+        import git as gitpython
+
+        self._lock = Lock()
+        # GitPython's own persistent reader, without its Repo, which would follow the daemon's GIT_* variables.
+        self._reader = gitpython.Git(os.fspath(git.path))
+        # It lays this over the daemon's own environment: whatever could lead elsewhere is set here.
+        self._reader.update_environment(
+            **git.environment(),
+            GIT_DIR=os.fspath(git.path),
+            GIT_COMMON_DIR=os.fspath(git.path),
+            GIT_OBJECT_DIRECTORY=os.fspath(git.path / "objects"),
+            GIT_ALTERNATE_OBJECT_DIRECTORIES="",
+        )
+
+    def blob(self, oid: str) -> bytes:
+        """A blob's bytes. Raises TransientError when it is not here, HostError when it cannot be read."""
+        checked(oid)
+        with self._lock:
+            try:
+                return self._read(oid)
+            except (OSError, ValueError):
+                # It may have died, or lost its place between two answers: once more, with a new one.
+                self._reader.clear_cache()
+            try:
+                return self._read(oid)
+            except (OSError, ValueError) as error:
+                self._reader.clear_cache()
+                if f"{oid} missing" in str(error):
+                    remedy = "fetch again, or start again: a broken mirror is made anew"
+                    raise TransientError(f"object {oid} is not in the mirror", remedy) from error
+                remedy = "start again: a broken mirror is made anew"
+                raise HostError(f"object {oid} cannot be read from the mirror", remedy) from error
+
+    def close(self) -> None:
+        with self._lock:
+            self._reader.clear_cache()
+
+    def _read(self, oid: str) -> bytes:
+        _, _, size, data = self._reader.get_object_data(oid)
+        if len(data) != size:
+            raise ValueError(f"{len(data)} of {size} bytes")
+        return data
+
+
+def entries(git: Git, revision: str, folders: Sequence[str]) -> list[Entry]:
+    """Every path under these folders (all of them when there are none), whatever its mode."""
+    return _listed(git, "-r", checked(revision), "--", *folders)
+
+
+def entry_at(git: Git, revision: str, path: str) -> Entry | None:
+    """What stands at exactly this path: a file, a link or a folder."""
+    if not inside(path):
+        return None
+    found = _listed(git, checked(revision), "--", path)
+    return next((entry for entry in found if entry.path == path), None)
+
+
+def inside(path: str) -> bool:
+    """Whether this can be a path in a repository at all: relative, and going nowhere but down."""
+    dots = {"", ".", ".."}.intersection(path.split("/"))
+    return not dots and "\0" not in path and len(path) <= PATH_CHARACTERS_MAX
+
+
+def _listed(git: Git, *argv: str) -> list[Entry]:
+    listing = git.local("ls-tree", "-z", "--long", "--full-tree", *argv)
+    return [_entry(record) for record in listing.split(b"\0")[:-1]]
+
+
+def _entry(record: bytes) -> Entry:
+    head, _, path = record.partition(b"\t")
+    mode, _, oid, size = head.decode("ascii").split()
+    return Entry(mode, oid, path.decode("utf-8", "backslashreplace"), int(size) if size.isdigit() else 0)

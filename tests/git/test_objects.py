@@ -1,0 +1,85 @@
+"""The one long-lived object reader: shared by threads, and no single point of failure."""
+
+from __future__ import annotations
+
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from reconciler.git import Mirror
+from reconciler.model.errors import HostError, TransientError
+from tests.git.colleague import Colleague, git
+from tests.git.conftest import OpenMirror
+
+
+def readers() -> list[int]:
+    """The `cat-file` processes that this one started."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            arguments = (stat.parent / "cmdline").read_bytes()
+        except OSError:  # It ended while we looked.
+            continue
+        if int(parent) == os.getpid() and state != "Z" and b"cat-file" in arguments:
+            found.append(int(stat.parent.name))
+    return found
+
+
+def test_all_blobs_come_from_one_process_and_many_threads(mirror: Mirror, ada: Colleague) -> None:
+    texts = {f"releases/{number}.yaml": f"{number}\n" * (number * 50 + 1) for number in range(60)}
+    texts["releases/empty.yaml"] = ""
+    sha = ada.merges(dict(texts))
+    mirror.fetch()
+    entries = mirror.entries(sha, ["releases"]) * 5
+    with ThreadPoolExecutor(8) as threads:
+        blobs = list(threads.map(lambda entry: mirror.blob(entry.oid), entries))
+    assert blobs == [texts[entry.path].encode() for entry in entries]
+    assert len(readers()) == 1
+    mirror.close()
+    assert readers() == []
+
+
+def test_a_reader_that_died_is_started_again(mirror: Mirror) -> None:
+    tip = mirror.fetch()
+    assert mirror.blob_at(tip, "README.md") == b"fleet\n"
+    (first,) = readers()
+    os.kill(first, signal.SIGKILL)
+    assert mirror.blob_at(tip, "README.md") == b"fleet\n"
+    assert readers() != [first]
+
+
+def test_an_object_that_is_not_here_may_come_and_is_then_read(mirror: Mirror, ada: Colleague) -> None:
+    mirror.fetch()
+    ada.merges({"new.yaml": "new\n"})
+    oid = ada.git("rev-parse", "HEAD:new.yaml")
+    with pytest.raises(
+        TransientError, match=f"object {oid} is not in the mirror; fetch again, or start again"
+    ):
+        mirror.blob(oid)
+    mirror.fetch()
+    assert mirror.blob(oid) == b"new\n"
+
+
+def test_a_damaged_object_says_so_and_the_next_start_heals_it(
+    mirror: Mirror, open_mirror: OpenMirror, tmp_path: Path
+) -> None:
+    tip = mirror.fetch()
+    (entry,) = mirror.entries(tip, ["README.md"])
+    folder = tmp_path / "state" / "mirror.git" / "objects" / "pack"
+    (pack,), (index,) = folder.glob("*.pack"), folder.glob("*.idx")
+    offsets = dict(
+        line.split()[1::-1] for line in git(folder, "show-index", stdin=index.read_bytes()).splitlines()
+    )
+    content = int(offsets[entry.oid]) + 3  # Behind the object's header and that of its compression.
+    pack.chmod(0o644)
+    pack.write_bytes(pack.read_bytes()[:content] + bytes(6) + pack.read_bytes()[content + 6 :])
+    with pytest.raises(HostError, match=f"object {entry.oid} cannot be read from the mirror; start again"):
+        mirror.blob(entry.oid)
+    mirror.close()
+    again = open_mirror()
+    assert again.fetch() == tip
+    assert again.blob(entry.oid) == b"fleet\n"
