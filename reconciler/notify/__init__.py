@@ -1,0 +1,9 @@
+"""Telling people: what leaves here was written to the database first, and never delays an upgrade."""
+
+from __future__ import annotations
+
+from reconciler.notify.outbox import Outbox
+from reconciler.notify.sender import Sender, Thread, Undelivered
+from reconciler.notify.slack import SlackBot, SlackWebhook
+
+__all__ = ["Outbox", "Sender", "SlackBot", "SlackWebhook", "Thread", "Undelivered"]

@@ -1,0 +1,101 @@
+"""From notices to what Slack is sent. Pure.
+
+What comes from Git and from programs goes into `rich_text` blocks, where text is literal: no formatting, no
+mention, no link, no emoji. `text` is what notifications show, and what stands in for the blocks elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from reconciler.model.notice import Notice
+
+Json = str | bool | Sequence["Json"] | dict[str, "Json"]
+Body = dict[str, Json]
+"""The fields that `chat.postMessage`, `chat.update` and webhooks have in common."""
+
+TITLE_CHARS_MAX = 200
+SENTENCE_CHARS_MAX = 1_000
+SENTENCES_MAX = 10
+
+MARKS = {
+    "planned": "hourglass_flowing_sand",
+    "waiting": "hourglass_flowing_sand",
+    "preparing": "package",
+    "applying": "gear",
+    "verifying": "mag",
+    "restoring": "rewind",
+    "reverting": "rewind",
+    "succeeded": "white_check_mark",
+    "reverted": "rewind",
+    "restored": "rewind",
+    "superseded": "fast_forward",
+    "cancelled": "no_entry_sign",
+    "stuck": "rotating_light",
+}
+SEVERITY_MARKS = {"info": "information_source", "warning": "warning", "person": "rotating_light"}
+
+MENTION = re.compile(r"@(?=channel\b|here\b|everyone\b)", re.IGNORECASE)
+
+
+def headline(notices: Sequence[Notice]) -> Body:
+    """The message of an upgrade, as of the last notice."""
+    newest = notices[-1]
+    return _message(mark(newest), _title(newest), [newest.sentence])
+
+
+def alone(notice: Notice) -> Body:
+    """A notice that belongs to no thread."""
+    return headline([notice])
+
+
+def transition(notices: Sequence[Notice]) -> Body:
+    """All notices in one message, for where messages cannot be edited and have no thread."""
+    newest = notices[-1]
+    return _message(mark(newest), _title(newest), [notice.sentence for notice in notices[-SENTENCES_MAX:]])
+
+
+def reply(notice: Notice) -> Body:
+    """One line of a thread, with the time at which it was so, which may be long before it is read."""
+    return _message(mark(notice), "", [f"{notice.at:%H:%M:%S} UTC  {notice.sentence}"])
+
+
+def mark(notice: Notice) -> str:
+    """The name of the emoji that leads the message."""
+    if notice.severity == "person":
+        return SEVERITY_MARKS["person"]
+    return MARKS.get(notice.phase, SEVERITY_MARKS[notice.severity])
+
+
+def _title(notice: Notice) -> str:
+    title = notice.title or ": ".join(filter(None, (notice.environment, notice.service)))
+    return f"{title} — {notice.phase}" if notice.phase else title
+
+
+def _message(emoji: str, title: str, sentences: Sequence[str]) -> Body:
+    head = readable(title, TITLE_CHARS_MAX)
+    body = "\n".join(filter(None, (readable(sentence, SENTENCE_CHARS_MAX) for sentence in sentences)))
+    elements: list[Json] = [{"type": "emoji", "name": emoji}]
+    if head:
+        elements.append({"type": "text", "text": f" {head}", "style": {"bold": True}})
+    if body:
+        elements.append({"type": "text", "text": f"\n{body}" if head else f" {body}"})
+    return {
+        "text": f":{emoji}: " + escaped("\n".join(filter(None, (head, body)))),
+        "blocks": [{"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": elements}]}],
+        "unfurl_links": False,
+        "unfurl_media": False,
+    }
+
+
+def readable(text: str, chars_max: int) -> str:
+    """Without control and direction characters, and at most `chars_max` long."""
+    shown = "".join(each if each.isprintable() or each == "\n" else " " for each in text).strip()
+    return shown if len(shown) <= chars_max else shown[: chars_max - 1] + "…"
+
+
+def escaped(text: str) -> str:
+    """The text without anything that Slack would read as a link or a mention."""
+    entities = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return MENTION.sub("@\N{WORD JOINER}", entities)

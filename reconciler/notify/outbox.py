@@ -1,0 +1,132 @@
+"""Delivery from the durable outbox: in order within a thread, at least once, retried for ever but slowly."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import msgspec
+
+from reconciler.model import codec
+from reconciler.model.notice import Notice
+from reconciler.notify.sender import Sender, Thread, Undelivered
+
+BACKOFF_FIRST_S = 1.0
+BACKOFF_MAX_S = 300.0
+ROUND_ROWS_MAX = 100
+
+NEVER = datetime.min.replace(tzinfo=UTC)
+
+log = logging.getLogger(__name__)
+
+
+class Row(Protocol):
+    """One row that waits; `key` is the upgrade, or empty."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def payload(self) -> str: ...
+    @property
+    def attempts(self) -> int: ...
+
+
+class Rows(Protocol):
+    """What the outbox needs of the database. `postpone` also holds back what waits under the same keys."""
+
+    def due(self, channel: str, now: datetime, *, limit: int) -> Sequence[Row]: ...
+    def next_due(self, channel: str) -> datetime | None: ...
+    def delivered(self, ids: Sequence[int], *, error: str = "") -> None: ...
+    def postpone(self, ids: Sequence[int], *, at: datetime, error: str) -> None: ...
+    def thread(self, operation: str) -> tuple[str, str] | None: ...
+    def remember_thread(self, operation: str, channel: str, ts: str) -> None: ...
+
+
+class Outbox:
+    """Delivers the rows of one channel; one task at a time may do so. Without a sender they are just done."""
+
+    def __init__(
+        self, rows: Rows, sender: Sender | None, *, now: Callable[[], datetime], channel: str = "slack"
+    ) -> None:
+        self._rows = rows
+        self._sender = sender
+        self._now = now
+        self._channel = channel
+        self._held_until = NEVER
+        self._said = ""
+
+    async def deliver(self) -> datetime | None:
+        """One round: send what is due. The answer is when to call again; None when nothing waits.
+
+        Raises what the database raises, never what the messenger does.
+        """
+        if self._held_until <= self._now():
+            for thread in _threads(self._rows.due(self._channel, self._now(), limit=ROUND_ROWS_MAX)):
+                if not await self._attempt(thread):
+                    break
+        waiting = self._rows.next_due(self._channel)
+        return max(waiting, self._held_until) if waiting else None
+
+    async def _attempt(self, thread: list[Row]) -> bool:
+        """False when the messenger takes nothing more for now."""
+        try:
+            await self._send(thread)
+        except Undelivered as refusal:
+            delay_s = backoff_s(thread[0].attempts) if refusal.retry_s is None else refusal.retry_s
+            at = self._now() + timedelta(seconds=delay_s)
+            self._rows.postpone([thread[0].id], at=at, error=str(refusal))
+            if self._said != str(refusal):
+                log.warning("%s: %s", self._channel, refusal)
+                self._said = str(refusal)
+            if refusal.whole_channel:
+                self._held_until = at
+            return not refusal.whole_channel
+        self._said = ""
+        return True
+
+    async def _send(self, rows: list[Row]) -> None:
+        """Send the rows of one thread, and take each off `rows` as soon as it is out."""
+        if self._sender is None:
+            self._rows.delivered([row.id for row in rows])
+            return
+        notices = self._readable(rows)
+        if not notices:
+            return
+        operation, thread = rows[0].key, None
+        if operation:
+            known = self._rows.thread(operation)
+            thread = await self._sender.show(notices, Thread(*known) if known else None)
+            if thread != known:
+                self._rows.remember_thread(operation, *thread)
+        for notice in notices:
+            await self._sender.tell(notice, thread)
+            self._rows.delivered([rows[0].id])
+            del rows[0]
+
+    def _readable(self, rows: list[Row]) -> list[Notice]:
+        """The notices of the rows. A row that is none (from another UGS) is given up, and taken off."""
+        notices = []
+        for row in list(rows):
+            try:
+                notices.append(codec.decode(row.payload, Notice))
+            except msgspec.MsgspecError as error:
+                self._rows.delivered([row.id], error=f"not a notice: {error}")
+                rows.remove(row)
+        return notices
+
+
+def backoff_s(attempts: int) -> float:
+    """How long to wait after so many failed attempts: doubling, up to five minutes."""
+    return min(BACKOFF_FIRST_S * 2.0 ** min(attempts, 20), BACKOFF_MAX_S)
+
+
+def _threads(rows: Iterable[Row]) -> list[list[Row]]:
+    """The rows by thread, each in order, the thread of the oldest row first; keyless rows stand alone."""
+    threads: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        threads.setdefault((row.key, 0 if row.key else row.id), []).append(row)
+    return list(threads.values())

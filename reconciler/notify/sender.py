@@ -1,0 +1,40 @@
+"""What a messenger is to the outbox, and how it says that it could not deliver."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from reconciler.model.errors import TransientError
+from reconciler.model.notice import Notice
+
+
+class Thread(NamedTuple):
+    """Where the message of one upgrade stands, in the messenger's own terms."""
+
+    channel: str
+    ts: str
+
+
+class Undelivered(TransientError):
+    """Not sent, and to be tried again: after `retry_s`, or with backoff where that is None.
+
+    `whole_channel`: nothing else would get through now either.
+    """
+
+    def __init__(
+        self, message: str, remedy: str = "", *, retry_s: float | None = None, whole_channel: bool = False
+    ) -> None:
+        super().__init__(message, remedy)
+        self.retry_s = retry_s
+        self.whole_channel = whole_channel
+
+
+class Sender(Protocol):
+    """Both methods raise Undelivered, and may be called again with what was sent already."""
+
+    async def show(self, notices: Sequence[Notice], thread: Thread | None) -> Thread:
+        """Bring the one message of an upgrade up to the last of `notices`; post it if there is none."""
+
+    async def tell(self, notice: Notice, thread: Thread | None) -> None:
+        """Add one notice to the thread; without one it stands alone."""

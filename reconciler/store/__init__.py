@@ -1,0 +1,110 @@
+"""SQLite: what UGS remembers. Git says what should run and drivers say what runs; this only remembers."""
+
+from __future__ import annotations
+
+from reconciler.model.observation import HealthState
+from reconciler.store.connection import Damaged
+from reconciler.store.database import bounded
+from reconciler.store.outbox import NOTE, SLACK
+from reconciler.store.permits import PermitRecords
+from reconciler.store.quarantines import Quarantines
+from reconciler.store.rows import AuditBreak, AuditRow, Note, OutboxRow, Quarantine, Step
+from reconciler.store.upgrades import Upgrades
+
+__all__ = [
+    "NOTE",
+    "SLACK",
+    "AuditBreak",
+    "AuditRow",
+    "Damaged",
+    "Note",
+    "OutboxRow",
+    "Quarantine",
+    "Step",
+    "Store",
+]
+
+UPGRADES_MAX = 10_000
+TRANSITIONS_MAX = 10_000
+OUTBOX_DONE_MAX = 1_000
+OUTBOX_PENDING_MAX = 10_000
+PERMITS_MAX = 1_000
+
+
+class Store(Upgrades, Quarantines, PermitRecords):
+    """The database of one daemon, used from its event loop's thread alone; other processes open it read-only.
+
+    Every writing method is one transaction of its own, or part of the caller's: `with store.transaction():`.
+    All raise HostError and TransientError, and `Damaged` when the daemon must end.
+    """
+
+    def health(self, environment: str, service: str, state: HealthState, detail: str) -> bool:
+        """Remember the state if it is another than before; True when it is."""
+        with self.transaction():
+            last = self._one(
+                "SELECT state FROM health_status WHERE environment = ? AND service = ?"
+                " ORDER BY id DESC LIMIT 1",
+                (environment, service),
+            )
+            if last and last["state"] == state:
+                return False
+            self._run(
+                "INSERT INTO health_status (environment, service, state, since, detail)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (environment, service, state, self._stamp(), bounded(detail)),
+            )
+        return True
+
+    def mark(self, key: str, value: str | None) -> None:
+        """Set a small fact; None forgets it."""
+        with self.transaction():
+            if value is None:
+                self._run("DELETE FROM marks WHERE key = ?", (key,))
+            else:
+                self._run("INSERT OR REPLACE INTO marks VALUES (?, ?)", (key, value))
+
+    def marks(self, prefix: str) -> dict[str, str]:
+        """The facts whose keys begin with `prefix`."""
+        rows = self._all(
+            "SELECT key, value FROM marks WHERE substr(key, 1, length(:prefix)) = :prefix ORDER BY key",
+            {"prefix": prefix},
+        )
+        return {row["key"]: row["value"] for row in rows}
+
+    def prune(
+        self,
+        *,
+        upgrades_max: int = UPGRADES_MAX,
+        transitions_max: int = TRANSITIONS_MAX,
+        done_max: int = OUTBOX_DONE_MAX,
+        pending_max: int = OUTBOX_PENDING_MAX,
+        permits_max: int = PERMITS_MAX,
+    ) -> None:
+        """Drop the oldest of what has a bound. The audit, and upgrades that failed, are kept for ever.
+
+        An upgrade that failed may be tried again, and then must not get the operation id that it had.
+        """
+        with self.transaction():
+            self._run(
+                "DELETE FROM upgrades WHERE final = 1 AND operation NOT IN"
+                " (SELECT operation FROM rollback_records) AND rowid NOT IN"
+                " (SELECT rowid FROM upgrades WHERE final = 1 ORDER BY created_at DESC, rowid DESC LIMIT ?)",
+                (upgrades_max,),
+            )
+            self._run("DELETE FROM steps WHERE operation NOT IN (SELECT operation FROM upgrades)")
+            self.forget_permits(kept_max=permits_max)
+            self._run("DELETE FROM threads WHERE operation NOT IN (SELECT operation FROM upgrades)")
+            self._run(
+                "DELETE FROM health_status WHERE id <= (SELECT max(id) FROM health_status) - ?",
+                (transitions_max,),
+            )
+            self._run(
+                "UPDATE outbox SET done_at = ?, error = 'given up: too many wait' WHERE done_at IS NULL"
+                " AND id NOT IN (SELECT id FROM outbox WHERE done_at IS NULL ORDER BY id DESC LIMIT ?)",
+                (self._stamp(), pending_max),
+            )
+            self._run(
+                "DELETE FROM outbox WHERE done_at IS NOT NULL AND id NOT IN"
+                " (SELECT id FROM outbox WHERE done_at IS NOT NULL ORDER BY id DESC LIMIT ?)",
+                (done_max,),
+            )

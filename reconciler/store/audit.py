@@ -1,0 +1,96 @@
+"""The audit: append-only, each row sealed by a hash over itself and the row before."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+
+from reconciler.model import codec
+from reconciler.store.database import Database, bounded, time_of
+from reconciler.store.rows import AuditBreak, AuditRow
+
+SEALED = (
+    "id",
+    "at",
+    "event",
+    "environment",
+    "service",
+    "operation",
+    "actor",
+    "detail",
+    "previous_hash",
+)
+
+
+class Audit(Database):
+    def audit(
+        self,
+        event: str,
+        *,
+        environment: str = "",
+        service: str = "",
+        operation: str = "",
+        actor: str = "ugs",
+        detail: str = "",
+    ) -> None:
+        """Append one row. Join it to what it tells of by a `transaction` around both."""
+        with self.transaction():
+            last = self._one("SELECT id, hash FROM maintenance_logs ORDER BY id DESC LIMIT 1")
+            row: dict[str, str | int] = {
+                "id": last["id"] + 1 if last else 1,
+                "at": self._stamp(),
+                "event": event,
+                "environment": environment,
+                "service": service,
+                "operation": operation,
+                "actor": bounded(actor),
+                "detail": bounded(detail),
+                "previous_hash": last["hash"] if last else "",
+            }
+            self._run(
+                "INSERT INTO maintenance_logs VALUES (:id, :at, :event, :environment, :service, :operation,"
+                " :actor, :detail, :previous_hash, :hash)",
+                row | {"hash": seal(row)},
+            )
+
+    def audit_rows(self, *, limit: int) -> list[AuditRow]:
+        """The newest `limit` rows, newest first."""
+        return [
+            AuditRow(
+                id=row["id"],
+                at=time_of(row["at"]),
+                event=row["event"],
+                environment=row["environment"],
+                service=row["service"],
+                operation=row["operation"],
+                actor=row["actor"],
+                detail=row["detail"],
+                previous_hash=row["previous_hash"],
+                hash=row["hash"],
+            )
+            for row in self._all("SELECT * FROM maintenance_logs ORDER BY id DESC LIMIT ?", (limit,))
+        ]
+
+    def verify_audit(self) -> AuditBreak | None:
+        """The first row that was changed, put in or taken out; None when every row is as it was written."""
+        # Asked first: the daemon may append while this reads.
+        newest = self._one("SELECT seq FROM sqlite_sequence WHERE name = 'maintenance_logs'")
+        expected_id, previous_hash = 1, ""
+        with self._explained():
+            # Row by row: the audit is kept for ever, so it may not fit in memory.
+            for row in self._connection.execute("SELECT * FROM maintenance_logs ORDER BY id"):
+                if row["id"] != expected_id:
+                    return AuditBreak(expected_id, "the row is missing")
+                if row["previous_hash"] != previous_hash:
+                    return AuditBreak(expected_id, "the row does not follow from the one before it")
+                if row["hash"] != seal(row):
+                    return AuditBreak(expected_id, "the row is not what its hash was made from")
+                expected_id, previous_hash = expected_id + 1, row["hash"]
+        if newest and newest["seq"] >= expected_id:
+            return AuditBreak(expected_id, "the row is missing")
+        return None
+
+
+def seal(row: dict[str, str | int] | sqlite3.Row) -> str:
+    """SHA-256 in hex over the canonical JSON of everything but the hash itself."""
+    return hashlib.sha256(codec.encode({name: row[name] for name in SEALED})).hexdigest()

@@ -1,0 +1,136 @@
+"""The connection as the tables use it: transactions that nest, and values in and out."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from reconciler.model import codec
+from reconciler.model.errors import HostError
+from reconciler.store import connection as connecting
+from reconciler.store import schema
+from reconciler.store.connection import Damaged
+
+TEXT_CHARS_MAX = 4_000
+
+T = TypeVar("T")
+Scalar = str | int | None
+Values = Sequence[Scalar] | Mapping[str, Scalar]
+
+
+def text_of(at: datetime) -> str:
+    """RFC 3339 in UTC at a fixed width, so that text sorts as time does."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def time_of(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def time_or_none(text: str | None) -> datetime | None:
+    return time_of(text) if text else None
+
+
+def bounded(text: str) -> str:
+    """What other programs said, at a length and in an encoding that always fit."""
+    return text[:TEXT_CHARS_MAX].encode("utf-8", "replace").decode()
+
+
+class Database:
+    """One connection to one file, for one thread; nothing is asked of it after `Damaged`."""
+
+    def __init__(self, path: Path, *, now: Callable[[], datetime], read_only: bool = False) -> None:
+        """Open and check the file; make it, or bring its schema up to date, unless `read_only`.
+
+        Raises HostError (permission, damage, a newer schema) and TransientError (locked).
+        """
+        self.path = path
+        self._now = now
+        self._depth = 0
+        self._damaged: Damaged | None = None
+        self._connection = connecting.connect(path, read_only=read_only)
+        try:
+            self._prepare(read_only=read_only)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, *, read_only: bool) -> None:
+        found = schema.check_version(self._connection, self.path)
+        if not read_only:
+            connecting.check_integrity(self._connection, self.path)
+            connecting.make_durable(self._connection, self.path)
+            schema.migrate(self._connection, self.path)
+        elif found < len(schema.MIGRATIONS):
+            raise HostError(
+                f"{self.path}: not yet set up by this version of UGS", "start the daemon: `ugs run`"
+            )
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, and durable on return; a nested one is all or nothing inside the outer one.
+
+        Never await inside: another task's writes would join in. Raises HostError, TransientError.
+        """
+        nested = self._depth > 0
+        # A plain BEGIN would read first and could then be refused the write at once, whatever the timeout.
+        self._run("SAVEPOINT nested" if nested else "BEGIN IMMEDIATE")
+        self._depth += 1
+        try:
+            yield
+            self._run("RELEASE nested" if nested else "COMMIT")
+        except BaseException:
+            # A full disk has already rolled everything back.
+            if self._connection.in_transaction:
+                self._run("ROLLBACK TO nested" if nested else "ROLLBACK")
+                if nested:
+                    self._run("RELEASE nested")
+            raise
+        finally:
+            self._depth -= 1
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        if self._damaged is not None:
+            raise Damaged(self._damaged.message, self._damaged.remedy)
+        try:
+            with connecting.explained(self.path):
+                yield
+        except Damaged as damaged:
+            self._damaged = damaged
+            raise
+
+    def _run(self, sql: str, values: Values = ()) -> sqlite3.Cursor:
+        if self._depth and not self._connection.in_transaction:
+            raise RuntimeError("an earlier error ended this transaction; nothing more may be written in it")
+        with self._explained():
+            return self._connection.execute(sql, values)
+
+    def _all(self, sql: str, values: Values = ()) -> list[sqlite3.Row]:
+        with self._explained():
+            return self._connection.execute(sql, values).fetchall()
+
+    def _one(self, sql: str, values: Values = ()) -> sqlite3.Row | None:
+        rows = self._all(sql, values)
+        return rows[0] if rows else None
+
+    def _stamp(self) -> str:
+        return text_of(self._now())
+
+    def _value(self, text: str, kind: type[T]) -> T:
+        """A model value that was stored as JSON. Raises HostError where it is not one."""
+        try:
+            return codec.decode(text, kind)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise connecting.damaged(
+                self.path, f"a stored {kind.__name__} cannot be read: {error}"
+            ) from error

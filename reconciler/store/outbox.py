@@ -1,0 +1,110 @@
+"""What is to be told: to people (channel `slack`) and to Git (channel `note`), kept until it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+from reconciler.model import codec
+from reconciler.model.notice import Notice
+from reconciler.store.database import Database, bounded, text_of, time_of
+from reconciler.store.rows import Note, OutboxRow
+
+SLACK, NOTE = "slack", "note"
+
+
+class Outbox(Database):
+    def tell(self, notice: Notice) -> None:
+        """To be told to people, in the thread of its upgrade if it has one."""
+        self._enqueue(SLACK, notice.operation or "", notice)
+
+    def write_note(self, note: Note) -> None:
+        """To be pushed to Git."""
+        self._enqueue(NOTE, note.operation, note)
+
+    def _enqueue(self, channel: str, key: str, value: Notice | Note) -> None:
+        with self.transaction():
+            # Behind what waits under the same key: a thread is told in order.
+            self._run(
+                "INSERT INTO outbox (channel, key, payload, created_at, next_at)"
+                " VALUES (:channel, :key, :payload, :now, coalesce((SELECT max(next_at) FROM outbox"
+                "  WHERE channel = :channel AND key = :key AND key <> '' AND done_at IS NULL), :now))",
+                {
+                    "channel": channel,
+                    "key": key,
+                    "payload": codec.encode(value).decode(),
+                    "now": self._stamp(),
+                },
+            )
+
+    def due(self, channel: str, now: datetime, *, limit: int) -> list[OutboxRow]:
+        """What may be delivered now, oldest first."""
+        return [
+            OutboxRow(
+                id=row["id"],
+                channel=row["channel"],
+                key=row["key"],
+                payload=row["payload"],
+                created_at=time_of(row["created_at"]),
+                attempts=row["attempts"],
+                next_at=time_of(row["next_at"]),
+                error=row["error"],
+            )
+            for row in self._all(
+                "SELECT * FROM outbox WHERE channel = ? AND done_at IS NULL AND next_at <= ?"
+                " ORDER BY id LIMIT ?",
+                (channel, text_of(now), limit),
+            )
+        ]
+
+    def next_due(self, channel: str) -> datetime | None:
+        """When something of the channel is due next, which may be past; None when nothing waits."""
+        row = self._one(
+            "SELECT min(next_at) AS next_at FROM outbox WHERE channel = ? AND done_at IS NULL", (channel,)
+        )
+        return time_of(row["next_at"]) if row and row["next_at"] else None
+
+    def delivered(self, ids: Sequence[int], *, error: str = "") -> None:
+        """They need no more attempts; `error` says why when they were given up."""
+        with self.transaction():
+            self._run(
+                "UPDATE outbox SET done_at = ?, error = ? WHERE id IN (SELECT value FROM json_each(?))",
+                (self._stamp(), bounded(error), json.dumps(ids)),
+            )
+
+    def postpone(self, ids: Sequence[int], *, at: datetime, error: str) -> None:
+        """Not before `at`; what waits under the same keys waits along, so that nothing overtakes."""
+        with self.transaction():
+            self._run(
+                "UPDATE outbox SET next_at = :at, attempts = attempts + 1, error = :error"
+                " WHERE done_at IS NULL AND (id IN (SELECT value FROM json_each(:ids))"
+                "  OR key <> '' AND (channel, key) IN (SELECT channel, key FROM outbox"
+                "   WHERE id IN (SELECT value FROM json_each(:ids))))",
+                {"at": text_of(at), "error": bounded(error), "ids": json.dumps(ids)},
+            )
+
+    def pending(self, channel: str) -> int:
+        """How many wait."""
+        row = self._one(
+            "SELECT count(*) AS waiting FROM outbox WHERE channel = ? AND done_at IS NULL", (channel,)
+        )
+        return int(row["waiting"]) if row else 0
+
+    def trouble(self, channel: str) -> str:
+        """Why the oldest of those that failed has not been delivered; empty when nothing failed."""
+        row = self._one(
+            "SELECT error FROM outbox WHERE channel = ? AND done_at IS NULL AND error <> ''"
+            " ORDER BY id LIMIT 1",
+            (channel,),
+        )
+        return str(row["error"]) if row else ""
+
+    def thread(self, operation: str) -> tuple[str, str] | None:
+        """Where the message of the upgrade stands: channel and timestamp, in the messenger's own terms."""
+        row = self._one("SELECT channel, ts FROM threads WHERE operation = ?", (operation,))
+        return (row["channel"], row["ts"]) if row else None
+
+    def remember_thread(self, operation: str, channel: str, ts: str) -> None:
+        with self.transaction():
+            self._run("INSERT OR REPLACE INTO threads VALUES (?, ?, ?)", (operation, channel, ts))

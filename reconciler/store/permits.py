@@ -1,0 +1,203 @@
+"""What people have said about gates: holds, approvals and overrides, each with its row in the audit."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime, timedelta
+
+from reconciler.model import codec
+from reconciler.model.permits import Approval, Ask, Hold, Override, Permits
+from reconciler.store.audit import Audit
+from reconciler.store.database import Values, bounded, text_of, time_of, time_or_none
+
+EXPIRED_SHOWN = timedelta(days=30)
+"""For so long an approval that expired is handed out still, so that people are told why it does not count."""
+
+FORGET = (
+    "DELETE FROM holds WHERE id <= (SELECT max(id) FROM holds) - :kept_max"
+    " AND (released_at IS NOT NULL OR until <= :now)",
+    "DELETE FROM approvals WHERE id <= (SELECT max(id) FROM approvals) - :kept_max"
+    " AND (withdrawn_at IS NOT NULL OR until <= :now)",
+    "DELETE FROM overrides WHERE id <= (SELECT max(id) FROM overrides) - :kept_max"
+    " AND confirmed_at IS NOT NULL AND until <= :now",
+)
+
+
+class PermitRecords(Audit):
+    def hold(
+        self, environment: str, service: str | None, *, reason: str, owner: str, until: datetime | None
+    ) -> Hold:
+        """Hold an environment, or one service of it; without an end, until it is released."""
+        with self.transaction():
+            [row] = self._written(
+                "INSERT INTO holds (environment, service, reason, owner, since, until)"
+                " VALUES (?, ?, ?, ?, ?, ?) RETURNING *",
+                (environment, service, bounded(reason), bounded(owner), self._stamp(), _text(until)),
+            )
+            hold = _hold(row)
+            self._audit_permit("held", hold, hold.owner, f"until {_text(until) or 'released'}: {reason}")
+        return hold
+
+    def release_hold(self, number: int, *, by: str) -> Hold | None:
+        """End a hold before its time; None when there is none of this number in force."""
+        with self.transaction():
+            rows = self._written(
+                "UPDATE holds SET released_at = :now, released_by = :by WHERE id = :id"
+                " AND released_at IS NULL AND (until IS NULL OR until > :now) RETURNING *",
+                {"now": self._stamp(), "by": bounded(by), "id": number},
+            )
+            if not rows:
+                return None
+            hold = _hold(rows[0])
+            self._audit_permit("hold-released", hold, by, f"held by {hold.owner}: {hold.reason}")
+        return hold
+
+    def approve(self, ask: Ask, *, by: str, until: datetime) -> Approval:
+        """One person's word for exactly this."""
+        with self.transaction():
+            [row] = self._written(
+                "INSERT INTO approvals (environment, ask, approver, at, until) VALUES (?, ?, ?, ?, ?)"
+                " RETURNING *",
+                (ask.environment, codec.encode(ask).decode(), bounded(by), self._stamp(), text_of(until)),
+            )
+            approval = self._approval(row)
+            self._audit_approval("approved", approval, by)
+        return approval
+
+    def withdraw_approval(self, number: int, *, by: str) -> Approval | None:
+        """Take an approval back; None when there is none of this number in force."""
+        with self.transaction():
+            rows = self._written(
+                "UPDATE approvals SET withdrawn_at = :now, withdrawn_by = :by"
+                " WHERE id = :id AND withdrawn_at IS NULL AND until > :now RETURNING *",
+                {"now": self._stamp(), "by": bounded(by), "id": number},
+            )
+            if not rows:
+                return None
+            approval = self._approval(rows[0])
+            self._audit_approval("approval-withdrawn", approval, by)
+        return approval
+
+    def override(
+        self, environment: str, service: str | None, *, gate: str, reason: str, by: str, until: datetime
+    ) -> Override:
+        """Have a gate of an environment, or of one service of it, count as open until then."""
+        with self.transaction():
+            [row] = self._written(
+                "INSERT INTO overrides (environment, service, gate, reason, person, at, until)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING *",
+                (environment, service, gate, bounded(reason), bounded(by), self._stamp(), text_of(until)),
+            )
+            made = _override(row)
+            self._audit_permit("overridden", made, by, f"{gate} until {row['until']}: {reason}")
+        return made
+
+    def confirm_override(self, number: int, *, by: str) -> Override | None:
+        """Close the open question; None when there is no unconfirmed override of this number."""
+        with self.transaction():
+            rows = self._written(
+                "UPDATE overrides SET confirmed_at = ?, confirmed_by = ?"
+                " WHERE id = ? AND confirmed_at IS NULL RETURNING *",
+                (self._stamp(), bounded(by), number),
+            )
+            if not rows:
+                return None
+            confirmed = _override(rows[0])
+            detail = f"{confirmed.gate}, by {confirmed.by}: {confirmed.reason}"
+            self._audit_permit("override-confirmed", confirmed, by, detail)
+        return confirmed
+
+    def permits(self, environment: str) -> Permits:
+        """All that is in force, the oldest first; beside it, overrides that nobody has confirmed and approvals
+        that expired a short while ago."""
+        now = self._now()
+        values = {"environment": environment, "now": text_of(now), "shown": text_of(now - EXPIRED_SHOWN)}
+        holds = self._all(
+            "SELECT * FROM holds WHERE environment = :environment AND released_at IS NULL"
+            " AND (until IS NULL OR until > :now) ORDER BY id",
+            values,
+        )
+        approvals = self._all(
+            "SELECT * FROM approvals WHERE environment = :environment AND withdrawn_at IS NULL"
+            " AND until > :shown ORDER BY id",
+            values,
+        )
+        overrides = self._all(
+            "SELECT * FROM overrides WHERE environment = :environment"
+            " AND (confirmed_at IS NULL OR until > :now) ORDER BY id",
+            values,
+        )
+        return Permits(
+            holds=tuple(map(_hold, holds)),
+            approvals=tuple(map(self._approval, approvals)),
+            overrides=tuple(map(_override, overrides)),
+        )
+
+    def forget_permits(self, *, kept_max: int) -> None:
+        """Drop what has ended, but for the newest of each kind. The audit keeps it all."""
+        with self.transaction():
+            for sql in FORGET:
+                self._run(sql, {"now": self._stamp(), "kept_max": kept_max})
+
+    def _written(self, sql: str, values: Values) -> list[sqlite3.Row]:
+        """The rows that a statement with RETURNING wrote."""
+        return self._run(sql, values).fetchall()
+
+    def _approval(self, row: sqlite3.Row) -> Approval:
+        return Approval(
+            id=row["id"],
+            ask=self._value(row["ask"], Ask),
+            by=row["approver"],
+            at=time_of(row["at"]),
+            until=time_of(row["until"]),
+        )
+
+    def _audit_permit(self, event: str, permit: Hold | Override, actor: str, detail: str) -> None:
+        self.audit(
+            event,
+            environment=permit.environment,
+            service=permit.service or "",
+            actor=actor,
+            detail=f"{permit.id}: {detail}",
+        )
+
+    def _audit_approval(self, event: str, approval: Approval, actor: str) -> None:
+        ask = approval.ask
+        self.audit(
+            event,
+            environment=ask.environment,
+            service=ask.service,
+            actor=actor,
+            detail=f"{approval.id}: by {approval.by} until {text_of(approval.until)}:"
+            f" {ask.from_target or 'nothing'} → {ask.to_target} by {ask.revision}",
+        )
+
+
+def _hold(row: sqlite3.Row) -> Hold:
+    return Hold(
+        id=row["id"],
+        environment=row["environment"],
+        service=row["service"],
+        reason=row["reason"],
+        owner=row["owner"],
+        since=time_of(row["since"]),
+        until=time_or_none(row["until"]),
+    )
+
+
+def _override(row: sqlite3.Row) -> Override:
+    return Override(
+        id=row["id"],
+        environment=row["environment"],
+        service=row["service"],
+        gate=row["gate"],
+        reason=row["reason"],
+        by=row["person"],
+        at=time_of(row["at"]),
+        until=time_of(row["until"]),
+        confirmed_by=row["confirmed_by"],
+    )
+
+
+def _text(at: datetime | None) -> str | None:
+    return text_of(at) if at else None

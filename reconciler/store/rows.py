@@ -1,0 +1,76 @@
+"""What the store hands out: one frozen value per kind of row. Times are aware and in UTC."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from reconciler.model.target import Target
+
+
+class Note(Struct, frozen=True):
+    """One line of the deployment history in Git: `line` is JSON text, for the commit `revision`."""
+
+    revision: str
+    operation: str
+    line: str
+
+
+class Step(Struct, frozen=True):
+    """One journaled step. `ended_at` is None while it runs, or when a crash cut it short."""
+
+    operation: str
+    step: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: str
+    detail: str
+
+
+class Quarantine(Struct, frozen=True):
+    """A target that failed in an environment, and is not tried again there until released."""
+
+    operation: str
+    environment: str
+    service: str
+    target: Target
+    restored: Target | None
+    reason: str
+    quarantined_at: datetime
+    revert_commit: str | None
+
+
+class OutboxRow(Struct, frozen=True):
+    """One thing to deliver. Rows of one `key` leave in order; an empty key stands alone."""
+
+    id: int
+    channel: str
+    key: str
+    payload: str
+    created_at: datetime
+    attempts: int
+    next_at: datetime
+    error: str
+
+
+class AuditRow(Struct, frozen=True):
+    """One line of the audit; `hash` covers every other field, and so the row before it."""
+
+    id: int
+    at: datetime
+    event: str
+    environment: str
+    service: str
+    operation: str
+    actor: str
+    detail: str
+    previous_hash: str
+    hash: str
+
+
+class AuditBreak(Struct, frozen=True):
+    """The first place where the audit is not what was written."""
+
+    id: int
+    reason: str

@@ -1,0 +1,148 @@
+"""Upgrades as they move, and the journal of their steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reconciler.model import codec
+from reconciler.model.notice import Notice
+from reconciler.model.target import Target
+from reconciler.model.upgrade import Phase, Upgrade
+from reconciler.store.audit import Audit
+from reconciler.store.database import bounded, text_of, time_of, time_or_none
+from reconciler.store.outbox import Outbox
+from reconciler.store.rows import Note, Step
+
+UPSERT = (
+    "INSERT INTO upgrades VALUES (:operation, :environment, :service, :phase, :final, :revision,"
+    " :from_target, :to_target, :created_at, :changed_at, :ended_at, :value)"
+    " ON CONFLICT (operation) DO UPDATE SET"
+    " phase = :phase, final = :final, changed_at = :changed_at, ended_at = :ended_at, value = :value"
+)
+
+
+class Upgrades(Audit, Outbox):
+    def record(
+        self,
+        upgrade: Upgrade,
+        *,
+        event: str,
+        actor: str = "ugs",
+        detail: str = "",
+        notices: Sequence[Notice] = (),
+        note: Note | None = None,
+    ) -> None:
+        """One move in one transaction: the upgrade as it is now, its audit row, what is to be told of it."""
+        with self.transaction():
+            self._run(
+                UPSERT,
+                {
+                    "operation": upgrade.operation,
+                    "environment": upgrade.environment,
+                    "service": upgrade.service,
+                    "phase": upgrade.phase.value,
+                    "final": int(upgrade.final),
+                    "revision": upgrade.revision,
+                    "from_target": _text(upgrade.before.target if upgrade.before else None),
+                    "to_target": _text(upgrade.to),
+                    "created_at": text_of(upgrade.created_at),
+                    "changed_at": text_of(upgrade.changed_at),
+                    "ended_at": text_of(upgrade.ended_at) if upgrade.ended_at else None,
+                    "value": codec.encode(upgrade).decode(),
+                },
+            )
+            self.audit(
+                event,
+                environment=upgrade.environment,
+                service=upgrade.service,
+                operation=upgrade.operation,
+                actor=actor,
+                detail=detail,
+            )
+            for notice in notices:
+                self.tell(notice)
+            if note is not None:
+                self.write_note(note)
+
+    def upgrade(self, operation: str) -> Upgrade | None:
+        row = self._one("SELECT value FROM upgrades WHERE operation = ?", (operation,))
+        return self._value(row["value"], Upgrade) if row else None
+
+    def upgrades(
+        self,
+        *,
+        environment: str | None = None,
+        service: str | None = None,
+        unfinished: bool = False,
+        limit: int = 100,
+    ) -> list[Upgrade]:
+        """At most `limit`, newest first."""
+        # Two texts: only a literal `final = 0` lets SQLite use the index of the few that are unfinished.
+        rows = self._all(
+            "SELECT value FROM upgrades WHERE final = 0"
+            " AND (:environment IS NULL OR environment = :environment)"
+            " AND (:service IS NULL OR service = :service) ORDER BY created_at DESC, rowid DESC LIMIT :limit"
+            if unfinished
+            else "SELECT value FROM upgrades WHERE (:environment IS NULL OR environment = :environment)"
+            " AND (:service IS NULL OR service = :service) ORDER BY created_at DESC, rowid DESC LIMIT :limit",
+            {"environment": environment, "service": service, "limit": limit},
+        )
+        return [self._value(row["value"], Upgrade) for row in rows]
+
+    def attempts(
+        self, environment: str, service: str, before: Target | None, after: Target | None, revision: str
+    ) -> int:
+        """How many upgrades for exactly this change have ended."""
+        row = self._one(
+            "SELECT count(*) AS ended FROM upgrades WHERE environment = ? AND service = ? AND revision = ?"
+            " AND from_target = ? AND to_target = ? AND final = 1",
+            (environment, service, revision, _text(before), _text(after)),
+        )
+        return int(row["ended"]) if row else 0
+
+    def durations(self, environment: str, service: str, *, limit: int = 20) -> list[float]:
+        """How many seconds the last upgrades that succeeded took, the newest first."""
+        rows = self._all(
+            "SELECT value FROM upgrades WHERE environment = ? AND service = ? AND phase = ?"
+            " ORDER BY created_at DESC, rowid DESC LIMIT ?",
+            (environment, service, Phase.SUCCEEDED.value, limit),
+        )
+        ended = [self._value(row["value"], Upgrade) for row in rows]
+        return [(u.ended_at - u.started_at).total_seconds() for u in ended if u.ended_at and u.started_at]
+
+    def begin(self, operation: str, step: str) -> None:
+        """The step is about to have its effect; on return that is durable. A step cut short begins again."""
+        with self.transaction():
+            self._run(
+                "INSERT INTO steps (operation, step, started_at) VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
+                " SET started_at = excluded.started_at, ended_at = NULL, outcome = '', detail = ''",
+                (operation, step, self._stamp()),
+            )
+
+    def end(self, operation: str, step: str, *, outcome: str = "ok", detail: str = "") -> None:
+        """The step had its effect, or failed to. It must have begun."""
+        with self.transaction():
+            changed = self._run(
+                "UPDATE steps SET ended_at = ?, outcome = ?, detail = ? WHERE operation = ? AND step = ?",
+                (self._stamp(), outcome, bounded(detail), operation, step),
+            ).rowcount
+            if changed == 0:
+                raise RuntimeError(f"{operation}: step {step} ended without having begun")
+
+    def steps(self, operation: str) -> list[Step]:
+        """The journal of one upgrade, in the order in which the steps first began."""
+        return [
+            Step(
+                operation=row["operation"],
+                step=row["step"],
+                started_at=time_of(row["started_at"]),
+                ended_at=time_or_none(row["ended_at"]),
+                outcome=row["outcome"],
+                detail=row["detail"],
+            )
+            for row in self._all("SELECT * FROM steps WHERE operation = ? ORDER BY rowid", (operation,))
+        ]
+
+
+def _text(target: Target | None) -> str:
+    return str(target) if target else ""

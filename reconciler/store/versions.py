@@ -1,0 +1,97 @@
+"""What was deployed where, and which of it proved healthy."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from reconciler.model import codec
+from reconciler.model.release import Release
+from reconciler.model.target import Target, Workload, frozen_digest
+from reconciler.model.version import Version
+from reconciler.store.database import Database, time_of
+
+
+class Versions(Database):
+    def deployed(self, work: Workload, *, revision: str) -> None:
+        """It is being started here, for the commit `revision`. Its release freezes."""
+        with self.transaction():
+            self._see(work, revision)
+            self._run(
+                "UPDATE versions SET workload = ?, revision = ?,"
+                " first_deployed_at = coalesce(first_deployed_at, ?)"
+                " WHERE environment = ? AND service = ? AND target = ?",
+                (codec.encode(work).decode(), revision, self._stamp(), *_key(work)),
+            )
+
+    def healthy(self, work: Workload) -> None:
+        """It proved healthy, and is last-good from now on. It must have been deployed."""
+        with self.transaction():
+            changed = self._run(
+                "UPDATE versions SET healthy_at = ?1, healthy_seq = (SELECT 1 + coalesce(max(healthy_seq), 0)"
+                "  FROM versions WHERE environment = ?2 AND service = ?3 AND healthy_seq IS NOT NULL)"
+                " WHERE environment = ?2 AND service = ?3 AND target = ?4",
+                (self._stamp(), *_key(work)),
+            ).rowcount
+            if changed == 0:
+                raise RuntimeError(f"{work.environment}: {work.service} {work.target} was never deployed")
+
+    def forget_good(self, environment: str, service: str, target: Target) -> None:
+        """A later verdict: it is not to be brought back any more."""
+        with self.transaction():
+            self._run(
+                "UPDATE versions SET healthy_seq = NULL WHERE environment = ? AND service = ? AND target = ?",
+                (environment, service, str(target)),
+            )
+
+    def good(self, environment: str, service: str, *, limit: int = 5) -> list[tuple[Workload, datetime]]:
+        """What proved healthy here and when, the last first: that one is last-good."""
+        rows = self._all(
+            "SELECT workload, healthy_at FROM versions WHERE environment = ? AND service = ?"
+            " AND healthy_seq IS NOT NULL ORDER BY healthy_seq DESC LIMIT ?",
+            (environment, service, limit),
+        )
+        return [(self._value(row["workload"], Workload), time_of(row["healthy_at"])) for row in rows]
+
+    def services(self, environment: str) -> set[str]:
+        """Every service that was ever deployed here."""
+        rows = self._all(
+            "SELECT DISTINCT service FROM versions WHERE environment = ? AND first_deployed_at IS NOT NULL",
+            (environment,),
+        )
+        return {row["service"] for row in rows}
+
+    def attempted(self, environment: str) -> dict[str, Version]:
+        """By service: the version that was last deployed or tried here, proven or not."""
+        rows = self._all(
+            "SELECT service, version, max(rowid) FROM versions WHERE environment = ? GROUP BY service",
+            (environment,),
+        )
+        return {row["service"]: Version(row["version"]) for row in rows}
+
+    def frozen(self) -> dict[tuple[str, str], Release]:
+        """By service and version: the release as it was when first deployed or quarantined, wherever."""
+        # Beside min(), SQLite takes the other columns from the row of the minimum.
+        rows = self._all(
+            "SELECT service, version, workload, min(rowid) FROM versions GROUP BY service, version"
+        )
+        return {
+            (row["service"], row["version"]): self._value(row["workload"], Workload).release for row in rows
+        }
+
+    def _see(self, work: Workload, revision: str) -> None:
+        self._run(
+            "INSERT INTO versions (environment, service, target, version, release_digest, workload, revision,"
+            " frozen_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (
+                *_key(work),
+                str(work.target.version),
+                frozen_digest(work.release),
+                codec.encode(work).decode(),
+                revision,
+                self._stamp(),
+            ),
+        )
+
+
+def _key(work: Workload) -> tuple[str, str, str]:
+    return work.environment, work.service, str(work.target)

@@ -1,0 +1,259 @@
+"""An HTTP server that stands in for Slack: it checks what it gets as Slack does, and remembers what it took.
+
+with SlackServer() as slack:
+    ...  # notify.slack: token slack.token, channel slack.channel, api slack.api (or webhook slack.webhook)
+    slack.wait_for(lambda: len(slack.messages) == 1)
+    assert slack.messages[0].replies == [...]
+    assert slack.violations == []
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs
+
+BODY_BYTES_MAX = 1_000_000
+RAW_MARKUP = re.compile(r"<|>|&(?!amp;|lt;|gt;)")
+
+
+@dataclass
+class Posted:
+    """One message as it stands. `edits` are the texts it had before; `replies` those in its thread."""
+
+    ts: str
+    text: str
+    blocks: list[Any]
+    edits: list[str] = field(default_factory=list)
+    replies: list[str] = field(default_factory=list)
+    broadcasts: list[str] = field(default_factory=list)
+    """Replies that were shown in the channel too."""
+
+
+@dataclass
+class Answer:
+    """What is said in place of the proper answer."""
+
+    status: int
+    body: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class SlackServer:
+    """`messages` are those at the top of the channel, of bot and webhook alike, oldest first."""
+
+    token = "xoxb-the-secret-token"
+    channel = "#deploys"
+    channel_id = "C0DEPLOYS"
+    webhook_path = "/services/T000/B000/the-secret-path"
+
+    def __init__(self) -> None:
+        self.messages: list[Posted] = []
+        self.calls: list[str] = []
+        """Every request as `path status`, refused ones included."""
+        self.violations: list[str] = []
+        """What a client that respects Slack's rules would not have sent."""
+        self._changed = threading.Condition()
+        self._forced: list[Answer] = []
+        self._always: Answer | None = None
+        self._clock = 0
+        # Bound but never listening: nobody else is given the port while this server is down.
+        self._placeholder = socket.socket()
+        self._placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._placeholder.bind(("127.0.0.1", 0))
+        self.port: int = self._placeholder.getsockname()[1]
+        self.api = f"http://127.0.0.1:{self.port}/api/"
+        self.webhook = f"http://127.0.0.1:{self.port}{self.webhook_path}"
+        self._server: ThreadingHTTPServer | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self.come_up()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.go_down()
+        self._placeholder.close()
+
+    def come_up(self) -> None:
+        """Listen, at the same port as ever, and answer properly."""
+        self._always = None
+        if self._server is None:
+            self._server = ThreadingHTTPServer(("127.0.0.1", self.port), _handler(self))
+            self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+            self._thread.start()
+
+    def go_down(self) -> None:
+        """Refuse connections."""
+        if self._server is not None and self._thread is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()
+            self._server = self._thread = None
+
+    def answer_always(self, answer: Answer) -> None:
+        """Answer everything so, until `come_up`."""
+        self._always = answer
+
+    def answer_next(self, answer: Answer, *, times: int = 1) -> None:
+        """Answer the next requests so, and then properly again."""
+        self._forced += [answer] * times
+
+    def rate_limit(self, retry_after_s: int, *, times: int = 1) -> None:
+        """Answer the next requests 429."""
+        body = '{"ok":false,"error":"ratelimited"}'
+        self.answer_next(Answer(429, body, {"Retry-After": str(retry_after_s)}), times=times)
+
+    def wait_for(self, condition: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
+        """Until the condition holds, looked at after every request."""
+        with self._changed:
+            if not self._changed.wait_for(condition, timeout_s):
+                raise AssertionError(f"not within {timeout_s:g} s; Slack has {self.messages}")
+
+    @property
+    def texts(self) -> list[str]:
+        return [message.text for message in self.messages]
+
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+        """The whole of Slack, one request at a time."""
+        with self._changed:
+            answer = self._forced.pop(0) if self._forced else self._always
+            if answer is None:
+                answer = self._dispatch(method, path, headers, body)
+            self.calls.append(f"{path} {answer.status}")
+            self._changed.notify_all()
+            return answer
+
+    def _dispatch(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+        if method != "POST":
+            return self._violation("method_not_allowed", status=405)
+        fields = self._fields(headers, body)
+        if fields is None:
+            return self._violation("invalid_arguments", status=400)
+        if path == self.webhook_path:
+            return self._incoming(fields)
+        if path not in ("/api/chat.postMessage", "/api/chat.update"):
+            return self._violation("unknown_method")
+        if headers.get("authorization") != f"Bearer {self.token}":
+            return _refusal("invalid_auth" if "authorization" in headers else "not_authed")
+        if fields.get("channel") not in (self.channel, self.channel_id):
+            return _refusal("channel_not_found")
+        if problem := _content_problem(fields):
+            return self._violation(problem)
+        return self._post(fields) if path == "/api/chat.postMessage" else self._update(fields)
+
+    def _fields(self, headers: dict[str, str], body: bytes) -> dict[str, Any] | None:
+        kind = headers.get("content-type", "").partition(";")[0]
+        try:
+            if kind == "application/json":
+                fields = json.loads(body)
+                return fields if isinstance(fields, dict) else None
+            if kind == "application/x-www-form-urlencoded":
+                form = parse_qs(body.decode(), strict_parsing=True)
+                fields = {name: values[-1] for name, values in form.items()}
+                return fields | {"blocks": json.loads(fields.get("blocks", "[]"))}
+        except ValueError:
+            pass
+        return None
+
+    def _incoming(self, fields: dict[str, Any]) -> Answer:
+        if problem := _content_problem(fields):
+            self.violations.append(problem)
+            return Answer(400, problem)
+        self.messages.append(Posted(self._next_ts(), fields["text"], fields["blocks"]))
+        return Answer(200, "ok")
+
+    def _post(self, fields: dict[str, Any]) -> Answer:
+        ts = self._next_ts()
+        if "thread_ts" in fields:
+            parent = self._find(fields["thread_ts"])
+            if parent is None:
+                return self._violation("thread_not_found")
+            parent.replies.append(fields["text"])
+            if fields.get("reply_broadcast"):
+                parent.broadcasts.append(fields["text"])
+        else:
+            self.messages.append(Posted(ts, fields["text"], fields["blocks"]))
+        return self._taken(ts)
+
+    def _update(self, fields: dict[str, Any]) -> Answer:
+        if fields["channel"] != self.channel_id:
+            return self._violation("channel_not_found")  # an edit takes an id, never a name
+        message = self._find(fields.get("ts", ""))
+        if message is None:
+            return _refusal("message_not_found")
+        message.edits.append(message.text)
+        message.text, message.blocks = fields["text"], fields["blocks"]
+        return self._taken(message.ts)
+
+    def _find(self, ts: str) -> Posted | None:
+        return next((message for message in self.messages if message.ts == ts), None)
+
+    def _next_ts(self) -> str:
+        self._clock += 1
+        return f"1790000000.{self._clock:06}"
+
+    def _taken(self, ts: str) -> Answer:
+        return Answer(200, json.dumps({"ok": True, "channel": self.channel_id, "ts": ts}))
+
+    def _violation(self, error: str, *, status: int = 200) -> Answer:
+        self.violations.append(error)
+        return _refusal(error, status=status)
+
+
+def _refusal(error: str, *, status: int = 200) -> Answer:
+    return Answer(status, json.dumps({"ok": False, "error": error}))
+
+
+def _content_problem(fields: dict[str, Any]) -> str:
+    """What Slack, or a colleague, would not accept in a message; empty when it is fine."""
+    text, blocks = fields.get("text"), fields.get("blocks")
+    if not isinstance(text, str) or not text:
+        return "no_text"
+    if len(text) > 40_000:
+        return "msg_too_long"
+    if RAW_MARKUP.search(text):
+        return "raw_markup_in_text"
+    if not isinstance(blocks, list) or len(blocks) > 50:
+        return "invalid_blocks"
+    for block in blocks:
+        for section in block.get("elements", [{}]):
+            for element in section.get("elements", [{}]):
+                value = element.get({"text": "text", "emoji": "name"}.get(element.get("type"), ""))
+                if block["type"] != "rich_text" or not isinstance(value, str) or not value:
+                    return "invalid_blocks"
+    return ""
+
+
+def _handler(slack: SlackServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            length = min(int(self.headers.get("Content-Length", 0)), BODY_BYTES_MAX)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            answer = slack.answer(self.command, self.path, headers, self.rfile.read(length))
+            body = answer.body.encode(errors="surrogateescape")
+            self.send_response(answer.status)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            if "Content-Type" not in answer.headers:
+                kind = "application/json" if body.startswith(b"{") else "text/html"
+                self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST  # noqa: N815  the name is http.server's
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the name is http.server's
+            """The test says what matters."""
+
+    return Handler
