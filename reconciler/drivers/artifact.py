@@ -1,0 +1,88 @@
+"""A release from its archive to a directory that is ready to run: fetched, verified, unpacked, rendered."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from reconciler.drivers.base import Site
+from reconciler.drivers.fetch import fetch
+from reconciler.drivers.layout import MARKER, Marker, directory_of, is_complete
+from reconciler.drivers.render import render_config
+from reconciler.drivers.trouble import host_trouble
+from reconciler.drivers.unpack import unpack
+from reconciler.model.errors import ArtifactError
+from reconciler.model.release import Archive
+from reconciler.model.target import Workload
+
+
+def prepare(site: Site, work: Workload, revision: str) -> Path:
+    """The release's complete directory, made if need be. Killed anywhere, it leaves either that or nothing.
+
+    Raises ArtifactError, HostError, TransientError.
+    """
+    archive = archive_of(work)
+    directory = directory_of(site, work)
+    if is_complete(directory, archive.sha256):
+        return directory
+    with host_trouble(f"unpack {work.service} {work.target}"):
+        directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _workshop(directory) as workshop:
+            file, release = workshop / "archive", workshop / "release"
+            digest = fetch(site, archive.url, revision, file, place=str(work.release.place))
+            if digest != archive.sha256:
+                raise ArtifactError(
+                    f"{work.release.place}: artifact.archive.sha256: the manifest says {archive.sha256}, "
+                    f"and what is at {archive.url} has {digest}",
+                    "publish the right archive as a new release",
+                )
+            release.mkdir(mode=0o755)
+            unpack(file, release)
+            render_config(work, release)
+            _write_marker(release / MARKER, archive)
+            os.sync()  # once for the whole tree: an fsync for each of ten thousand files would take minutes
+            shutil.rmtree(directory, ignore_errors=True)
+            release.rename(directory)
+            _fsync(directory.parent)
+    return directory
+
+
+def archive_of(work: Workload) -> Archive:
+    """Raises ArtifactError for a release that has none: this driver can never run it."""
+    if work.release.artifact.archive is None:
+        raise ArtifactError(
+            f"{work.release.place}: artifact: the process driver needs an archive", "add artifact.archive"
+        )
+    return work.release.artifact.archive
+
+
+@contextmanager
+def _workshop(directory: Path) -> Iterator[Path]:
+    """An empty folder beside the directory; what a killed daemon left in one goes first."""
+    prefix = f".{directory.name}-"
+    for left in directory.parent.glob(f"{prefix}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    workshop = Path(tempfile.mkdtemp(prefix=prefix, dir=directory.parent))
+    try:
+        yield workshop
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+
+
+def _write_marker(path: Path, archive: Archive) -> None:
+    path.unlink(missing_ok=True)  # an archive may hold a file, or a link, of that name
+    path.write_bytes(msgspec.json.encode(Marker(archive.sha256)))
+
+
+def _fsync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

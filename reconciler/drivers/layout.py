@@ -1,0 +1,77 @@
+"""Where the process driver keeps its files, under `<state>/services/<environment>/<service>/`.
+
+<version>/<digest>/         a release, unpacked and rendered, with its marker `.ugs-release.json`
+<index>.<digest>.lock       locked by the instance's shim, and its record
+<index>.<digest>.sock       where a shim hands on the public socket
+logs/<index>.log            what the instance wrote, the older parts as .1 and .2
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from reconciler.drivers.base import Site
+from reconciler.model.target import Target, Workload
+
+MARKER = ".ugs-release.json"
+
+
+class Marker(Struct, frozen=True):
+    """Stands in a release's directory as soon as that is complete. `sha256` is the archive's."""
+
+    sha256: str
+
+
+class Record(Struct, frozen=True):
+    """What a shim writes about itself: for people, for messages and for limits, never for what runs."""
+
+    operation: str = ""
+    boot_id: str = ""
+    pid: int = 0
+    started_ticks: int = 0
+    stop_grace_s: float = 10.0
+    probe_port: int | None = None
+    exits: int = 0
+    last_exit: str = ""
+
+
+def service_folder(site: Site, environment: str, service: str) -> Path:
+    """Absolute, for services and shims have working directories of their own."""
+    return site.state.resolve() / "services" / environment / service
+
+
+def folder_of(site: Site, work: Workload) -> Path:
+    return service_folder(site, work.environment, work.service)
+
+
+def directory_of(site: Site, work: Workload) -> Path:
+    """The release's own directory: a config change under the same version stands beside the old one."""
+    return folder_of(site, work) / str(work.target.version) / work.target.digest
+
+
+def keeper_name(index: int, target: Target, suffix: str) -> str:
+    """The name, in the service's folder, of the `lock` or `sock` file of one instance."""
+    return f"{index}.{target.digest}.{suffix}"
+
+
+def log_name(index: int) -> str:
+    return f"logs/{index}.log"
+
+
+def is_complete(directory: Path, sha256: str) -> bool:
+    """Whether the release was unpacked from this very archive, to the end."""
+    try:
+        return msgspec.json.decode((directory / MARKER).read_bytes(), type=Marker).sha256 == sha256
+    except (OSError, msgspec.MsgspecError):
+        return False
+
+
+def read_record(folder: Path, index: int, target: Target) -> Record:
+    """The shim's record; an empty one when there is none, or only half of one."""
+    try:
+        return msgspec.json.decode((folder / keeper_name(index, target, "lock")).read_bytes(), type=Record)
+    except (OSError, msgspec.MsgspecError):
+        return Record()

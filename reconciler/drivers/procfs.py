@@ -1,0 +1,163 @@
+"""What runs on this machine, as /proc says: processes with our mark, and who listens where."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from msgspec import Struct
+
+from reconciler.drivers.mark import ROLE_VARIABLE, SHIM_ROLE, VARIABLE, Mark
+
+PROC = Path("/proc")
+LISTENING = "0A"
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class Process(Struct, frozen=True):
+    """One process of ours. `started_ticks` counts from boot: with the pid it names a process for good."""
+
+    pid: int
+    parent: int
+    session: int
+    started_ticks: int
+    mark: Mark
+    is_shim: bool
+
+    @property
+    def leads_session(self) -> bool:
+        return self.pid == self.session
+
+
+class Listener(Struct, frozen=True):
+    """A listening TCP socket. `address` is the kernel's hex text of the address alone."""
+
+    address: str
+    inode: str
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether a connection to 127.0.0.1 or ::1 can end here: bound to it, or to every address."""
+        last_word = self.address[-8:]
+        return set(self.address) == {"0"} or last_word.endswith("7F") or last_word == "01000000"
+
+
+class Stat(Struct, frozen=True):
+    parent: int
+    session: int
+    started_ticks: int
+
+
+def processes(site: str, environment: str, service: str | None = None) -> list[Process]:
+    """Every live process of the site's environment (or of one service there), shims among them, oldest first.
+
+    A process belongs where its own mark says, else where its nearest marked ancestor's does: some programs
+    overwrite their environment to show a title.
+    """
+    stats: dict[int, Stat] = {}
+    marks: dict[int, tuple[Mark | None, bool]] = {}
+    for pid in pids():
+        if (stat := read_stat(pid)) is not None:
+            stats[pid] = stat
+            marks[pid] = _own_mark(pid)
+    found: list[Process] = []
+    for pid, stat in stats.items():
+        mark = _mark_of(pid, stats, marks)
+        if mark is None or (mark.site, mark.environment) != (site, environment):
+            continue
+        if service is None or mark.service == service:
+            found.append(Process(pid, stat.parent, stat.session, stat.started_ticks, mark, marks[pid][1]))
+    return sorted(found, key=lambda process: (process.started_ticks, process.pid))
+
+
+def pids() -> list[int]:
+    return [int(folder.name) for folder in PROC.iterdir() if folder.name.isdigit()]
+
+
+def read_stat(pid: int) -> Stat | None:
+    """None when the process has gone, or is a zombie: it runs no more."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return None
+    # The command's name stands in brackets and may hold anything, brackets too.
+    state, parent, _group, session, *rest = text.rpartition(")")[2].split()
+    return None if state in "ZX" else Stat(int(parent), int(session), int(rest[15]))
+
+
+def command_name(pid: int) -> str:
+    """The program's name as the kernel keeps it; never its arguments, which may hold secrets."""
+    try:
+        return (PROC / str(pid) / "comm").read_text(errors="replace").strip()
+    except OSError:
+        return "gone"
+
+
+def started_at(started_ticks: int) -> datetime:
+    """Raises RuntimeError (a bug) when the kernel does not say when it booted."""
+    for line in (PROC / "stat").read_text().splitlines():
+        if line.startswith("btime "):
+            return datetime.fromtimestamp(int(line.split()[1]) + started_ticks / TICKS_PER_S, UTC)
+    raise RuntimeError("/proc/stat has no btime")
+
+
+def listeners(port: int) -> list[Listener]:
+    """Every TCP socket that listens on the port, on any address."""
+    found: list[Listener] = []
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = (PROC / "net" / table).read_text().splitlines()[1:]
+        except OSError:  # a kernel without IPv6
+            continue
+        for line in lines:
+            fields = line.split()
+            address, _, local_port = fields[1].rpartition(":")
+            if fields[3] == LISTENING and int(local_port, 16) == port:
+                found.append(Listener(address, fields[9]))
+    return found
+
+
+def owners(listener: Listener) -> list[int]:
+    """The processes that hold the socket; empty when they are not ours to look into."""
+    return [pid for pid in pids() if f"socket:[{listener.inode}]" in _open_files(pid)]
+
+
+def describe(holders: list[int]) -> str:
+    """The processes that `owners` found, for a sentence."""
+    named = ", ".join(f"pid {pid} ({command_name(pid)})" for pid in holders)
+    return named or "a process of another user"
+
+
+def _open_files(pid: int) -> set[str]:
+    folder = PROC / str(pid) / "fd"
+    links: set[str] = set()
+    try:
+        for link in folder.iterdir():
+            links.add(str(link.readlink()))
+    except OSError:  # gone meanwhile, or another user's
+        pass
+    return links
+
+
+def _own_mark(pid: int) -> tuple[Mark | None, bool]:
+    try:
+        environ = (PROC / str(pid) / "environ").read_bytes()
+    except OSError:  # gone meanwhile, or another user's
+        return None, False
+    entries = environ.split(b"\0")
+    prefix = f"{VARIABLE}=".encode()
+    text = next((entry[len(prefix) :] for entry in entries if entry.startswith(prefix)), b"")
+    is_shim = f"{ROLE_VARIABLE}={SHIM_ROLE}".encode() in entries
+    mark = Mark.parse(text.decode(errors="replace"))
+    return mark, is_shim and mark is not None
+
+
+def _mark_of(pid: int, stats: dict[int, Stat], marks: dict[int, tuple[Mark | None, bool]]) -> Mark | None:
+    seen: set[int] = set()  # the table was not read in one instant: a reused pid might make a ring
+    while pid in stats and pid not in seen:
+        if (mark := marks[pid][0]) is not None:
+            return mark
+        seen.add(pid)
+        pid = stats[pid].parent
+    return None
