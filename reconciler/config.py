@@ -1,0 +1,291 @@
+"""The daemon's own configuration: ugs.yaml and the environment to frozen settings, parsed once.
+
+Nothing else reads the process's environment. Secrets are references that are resolved at each use.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from reconciler.model import schema
+from reconciler.model.document import SIZE_BYTES_MAX, Document, read
+from reconciler.model.document import Path as Keys
+from reconciler.model.environment import ChangeClass
+from reconciler.model.errors import HostError, UgsError
+from reconciler.model.findings import Findings
+
+SYSTEM_FILE = Path("/etc/ugs/ugs.yaml")
+LOCAL_FILE = Path("ugs.yaml")
+SECRET_BYTES_MAX = 64 << 10
+
+GIT_VARIABLES = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "SSH_AUTH_SOCK",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "GIT_SSL_CAINFO",
+    "GIT_SSL_CAPATH",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+)
+PROBE_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ")
+_SCP_FORM = re.compile(r"[^/]+:.*")
+_HOST_ALONE = re.compile(r"https?://[^/]+")
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A reference to a secret. Neither `repr` nor any error holds the value."""
+
+    source: str
+    """What a person would look for: `the environment variable SLACK_TOKEN`."""
+    path: Path | None = None
+    value: str | None = field(default=None, repr=False)
+
+    def read(self) -> str:
+        """The value now, without its final newline. Raises HostError when there is none."""
+        value = self.value if self.path is None else self._content(self.path)
+        value = (value or "").removesuffix("\n").removesuffix("\r")
+        if not value:
+            raise HostError(
+                f"{self.source} is empty or not there", "set it, or correct the reference in ugs.yaml"
+            )
+        return value
+
+    def _content(self, path: Path) -> str:
+        try:
+            with path.open("rb") as file:
+                data = file.read(SECRET_BYTES_MAX + 1)
+        except OSError as error:
+            remedy = "let the daemon's user read it, or correct the reference in ugs.yaml"
+            raise HostError(f"{self.source} cannot be read: {error.strerror}", remedy) from error
+        if len(data) > SECRET_BYTES_MAX:
+            raise HostError(f"{self.source} is larger than {SECRET_BYTES_MAX} bytes", "is it the right file?")
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            # The error would hold the bytes: it is left behind.
+            raise HostError(f"{self.source} is not UTF-8", "is it the right file?") from None
+
+
+@dataclass(frozen=True)
+class Repository:
+    """The tracked repository. `url` is a URL, `user@host:path`, or an absolute path."""
+
+    url: str
+    branch: str = "main"
+    poll_s: float = 30.0
+    max_stale_s: float = 600.0
+    username: str | None = None
+    password: Secret | None = None
+    ssh_key: Path | None = None
+    known_hosts: Path | None = None
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The author of the daemon's commits."""
+
+    name: str = "UGS"
+    email: str = "ugs@localhost"
+
+
+@dataclass(frozen=True)
+class Slack:
+    """Either `token` and `channel`, or `webhook`. `api`: another base URL than Slack's own."""
+
+    token: Secret | None = None
+    webhook: Secret | None = None
+    channel: str = ""
+    api: str | None = None
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A secret, and who may name it."""
+
+    secret: Secret
+    environments: frozenset[str]
+    services: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that ugs.yaml and the environment say. No environments named: all of the repository's."""
+
+    file: Path
+    repository: Repository
+    state: Path = Path("/var/lib/ugs")
+    environments: tuple[str, ...] = ()
+    drivers: tuple[Literal["process"], ...] = ("process",)
+    artifacts_allowed: tuple[str, ...] = ("https://",)
+    identity: Identity = Identity()
+    secrets: Mapping[str, Grant] = field(default_factory=dict)
+    floor_approvals: Mapping[ChangeClass, int] = field(default_factory=dict)
+    """How many people must approve a change of each class, whatever the repository says."""
+    slack: Slack | None = None
+    git_environment: dict[str, str] = field(default_factory=dict, repr=False)
+    """What git and ssh need of the daemon's own environment. A proxy's URL may hold a password."""
+    failpoint: str | None = None
+    """Where a crash test has the daemon die."""
+    notify_socket: str | None = None
+    """Where systemd wants to be told that the daemon is ready and alive."""
+    watchdog_s: float | None = None
+    """How often it wants to be told, at the least."""
+    probe_environment: dict[str, str] = field(default_factory=dict, repr=False)
+    """What the commands of probes may see of the daemon's own environment."""
+
+    def secret(self, name: str, environment: str, service: str) -> str:
+        """The value of a secret that repository content names. Raises HostError when it is not granted."""
+        grant = self.secrets.get(name)
+        if grant is None or environment not in grant.environments or service not in grant.services:
+            raise HostError(
+                f"the secret {name} is not granted to {service} in {environment}",
+                f"grant it under `secrets` in {self.file}, or do not name it",
+            )
+        return grant.secret.read()
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """The settings from `path`, else /etc/ugs/ugs.yaml, else ./ugs.yaml.
+
+    Raises InputError for what is wrong in the file, UgsError where there is none, HostError where it cannot
+    be read. Relative paths in the file start at its own folder.
+    """
+    file = path or next((file for file in (SYSTEM_FILE, LOCAL_FILE) if file.is_file()), None)
+    if file is None:
+        raise UgsError(
+            f"there is neither {SYSTEM_FILE} nor ./{LOCAL_FILE}", "write one, or name it with --config"
+        )
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(SIZE_BYTES_MAX + 1)
+    except FileNotFoundError as error:
+        raise UgsError(f"{file} is not there", "write it, or name another with --config") from error
+    except OSError as error:
+        raise HostError(
+            f"{file} cannot be read: {error.strerror}", "let the daemon's user read it"
+        ) from error
+    return parse(read(data, str(file)), file.resolve(), environ)
+
+
+def parse(document: Document, file: Path, environ: Mapping[str, str]) -> Settings:
+    """The settings that a document describes. Raises InputError with every problem."""
+    schema.check(document, "ugs")
+    parser = _Parser(document, file.parent, environ)
+    data = document.data
+    settings = Settings(
+        file=file,
+        repository=parser.repository(),
+        state=parser.path(data.get("state", str(Settings.state))),
+        environments=tuple(data.get("environments", ())),
+        drivers=tuple(data.get("drivers", Settings.drivers)),
+        artifacts_allowed=parser.allowed(),
+        identity=Identity(**data.get("identity", {})),
+        secrets={name: parser.grant(name, value) for name, value in data.get("secrets", {}).items()},
+        floor_approvals={
+            kind: int(number) for kind, number in data.get("floor", {}).get("approvals", {}).items()
+        },
+        slack=parser.slack() if "slack" in data.get("notify", {}) else None,
+        git_environment={name: environ[name] for name in GIT_VARIABLES if name in environ},
+        failpoint=environ.get("UGS_FAILPOINT") or None,
+        notify_socket=environ.get("NOTIFY_SOCKET") or None,
+        watchdog_s=_watchdog_s(environ),
+        probe_environment={name: environ[name] for name in PROBE_VARIABLES if name in environ},
+    )
+    parser.found.settle()
+    return settings
+
+
+class _Parser:
+    """The parts of the file that need more than copying."""
+
+    def __init__(self, document: Document, folder: Path, environ: Mapping[str, str]) -> None:
+        self.data: dict[str, Any] = document.data
+        self.found = Findings(document)
+        self.folder = folder
+        self.environ = environ
+
+    def path(self, text: str) -> Path:
+        return self.folder / text
+
+    def repository(self) -> Repository:
+        keys: Keys = ("repository",)
+        data = self.found.timed(keys, ("poll", "max_stale"), positive=True)
+        url = data.pop("url")
+        if "://" in url:
+            self.found.valid((*keys, "url"), _check_url)
+        elif not _SCP_FORM.fullmatch(url):
+            url = str(self.path(url).resolve())
+        for key in ("ssh_key", "known_hosts"):
+            if key in data:
+                data[key] = self.path(data[key])
+        if "password" in data:
+            data["password"] = self.reference(data["password"])
+        return Repository(url=url, **data)
+
+    def allowed(self) -> tuple[str, ...]:
+        prefixes = self.data.get("artifacts", {}).get("allow", Settings.artifacts_allowed)
+        for index, prefix in enumerate(prefixes):
+            if _HOST_ALONE.fullmatch(prefix):
+                message = "this prefix also fits longer host names"
+                self.found.add(("artifacts", "allow", index), message, f"write {prefix}/")
+        return tuple(prefixes)
+
+    def grant(self, name: str, data: dict[str, Any]) -> Grant:
+        if sum(kind in data for kind in ("env", "file", "credential")) != 1:
+            message = "a secret is exactly one of env, file and credential"
+            self.found.add(("secrets", name), message, "write one of them")
+        services, environments = frozenset(data["services"]), frozenset(data["environments"])
+        return Grant(self.reference(data), environments, services)
+
+    def slack(self) -> Slack:
+        data = dict(self.data["notify"]["slack"])
+        if ("token" in data) == ("webhook" in data) or ("token" in data) != ("channel" in data):
+            message = "Slack needs either `token` and `channel`, or `webhook`"
+            self.found.add(("notify", "slack"), message, "write one of the two")
+        for key in ("token", "webhook"):
+            if key in data:
+                data[key] = self.reference(data[key])
+        return Slack(**data)
+
+    def reference(self, data: dict[str, Any]) -> Secret:
+        """What {env: NAME}, {file: PATH} or {credential: NAME} refers to."""
+        match data:
+            case {"env": str(name)}:
+                return Secret(f"the environment variable {name}", value=self.environ.get(name, ""))
+            case {"credential": str(name)}:
+                folder = self.environ.get("CREDENTIALS_DIRECTORY")
+                source = f"the systemd credential {name}"
+                return Secret(source, path=Path(folder, name)) if folder else Secret(source, value="")
+            case _:
+                path = self.path(data.get("file", ""))
+                return Secret(f"the file {path}", path=path)
+
+
+def _watchdog_s(environ: Mapping[str, str]) -> float | None:
+    """systemd says it in microseconds, and sets it only where the unit has WatchdogSec=."""
+    microseconds = environ.get("WATCHDOG_USEC", "")
+    return int(microseconds) / 1e6 if microseconds.isdigit() and int(microseconds) else None
+
+
+def _check_url(url: str) -> None:
+    """Raise ValueError for a URL that holds a password: it would stand in logs and process lists."""
+    if urlsplit(url).password is not None:
+        raise ValueError("this URL holds a password; use `username` and `password: {file: ...}` beside it")

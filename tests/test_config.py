@@ -1,0 +1,313 @@
+"""ugs.yaml and the environment become frozen settings; secrets stay references."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from reconciler import config
+from reconciler.config import Identity, Secret, Settings, load
+from reconciler.model.errors import HostError, InputError, UgsError
+
+WHOLE = """\
+repository:
+  url: "https://git.example/ops/fleet.git"
+  branch: release/2026
+  poll: 5s
+  max_stale: 1h
+  username: ugs
+  password: {file: secrets/password}
+  ssh_key: keys/id
+  known_hosts: /etc/ssh/known
+state: var
+environments: [production]
+drivers: [process]
+artifacts: {allow: ["https://artifacts.example/", "file:///srv/"]}
+identity: {name: UGS of ops, email: ugs@example.org}
+secrets:
+  db-password: {file: secrets/db, environments: [production], services: [api]}
+notify:
+  slack: {token: {env: SLACK_TOKEN}, channel: "#deploys", api: "http://127.0.0.1:9/api/"}
+"""
+LEAST = "repository: {url: fleet.git}\n"
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "ugs.yaml"
+    path.write_text(text)
+    return path
+
+
+def settings(folder: Path, text: str, environ: Mapping[str, str] | None = None) -> Settings:
+    return load(written(folder, text), environ or {})
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        settings(folder, text)
+    return [str(problem).removeprefix(f"{folder}/") for problem in caught.value.problems]
+
+
+# What the file says
+
+
+def test_everything_that_the_file_says_is_read(tmp_path: Path) -> None:
+    read = settings(tmp_path, WHOLE)
+    repository = read.repository
+    assert (repository.url, repository.branch) == ("https://git.example/ops/fleet.git", "release/2026")
+    assert (repository.poll_s, repository.max_stale_s, repository.username) == (5.0, 3600.0, "ugs")
+    assert repository.ssh_key == tmp_path / "keys/id"
+    assert repository.known_hosts == Path("/etc/ssh/known")
+    assert read.file == tmp_path / "ugs.yaml"
+    assert read.state == tmp_path / "var"
+    assert (read.environments, read.drivers) == (("production",), ("process",))
+    assert read.artifacts_allowed == ("https://artifacts.example/", "file:///srv/")
+    assert read.identity == Identity("UGS of ops", "ugs@example.org")
+    assert read.slack is not None
+    assert (read.slack.channel, read.slack.api) == ("#deploys", "http://127.0.0.1:9/api/")
+    assert read.slack.webhook is None
+
+
+def test_what_the_file_does_not_say_has_its_default(tmp_path: Path) -> None:
+    read = settings(tmp_path, LEAST)
+    assert read.repository.branch == "main"
+    assert (read.repository.poll_s, read.repository.max_stale_s) == (30.0, 600.0)
+    assert (read.repository.password, read.repository.ssh_key) == (None, None)
+    assert read.state == Path("/var/lib/ugs")
+    assert (read.environments, read.drivers, read.artifacts_allowed) == ((), ("process",), ("https://",))
+    assert read.identity == Identity("UGS", "ugs@localhost")
+    assert (read.slack, read.failpoint, read.git_environment) == (None, None, {})
+
+
+@pytest.mark.parametrize(
+    ("url", "resolved"),
+    [
+        ("fleet.git", "{folder}/fleet.git"),
+        ("../fleet.git", "{parent}/fleet.git"),
+        (".", "{folder}"),
+        ("/srv/fleet.git", "/srv/fleet.git"),
+        ("ssh://git@git.example/fleet.git", "ssh://git@git.example/fleet.git"),
+        ("git@git.example:ops/fleet.git", "git@git.example:ops/fleet.git"),
+    ],
+)
+def test_a_repository_is_a_url_or_a_path_from_the_files_own_folder(
+    tmp_path: Path, url: str, resolved: str
+) -> None:
+    read = settings(tmp_path, f'repository: {{url: "{url}"}}\n')
+    assert read.repository.url == resolved.format(folder=tmp_path, parent=tmp_path.parent)
+
+
+def test_the_floor_is_read_class_by_class(tmp_path: Path) -> None:
+    read = settings(tmp_path, f"{LEAST}floor: {{approvals: {{major: 2, patch: 1.0}}}}\n")
+    assert str(read.floor_approvals) == "{'major': 2, 'patch': 1}"
+    assert settings(tmp_path, f"{LEAST}floor: {{}}\n").floor_approvals == {}
+    assert settings(tmp_path, LEAST).floor_approvals == {}
+
+
+def test_a_webhook_does_without_token_and_channel(tmp_path: Path) -> None:
+    slack = settings(
+        tmp_path, f"{LEAST}notify: {{slack: {{webhook: {{env: HOOK}}}}}}\n", {"HOOK": "https://h"}
+    ).slack
+    assert slack is not None
+    assert slack.webhook is not None
+    assert slack.webhook.read() == "https://h"
+    assert (slack.token, slack.api) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("state: /x\n", "ugs.yaml:1:1: the key `repository` is missing"),
+        (
+            LEAST + "listen: '127.0.0.1:8475'\n",
+            "ugs.yaml:2:1: listen: `listen` is not supported by this version",
+        ),
+        (LEAST + "secret: {}\n", "ugs.yaml:2:1: secret: this key is unknown; did you mean `secrets`?"),
+        (
+            "repository: {url: x, poll: 0s}\n",
+            "ugs.yaml:1:28: repository.poll: this must be longer than nothing",
+        ),
+        ("repository: {url: x, branch: -f}\n", "ugs.yaml:1:30: repository.branch: this is not a branch name"),
+        ("repository: {url: 'https://[x/'}\n", "ugs.yaml:1:19: repository.url: Invalid IPv6 URL"),
+        (
+            LEAST + "artifacts: {allow: ['https://a.example']}\n",
+            "ugs.yaml:2:21: artifacts.allow[0]: this prefix also",
+        ),
+        (
+            LEAST + "artifacts: {allow: ['ftp://a/']}\n",
+            "ugs.yaml:2:21: artifacts.allow[0]: this is not the beginning",
+        ),
+        (
+            LEAST + "notify: {slack: {channel: x}}\n",
+            "ugs.yaml:2:17: notify.slack: Slack needs either `token` and",
+        ),
+        (LEAST + "notify: {slack: {token: {env: A}}}\n", "ugs.yaml:2:17: notify.slack: Slack needs either"),
+        (
+            LEAST + "notify: {slack: {token: {env: A}, channel: x, webhook: {env: B}}}\n",
+            "ugs.yaml:2:17: notify.slack: Slack needs either",
+        ),
+        (
+            LEAST + "secrets: {a: {environments: [p], services: [s]}}\n",
+            "ugs.yaml:2:14: secrets.a: a secret is exactly one of env, file and credential",
+        ),
+        (
+            LEAST + "secrets: {a: {env: A, file: b, environments: [p], services: [s]}}\n",
+            "ugs.yaml:2:14: secrets.a: a secret is exactly one of env, file and credential",
+        ),
+        (LEAST + "state: &a x\n", "ugs.yaml:2:8: anchors and aliases are not allowed"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, text: str, problem: str) -> None:
+    (said,) = problems(tmp_path, text)
+    assert said.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("approvals", "problem"),
+    [
+        ("{emergency: 1}", "ugs.yaml:2:21: floor.approvals.emergency: this key is unknown"),
+        ("{major: -1}", "ugs.yaml:2:28: floor.approvals.major: this number is too small"),
+        ("{major: 21}", "ugs.yaml:2:28: floor.approvals.major: this number is too large"),
+        ("{major: two}", "ugs.yaml:2:28: floor.approvals.major: "),
+    ],
+)
+def test_a_floor_that_cannot_be_is_refused(tmp_path: Path, approvals: str, problem: str) -> None:
+    [told] = problems(tmp_path, f"{LEAST}floor: {{approvals: {approvals}}}\n")
+    assert told.startswith(problem)
+
+
+def test_a_password_in_the_url_is_refused_without_repeating_it(tmp_path: Path) -> None:
+    (said,) = problems(tmp_path, "repository: {url: 'https://ugs:hunter2@git.example/f.git'}\n")
+    assert said.startswith("ugs.yaml:1:19: repository.url: this URL holds a password; use `username` and")
+    assert "hunter2" not in said
+
+
+# Where the file is
+
+
+def test_the_systems_file_comes_before_the_one_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = tmp_path / "etc"
+    system.mkdir()
+    monkeypatch.setattr(config, "SYSTEM_FILE", system / "ugs.yaml")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        UgsError, match=r"there is neither .*/etc/ugs\.yaml nor \./ugs\.yaml; write one, or name"
+    ):
+        load(None, {})
+    written(tmp_path, LEAST)
+    assert load(None, {}).file == tmp_path / "ugs.yaml"
+    written(system, LEAST)
+    assert load(None, {}).file == system / "ugs.yaml"
+
+
+def test_a_named_file_that_is_not_there_or_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UgsError, match=r"absent\.yaml is not there; write it, or name another with --config"):
+        load(tmp_path / "absent.yaml", {})
+    with pytest.raises(HostError, match="cannot be read: Is a directory; let the daemon's user read it"):
+        load(tmp_path, {})
+
+
+# The environment
+
+
+def test_only_what_git_needs_of_the_environment_is_kept_and_never_shown(tmp_path: Path) -> None:
+    environ = {
+        "PATH": "/bin",
+        "HOME": "/root",
+        "https_proxy": "http://u:hunter2@p",
+        "GIT_DIR": "/evil",
+        "LD_PRELOAD": "x",
+    }
+    read = settings(tmp_path, LEAST, environ)
+    assert read.git_environment == {"PATH": "/bin", "HOME": "/root", "https_proxy": "http://u:hunter2@p"}
+    assert "hunter2" not in repr(read)
+
+
+def test_a_crash_test_names_its_failpoint(tmp_path: Path) -> None:
+    assert settings(tmp_path, LEAST, {"UGS_FAILPOINT": "push:begun"}).failpoint == "push:begun"
+    assert settings(tmp_path, LEAST, {"UGS_FAILPOINT": ""}).failpoint is None
+
+
+# Secrets
+
+
+def test_a_secret_is_read_from_its_file_at_each_use_without_its_final_newline(tmp_path: Path) -> None:
+    read = settings(tmp_path, WHOLE)
+    assert read.repository.password is not None
+    (tmp_path / "secrets").mkdir()
+    for content, value in (("one\n", "one"), ("two\r\n", "two"), (" three\n\n", " three\n")):
+        (tmp_path / "secrets/password").write_bytes(content.encode())
+        assert read.repository.password.read() == value
+
+
+def test_a_secret_is_read_from_the_environment_and_from_systemds_credentials(tmp_path: Path) -> None:
+    text = f"{LEAST}notify: {{slack: {{webhook: {{credential: hook}}}}}}\n"
+    (tmp_path / "hook").write_text("https://hook\n")
+    slack = settings(tmp_path, text, {"CREDENTIALS_DIRECTORY": str(tmp_path)}).slack
+    assert slack is not None
+    assert slack.webhook is not None
+    assert slack.webhook.read() == "https://hook"
+    without = settings(tmp_path, text).slack
+    assert without is not None
+    assert without.webhook is not None
+    with pytest.raises(HostError, match="the systemd credential hook is empty or not there"):
+        without.webhook.read()
+
+
+def test_a_secret_that_cannot_be_had_says_which_and_never_what(tmp_path: Path) -> None:
+    read = settings(tmp_path, WHOLE)
+    assert read.slack is not None
+    assert read.slack.token is not None
+    with pytest.raises(HostError, match="the environment variable SLACK_TOKEN is empty or not there"):
+        read.slack.token.read()
+    file = tmp_path / "secret"
+    secret = Secret(f"the file {file}", path=file)
+    with pytest.raises(
+        HostError, match="secret cannot be read: No such file or directory; let the daemon's user"
+    ):
+        secret.read()
+    for content, message in (
+        (b"", "is empty or not there"),
+        (b"\n", "is empty or not there"),
+        (b"hunter2\xff", "is not UTF-8"),
+        (b"hunter2" * 10_000, "is larger than 65536 bytes"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(HostError, match=message) as caught:
+            secret.read()
+        chain = f"{caught.value!r} {caught.value.__cause__!r}"
+        assert "hunter2" not in chain
+
+
+def test_a_secret_is_given_only_where_it_is_granted(tmp_path: Path) -> None:
+    read = settings(tmp_path, WHOLE)
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/db").write_text("hunter2\n")
+    assert read.secret("db-password", "production", "api") == "hunter2"
+    for name, environment, service in (
+        ("db-password", "staging", "api"),
+        ("db-password", "production", "web"),
+        ("other", "production", "api"),
+    ):
+        with pytest.raises(
+            HostError, match=f"the secret {name} is not granted to {service} in {environment}"
+        ):
+            read.secret(name, environment, service)
+
+
+def test_no_secret_shows_in_a_repr(tmp_path: Path) -> None:
+    read = settings(tmp_path, WHOLE, {"SLACK_TOKEN": "xoxb-hunter2"})
+    assert read.slack is not None
+    assert read.slack.token is not None
+    assert read.slack.token.read() == "xoxb-hunter2"
+    assert "hunter2" not in f"{read!r} {read}"
+    assert "SLACK_TOKEN" in repr(read.slack.token)
+
+
+def test_nothing_but_the_given_environment_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UGS_FAILPOINT", "from the process")
+    assert settings(tmp_path, LEAST, {}).failpoint is None
+    assert settings(tmp_path, LEAST, os.environ).failpoint == "from the process"
