@@ -1,0 +1,69 @@
+"""Serving the application on the daemon's Unix socket, on the daemon's own loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from reconciler.model.errors import HostError
+
+SHUTDOWN_S = 2
+BACKLOG = 64
+PATH_BYTES_MAX = 107  # the kernel's limit on the path of a Unix socket
+
+
+class _Server(uvicorn.Server):
+    """Signals are the daemon's business."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(application: Any, path: Path) -> None:
+    """Serve until cancelled. Only the owner of the daemon may connect. The caller holds the state's lock."""
+    with _listening(path) as channel:
+        config = uvicorn.Config(
+            application,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=SHUTDOWN_S,
+        )
+        server = _Server(config)
+        try:
+            await server.serve(sockets=[channel])
+        except asyncio.CancelledError:
+            server.should_exit = True
+            raise
+
+
+@contextlib.contextmanager
+def _listening(path: Path) -> Iterator[socket.socket]:
+    if len(os.fsencode(path)) > PATH_BYTES_MAX:
+        raise HostError(f"{path}: too long for a socket's path", "choose a shorter `state` in ugs.yaml")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+        _bind(channel, path)
+        try:
+            channel.listen(BACKLOG)
+            yield channel
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _bind(channel: socket.socket, path: Path) -> None:
+    before = os.umask(0o177)
+    try:
+        path.unlink(missing_ok=True)
+        channel.bind(str(path))
+    except OSError as error:
+        raise HostError(f"{path}: {error.strerror}", "see that the state folder can be written") from error
+    finally:
+        os.umask(before)

@@ -1,0 +1,165 @@
+"""The one place that builds the object graph: settings, store, mirror, drivers and notifier into a core."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from reconciler.clock import Clock, SystemClock
+from reconciler.config import Settings, load
+from reconciler.model.errors import HostError
+
+if TYPE_CHECKING:
+    from reconciler.drivers.base import Site
+    from reconciler.engine.core import Core
+    from reconciler.engine.repository import Repository
+    from reconciler.git import Remote
+    from reconciler.notify import Outbox
+    from reconciler.store import Store
+
+F = TypeVar("F", bound=Callable[..., Any])
+LOCKED_EXIT = 75
+"""EX_TEMPFAIL: another daemon has the state folder."""
+
+
+def config_option(command: F) -> F:
+    """`--config`: where ugs.yaml is."""
+    option = click.option(
+        "--config",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="ugs.yaml; by default /etc/ugs/ugs.yaml, else ./ugs.yaml.",
+    )
+    return option(command)
+
+
+def settings_from(config: Path | None) -> Settings:
+    return load(config, os.environ)
+
+
+class Locked(HostError):
+    """Another daemon works on this state."""
+
+
+@contextlib.contextmanager
+def state_lock(state: Path) -> Iterator[None]:
+    """One daemon a state folder; the kernel lets go of the lock however the holder ends."""
+    try:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise HostError(f"{state}: {error.strerror}", "let the daemon's user own its state folder") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            raise Locked(
+                f"another daemon (pid {holder}) works on {state}", "stop it, or give this one another `state`"
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def core_from(settings: Settings, clock: Clock | None = None) -> Iterator[Core]:
+    """Everything that the engine works with. The caller holds the state's lock."""
+    from reconciler.engine.core import Core
+    from reconciler.engine.repository import Repository
+    from reconciler.git import Identity, Mirror
+    from reconciler.store import Store
+
+    clock = clock or SystemClock()
+    remote = remote_of(settings)
+    identity = Identity(settings.identity.name, settings.identity.email)
+    with (
+        contextlib.closing(Store(settings.state / "ugs.db", now=clock.now)) as store,
+        contextlib.closing(Mirror(settings.state / "mirror.git", remote, identity)) as mirror,
+    ):
+        repository = Repository(mirror, remote)
+        yield Core(
+            settings=settings,
+            store=store,
+            repository=repository,
+            site=site_of(settings, repository),
+            clock=clock,
+            outbox=outbox_of(settings, store, clock),
+            failpoint=failpoint_of(settings),
+        )
+
+
+def failpoint_of(settings: Settings) -> Callable[[str], None]:
+    """For crash tests: die, as by kill -9, at the one failpoint that is named."""
+    wanted = settings.failpoint
+
+    def at(name: str) -> None:
+        if name == wanted:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return at
+
+
+def remote_of(settings: Settings) -> Remote:
+    """The tracked repository, as git reaches it."""
+    from reconciler.git import Remote
+
+    repository = settings.repository
+    return Remote(
+        url=repository.url,
+        branch=repository.branch,
+        username=repository.username,
+        password=repository.password.read if repository.password else None,
+        ssh_key=repository.ssh_key,
+        known_hosts=repository.known_hosts,
+        environment=settings.git_environment,
+    )
+
+
+def outbox_of(settings: Settings, store: Store, clock: Clock) -> Outbox:
+    """The notifier that ugs.yaml asks for; without one, notices are simply done."""
+    from reconciler.notify import Outbox, Sender, SlackBot, SlackWebhook
+
+    slack = settings.slack
+    sender: Sender | None = None
+    if slack and slack.token:
+        options = {"api": slack.api} if slack.api else {}
+        sender = SlackBot(slack.token.read(), slack.channel, **options)
+    elif slack and slack.webhook:
+        sender = SlackWebhook(slack.webhook.read())
+    return Outbox(store, sender, now=clock.now)
+
+
+def site_of(settings: Settings, repository: Repository | None = None) -> Site:
+    """What a driver may use; without a repository, nothing can be prepared from it."""
+    from reconciler.drivers.base import Site
+
+    def no_blob(_revision: str, path: str) -> bytes:
+        raise HostError(f"{path} cannot be read: no repository is open here", "let the daemon do it")
+
+    return Site(
+        state=settings.state,
+        secret=settings.secret,
+        blob=repository.file if repository else no_blob,
+        artifacts_allowed=settings.artifacts_allowed,
+    )
+
+
+def store_of(settings: Settings) -> Store:
+    """The database, to be read only: a daemon may be writing it."""
+    from reconciler.store import Store
+
+    path = settings.state / "ugs.db"
+    if not path.exists():
+        raise HostError(
+            f"{path} is not there", "no daemon has run on this state yet; start one with `ugs run`"
+        )
+    return Store(path, now=SystemClock().now, read_only=True)

@@ -1,0 +1,233 @@
+"""How a plan between two revisions prints: for people, for machines, and for a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Literal
+
+import click
+from msgspec import Struct
+
+from reconciler.cli.check import as_json as errors_json
+from reconciler.cli.markdown import code, details, inert, quote, table
+from reconciler.cli.output import print_table
+from reconciler.model.codec import builtins
+from reconciler.model.gates import closed
+from reconciler.model.preview import Planned, Preview
+from reconciler.model.sentence import step
+from reconciler.model.zone import local_text
+
+MARKER = "<!-- ugs plan -->"
+"""The first line of a comment, by which the next one can find and replace it."""
+COMMENT_CHARACTERS_MAX = 60_000
+"""GitHub takes 65,536."""
+ROWS_MAX = 100
+COLUMNS = ("environment", "service", "from", "to", "class", "would start", "takes at most", "downtime")
+
+
+class Shown(Struct, frozen=True):
+    """A preview and what it was made of. `running`: a sentence that says what is taken to run."""
+
+    preview: Preview
+    before: str
+    after: str
+    basis: Literal["repository", "daemon"]
+    running: str
+
+    @property
+    def headline(self) -> str:
+        changes, removed = len(self.preview.changes), len(self.preview.removed)
+        places = sorted({planned.change.environment for planned in self.preview.changes})
+        text = _count(changes, "change") + (f" in {', '.join(places[:5])}" if changes else "")
+        text += f" and {len(places) - 5} more" if len(places) > 5 else ""
+        text += f", {_count(removed, 'pin')} removed" if removed else ""
+        problems = len(self.preview.problems)
+        return text + (f", {_count(problems, 'new problem')}" if problems else "")
+
+
+def as_json(shown: Shown) -> dict[str, Any]:
+    """The documented shape."""
+    preview = shown.preview
+    return {
+        "from_revision": shown.before,
+        "to_revision": shown.after,
+        "basis": shown.basis,
+        "changes": [_change(planned) for planned in preview.changes],
+        "added": builtins(preview.added),
+        "removed": builtins(preview.removed),
+        "settings": [{"environment": name, "key": key} for name, key in preview.settings],
+        "errors": errors_json(preview.problems)["errors"],
+    }
+
+
+def print_text(shown: Shown) -> None:
+    """For a terminal or a pipe."""
+    preview = shown.preview
+    click.echo(f"{shown.before[:12]}..{shown.after[:12]}: {shown.headline}; {shown.running}")
+    if preview.changes:
+        print_table(COLUMNS, [_row(planned) for planned in preview.changes])
+    for planned in preview.changes:
+        click.echo(f"\n{_title(planned)}")
+        for label, text in facts(planned):
+            click.echo(f"  {label}: {inert(' '.join(text.split()))}")
+        for release in planned.notes:
+            click.echo(f"  notes of {release.version}:" + ("" if release.notes.strip() else " none"))
+            for line in inert(release.notes.strip()).splitlines():
+                click.echo(f"  | {line}".rstrip())  # a line that starts with :: is a command to a runner
+    rest = [*_aside(preview), *map(str, preview.problems)]
+    for line in ["", *rest] if rest else []:
+        click.echo(inert(line))
+
+
+def markdown(shown: Shown) -> str:
+    """A comment on a pull request, bounded in size."""
+    preview = shown.preview
+    lines = [MARKER, f"### UGS: {shown.headline}", ""]
+    lines += [f"`{shown.before[:12]}..{shown.after[:12]}`; {code(shown.running)}", ""]
+    if preview.changes:
+        columns = [column.capitalize() for column in COLUMNS]
+        rows = [
+            [*map(code, row[:4]), *row[4:]] for row in map(_row, preview.changes[:ROWS_MAX])
+        ]  # what people named, then what we say of it
+        lines += [*table(columns, rows), ""]
+    lines += [*_bullets("Problem", map(str, preview.problems)), *_bullets("", _aside(preview))]
+    text = _clipped("\n".join(lines).rstrip("\n") + "\n")
+    for index, planned in enumerate(preview.changes):
+        section = "\n".join(details(_title(planned), _section(planned)))
+        if len(text) + len(section) > COMMENT_CHARACTERS_MAX:
+            return f"{text}\n{_count(len(preview.changes) - index, 'change')} more: see `ugs plan`.\n"
+        text += f"\n{section}"
+    return text.rstrip("\n") + "\n"
+
+
+def facts(planned: Planned) -> Iterator[tuple[str, str]]:
+    """What there is to say of one change, each with its label."""
+    for gate in closed(planned.gates):
+        yield (
+            f"waits for {gate.gate}",
+            gate.reason + (f" (opened by {gate.opened_by})" if gate.opened_by else ""),
+        )
+    if planned.after:
+        yield "comes after", ", ".join(planned.after)
+    if len(planned.steps) > 1:
+        steps = [
+            f"{one.release.version} ({one.change_class}, {_when(one.starts_at, planned.zone)})"
+            for one in planned.steps
+        ]
+        yield "goes by way of", ", then ".join(steps)
+    for need in planned.needs:
+        found = f"{need.found} would run" if need.found else "nothing of it would run"
+        yield "needs", f"{need.service} {need.wanted}: {found}{'' if need.met else ', which is not enough'}"
+    if planned.impact:
+        yield "at risk", f"{', '.join(planned.impact)} (they require it)"
+    if planned.irreversible:
+        yield "cannot be taken back", f"across {', '.join(map(str, planned.irreversible))}"
+    if planned.withdrawn:
+        yield "withdrawn", planned.withdrawn
+    if planned.differences:
+        yield "settings", ", ".join(planned.differences)
+
+
+def _change(planned: Planned) -> dict[str, Any]:
+    change = planned.change
+    return {
+        "change": f"{change.environment}/{change.service}",
+        "environment": change.environment,
+        "service": change.service,
+        "from": str(change.running) if change.running else None,
+        "to": str(change.goal.target),
+        "class": planned.change_class,
+        "path": [one.release.version.text for one in planned.steps],
+        "gates": builtins(planned.gates),
+        "starts_at": builtins(planned.starts_at),
+        "duration_s": _longest_s(planned),
+        "steps": [
+            {
+                "version": one.release.version.text,
+                "class": one.change_class,
+                "starts_at": builtins(one.starts_at),
+                "duration_s": one.expected_s,
+            }
+            for one in planned.steps
+        ],
+        "after": list(planned.after),
+        "downtime": planned.downtime,
+        "reversible": not planned.irreversible,
+        "irreversible": [version.text for version in planned.irreversible],
+        "withdrawn": planned.withdrawn or None,
+        "impact": list(planned.impact),
+        "requires": [
+            {"service": need.service, "range": need.wanted, "found": builtins(need.found), "met": need.met}
+            for need in planned.needs
+        ],
+        "notes": [{"version": one.version.text, "notes": one.notes} for one in planned.notes],
+        "differences": list(planned.differences),
+    }
+
+
+def _row(planned: Planned) -> tuple[str, ...]:
+    change = planned.change
+    duration_s = _longest_s(planned)
+    return (
+        change.environment,
+        change.service,
+        change.running.version.text if change.running else "-",
+        change.goal.target.version.text,
+        planned.change_class,
+        _when(planned.starts_at, planned.zone) if closed(planned.gates) or planned.after else "at once",
+        lasting(duration_s) if duration_s is not None else "-",
+        "yes" if planned.downtime else "none",
+    )
+
+
+def _section(planned: Planned) -> list[str]:
+    lines = [f"- {label}: {code(text)}" for label, text in facts(planned)]
+    for release in planned.notes:
+        said = quote(release.notes) if release.notes.strip() else ["> no notes"]
+        lines += [*([""] if lines else []), f"Notes of {code(release.version.text)}:", "", *said]
+    return lines
+
+
+def _title(planned: Planned) -> str:
+    change = planned.change
+    return f"{change.environment}/{change.service} {step(change.running, change.goal.target)}"
+
+
+def _aside(preview: Preview) -> list[str]:
+    """What changes without anything being deployed."""
+    gone = [
+        f"{pin.environment}/{pin.service} is pinned no longer: {pin.version} runs on until a person stops it"
+        for pin in preview.removed
+    ]
+    return gone + [f"{name} sets `{key}` otherwise" for name, key in preview.settings]
+
+
+def _bullets(label: str, texts: Iterator[str] | list[str]) -> list[str]:
+    return [f"- {f'{label}: ' if label else ''}{code(text)}" for text in texts]
+
+
+def _longest_s(planned: Planned) -> float | None:
+    """Deadline and soak of every step; None where there is no way."""
+    return sum(one.expected_s for one in planned.steps) if planned.steps else None
+
+
+def _when(at: datetime | None, zone: str) -> str:
+    return local_text(at, zone) if at else "not by itself"
+
+
+def lasting(duration_s: float) -> str:
+    """A duration for people: `2h 5m`, `3m 30s`, `45s`."""
+    total = round(duration_s)
+    parts = [(total // 3600, "h"), (total // 60 % 60, "m"), (total % 60, "s")]
+    return " ".join(f"{number}{unit}" for number, unit in parts if number) or "0s"
+
+
+def _clipped(text: str) -> str:
+    if len(text) <= COMMENT_CHARACTERS_MAX:
+        return text
+    return text[:COMMENT_CHARACTERS_MAX].rpartition("\n")[0] + "\n\nMore: see `ugs plan`.\n"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,67 @@
+"""`ugs run`: the daemon. `ugs sync`: have it fetch now."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from reconciler.cli import client
+from reconciler.cli.graph import LOCKED_EXIT, Locked, config_option, core_from, settings_from, state_lock
+from reconciler.cli.output import json_option, print_json
+from reconciler.config import Settings
+
+if TYPE_CHECKING:
+    from reconciler.engine.daemon import Daemon
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+@click.command()
+@config_option
+@click.option("--once", is_flag=True, help="Bring everything to its pins as far as gates allow, then end.")
+@click.option("--accept-first", is_flag=True, help="Let more than five first deployments start at once.")
+@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
+def run(config: Path | None, *, once: bool, accept_first: bool, log_level: str) -> None:
+    """Run the daemon until SIGTERM or Ctrl-C; the services that it started run on."""
+    settings = settings_from(config)
+    logging.basicConfig(
+        level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, force=True
+    )
+    for library in ("git", "uvicorn", "slack_sdk", "watchdog", "asyncio"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    try:
+        with state_lock(settings.state), core_from(settings) as core:
+            from reconciler.engine.daemon import Daemon
+
+            daemon = Daemon(core, accept_first=accept_first)
+            if once:
+                sys.exit(0 if asyncio.run(daemon.run_once()) else 1)
+            asyncio.run(_serve(daemon, settings))
+    except Locked as error:
+        click.echo(f"ugs: {error}", err=True)
+        sys.exit(LOCKED_EXIT)
+
+
+async def _serve(daemon: Daemon, settings: Settings) -> None:
+    from reconciler.api import application, serve
+
+    socket = settings.state / client.SOCKET_NAME
+    await daemon.run(lambda: serve(application(daemon), socket))
+
+
+@click.command()
+@config_option
+@json_option
+@click.option("--accept-rewrite", is_flag=True, help="Take a force-pushed branch into force.")
+def sync(config: Path | None, *, as_json: bool, accept_rewrite: bool) -> None:
+    """Have the running daemon fetch now, and wait until what is new is in force."""
+    answer = client.call(settings_from(config).state, "POST", "/sync", {"accept_rewrite": accept_rewrite})
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo(f"{answer['revision'][:12]} is in force")

@@ -1,0 +1,123 @@
+"""`ugs status` and `ugs explain`: what is, and why it is not yet what it should be."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import click
+
+from reconciler.cli import client
+from reconciler.cli.graph import config_option, settings_from
+from reconciler.cli.output import json_option, print_json, print_table, rich_table, when
+
+WATCH_S = 0.5
+COLUMNS = ("environment", "service", "pinned", "running", "sync", "health", "phase")
+
+
+@click.command()
+@click.argument("environment", required=False)
+@config_option
+@json_option
+@click.option("--watch", is_flag=True, help="Go on showing it as it changes, until Ctrl-C.")
+def status(environment: str | None, config: Path | None, *, as_json: bool, watch: bool) -> None:
+    """Show what is pinned, what runs, and how it is. Exit code 2 when something needs a person."""
+    state = settings_from(config).state
+    path = "/upgrade/status" + (f"?{urlencode({'environment': environment})}" if environment else "")
+    if watch:
+        _watch(state, path, as_json=as_json)
+        return
+    answer = client.call(state, "GET", path)
+    if as_json:
+        print_json(answer)
+    else:
+        _print(answer)
+    if answer["needs_person"]:
+        sys.exit(2)
+
+
+@click.command()
+@click.argument("environment")
+@click.argument("service")
+@config_option
+@json_option
+def explain(environment: str, service: str, config: Path | None, *, as_json: bool) -> None:
+    """Say why a service is not yet where its pin says: one sentence, then every gate."""
+    query = urlencode({"environment": environment, "service": service})
+    answer = client.call(settings_from(config).state, "GET", f"/upgrade/explain?{query}")
+    if as_json:
+        print_json(answer)
+        return
+    click.echo(answer["sentence"])
+    if answer["gates"]:
+        click.echo()
+        print_gates(answer["gates"])
+    if answer["starts_at"]:
+        click.echo(f"\nstarts {when(answer['starts_at'])}")
+
+
+def print_gates(gates: list[dict[str, Any]]) -> None:
+    rows = [
+        (
+            gate["gate"],
+            "open" if gate["open"] else "closed",
+            gate.get("reason") or "",
+            when(gate.get("until")),
+            gate.get("opened_by") or "",
+        )
+        for gate in gates
+    ]
+    print_table(("gate", "state", "reason", "until", "opened by"), rows)
+
+
+def _rows(answer: dict[str, Any]) -> list[tuple[str, ...]]:
+    return [
+        (
+            environment["environment"],
+            service["service"],
+            _short(service["pinned"]),
+            _short(service["running"]),
+            service["sync"],
+            service["health"],
+            service["phase"] or "",
+        )
+        for environment in answer["environments"]
+        for service in environment["services"]
+    ]
+
+
+def _short(target: str | None) -> str:
+    return target.partition("@")[0] if target else "-"
+
+
+def _print(answer: dict[str, Any]) -> None:
+    daemon = answer["daemon"]
+    click.echo(f"repository {daemon['state']}: {daemon['sentence']} (fetched {when(answer['fetched_at'])})")
+    print_table(COLUMNS, _rows(answer))
+    for environment in answer["environments"]:
+        for service in environment["services"]:
+            if service["phase"] or service["sync"] != "in-sync":
+                click.echo(service["sentence"])
+    for sentence in answer["needs_person"]:
+        click.echo(f"needs a person: {sentence}")
+
+
+def _watch(state: Path, path: str, *, as_json: bool) -> None:
+    """Redraw in a terminal; in a pipe, print again whenever something changed."""
+    if sys.stdout.isatty() and not as_json:
+        from rich.live import Live
+
+        with Live(rich_table(COLUMNS, []), refresh_per_second=4) as live:
+            while True:
+                live.update(rich_table(COLUMNS, _rows(client.call(state, "GET", path))))
+                time.sleep(WATCH_S)
+    before: object = None
+    while True:
+        answer = client.call(state, "GET", path)
+        if answer["environments"] != before:
+            before = answer["environments"]
+            print_json(answer) if as_json else _print(answer)
+        time.sleep(WATCH_S)

@@ -1,0 +1,36 @@
+"""What the pass may say to a running upgrade, and what an upgrade may ask of the pass."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Control:
+    """One running upgrade's ear. Everything is looked at between steps and at every round of probes."""
+
+    closed: Callable[[], str]
+    """Why a gate is closed right now; empty when all are open. Asked again just before anything is touched."""
+    controls: Callable[[], Awaitable[list[bool]]] | None = None
+    """Whether healthy services that nobody touches still answer; asked before a verdict of failure."""
+    verdict: str = ""
+    """A person's verdict of failure, with who and why."""
+    aborted: str = ""
+    """A person moved the pin back to what was healthy, or removed it: take back what was done, blame nobody."""
+    superseded: str = ""
+    """Another version is pinned now, and nothing keeps it from starting once this one has made way."""
+    stopping: bool = False
+    """The daemon is about to end: leave everything as it stands."""
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def interrupted(self) -> bool:
+        return bool(self.verdict or self.aborted or self.superseded or self.stopping)
+
+    def say(self, **words: str | bool) -> None:
+        """Set some of the above and wake whoever waits."""
+        for name, value in words.items():
+            setattr(self, name, value)
+        self.wake.set()

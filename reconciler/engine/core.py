@@ -1,0 +1,159 @@
+"""The object graph that the engine works with, and the journaled way to do anything at all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar
+
+from msgspec.structs import replace
+
+from reconciler.clock import Clock
+from reconciler.config import Settings
+from reconciler.drivers import DRIVERS
+from reconciler.drivers.base import Driver, Site, Table
+from reconciler.engine.repository import Repository
+from reconciler.model import sentence
+from reconciler.model.desired import Desired, Frozen
+from reconciler.model.errors import UgsError
+from reconciler.model.notice import Notice, Severity
+from reconciler.model.upgrade import FINAL, Phase, Upgrade, check_move
+from reconciler.notify import Outbox
+from reconciler.store import Note, Store
+
+P = ParamSpec("P")
+T = TypeVar("T")
+log = logging.getLogger("ugs")
+
+
+def no_failpoint(_name: str) -> None:
+    """What runs at every failpoint outside crash tests."""
+
+
+@dataclass(frozen=True)
+class Core:
+    """Everything an upgrade needs. The store is used from the event loop's thread alone; the rest may block."""
+
+    settings: Settings
+    store: Store
+    repository: Repository
+    site: Site
+    clock: Clock
+    outbox: Outbox
+    drivers: Table = field(default_factory=lambda: DRIVERS)
+    failpoint: Callable[[str], None] = no_failpoint
+    wake_notices: asyncio.Event = field(default_factory=asyncio.Event)
+    wake_notes: asyncio.Event = field(default_factory=asyncio.Event)
+    git_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One Git call that moves refs at a time."""
+
+    desired: dict[str, Desired] = field(default_factory=dict)
+    """What is in force, by environment: replaced whenever a commit is accepted."""
+
+    @property
+    def frozen(self) -> Frozen:
+        """Every release as it stood when it was first deployed."""
+        return self.store.frozen()
+
+    def driver(self, environment: str) -> Driver:
+        """The driver of an environment; for one that is gone from the repository, the first that may be used."""
+        wanted = self.desired.get(environment)
+        return self.drivers[wanted.environment.driver.kind if wanted else self.settings.drivers[0]]
+
+    async def git(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """A blocking call that moves refs of the mirror, in a thread, one at a time."""
+        async with self.git_lock:
+            return await asyncio.to_thread(call, *args, **kwargs)
+
+    async def step(
+        self, upgrade: Upgrade, name: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """One journaled step: the intent is durable before the effect, the outcome after. May run twice."""
+        self.store.begin(upgrade.operation, name)
+        self.failpoint(f"{name}:begun")
+        try:
+            result = await asyncio.to_thread(call, *args, **kwargs)
+        except UgsError as error:
+            self.store.end(upgrade.operation, name, outcome="failed", detail=str(error))
+            raise
+        self.failpoint(f"{name}:done")
+        self.store.end(upgrade.operation, name)
+        return result
+
+    def move(
+        self,
+        upgrade: Upgrade,
+        to: Phase,
+        reason: str,
+        *,
+        severity: Severity = "info",
+        actor: str = "ugs",
+        quarantine: str | None = None,
+        tell: bool = True,
+        **changes: Any,
+    ) -> Upgrade:
+        """Move an upgrade to its next phase: row, audit, notice and Git note in one transaction.
+
+        `quarantine`: why the target is not to be tried again; it stands before anything else happens.
+        """
+        if to is not upgrade.phase:
+            check_move(upgrade, to)
+        now = self.clock.now()
+        if to in FINAL:
+            changes.setdefault("ended_at", now)
+        moved = replace(upgrade, phase=to, reason=reason, changed_at=now, **changes)
+        with self.store.transaction():
+            if quarantine is not None:
+                self.store.quarantine(moved, reason=quarantine)
+            self.store.record(
+                moved,
+                event=to.value,
+                actor=actor,
+                detail=reason,
+                notices=[self._notice(moved, severity)] if tell else [],
+                note=note_of(moved) if moved.started_at and (moved.final or moved.failed) else None,
+            )
+        self.wake_notices.set()
+        self.wake_notes.set()
+        log.info(
+            "%s", sentence.of_move(moved), extra={"operation": moved.operation, "phase": moved.phase.value}
+        )
+        self.failpoint(f"phase:{to.value}")
+        return moved
+
+    def _notice(self, upgrade: Upgrade, severity: Severity) -> Notice:
+        return Notice(
+            environment=upgrade.environment,
+            service=upgrade.service,
+            sentence=sentence.of_move(upgrade),
+            severity=severity,
+            at=upgrade.changed_at,
+            operation=upgrade.operation,
+            phase=upgrade.phase.value,
+            title=sentence.title(upgrade),
+        )
+
+
+def note_of(upgrade: Upgrade) -> Note:
+    """The line that the deployed commit carries under refs/notes/ugs."""
+    ended = upgrade.ended_at or upgrade.changed_at
+    line: dict[str, object] = {
+        "operation": upgrade.operation,
+        "environment": upgrade.environment,
+        "service": upgrade.service,
+        "class": upgrade.change_class,
+        "from": str(upgrade.before.target) if upgrade.before else None,
+        "to": str(upgrade.to) if upgrade.to else None,
+        "outcome": upgrade.phase.value,
+        "started_at": upgrade.started_at.isoformat() if upgrade.started_at else None,
+        "ended_at": upgrade.ended_at.isoformat() if upgrade.ended_at else None,
+        "duration_s": round((ended - upgrade.started_at).total_seconds(), 3) if upgrade.started_at else None,
+    }
+    if upgrade.failed:
+        line |= {"reason": upgrade.reason, "quarantined": str(upgrade.to)}
+    if upgrade.revert_commit:
+        line["revert_commit"] = upgrade.revert_commit
+    return Note(revision=upgrade.revision, operation=upgrade.operation, line=json.dumps(line))

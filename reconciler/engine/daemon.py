@@ -1,0 +1,179 @@
+"""The daemon's life: start, loops that fetch, pass and tell, and an end at a safe point."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import signal
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
+
+from reconciler.engine.core import Core
+from reconciler.engine.endure import endure
+from reconciler.engine.fleet import Fleet
+from reconciler.engine.mail import carry_notes, carry_notices, empty_outbox, keep_house
+from reconciler.engine.reconcile import EnvironmentPass
+from reconciler.engine.supervisor import Supervisor
+from reconciler.git import Watcher
+from reconciler.model.errors import UgsError
+from reconciler.model.upgrade import Phase
+
+log = logging.getLogger("ugs")
+TICK_S = 10.0
+TICK_BUSY_S = 1.0
+MONITOR_S = 10.0
+TICK_MIN_S = 0.05
+STOP_GRACE_S = 30.0
+CANCEL_AGAIN_S = 1.0
+JITTER = 0.1
+WELL = frozenset({Phase.SUCCEEDED, Phase.SUPERSEDED, Phase.CANCELLED})
+
+
+class Daemon:
+    """`companions` run beside it (the API's server, say) and are cancelled at its end."""
+
+    def __init__(self, core: Core, *, accept_first: bool = False) -> None:
+        self.core = core
+        self.fleet = Fleet(core, accept_first=accept_first)
+        self.started_at = core.clock.now()
+        self.stopping = asyncio.Event()
+        self._news = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, *companions: Callable[[], Awaitable[None]]) -> None:
+        """Run until told to stop; services run on. Raises what a loop of ours raised: a bug ends the daemon."""
+        self._heed_signals()
+        await self.fleet.start()
+        watcher = self._watch()
+        supervisor = Supervisor(self.core.settings)
+        for name, work in (
+            ("fetching", self._fetch_loop),
+            ("passes", self._environment_loops),
+            ("notices", lambda: carry_notices(self.core)),
+            ("notes", lambda: carry_notes(self.core)),
+            ("housekeeping", lambda: keep_house(self.core)),
+            ("supervisor", lambda: supervisor.keep_alive(self.core.clock)),
+        ):
+            self._tasks.add(asyncio.create_task(endure(self.core.clock, name, work), name=name))
+        for companion in companions:
+            self._tasks.add(asyncio.ensure_future(companion()))
+        supervisor.say("READY=1")
+        stopping = asyncio.create_task(self.stopping.wait())
+        try:
+            while not stopping.done() and not any(task.done() for task in self._tasks):
+                await asyncio.wait([stopping, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+            for task in [task for task in self._tasks if task.done()]:
+                task.result()
+        finally:
+            supervisor.say("STOPPING=1")
+            stopping.cancel()
+            await self._end(watcher)
+
+    async def run_once(self) -> bool:
+        """Fetch, and pass until nothing moves any more. True when every upgrade that ended in it ended well."""
+        await self.fleet.start()
+        await self.fleet.refresh()
+        while True:
+            environments = list(self.fleet.passes.values())
+            await asyncio.gather(*(environment.once() for environment in environments))
+            carried = [task for environment in environments for task in environment.tasks()]
+            if all(task.done() for task in carried):  # what a bug has ended is still among them
+                break
+            await asyncio.wait(carried)
+        await empty_outbox(self.core)
+        ended = [u for u in self.core.store.upgrades() if u.ended_at and u.ended_at >= self.started_at]
+        return not carried and all(upgrade.phase in WELL for upgrade in ended)
+
+    def stop(self) -> None:
+        """Reach a safe point and end."""
+        self.stopping.set()
+
+    def nudge(self) -> None:
+        """Fetch soon; many nudges are one fetch."""
+        self._news.set()
+
+    def _heed_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self.nudge)
+
+    def _watch(self) -> Watcher | None:
+        """A local remote is watched; whatever the watch misses, the poll finds."""
+        remote, loop = self.core.repository.remote, asyncio.get_running_loop()
+        if remote.local_path is None:
+            return None
+
+        def changed() -> None:
+            loop.call_soon_threadsafe(self.nudge)
+
+        watcher = Watcher(remote, changed)
+        try:
+            watcher.start()
+        except UgsError as error:
+            log.warning("the remote is polled only: %s", error)
+            return None
+        return watcher
+
+    async def _fetch_loop(self) -> None:
+        poll_s = self.core.settings.repository.poll_s
+        while True:
+            self._news.clear()
+            with contextlib.suppress(UgsError):  # told by the fleet; tried again at the next poll
+                await self.fleet.refresh()
+            # Spread, so that a hundred daemons do not ask one server at the same instant.
+            spread = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - guards nothing
+            await self.core.clock.wait(self._news, poll_s * spread)
+
+    async def _environment_loops(self) -> None:
+        """A task for each environment, so that a hung engine delays no other."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                known: set[str] = set()
+                while True:
+                    self.fleet.joined.clear()
+                    for name in self.fleet.passes.keys() - known:
+                        known.add(name)
+                        here = self.fleet.passes[name]
+                        for work in (self._environment_loop, self._monitor_loop):
+                            group.create_task(endure(self.core.clock, name, partial(work, here)))
+                    await self.fleet.joined.wait()
+        except BaseExceptionGroup as group_error:
+            raise group_error.exceptions[0] from None  # the first is the cause; the others were cancelled
+
+    async def _environment_loop(self, environment: EnvironmentPass) -> None:
+        """Pass, then wait for news, for a gate that opens, or for the next look at what runs."""
+        while True:
+            environment.wake.clear()
+            await environment.once()
+            await environment.look(only_new=True)
+            opens = environment.opens_at()
+            tick_s = TICK_BUSY_S if environment.busy else TICK_S
+            left_s = (opens - self.core.clock.now()).total_seconds() if opens else tick_s
+            await self.core.clock.wait(environment.wake, min(tick_s, max(TICK_MIN_S, left_s)))
+
+    async def _monitor_loop(self, environment: EnvironmentPass) -> None:
+        while True:
+            await environment.look()
+            await self.core.clock.sleep(MONITOR_S)
+
+    async def _end(self, watcher: Watcher | None) -> None:
+        under_way = [task for environment in self.fleet.passes.values() for task in environment.halt()]
+        await _cancelled(self._tasks)  # first, so that none of them starts anything more
+        if under_way:
+            await asyncio.wait(under_way, timeout=STOP_GRACE_S)
+        await _cancelled(under_way)
+        if watcher:
+            watcher.stop()
+        log.info("stopped; services run on")
+
+
+async def _cancelled(tasks: Collection[asyncio.Task[None]]) -> None:
+    """End these. Asked for until it is heard: before Python 3.12, `wait_for` may swallow a cancellation."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
+    await asyncio.gather(*tasks, return_exceptions=True)

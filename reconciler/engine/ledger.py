@@ -1,0 +1,88 @@
+"""The recorded upgrade behind every planned change: one row a change, from planned to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reconciler.engine.core import Core
+from reconciler.model.circumstances import Gate
+from reconciler.model.notice import Severity
+from reconciler.model.plan import Change
+from reconciler.model.upgrade import Phase, Upgrade, operation_id
+
+NOT_BEGUN = frozenset({Phase.PLANNED, Phase.WAITING})
+
+
+class Ledger:
+    """What is on record for one environment's changes that have not begun."""
+
+    def __init__(self, core: Core, environment: str) -> None:
+        self._core = core
+        self._environment = environment
+
+    def find(self, change: Change, revision: str) -> Upgrade | None:
+        """The upgrade that waits for exactly this change."""
+        for upgrade in self._not_begun():
+            same = upgrade.service == change.service and upgrade.to == change.after.target
+            if same and upgrade.revision == revision and upgrade.before == change.before:
+                return upgrade
+        return None
+
+    def open(self, change: Change, revision: str) -> Upgrade:
+        """A new upgrade for a change; recorded by its first move."""
+        now = self._core.clock.now()
+        before = change.before.target if change.before else None
+        names = change.environment, change.service, before, change.after.target, revision
+        attempt = 1 + self._core.store.attempts(*names)
+        return Upgrade(
+            operation=operation_id(*names, attempt),
+            environment=change.environment,
+            service=change.service,
+            change_class=change.change_class,
+            revision=revision,
+            attempt=attempt,
+            phase=Phase.PLANNED,
+            before=change.before,
+            after=change.after,
+            running=change.running,
+            created_at=now,
+            changed_at=now,
+            goal=change.goal if change.goal != change.after else None,
+        )
+
+    def wait(self, upgrade: Upgrade, shut: tuple[Gate, ...]) -> None:
+        """Record why it waits; told when it begins to wait, not at every change of the reason."""
+        names = {gate.gate for gate in shut}
+        reason = "; ".join(gate.reason for gate in shut)
+        parked = names == {"host"}  # its reason stands, and a person was called when it was parked
+        if parked or (upgrade.phase is Phase.WAITING and upgrade.reason == reason):
+            return
+        news = upgrade.phase is not Phase.WAITING
+        severity: Severity = "person" if news and "quarantine" in names else "info"
+        self._core.move(upgrade, Phase.WAITING, reason, severity=severity, tell=news)
+
+    def announced(self, change: Change, revision: str) -> bool:
+        """Whether this commit is the very one whose upgrade failed: only another one is news."""
+        for row in self._core.store.quarantined(self._environment):
+            if row.service == change.service and row.target == change.after.target:
+                failed = self._core.store.upgrade(row.operation)
+                return failed is not None and failed.revision == revision
+        return False
+
+    def retire(self, asked: Mapping[str, tuple[Change, str]], busy: frozenset[str]) -> None:
+        """`asked`: by service, the change and its revision. What waits for another one is superseded, and what
+        nobody asks for now is cancelled."""
+        found = (self.find(change, revision) for change, revision in asked.values())
+        kept = {upgrade.operation for upgrade in found if upgrade}
+        for upgrade in self._not_begun():
+            if upgrade.service in busy or upgrade.operation in kept:
+                continue
+            if upgrade.service not in asked:
+                self._core.move(upgrade, Phase.CANCELLED, "it is no longer asked for")
+                continue
+            version = asked[upgrade.service][0].after.target.version
+            self._core.move(upgrade, Phase.SUPERSEDED, f"{version} is pinned now")
+
+    def _not_begun(self) -> list[Upgrade]:
+        unfinished = self._core.store.upgrades(environment=self._environment, unfinished=True)
+        return [upgrade for upgrade in unfinished if upgrade.phase in NOT_BEGUN]

@@ -1,0 +1,73 @@
+"""Carrying out what is to be told: to people through the notifier, to Git as notes. Never in anyone's way."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from datetime import timedelta
+
+from reconciler.engine.core import Core
+from reconciler.model.codec import decode
+from reconciler.model.errors import UgsError
+from reconciler.store import NOTE, Note, OutboxRow
+
+log = logging.getLogger("ugs")
+IDLE_S = 60.0
+PRUNE_S = 3600.0
+NOTES_AT_ONCE_MAX = 200
+RETRY_FIRST_S = 2.0
+RETRY_MAX_S = 300.0
+
+
+async def carry_notices(core: Core) -> None:
+    """Deliver notices as they come and fall due, for ever."""
+    while True:
+        core.wake_notices.clear()
+        next_at = await core.outbox.deliver()
+        wait_s = (next_at - core.clock.now()).total_seconds() if next_at else IDLE_S
+        await core.clock.wait(core.wake_notices, max(0.0, min(IDLE_S, wait_s)))
+
+
+async def carry_notes(core: Core) -> None:
+    """Push Git notes as they come, batched, for ever."""
+    while True:
+        core.wake_notes.clear()
+        await push_notes(core)
+        next_at = core.store.next_due(NOTE)
+        wait_s = (next_at - core.clock.now()).total_seconds() if next_at else IDLE_S
+        await core.clock.wait(core.wake_notes, max(0.0, min(IDLE_S, wait_s)))
+
+
+async def empty_outbox(core: Core) -> None:
+    """One round of each: what cannot be delivered now is delivered by the next daemon."""
+    await core.outbox.deliver()
+    await push_notes(core)
+
+
+async def keep_house(core: Core) -> None:
+    """Drop from the database what has a bound, now and then, for ever."""
+    while True:
+        core.store.prune()
+        await core.clock.sleep(PRUNE_S)
+
+
+async def push_notes(core: Core) -> None:
+    """One round: every note that is due, in one commit on refs/notes/ugs."""
+    rows = core.store.due(NOTE, core.clock.now(), limit=NOTES_AT_ONCE_MAX)
+    if not rows:
+        return
+    lines: dict[str, dict[str, str]] = defaultdict(dict)
+    for note in (decode(row.payload, Note) for row in rows):
+        lines[note.revision][note.operation] = note.line
+    try:
+        await core.git(core.repository.mirror.add_notes, lines, at=core.clock.now())
+    except UgsError as error:
+        log.warning("notes could not be pushed, and will be: %s", error)
+        core.store.postpone([row.id for row in rows], at=core.clock.now() + _backoff(rows), error=str(error))
+    else:
+        core.store.delivered([row.id for row in rows])
+
+
+def _backoff(rows: list[OutboxRow]) -> timedelta:
+    attempts = min(row.attempts for row in rows)
+    return timedelta(seconds=min(RETRY_FIRST_S * 2**attempts, RETRY_MAX_S))

@@ -1,0 +1,161 @@
+"""What a person may say: roll back, try again, release. Each is a commit, an opened gate, or a verdict."""
+
+from __future__ import annotations
+
+from reconciler.engine.core import Core
+from reconciler.engine.fleet import Fleet
+from reconciler.engine.revert import environment_files, find_pin, pushed
+from reconciler.engine.upgrade import condemn
+from reconciler.model import splice
+from reconciler.model.errors import UgsError
+from reconciler.model.target import Target, Workload
+from reconciler.model.upgrade import Phase, Upgrade, operation_id
+from reconciler.store import Quarantine
+
+
+class Conflict(UgsError):
+    """What is asked for does not fit what is so at this moment."""
+
+
+async def rollback(fleet: Fleet, environment: str, service: str, *, actor: str, reason: str) -> str:
+    """A person's verdict of failure: restored first, reverted then. Returns the operation's id."""
+    core, here = fleet.core, fleet.passes.get(environment)
+    if here is None:
+        raise Conflict(f"there is no environment {environment}", f"name one of {', '.join(fleet.passes)}")
+    verdict = f"rolled back by {actor}: {reason}"
+    if running := here.running.get(service):
+        upgrade = core.store.upgrade(running.operation)
+        if upgrade is None or upgrade.phase not in (Phase.APPLYING, Phase.VERIFYING):
+            raise Conflict(
+                f"{environment}: {service} is {upgrade.phase.value if upgrade else 'busy'}",
+                "an upgrade that has touched nothing is stopped by moving its pin back",
+            )
+        running.control.say(verdict=verdict)
+        return upgrade.operation
+    running_now = here.observed_target(service)
+    upgrade = _verdict_on_what_runs(core, fleet.tip or "", environment, service, running_now, actor)
+    with core.store.transaction():
+        core.store.forget_good(environment, service, _reached(upgrade).target)
+        condemned = condemn(core, upgrade, verdict, to=Phase.RESTORING, actor=actor)
+    here.launch(condemned)
+    return upgrade.operation
+
+
+async def retry(fleet: Fleet, environment: str, service: str, *, actor: str) -> str:
+    """Commit the quarantined pin again, with the trailer that releases it. Returns the commit."""
+    core = fleet.core
+    row = _quarantined(core, environment, service)[-1]
+    upgrade = core.store.upgrade(row.operation)
+    if upgrade is None:
+        raise Conflict(
+            f"operation {row.operation} is no longer on record",
+            f"commit the pin again yourself with the trailer `Ugs-Retry: {row.operation}`",
+        )
+    commit = await pushed(core, _retry_commit, core, upgrade, actor)
+    core.store.audit(
+        "retry", environment=environment, service=service, operation=row.operation, actor=actor, detail=commit
+    )
+    await fleet.refresh()
+    return commit
+
+
+def release(fleet: Fleet, environment: str, service: str, *, actor: str, why: str) -> list[Quarantine]:
+    """Let what failed here be tried once more, by whatever commit pins it."""
+    _quarantined(fleet.core, environment, service)
+    released = fleet.core.store.release_quarantine(environment, service, operation=None, by=actor, why=why)
+    if here := fleet.passes.get(environment):
+        here.wake.set()
+    return released
+
+
+def _quarantined(core: Core, environment: str, service: str) -> list[Quarantine]:
+    rows = [row for row in core.store.quarantined(environment) if row.service == service]
+    if not rows:
+        raise Conflict(f"{environment}: nothing of {service} is quarantined", "see `ugs quarantine list`")
+    return rows
+
+
+def _retry_commit(core: Core, upgrade: Upgrade, actor: str) -> str:
+    mirror, failed = core.repository.mirror, _reached(upgrade)
+    tip = core.repository.fetch().tip
+    changes = _pinned_again(core, tip, upgrade, upgrade.pinned or failed)
+    text = "\n".join(
+        (
+            f"Try {upgrade.environment}/{upgrade.service} {failed.target.version} again",
+            "",
+            f"Asked for by {actor}.",
+            "",
+            f"Ugs-Retry: {upgrade.operation}",
+            f"Ugs-Environment: {upgrade.environment}",
+            f"Ugs-Service: {upgrade.service}",
+            "",
+        )
+    )
+    commit = mirror.commit(tip, changes, text, at=core.clock.now())
+    mirror.push(commit)
+    return commit
+
+
+def _pinned_again(core: Core, tip: str, upgrade: Upgrade, failed: Workload) -> dict[str, bytes | None]:
+    """The file with the failed pin in it once more; nothing where it says so already."""
+    files = environment_files(core.repository.mirror, tip, upgrade.environment)
+    if found := find_pin(files, upgrade.service):
+        path, data, node = found
+        if node == failed.node:
+            return {}
+        if upgrade.before is None or node != upgrade.before.node:
+            raise Conflict(
+                f"{path}: the pin of {upgrade.service} has moved on since operation {upgrade.operation}",
+                f"pin {failed.target.version} yourself, with the trailer `Ugs-Retry: {upgrade.operation}`",
+            )
+        return {path: splice.set_pin(data, path, upgrade.service, failed.node)}
+    for path, data in files:
+        if path == failed.place.file:  # the revert of a first deployment removed it from here
+            return {path: splice.set_pin(data, path, upgrade.service, failed.node)}
+    raise Conflict(
+        f"{upgrade.environment} has no pin of {upgrade.service} any more",
+        f"pin {failed.target.version} yourself, with the trailer `Ugs-Retry: {upgrade.operation}`",
+    )
+
+
+def _verdict_on_what_runs(
+    core: Core, tip: str, environment: str, service: str, running: Target | None, actor: str
+) -> Upgrade:
+    """An upgrade that stands for what runs now, about to be taken back to what ran before it."""
+    good = [work for work, _ in core.store.good(environment, service)]
+    bad = next((work for work in good if work.target == running), None)
+    desired = core.desired.get(environment)
+    if bad is None and desired and (pinned := desired.workloads.get(service)) and pinned.target == running:
+        bad = pinned
+    back = next((work for work in good if work.target != running), None)
+    if bad is None or back is None:
+        raise Conflict(
+            f"{environment}: there is nothing that {service} could be rolled back to",
+            "pin a version that was healthy here, or an older one with `allow_downgrade: true`",
+        )
+    now = core.clock.now()
+    past = core.store.upgrades(environment=environment, service=service)
+    revision = next((upgrade.revision for upgrade in past if upgrade.to == running), tip)
+    attempt = 1 + core.store.attempts(environment, service, back.target, bad.target, revision)
+    return Upgrade(
+        operation=operation_id(environment, service, back.target, bad.target, revision, attempt),
+        environment=environment,
+        service=service,
+        change_class="rollback",
+        revision=revision,
+        attempt=attempt,
+        phase=Phase.VERIFYING,
+        before=back,
+        after=bad,
+        running=running,
+        created_at=now,
+        changed_at=now,
+        started_at=now,
+        actor=actor,
+    )
+
+
+def _reached(upgrade: Upgrade) -> Workload:
+    if upgrade.after is None:
+        raise RuntimeError(f"{upgrade.operation}: a removal reaches nothing")
+    return upgrade.after

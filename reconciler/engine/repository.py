@@ -1,0 +1,142 @@
+"""The repository as the engine sees it: fetched, refused when rewritten, read once per blob."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from reconciler.git import Commit, Mirror, Remote
+from reconciler.model import desired as desiring
+from reconciler.model.circumstances import Asked
+from reconciler.model.desired import Frozen
+from reconciler.model.errors import ArtifactError, UgsError
+from reconciler.model.snapshot import Cache, Snapshot, read
+from reconciler.model.target import Target, Workload
+
+FOLDERS = ("releases", "environments")
+HISTORY_MAX = 200
+OLDER_MAX = 20
+NEW_COMMITS_MAX = 10_000
+RETRY_TRAILER = "Ugs-Retry"
+
+
+class Rewritten(UgsError):
+    """The branch no longer contains the commit that is in force: someone forced a push."""
+
+
+class Retry(Struct, frozen=True):
+    """A person's word, in a commit's trailer, that a failed operation may be tried once more."""
+
+    operation: str
+    commit: str
+    author: str
+
+
+class Fetched(Struct, frozen=True):
+    """What one fetch brought. `previous` is None for the first one ever."""
+
+    tip: str
+    previous: str | None
+    retries: tuple[Retry, ...]
+
+
+class Repository:
+    """Blocking; called in threads, one call that moves refs at a time."""
+
+    def __init__(self, mirror: Mirror, remote: Remote) -> None:
+        self.mirror = mirror
+        self.remote = remote
+        self._cache = Cache()
+
+    def fetch(self, *, accept_rewrite: bool = False) -> Fetched:
+        """Fetch the branch. Raises Rewritten, TransientError, or HostError when the remote refuses us."""
+        tip = self.mirror.fetch()
+        previous = self.mirror.accepted()
+        if previous == tip:
+            return Fetched(tip, previous, ())
+        if previous and not self.mirror.is_ancestor(previous, tip):
+            if not accept_rewrite:
+                raise Rewritten(
+                    f"the branch was rewritten: its tip {tip[:12]} does not contain {previous[:12]}, which is in force",
+                    "look at what was dropped, then say `ugs sync --accept-rewrite`",
+                )
+            previous = None
+        return Fetched(tip, previous, self._retries(previous, tip) if previous else ())
+
+    def accept(self, tip: str) -> None:
+        """From now on this commit is in force, also after a restart."""
+        self.mirror.accept(tip)
+
+    def snapshot(self, revision: str) -> Snapshot:
+        """The repository at a revision; blobs seen before are not parsed again."""
+        entries = self.mirror.entries(revision, FOLDERS)
+        return read(
+            revision, entries, self.mirror.blob, self._cache, lambda path: self._older(revision, path)
+        )
+
+    def file(self, revision: str, path: str) -> bytes:
+        """A regular file at a revision. Raises ArtifactError when there is none."""
+        data = self.mirror.blob_at(revision, path)
+        if data is None:
+            raise ArtifactError(
+                f"{path} is no regular file at {revision[:12]}", "commit the file, or mend the path"
+            )
+        return data
+
+    def revision_of(self, tip: str, work: Workload, frozen: Frozen) -> str:
+        """The first-parent commit that made `work` what the environment asks for."""
+        moved = tip
+        for commit, candidate in self._past(tip, work.environment, work.service, frozen):
+            if candidate is None or candidate.target != work.target:
+                break
+            moved = commit.sha
+        return moved
+
+    def asked(self, tip: str, work: Workload, frozen: Frozen) -> Asked:
+        """The commit that asked for `work`, who wrote it, and what it changed of the environment."""
+        revision = self.revision_of(tip, work, frozen)
+        [commit] = self.mirror.log(None, revision, limit=1)
+        first = commit.parents[0] if commit.parents else None
+        brought = self.mirror.log(first, revision, first_parent=False, limit=NEW_COMMITS_MAX)
+        after = self.snapshot(revision)
+        release = after.releases.get((work.service, work.target.version.text))
+        return Asked(
+            revision=revision,
+            authors=tuple(sorted({name for one in (commit, *brought) for name in (one.author, one.email)})),
+            before=self.snapshot(first).environments.get(work.environment) if first else None,
+            since=after.environments.get(work.environment),
+            urgency=release.upgrade.urgency if release else None,
+        )
+
+    def workload_of(
+        self, tip: str, environment: str, service: str, target: Target, frozen: Frozen
+    ) -> Workload | None:
+        """What describes a running target, from the recent past of the repository."""
+        for _, candidate in self._past(tip, environment, service, frozen):
+            if candidate is not None and candidate.target == target:
+                return candidate
+        return None
+
+    def _past(
+        self, tip: str, environment: str, service: str, frozen: Frozen
+    ) -> Iterator[tuple[Commit, Workload | None]]:
+        paths = (f"environments/{environment}.yaml", f"environments/{environment}", f"releases/{service}")
+        for commit in self.mirror.log(None, tip, paths=paths, first_parent=True, limit=HISTORY_MAX):
+            wanted = desiring.resolve(self.snapshot(commit.sha), frozen).get(environment)
+            yield commit, wanted.workloads.get(service) if wanted else None
+
+    def _older(self, revision: str, path: str) -> Iterator[tuple[str, bytes]]:
+        for commit in self.mirror.log(None, revision, paths=(path,), first_parent=True, limit=OLDER_MAX)[1:]:
+            data = self.mirror.blob_at(commit.sha, path)
+            if data is not None:
+                yield commit.sha, data
+
+    def _retries(self, previous: str, tip: str) -> tuple[Retry, ...]:
+        commits = self.mirror.log(previous, tip, first_parent=False, limit=NEW_COMMITS_MAX)
+        return tuple(
+            Retry(value, commit.sha, f"{commit.author} <{commit.email}>")
+            for commit in reversed(commits)
+            for key, value in commit.trailers
+            if key == RETRY_TRAILER
+        )

@@ -1,0 +1,59 @@
+"""Bring last-good back, and see that it answers: before Git, before Slack, before everything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from reconciler.drivers.base import Driver
+from reconciler.engine.control import Control
+from reconciler.engine.core import Core
+from reconciler.engine.verify import verify
+from reconciler.model.errors import UgsError
+from reconciler.model.target import Workload
+from reconciler.model.upgrade import Upgrade
+
+ATTEMPTS_MAX = 3
+PAUSE_S = 1.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`sentence`: why what was brought back is not well; empty when it is, or when nothing was there before."""
+
+    done: bool
+    sentence: str = ""
+
+
+async def restore(core: Core, driver: Driver, upgrade: Upgrade, control: Control) -> Outcome:
+    """Stop what failed and start last-good, verified once by its own probes. Tried at most three times."""
+    good = upgrade.before
+    trouble = ""
+    for attempt in range(ATTEMPTS_MAX):
+        try:
+            await core.step(upgrade, "restore", _restore, core, driver, upgrade, good)
+            trouble = ""
+            break
+        except UgsError as error:
+            trouble = f"the old version could not be brought back: {error}"
+            if attempt + 1 < ATTEMPTS_MAX:
+                await core.clock.sleep(PAUSE_S * 2**attempt)
+    if trouble or good is None:
+        return Outcome(True, trouble)
+    # No soak: this only has to show that the old version answers again.
+    proof = replace(good, release=replace(good.release, health=replace(good.release.health, soak_s=0.0)))
+    judgement = await verify(core, driver, proof, control=control, whatever_is_said=True)
+    if judgement is None:
+        return Outcome(False)
+    if judgement.verdict == "healthy":
+        return Outcome(True)
+    return Outcome(True, f"{good.target.version} is back but did not prove healthy: {judgement.sentence}")
+
+
+def _restore(core: Core, driver: Driver, upgrade: Upgrade, good: Workload | None) -> None:
+    if good is not None and driver.restorable(core.site, good):
+        driver.prepare(core.site, good, upgrade.revision)
+    driver.restore(
+        core.site, upgrade.operation, good, environment=upgrade.environment, service=upgrade.service
+    )

@@ -1,0 +1,102 @@
+"""What keeps an environment as it should be already: adopting what runs, and starting again what stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from reconciler.engine.core import Core
+from reconciler.engine.monitor import Monitor
+from reconciler.model.desired import Desired
+from reconciler.model.errors import UgsError
+from reconciler.model.observation import Observation
+from reconciler.model.plan import Good, Records
+from reconciler.model.target import Workload
+
+log = logging.getLogger("ugs")
+REPAIR_FIRST_S = 5.0
+REPAIR_MAX_S = 300.0
+
+
+def records_of(core: Core, environment: str) -> Records:
+    """What is remembered of an environment."""
+    store = core.store
+    attempted = store.attempted(environment)
+    return Records(
+        good={
+            service: tuple(Good(work, at) for work, at in store.good(environment, service))
+            for service in attempted
+        },
+        attempted=attempted,
+    )
+
+
+async def adopt(
+    core: Core,
+    monitor: Monitor,
+    desired: Desired,
+    observed: Mapping[str, Observation],
+    *,
+    busy: frozenset[str],
+) -> None:
+    """The baseline: what runs healthy, of a service without any record here, becomes its last-good."""
+    name = desired.environment.name
+    known = core.store.attempted(name).keys() | busy
+    for service, observation in observed.items():
+        target = observation.running
+        if target is None or service in known:
+            continue
+        work = desired.workloads.get(service)
+        if work is None or work.target != target:
+            work = await asyncio.to_thread(
+                core.repository.workload_of, desired.revision, name, service, target, core.frozen
+            )
+        if work is None or not await monitor.healthy_now(work):
+            continue
+        with core.store.transaction():
+            core.store.deployed(work, revision=desired.revision)
+            core.store.healthy(work)
+            core.store.audit("adopted", environment=name, service=service, detail=str(target))
+        log.info("%s: %s %s runs already and is adopted", name, service, target.version)
+
+
+class Repairs:
+    """Starting again what should run already: no upgrade, nothing judged, nothing reverted; backed off."""
+
+    def __init__(self, core: Core, environment: str) -> None:
+        self.core = core
+        self.environment = environment
+        self._tried: dict[str, tuple[int, float]] = {}
+        """By service: how often in a row, and not before when (monotonic seconds)."""
+
+    async def mend(self, lacking: list[Workload]) -> None:
+        """Start every one of these again, unless it was tried too recently."""
+        for service in self._tried.keys() - {work.service for work in lacking}:
+            del self._tried[service]
+        await asyncio.gather(*(self._start_again(work) for work in lacking))
+
+    async def _start_again(self, work: Workload) -> None:
+        core, now_s = self.core, self.core.clock.monotonic()
+        tries, not_before_s = self._tried.get(work.service, (0, now_s))
+        if now_s < not_before_s:
+            return
+        self._tried[work.service] = tries + 1, now_s + min(REPAIR_FIRST_S * 2**tries, REPAIR_MAX_S)
+        outcome = "started again"
+        try:
+            await asyncio.to_thread(self._apply, work)
+        except UgsError as error:
+            outcome = f"could not be started again: {error}"
+        log.info("%s: %s %s %s", self.environment, work.service, work.target.version, outcome)
+        core.store.audit(
+            "repair",
+            environment=self.environment,
+            service=work.service,
+            detail=f"{work.target}: {outcome}",
+        )
+
+    def _apply(self, work: Workload) -> None:
+        driver, site = self.core.driver(self.environment), self.core.site
+        if driver.restorable(site, work):
+            driver.prepare(site, work, self.core.desired[self.environment].revision)
+        driver.apply(site, "repair", work)

@@ -1,0 +1,130 @@
+"""Proving a workload: probe every instance, again and again, until the judge has a verdict."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from datetime import datetime
+
+import aiohttp
+from msgspec.structs import replace
+
+from reconciler import probes
+from reconciler.drivers.base import Driver, Endpoint
+from reconciler.engine.control import Control
+from reconciler.engine.core import Core
+from reconciler.model import verdict
+from reconciler.model.errors import UgsError
+from reconciler.model.observation import Observation, Sample
+from reconciler.model.release import Probe
+from reconciler.model.target import Workload
+from reconciler.model.verdict import Judgement, Outcome
+
+PROCESS = Probe(interval_s=0.2)
+PROCESS_NAME = "process"
+WAIT_MIN_S = 0.02
+
+
+async def verify(
+    core: Core, driver: Driver, work: Workload, *, control: Control, whatever_is_said: bool = False
+) -> Judgement | None:
+    """Probe until there is a verdict; None when someone spoke meanwhile (see `control`).
+
+    `whatever_is_said`: to the end, save that of the daemon.
+    """
+    prover = Prover(core, driver, work)
+    series = verdict.begin(work.release.health, core.clock.now(), prover.expected)
+    async with probes.session() as session:
+        while not (control.stopping if whatever_is_said else control.interrupted):
+            control.wake.clear()  # before anything is awaited, so that no word is missed
+            for outcome in sorted(await prover.round(session), key=lambda outcome: outcome.sample.at):
+                series = verdict.step(series, outcome)
+            now = core.clock.now()
+            judgement = verdict.judge(series, now)
+            if judgement.verdict is not None:
+                return replace(judgement, sentence=prover.told(judgement.sentence))
+            wait_s = prover.next_due_s() - core.clock.monotonic()
+            if judgement.next_at is not None:
+                wait_s = min(wait_s, (judgement.next_at - now).total_seconds())
+            await core.clock.wait(control.wake, max(WAIT_MIN_S, wait_s))
+    return None
+
+
+class Prover:
+    """The probes of one workload, each at its own interval, and the process itself as one more."""
+
+    def __init__(self, core: Core, driver: Driver, work: Workload) -> None:
+        self._core, self._driver, self._work = core, driver, work
+        self._due_s: dict[str, float] = dict.fromkeys((PROCESS_NAME, *self._specs()), 0.0)
+        self.expected = frozenset((index, name) for index in range(work.instances) for name in self._due_s)
+
+    def next_due_s(self) -> float:
+        """When the next probe is due, in monotonic seconds."""
+        return min(self._due_s.values())
+
+    def told(self, text: str) -> str:
+        """A sentence about probes with the placeholders of the one instance filled in."""
+        if self._work.instances > 1:
+            return text
+        return probes.fill(text, self._driver.endpoints(self._core.site, self._work)[0].values)
+
+    async def round(self, session: aiohttp.ClientSession) -> list[Outcome]:
+        """Whatever is due now, every instance at once."""
+        now_s, specs = self._core.clock.monotonic(), self._specs()
+        due = [name for name, due_s in self._due_s.items() if due_s <= now_s]
+        for name in due:
+            self._due_s[name] = now_s + (specs.get(name) or PROCESS).interval_s
+        wanted = [specs[name] for name in due if name in specs]
+        outcomes: list[Outcome] = []
+        if PROCESS_NAME in due:
+            outcomes.extend(await asyncio.to_thread(self._processes))
+        if wanted:
+            endpoints = await asyncio.to_thread(self._driver.endpoints, self._core.site, self._work)
+            probed = await asyncio.gather(
+                *(self._probe(session, spec, endpoint) for spec in wanted for endpoint in endpoints)
+            )
+            outcomes.extend(probed)
+        return outcomes
+
+    def _specs(self) -> dict[str, Probe]:
+        return {probe.name: probe for probe in self._work.release.health.probes}
+
+    async def _probe(self, session: aiohttp.ClientSession, spec: Probe, endpoint: Endpoint) -> Outcome:
+        """One probe of one instance. An answer counts only when the instance itself gave it."""
+        now = self._core.clock.now
+        if spec.command is None:
+            foreign = await asyncio.to_thread(
+                self._driver.foreign_listener, self._core.site, self._work, endpoint
+            )
+            if foreign:
+                return Outcome(endpoint.index, Sample(spec.name, "unknown", now(), foreign))
+        return await probes.probe(
+            session,
+            spec,
+            instance=endpoint.index,
+            values=endpoint.values,
+            directory=endpoint.directory,
+            environment=self._core.settings.probe_environment,
+            now=now,
+            monotonic=self._core.clock.monotonic,
+        )
+
+    def _processes(self) -> Iterable[Outcome]:
+        """What the engine says of every instance, as samples of the built-in probe `process`."""
+        now = self._core.clock.now()
+        try:
+            seen = self._driver.observe(self._core.site, self._work.environment)
+        except UgsError as error:
+            doubt = [Sample(PROCESS_NAME, "unknown", now, str(error))] * self._work.instances
+            return [Outcome(index, sample) for index, sample in enumerate(doubt)]
+        observation = seen.get(self._work.service, Observation(self._work.service))
+        return [self._process(index, observation, now) for index in range(self._work.instances)]
+
+    def _process(self, index: int, observation: Observation, now: datetime) -> Outcome:
+        for instance in observation.instances:
+            if instance.index == index and instance.target == self._work.target:
+                if instance.state == "running":
+                    return Outcome(index, Sample(PROCESS_NAME, "healthy", now))
+                detail = instance.detail or "it ended and waits to be started again"
+                return Outcome(index, Sample(PROCESS_NAME, "failed", now, detail))
+        return Outcome(index, Sample(PROCESS_NAME, "failed", now, "it does not run"))

@@ -1,0 +1,68 @@
+"""A bug inside one upgrade, and one inside a loop: what is contained, and what ends the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from reconciler.engine.daemon import Daemon
+from reconciler.model.upgrade import Phase
+from tests.drivers.services import wait_until
+from tests.world import World
+
+
+class Bug(Exception):
+    """What nobody expected."""
+
+
+def stumble() -> None:
+    raise Bug("an upgrade fell over its own feet")
+
+
+async def test_a_bug_in_one_upgrade_is_told_with_its_operation_and_stops_no_other(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.deploy_first("1.0.0", "api", "web")
+    await world.settle()
+    world.at["settle:begun"] = stumble
+    world.bump("1.1.0")
+    daemon = Daemon(world.core)
+    with caplog.at_level(logging.ERROR, "ugs"):
+        running = asyncio.create_task(daemon.run())
+        await world.until(Phase.VERIFYING)
+        await asyncio.to_thread(wait_until, lambda: caplog.records)
+        world.at.clear()
+        world.bump("1.1.0", service="web")
+        daemon.nudge()
+        await world.until(Phase.SUCCEEDED, "web")
+        daemon.stop()
+        await running
+    [record] = caplog.records
+    upgrade = world.newest()
+    assert upgrade is not None
+    assert upgrade.operation in record.getMessage()
+    assert record.exc_info is not None
+    assert "bug api" in world.events()
+    assert upgrade.phase is Phase.VERIFYING
+
+    world.forget()
+    await asyncio.wait_for(Daemon(world.core).run_once(), 30)
+    assert world.phases() == ["succeeded", "succeeded"]
+
+
+async def test_once_ends_in_spite_of_a_bug_and_does_not_call_that_well(world: World) -> None:
+    world.deploy_first("1.0.0")
+    world.at["apply:begun"] = stumble
+    assert await asyncio.wait_for(Daemon(world.core).run_once(), 20) is False
+
+
+async def test_a_bug_in_a_loop_ends_the_daemon(world: World) -> None:
+    world.deploy_first("1.0.0")
+
+    async def companion() -> None:
+        stumble()
+
+    with pytest.raises(Bug):
+        await Daemon(world.core).run(companion)

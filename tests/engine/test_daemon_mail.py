@@ -1,0 +1,36 @@
+"""Notes for Git: pushed when they can be, and nothing waits for them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from reconciler.store import NOTE
+from tests.world import World
+
+NO_NOTES = """\
+#!/bin/sh
+case "$1" in refs/notes/*) echo "no notes here" >&2; exit 1;; esac
+"""
+
+
+async def test_notes_that_the_remote_refuses_are_pushed_later(world: World) -> None:
+    hook = world.remote / "hooks/update"
+    hook.write_text(NO_NOTES)
+    hook.chmod(0o755)
+    world.deploy_first("1.0.0")
+    await world.settle()
+    assert world.phases() == ["succeeded"]
+    waits = []
+    for _ in range(2):
+        await world.deliver()
+        due = world.core.store.next_due(NOTE)
+        assert due is not None
+        waits.append(due - world.clock.now())
+        world.clock.move(timedelta(minutes=1))
+    assert timedelta(0) < waits[0] < waits[1], "each time it waits longer"
+
+    hook.unlink()
+    world.clock.move(timedelta(minutes=10))
+    await world.deliver()
+    assert world.core.store.next_due(NOTE) is None
+    assert '"outcome": "succeeded"' in world.notes(world.tip())

@@ -1,0 +1,96 @@
+"""What keeps the daemon from starting: one clear message each, exit code 1, nothing touched."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.daemon_process import ORDINARY, run_once, ugs
+from tests.drivers.services import wait_until
+from tests.world import World
+
+
+def refused(config: Path, *, prefix: tuple[str, ...] = ()) -> str:
+    """The one line that a start that fails prints, whichever way it is started."""
+    for arguments in (("run",), ("run", "--once")):
+        done = ugs(*arguments, "--config", config, prefix=prefix)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("ugs: ")
+        assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+@pytest.fixture
+def config(world: World) -> Path:
+    """Where 1.0.0 of api runs."""
+    world.deploy_first("1.0.0")
+    assert run_once(world)[0] == 0
+    return world.folder / "ugs.yaml"
+
+
+def test_a_corrupt_database(world: World, config: Path) -> None:
+    pid = world.pid()
+    (world.state / "ugs.db").write_bytes(b"no database at all, but long enough" * 1000)
+    told = refused(config)
+    assert "ugs.db: the database is damaged" in told
+    assert "move it away" in told
+    assert world.pid() == pid
+
+
+def test_a_database_of_a_newer_version(world: World, config: Path) -> None:
+    with closing(sqlite3.connect(world.state / "ugs.db")) as later:
+        later.execute("PRAGMA user_version = 99")
+    assert "ugs.db: written by a newer UGS (schema 99" in refused(config)
+
+
+def test_a_state_that_cannot_be_written(world: World, config: Path) -> None:
+    for path in world.state.iterdir():
+        path.chmod(0o500 if path.is_dir() else 0o400)
+    world.state.chmod(0o500)
+    try:
+        assert "Permission denied; let the daemon's user own" in refused(config, prefix=ORDINARY)
+    finally:
+        world.state.chmod(0o700)
+        for path in world.state.iterdir():
+            path.chmod(0o700 if path.is_dir() else 0o600)
+    wait_until(world.answers)
+
+
+def test_a_file_where_the_state_should_be(world: World) -> None:
+    world.state.write_text("in the way")
+    assert "state: File exists; let the daemon's user own its state folder" in refused(world.configure())
+
+
+def test_no_configuration_at_all(tmp_path: Path) -> None:
+    done = ugs("run", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "ugs: there is neither /etc/ugs/ugs.yaml nor ./ugs.yaml; write one, or name it with --config\n"
+    )
+    assert "is not there; write it" in ugs("run", "--config", tmp_path / "mine.yaml").stderr
+
+
+def test_a_broken_configuration_is_told_with_file_line_and_remedy(tmp_path: Path) -> None:
+    config = tmp_path / "ugs.yaml"
+    config.write_text("repository: {url: /srv/fleet.git}\ncolour: red\n")
+    done = ugs("run", "--config", config)
+    assert done.returncode == 1
+    assert f"{config}:2:1: colour: " in done.stderr
+    config.write_text("repository: {url: [\n")
+    for verb in ("run", "status", "plan", "history", "sync"):
+        done = ugs(verb, "--config", config)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"ugs: {config}:")
+        assert "Traceback" not in done.stderr
+
+
+def test_once_without_its_remote(world: World) -> None:
+    config = world.configure()
+    world.remote.rename(world.folder / "away.git")
+    done = ugs("run", "--once", "--config", config)
+    assert done.returncode == 1
+    assert "fleet.git" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr

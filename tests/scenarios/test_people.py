@@ -1,0 +1,191 @@
+"""A person's verdict counts like a probe's: restored first, reverted then."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.engine import people
+from reconciler.engine.people import Conflict
+from reconciler.model.upgrade import Phase
+from tests.git.colleague import git
+from tests.world import World
+
+
+async def rollback(world: World) -> str:
+    return await people.rollback(world.fleet, "production", "api", actor="Ada", reason="it loses orders")
+
+
+async def test_a_version_that_had_succeeded_is_rolled_back(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    bump = world.bump("1.1.0")
+    await world.settle()
+
+    operation = await rollback(world)
+    await world.settle()
+
+    assert world.phases() == ["succeeded", "succeeded", "reverted"]
+    assert world.answers() == "1.0.0"
+    assert 'api: "1.0.0"' in world.pinned()
+    message = git(world.remote, "log", "-1", "--format=%B", "main")
+    assert "rolled back by Ada: it loses orders" in message
+    assert f"Ugs-Operation: {operation}" in message
+    assert f"Reverts: {bump}" in message
+    [row] = world.core.store.quarantined("production")
+    assert row.target.version.text == "1.1.0"
+    rows = {row.event: row for row in world.core.store.audit_rows(limit=100) if row.operation == operation}
+    assert rows["restoring"].actor == "Ada"
+    assert "it loses orders" in rows["restoring"].detail
+
+
+async def test_what_was_rolled_back_is_not_last_good_any_more(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.bump("1.1.0")
+    await world.settle()
+    await rollback(world)
+    await world.settle()
+
+    world.bump("1.2.0", "unhealthy")
+    await world.settle()
+    assert world.answers() == "1.0.0"
+    assert 'api: "1.0.0"' in world.pinned()
+
+
+async def test_a_version_that_is_being_verified_is_rolled_back(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.bump("1.1.0", soak="1m", deadline="2m")
+    under_way = await world.reach(Phase.VERIFYING)
+
+    assert await rollback(world) == under_way.operation
+    await world.settle()
+    assert world.phases() == ["succeeded", "reverted"]
+    assert world.answers() == "1.0.0"
+    assert "rolled back by Ada" in world.upgrades()[0].reason
+
+
+async def test_what_a_rollback_brings_back_has_to_prove_itself_too(world: World) -> None:
+    ill = world.folder / "ill"
+    world.release("1.0.0", probe=f'{{command: ["test", "!", "-e", "{ill}"], interval: 50ms, failures: 1}}')
+    world.pin("1.0.0")
+    world.merge()
+    await world.settle()
+    world.bump("1.1.0", soak="1m", deadline="2m")
+    await world.reach(Phase.VERIFYING)
+    ill.touch()
+    await rollback(world)
+    await world.settle()
+    assert world.phases() == ["succeeded", "stuck"]
+    assert any("1.0.0 is back but did not prove healthy" in call for call in world.calls())
+
+
+async def test_a_rollback_does_not_hammer_a_remote_that_is_down(world: World) -> None:
+    world.deploy_first("1.0.0", "web")
+    await world.settle()
+    world.bump("1.0.0", soak="1m", deadline="2m")
+    await world.reach(Phase.VERIFYING)
+    away, fetches = world.folder / "away.git", []
+    world.remote.rename(away)
+    own = world.core.repository.mirror.fetch
+
+    def fetch() -> str:
+        fetches.append(own)
+        return own()
+
+    world.core.repository.mirror.fetch = fetch  # type: ignore[method-assign]  # counted, and then done
+    await rollback(world)
+    await world.tries("revert", outcome="retry")
+    await world.eventually(lambda: world.clock.waiting)
+    assert len(fetches) == 1
+
+    away.rename(world.remote)
+    await world.stopped()
+    await world.fleet.start()
+    await world.settle()
+    assert world.phases() == ["reverted"]
+
+
+async def test_a_bump_that_waits_is_planned_anew_from_what_was_rolled_back_to(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.bump("1.1.0")
+    await world.settle()
+    world.more = 'timezone: UTC\nfreezes: [{from: "2020-01-01", until: "2100-01-01", reason: "not now"}]\n'
+    world.bump("1.2.0")
+    await world.settle()
+    assert world.phases() == ["succeeded", "succeeded", "waiting"]
+
+    await rollback(world)
+    await world.settle()
+    assert world.answers() == "1.0.0"
+    phases = [(upgrade.phase.value, upgrade.to and upgrade.to.version.text) for upgrade in world.upgrades()]
+    assert phases.count(("waiting", "1.2.0")) == 1
+    assert ("restored", "1.1.0") in phases
+    assert 'api: "1.2.0"' in world.pinned()
+
+
+async def test_nothing_to_roll_back_to_is_said(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    with pytest.raises(Conflict, match="there is nothing that api could be rolled back to"):
+        await rollback(world)
+    assert world.answers() == "1.0.0"
+
+
+async def test_an_environment_that_is_not_there_is_said(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    with pytest.raises(Conflict, match="there is no environment staging; name one of production"):
+        await people.rollback(world.fleet, "staging", "api", actor="Ada", reason="it loses orders")
+
+
+async def test_what_has_touched_nothing_yet_is_not_rolled_back(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.bump("1.1.0")
+    hold = world.hold("prepare")
+    await world.reach(Phase.PREPARING)
+    with pytest.raises(Conflict, match="api is preparing; an upgrade that has touched nothing is stopped by"):
+        await rollback(world)
+    hold.set()
+    await world.settle()
+
+
+async def test_what_a_person_rolled_back_may_be_tried_again_by_a_person(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.bump("1.1.0")
+    await world.settle()
+    await rollback(world)
+    await world.settle()
+    await people.retry(world.fleet, "production", "api", actor="Ada")
+    await world.settle()
+    assert world.phases() == ["succeeded", "succeeded", "reverted", "succeeded"]
+    assert world.answers() == "1.1.0"
+
+
+async def test_a_retry_whose_operation_is_no_longer_known_says_how_to_do_it_by_hand(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.bump("1.1.0", "unhealthy")
+    await world.settle()
+    world.core.store._connection.execute("DELETE FROM upgrades")
+    with pytest.raises(Conflict, match="commit the pin again yourself with the trailer `Ugs-Retry: "):
+        await people.retry(world.fleet, "production", "api", actor="Ada")
+
+
+async def test_a_retry_of_a_pin_that_was_removed_says_how_to_do_it_by_hand(world: World) -> None:
+    world.deploy_first("1.0.0", "api", "web")
+    await world.settle()
+    world.bump("1.1.0", "unhealthy")
+    await world.settle()
+    world.files |= {
+        "environments/production.yaml": None,
+        "environments/production/environment.yaml": "environment: production\ndriver: {kind: process}\n",
+        "environments/production/web.yaml": 'pins: {web: "1.0.0"}\n',
+    }
+    world.merge("Split, and retire api")
+    await world.settle()
+    with pytest.raises(Conflict, match="has no pin of api any more"):
+        await people.retry(world.fleet, "production", "api", actor="Ada")

@@ -1,0 +1,130 @@
+"""The engine is ended and started anew: it carries on from its journal, and nothing happens twice."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from reconciler.model.upgrade import Phase
+from tests.world import World
+
+
+async def test_a_restart_at_rest_does_nothing(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    pid, events = world.pid(), world.events()
+    await world.restart()
+    await world.settle()
+    assert world.pid() == pid
+    assert world.events()[: len(events)] == events
+    assert not {event for event in world.events()[len(events) :] if event.endswith("api")}
+
+
+async def test_what_was_in_force_is_in_force_at_once_while_the_remote_is_down(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.remote.rename(world.folder / "away")
+    world.stop()
+    await world.restart()
+    assert world.view().pinned == world.core.store.good("production", "api")[0][0].target
+    await world.settle(refresh=False)
+    await world.eventually(lambda: world.answers() == "1.0.0")
+
+
+@pytest.mark.parametrize("mode", ["ok", "unhealthy"])
+async def test_a_verification_is_begun_anew_however_long_the_engine_was_down(world: World, mode: str) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.bump("1.1.0", "ok" if mode == "ok" else "unhealthy", soak="200ms")
+    await world.reach(Phase.VERIFYING)
+    await world.stopped()
+    world.clock.move(timedelta(hours=1))
+    await world.fleet.start()
+    await world.settle()
+
+    assert world.phases() == ["succeeded", "succeeded" if mode == "ok" else "reverted"]
+    assert world.answers() == ("1.1.0" if mode == "ok" else "1.0.0")
+
+
+async def test_a_stop_while_preparing_leaves_what_runs_alone(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    pid = world.pid()
+    world.bump("1.1.0")
+    hold = world.hold("prepare")
+    await world.reach(Phase.PREPARING)
+    stopping = world.fleet.passes["production"].halt()
+    hold.set()
+    for task in stopping:
+        await task
+    assert world.phases() == ["succeeded", "preparing"]
+    assert world.pid() == pid
+
+    await world.restart()
+    await world.settle()
+    assert world.phases() == ["succeeded", "succeeded"]
+
+
+async def test_a_stop_while_the_old_version_proves_itself_is_heeded_at_once(world: World) -> None:
+    ill = world.folder / "ill"
+    world.release("1.0.0", probe=f'{{command: ["test", "!", "-e", "{ill}"], interval: 50ms}}', deadline="1m")
+    world.pin("1.0.0")
+    world.merge()
+    await world.settle()
+    world.bump("1.1.0", "unhealthy")
+    world.at["phase:restoring"] = ill.touch
+    await world.reach(Phase.RESTORING)
+    await world.tries("restore", outcome="ok")
+
+    await world.stopped()
+    assert world.phases() == ["succeeded", "restoring"]
+    ill.unlink()
+    await world.fleet.start()
+    await world.settle()
+    assert world.phases() == ["succeeded", "reverted"]
+
+
+async def test_a_stop_while_the_remote_is_down_reverts_after_the_restart(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.bump("1.1.0", "unhealthy")
+    away = world.folder / "away.git"
+    world.at["phase:restoring"] = lambda: world.remote.rename(away)
+    await world.reach(Phase.REVERTING)
+    await world.tries("revert", outcome="retry")
+
+    await world.stopped()
+    assert world.phases() == ["succeeded", "reverting"]
+    away.rename(world.remote)
+    await world.fleet.start()
+    await world.settle()
+    assert world.phases() == ["succeeded", "reverted"]
+    assert len(world.reverts()) == 1
+
+
+async def test_a_bug_in_one_upgrade_stops_that_service_alone_until_a_restart(world: World) -> None:
+    world.deploy_first("1.0.0", "api", "web")
+    await world.settle()
+    own = world.driver.prepare
+
+    def prepare(site: object, work: object, revision: str) -> None:
+        if getattr(work, "service", "") == "api":
+            raise KeyError("a bug")
+        own(site, work, revision)
+
+    world.driver.prepare = prepare
+    world.release("1.1.0", service="web")
+    world.pin("1.1.0", "web")
+    world.bump("1.1.0")
+    await world.fleet.refresh()
+    await world.a_pass()
+    await world.rest()
+    await world.a_pass()
+    assert (world.phases("api"), world.phases("web")) == (["succeeded", "preparing"], ["succeeded"] * 2)
+    assert "bug api" in world.events()
+
+    world.driver.prepare = own
+    await world.restart()
+    await world.settle()
+    assert world.phases("api") == ["succeeded", "succeeded"]
