@@ -3,10 +3,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 # Most tests wait for processes: more workers than cores. One file stays on one worker, as its tests share a daemon.
-PYTEST := pytest -p pytest_asyncio.plugin -p xdist.plugin -n 4 --dist loadfile -q
+PYTEST := pytest -p pytest_asyncio.plugin -p xdist.plugin -n 4 --dist loadfile --no-loadscope-reorder -q
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 
-.PHONY: demo test lint types contract examples scenarios coverage bench lock clean
+.PHONY: demo test lint types contract examples crash scenarios coverage bench lock clean
 
 demo: $(VENV)/ready
 	$(BIN)/ugs demo
@@ -28,9 +28,12 @@ examples: $(VENV)/ready
 
 coverage: $(VENV)/ready
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m coverage run -m $(PYTEST)
+	$(BIN)/python -m coverage run -m $(PYTEST) -m 'not crash'
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report
+
+crash: $(VENV)/ready
+	$(BIN)/python -m $(PYTEST) --dist load -m crash tests/scenarios
 
 scenarios: $(VENV)/ready
 	$(BIN)/python -m $(PYTEST) tests/scenarios

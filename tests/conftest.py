@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.world import World, a_world
 
@@ -13,3 +15,11 @@ def world(tmp_path: Path) -> Iterator[World]:
     """A remote, a colleague, and the engine over them; no process is left behind."""
     with a_world(tmp_path) as made:
         yield made
+
+
+# In the background of a shell SIGINT is ignored, and so it would be in everything that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine must not fail a property by being slow.
+settings.register_profile("ugs", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ugs")

@@ -8,6 +8,7 @@ from typing import Literal
 
 import click
 
+from reconciler.cli.output import working
 from reconciler.cli.tree import content, read_tree
 from reconciler.model.document import read
 from reconciler.model.errors import InputError, Problem
@@ -34,7 +35,8 @@ def check(context: click.Context, folder: Path, form: Format) -> None:
 
     Exit code 1 when something is wrong.
     """
-    problems, summary = checked(folder)
+    with working("reading"):
+        problems, summary = checked(folder)
     match form:
         case "json":
             click.echo(json.dumps(as_json(problems), indent=2, ensure_ascii=False))

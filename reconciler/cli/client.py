@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import http.client
 import json
@@ -10,6 +11,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from reconciler.cli.output import working
 from reconciler.model.errors import HostError, UgsError
 
 TIMEOUT_S = 120.0
@@ -36,9 +38,11 @@ def call(state: Path, method: str, path: str, body: object = None, *, timeout_s:
     connection = _UnixConnection(state / SOCKET_NAME, timeout_s)
     try:
         data = None if body is None else json.dumps(body)
-        connection.request(method, path, data, {"X-Ugs-Actor": _actor()})
-        response = connection.getresponse()
-        answer = json.loads(response.read())
+        # What only asks is answered at once; the rest may have to wait for a remote.
+        with working("the daemon is at work") if method == "POST" else contextlib.nullcontext():
+            connection.request(method, path, data, {"X-Ugs-Actor": _actor()})
+            response = connection.getresponse()
+            answer = json.loads(response.read())
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NoDaemon(f"no daemon runs on {state}", "start one with `ugs run`") from error
     except PermissionError as error:

@@ -13,7 +13,7 @@ from reconciler.cli import client
 from reconciler.cli import preview as show
 from reconciler.cli.check import annotation
 from reconciler.cli.graph import config_option, core_from, settings_from, state_lock
-from reconciler.cli.output import print_json, print_table, when
+from reconciler.cli.output import print_json, print_table, when, working
 from reconciler.cli.revisions import Revisions, repository_option, revisions_of
 from reconciler.clock import SystemClock
 from reconciler.config import LOCAL_FILE, SYSTEM_FILE, Settings
@@ -107,7 +107,8 @@ def _now(config: Path | None, *, as_json: bool) -> int:
     try:
         answer = client.call(settings.state, "POST", "/upgrade/plan", {})
     except client.NoDaemon:
-        answer = asyncio.run(_preview(settings))
+        with working("fetching, observing and deciding"):
+            answer = asyncio.run(_preview(settings))
     changes = answer["changes"]
     if as_json:
         print_json(answer)

@@ -15,6 +15,8 @@ from reconciler.cli.graph import config_option, settings_from
 from reconciler.cli.output import json_option, print_json, print_table, rich_table, when
 
 WATCH_S = 0.5
+MOVING = ("as_of", "fetched_at")
+"""What changes without anything having changed."""
 COLUMNS = ("environment", "service", "pinned", "running", "sync", "health", "phase")
 
 
@@ -55,6 +57,8 @@ def explain(environment: str, service: str, config: Path | None, *, as_json: boo
     if answer["gates"]:
         click.echo()
         print_gates(answer["gates"])
+    if len(answer["path"]) > 1:
+        click.echo(f"\ngoes through {' → '.join(answer['path'])}, each step proven by itself")
     if answer["starts_at"]:
         click.echo(f"\nstarts {when(answer['starts_at'])}")
 
@@ -117,7 +121,8 @@ def _watch(state: Path, path: str, *, as_json: bool) -> None:
     before: object = None
     while True:
         answer = client.call(state, "GET", path)
-        if answer["environments"] != before:
-            before = answer["environments"]
+        now = {key: value for key, value in answer.items() if key not in MOVING}
+        if now != before:
+            before = now
             print_json(answer) if as_json else _print(answer)
         time.sleep(WATCH_S)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from reconciler.engine.core import Core
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.revert import environment_files, find_pin, pushed
 from reconciler.engine.upgrade import condemn
 from reconciler.model import splice
 from reconciler.model.errors import UgsError
+from reconciler.model.observation import Observation
+from reconciler.model.range import Range
 from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import Phase, Upgrade, operation_id
 from reconciler.store import Quarantine
@@ -34,6 +38,11 @@ async def rollback(fleet: Fleet, environment: str, service: str, *, actor: str, 
         return upgrade.operation
     running_now = here.observed_target(service)
     upgrade = _verdict_on_what_runs(core, fleet.tip or "", environment, service, running_now, actor)
+    if broken := _broken_by(upgrade, core, here.observed):
+        raise Conflict(
+            f"{environment}: {service} cannot go back under what needs it: {'; '.join(sorted(broken.values()))}",
+            f"roll {', '.join(sorted(broken))} back first",
+        )
     with core.store.transaction():
         core.store.forget_good(environment, service, _reached(upgrade).target)
         condemned = condemn(core, upgrade, verdict, to=Phase.RESTORING, actor=actor)
@@ -153,6 +162,23 @@ def _verdict_on_what_runs(
         started_at=now,
         actor=actor,
     )
+
+
+def _broken_by(upgrade: Upgrade, core: Core, observed: Mapping[str, Observation]) -> dict[str, str]:
+    """By service: what runs, and needs a version that the service would no longer have."""
+    back = upgrade.before.target.version if upgrade.before else None
+    broken: dict[str, str] = {}
+    for name, observation in observed.items():
+        for work, _ in core.store.good(upgrade.environment, name):
+            wanted = work.release.requires.get(upgrade.service)
+            if (
+                work.target == observation.running
+                and wanted
+                and back
+                and not Range.parse(wanted).contains(back)
+            ):
+                broken[name] = f"{name} {work.target.version} needs {upgrade.service} {wanted}"
+    return broken
 
 
 def _reached(upgrade: Upgrade) -> Workload:

@@ -12,6 +12,7 @@ import socket
 import struct
 import subprocess
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -109,6 +110,8 @@ def test_a_watched_pipe_prints_again_only_when_something_changed(
         text=True,
     ) as watching:
         assert watching.stdout is not None
+        patience = threading.Timer(WAIT_S, watching.kill)
+        patience.start()
         first = served.service("api")["instances"][0]["pid"]
         lines = iter(watching.stdout.readline, "")
         assert "".join(next(lines) for _ in range(3))
@@ -117,6 +120,7 @@ def test_a_watched_pipe_prints_again_only_when_something_changed(
         assert any(tip[:12] in line for line in lines)
         watching.send_signal(number)
         rest = "".join(lines)
+        patience.cancel()
     assert watching.returncode == code
     assert "\x1b" not in rest
     assert served.service("api")["instances"][0]["pid"] == first

@@ -125,6 +125,25 @@ async def test_a_bump_that_waits_is_planned_anew_from_what_was_rolled_back_to(wo
     assert 'api: "1.2.0"' in world.pinned()
 
 
+async def test_what_others_need_is_not_rolled_back_under_them(world: World) -> None:
+    world.deploy_first("1.0.0", "api", "web")
+    await world.settle()
+    world.release("2.0.0")
+    world.release("2.0.0", service="web", more='requires: {api: ">=2.0.0"}\n')
+    world.pin("2.0.0")
+    world.pin("2.0.0", "web")
+    world.merge("Both")
+    await world.settle()
+
+    with pytest.raises(Conflict, match=r"web 2\.0\.0 needs api >=2\.0\.0; roll web back first"):
+        await rollback(world)
+    await people.rollback(world.fleet, "production", "web", actor="Ada", reason="first")
+    await world.settle()
+    await rollback(world)
+    await world.settle()
+    assert (world.answers("api"), world.answers("web")) == ("1.0.0", "1.0.0")
+
+
 async def test_nothing_to_roll_back_to_is_said(world: World) -> None:
     world.deploy_first("1.0.0")
     await world.settle()
