@@ -15,6 +15,7 @@ from reconciler.model.target import Workload
 from reconciler.model.verdict import Outcome
 
 AT_ONCE_MAX = 50
+CONTROLS_MAX = 20
 
 
 class Monitor:
@@ -34,6 +35,19 @@ class Monitor:
     async def healthy_now(self, work: Workload) -> bool:
         """One round of the probes of one workload: whether every one of them is healthy."""
         return all(outcome.sample.verdict == "healthy" for outcome in await self._outcomes(work))
+
+    async def controls(
+        self, desired: Desired, observed: Mapping[str, Observation], busy: frozenset[str]
+    ) -> list[bool]:
+        """Whether services that were healthy, whatever version of them runs, still are; some of them at most."""
+        untouched = [
+            work
+            for service, observation in observed.items()
+            if service not in busy
+            and self._states.get(service) == "healthy"
+            and (work := self._what_runs(desired, observation))
+        ]
+        return list(await asyncio.gather(*(self.healthy_now(work) for work in untouched[:CONTROLS_MAX])))
 
     def proven(self, service: str) -> None:
         """An upgrade has just proved it healthy."""

@@ -32,7 +32,6 @@ from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import Phase, Upgrade
 
 log = logging.getLogger("ugs")
-CONTROLS_MAX = 20
 
 
 @dataclass
@@ -122,13 +121,8 @@ class EnvironmentPass:
 
     async def _controls(self) -> list[bool]:
         """Whether healthy services that nobody touches still answer: a control group for a verdict of failure."""
-        desired, states = self.core.desired.get(self.name), self.monitor.states()
-        untouched = [
-            work
-            for service, work in (desired.workloads if desired else {}).items()
-            if service not in self.busy and states.get(service) == "healthy"
-        ][:CONTROLS_MAX]
-        return list(await asyncio.gather(*(self.monitor.healthy_now(work) for work in untouched)))
+        desired = self.core.desired.get(self.name)
+        return await self.monitor.controls(desired, self.observed, self.busy) if desired else []
 
     async def look(self, *, only_new: bool = False) -> None:
         """One round of probes over what is settled; with `only_new`, over what was not looked at yet."""

@@ -219,3 +219,20 @@ async def test_probing_that_fails_for_everyone_is_suspected_and_reverts_nothing(
     assert "the probing itself is suspect" in world.told()[-1]
     [hold] = world.core.store.permits("production").holds
     assert "the probing is suspect" in hold.reason
+
+
+async def test_services_that_wait_for_a_newer_pin_are_no_witnesses_against_the_probing(world: World) -> None:
+    waiting = ("base", "mail", "web")
+    world.deploy_first("1.0.0", "api", *waiting)
+    await world.settle()
+    for name in waiting:
+        permits.hold(world.fleet, "production", name, actor="ada", reason="later")
+        world.release("1.1.0", service=name)
+        world.pin("1.1.0", name)
+    world.bump("1.1.0", "unhealthy")
+    await world.fleet.refresh()
+    await world.fleet.passes["production"].look()
+    await world.settle(refresh=False)
+
+    assert world.phases("api") == ["succeeded", "reverted"]
+    assert [world.phases(name)[-1] for name in waiting] == ["waiting"] * 3
