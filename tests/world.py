@@ -238,7 +238,8 @@ class World(FleetRepository):
 
     def close(self) -> None:
         self.forget()
-        kill_all(self.state)
+        for environment in ("production", "staging"):
+            kill_all(self.state, environment)
 
 
 @contextlib.contextmanager
