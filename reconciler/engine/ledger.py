@@ -20,14 +20,6 @@ class Ledger:
         self._core = core
         self._environment = environment
 
-    def find(self, change: Change, revision: str) -> Upgrade | None:
-        """The upgrade that waits for exactly this change."""
-        for upgrade in self._not_begun():
-            same = upgrade.service == change.service and upgrade.to == change.after.target
-            if same and upgrade.revision == revision and upgrade.before == change.before:
-                return upgrade
-        return None
-
     def open(self, change: Change, revision: str) -> Upgrade:
         """A new upgrade for a change; recorded by its first move."""
         now = self._core.clock.now()
@@ -69,20 +61,29 @@ class Ledger:
                 return failed is not None and failed.revision == revision
         return False
 
-    def retire(self, asked: Mapping[str, tuple[Change, str]], busy: frozenset[str]) -> None:
+    def retire(self, asked: Mapping[str, tuple[Change, str]], busy: frozenset[str]) -> dict[str, Upgrade]:
         """`asked`: by service, the change and its revision. What waits for another one is superseded, and what
-        nobody asks for now is cancelled."""
-        found = (self.find(change, revision) for change, revision in asked.values())
-        kept = {upgrade.operation for upgrade in found if upgrade}
+        nobody asks for now is cancelled. The answer, by service: what waits for exactly what is asked."""
+        kept: dict[str, Upgrade] = {}
         for upgrade in self._not_begun():
-            if upgrade.service in busy or upgrade.operation in kept:
+            if upgrade.service in busy:
                 continue
             if upgrade.service not in asked:
                 self._core.move(upgrade, Phase.CANCELLED, "it is no longer asked for")
                 continue
-            version = asked[upgrade.service][0].after.target.version
-            self._core.move(upgrade, Phase.SUPERSEDED, f"{version} is pinned now")
+            change, revision = asked[upgrade.service]
+            if upgrade.service not in kept and _waits_for(upgrade, change, revision):
+                kept[upgrade.service] = upgrade
+            else:
+                self._core.move(upgrade, Phase.SUPERSEDED, f"{change.after.target.version} is pinned now")
+        return kept
 
     def _not_begun(self) -> list[Upgrade]:
         unfinished = self._core.store.upgrades(environment=self._environment, unfinished=True)
         return [upgrade for upgrade in unfinished if upgrade.phase in NOT_BEGUN]
+
+
+def _waits_for(upgrade: Upgrade, change: Change, revision: str) -> bool:
+    """Whether the upgrade is on record for exactly this change, as asked for by this commit."""
+    same = upgrade.to == change.after.target and upgrade.before == change.before
+    return same and upgrade.revision == revision

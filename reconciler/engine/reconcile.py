@@ -202,14 +202,14 @@ class EnvironmentPass:
         told: dict[str, tuple[Change, tuple[Gate, ...]]] = {}
         asked = {change.service: await self.weigher.asked(desired, change) for change in changes}
         ready = [change for change in changes if change.service not in self.busy]
-        self.ledger.retire(
+        waiting = self.ledger.retire(
             {change.service: (change, asked[change.service].revision) for change in ready}, self.busy
         )
         around = self._around(desired, observed, changes, asked)  # what is retired parks nothing any more
         for planned in ready:
             change, gates = told[planned.service] = self._gates(planned, around)
             revision = asked[change.service].revision
-            shut, upgrade = closed(gates), self.ledger.find(change, revision)
+            shut, upgrade = closed(gates), waiting.get(change.service)
             if not shut:
                 upgrade = upgrade or self.ledger.open(change, revision)
                 now = self.core.clock.now()

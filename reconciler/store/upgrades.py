@@ -21,6 +21,10 @@ UPSERT = (
 )
 
 
+NO_LIMIT = -1  # SQLite's own word for it
+PAST_MAX = 100
+
+
 class Upgrades(Audit, Outbox):
     def record(
         self,
@@ -74,9 +78,9 @@ class Upgrades(Audit, Outbox):
         environment: str | None = None,
         service: str | None = None,
         unfinished: bool = False,
-        limit: int = 100,
+        limit: int | None = None,
     ) -> list[Upgrade]:
-        """At most `limit`, newest first."""
+        """Newest first, at most `limit`. Where none is said: every unfinished one, else a hundred."""
         # Two texts: only a literal `final = 0` lets SQLite use the index of the few that are unfinished.
         rows = self._all(
             "SELECT value FROM upgrades WHERE final = 0"
@@ -85,7 +89,11 @@ class Upgrades(Audit, Outbox):
             if unfinished
             else "SELECT value FROM upgrades WHERE (:environment IS NULL OR environment = :environment)"
             " AND (:service IS NULL OR service = :service) ORDER BY created_at DESC, rowid DESC LIMIT :limit",
-            {"environment": environment, "service": service, "limit": limit},
+            {
+                "environment": environment,
+                "service": service,
+                "limit": limit if limit is not None else NO_LIMIT if unfinished else PAST_MAX,
+            },
         )
         return [self._value(row["value"], Upgrade) for row in rows]
 

@@ -36,6 +36,14 @@ def test_an_upgrade_that_was_never_recorded_is_none(store: Store) -> None:
     assert store.upgrade("0" * 16) is None
 
 
+def test_every_unfinished_upgrade_is_told_however_many_there_are(store: Store) -> None:
+    for number in range(120):
+        store.record(bump(revision=f"{number:040}", attempt=number), event="waiting")
+    assert len(store.upgrades(unfinished=True)) == 120
+    assert len(store.upgrades(unfinished=True, limit=10)) == 10
+    assert len(store.upgrades()) == 100
+
+
 def test_upgrades_are_listed_newest_first_by_place_and_by_being_unfinished(store: Store) -> None:
     old = upgrade(after=work("1.0.0"), phase=Phase.SUCCEEDED)
     web = upgrade(after=work("2.0.0", service="web"), at=START + timedelta(seconds=1))
