@@ -12,6 +12,7 @@ from msgspec import Struct
 from reconciler.cli.check import as_json as errors_json
 from reconciler.cli.markdown import code, details, inert, quote, table
 from reconciler.cli.output import print_table
+from reconciler.model.availability import lasting
 from reconciler.model.codec import builtins
 from reconciler.model.gates import closed
 from reconciler.model.preview import Planned, Preview
@@ -214,13 +215,6 @@ def _longest_s(planned: Planned) -> float | None:
 
 def _when(at: datetime | None, zone: str) -> str:
     return local_text(at, zone) if at else "not by itself"
-
-
-def lasting(duration_s: float) -> str:
-    """A duration for people: `2h 5m`, `3m 30s`, `45s`."""
-    total = round(duration_s)
-    parts = [(total // 3600, "h"), (total // 60 % 60, "m"), (total % 60, "s")]
-    return " ".join(f"{number}{unit}" for number, unit in parts if number) or "0s"
 
 
 def _clipped(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What a driver is: a plain module that satisfies `Driver`. What it does not need, it takes from the no-ops."""
+"""What a driver is: a plain module that satisfies `Driver`."""
 
 from __future__ import annotations
 
@@ -79,15 +79,6 @@ class Driver(Protocol):
 
     def tidy(self, site: Site, environment: str, service: str, keep: frozenset[str]) -> None:
         """Remove what is kept for targets other than `keep` (their text) and not running."""
-
-
-def settle_nothing(_site: Site, _work: Workload) -> None:
-    """For engines that have nothing left to stop once the new version is proven."""
-
-
-def no_foreign_listener(_site: Site, _work: Workload, _endpoint: Endpoint) -> str:
-    """For engines that route to the instance themselves."""
-    return ""
 
 
 Table = Mapping[str, Driver]

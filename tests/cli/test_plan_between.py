@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from reconciler.cli import preview
 from reconciler.cli.plan import plan
+from reconciler.model.availability import lasting
 from reconciler.model.errors import UgsError
 from tests.cli.pull_request import PRODUCTION, SATURDAYS, production, release, repository
 from tests.daemon_process import DaemonProcess, ugs
@@ -293,7 +294,7 @@ def test_long_notes_are_cut_in_a_comment(ada: Colleague) -> None:
 
 @pytest.mark.parametrize(("duration_s", "text"), [(0, "0s"), (45, "45s"), (210, "3m 30s"), (7500, "2h 5m")])
 def test_durations_are_for_people(duration_s: float, text: str) -> None:
-    assert preview.lasting(duration_s) == text
+    assert lasting(duration_s) == text
 
 
 # What is asked
