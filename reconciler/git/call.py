@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
@@ -63,10 +64,7 @@ class Git:
     def __init__(self, path: Path, remote: Remote, *, network_timeout_s: float = NETWORK_TIMEOUT_S) -> None:
         self.path = path
         self.remote = remote
-        self.building = Lock()
-        """Held by who makes a commit: they all pass through one scratch reference."""
-        self.fetching = Lock()
-        """Held by who fetches: a reference has one writer."""
+        self._writing = Lock()
         self._network_timeout_s = network_timeout_s
 
     def ref(self, name: str) -> str | None:
@@ -74,9 +72,23 @@ class Git:
         result = self.ask("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
         return result.stdout.decode("ascii").strip() if result.code == 0 else None
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Held by who writes references. So a lock found now was left by a git that was killed, and goes."""
+        with self._writing:
+            for lock in (*(self.path / "refs").rglob("*.lock"), self.path / "packed-refs.lock"):
+                lock.unlink(missing_ok=True)
+            yield
+
     def set_ref(self, name: str, sha: str) -> None:
         """Durable when this returns."""
-        self.local("update-ref", name, checked(sha))
+        with self.writing():
+            self.local("update-ref", name, checked(sha))
+
+    def delete_ref(self, name: str) -> None:
+        """No matter whether it was there."""
+        with self.writing():
+            self.local("update-ref", "-d", name)
 
     def local(self, *argv: str, stdin: bytes = b"") -> bytes:
         """What a call that stays on this machine prints. Raises HostError or TransientError."""

@@ -67,7 +67,7 @@ def build(
         b"get-mark :1\ndone\n",
     ]
     argv = ("fast-import", "--quiet", "--done", "--force", "--date-format=raw")
-    with git.building:
+    with git.writing():  # fast-import moves one scratch reference
         return git.local(*argv, stdin=b"".join(stream)).decode("ascii").strip()
 
 

@@ -54,7 +54,7 @@ class Mirror:
             .strip()
         )
         if tip != before:
-            with suppress(TransientError):
+            with suppress(TransientError), self._git.writing():
                 self._git.ask("gc", "--auto", "--quiet")  # Mere tidiness: it may fail.
         return tip
 

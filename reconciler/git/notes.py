@@ -73,7 +73,7 @@ class Notes:
         commit = self._commit(self._git.ref(transfer.NOTES_FETCHED_REF), files, at)
         transfer.push(self._git, commit, transfer.NOTES_REF)
         self._git.set_ref(transfer.NOTES_FETCHED_REF, commit)
-        self._git.local("update-ref", "-d", PENDING_REF)
+        self._git.delete_ref(PENDING_REF)
 
     def _commit(self, parent: str | None, files: Mapping[str, File | None], at: datetime) -> str:
         return build(

@@ -48,7 +48,7 @@ def fetch(git: Git, *refspecs: str) -> None:
         "--no-write-fetch-head",
         "--no-recurse-submodules",
     )
-    with git.fetching:
+    with git.writing():
         result, said = git.network("fetch", *options, "--end-of-options", git.remote.url, *refspecs)
     if result.code != 0:
         raise from_remote(git.remote.url, said)

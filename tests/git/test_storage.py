@@ -71,6 +71,7 @@ def test_a_sound_mirror_is_kept_and_its_configuration_put_right(
     assert config.read_text() == before
 
 
+@pytest.mark.fault("GT-14")
 def test_locks_of_a_git_that_was_killed_hold_nothing_up(
     mirror: Mirror, open_mirror: OpenMirror, ada: Colleague, tmp_path: Path
 ) -> None:
@@ -85,6 +86,19 @@ def test_locks_of_a_git_that_was_killed_hold_nothing_up(
     assert again.fetch() == news
     again.accept(news)
     assert again.accepted() == news
+
+
+@pytest.mark.fault("GT-14")
+def test_locks_of_a_git_that_was_killed_beside_us_hold_nothing_up_either(
+    mirror: Mirror, ada: Colleague, tmp_path: Path
+) -> None:
+    mirror.accept(mirror.fetch())
+    news = ada.merges({"README.md": "2\n"})
+    for name in ("refs/ugs/accepted.lock", "refs/ugs/fetched.lock", "packed-refs.lock"):
+        (tmp_path / "state" / "mirror.git" / name).touch()
+    assert mirror.fetch() == news
+    mirror.accept(news)
+    assert mirror.accepted() == news
 
 
 def test_a_mirror_half_made_when_killed_is_made_again(open_mirror: OpenMirror, tmp_path: Path) -> None:
