@@ -4,6 +4,9 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 # Most tests wait for processes: more workers than cores. One file stays on one worker, as its tests share a daemon.
 PYTEST := pytest -p pytest_asyncio.plugin -p xdist.plugin -n 4 --dist loadfile --no-loadscope-reorder -q
+# How often `make crash` kills the daemon, and how those kills are drawn: `make crash KILLS=5000 SEED=7`.
+KILLS ?= 200
+SEED ?= 1
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 
 .PHONY: demo test lint types contract examples crash scenarios coverage bench lock clean
@@ -33,7 +36,8 @@ coverage: $(VENV)/ready
 	$(BIN)/python -m coverage report
 
 crash: $(VENV)/ready
-	$(BIN)/python -m $(PYTEST) --dist load -m crash tests/scenarios
+	$(BIN)/python -m $(PYTEST) --dist load -m crash
+	$(BIN)/python -m tests.crash --kills $(KILLS) --seed $(SEED)
 
 scenarios: $(VENV)/ready
 	$(BIN)/python -m $(PYTEST) tests/scenarios

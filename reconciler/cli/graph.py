@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -98,11 +99,14 @@ def core_from(settings: Settings, clock: Clock | None = None) -> Iterator[Core]:
 
 
 def failpoint_of(settings: Settings) -> Callable[[str], None]:
-    """For crash tests: die, as by kill -9, at the one failpoint that is named."""
-    wanted = settings.failpoint
+    """For crash tests: die, as by kill -9, at the failpoint that is named, or at the n-th that is met (`#n`)."""
+    wanted, met = settings.failpoint, itertools.count(1)
+    if wanted is None:
+        return lambda _name: None
 
     def at(name: str) -> None:
-        if name == wanted:
+        if wanted in (name, f"#{next(met)}"):
+            os.write(2, f"failpoint {name}\n".encode())
             os.kill(os.getpid(), signal.SIGKILL)
 
     return at

@@ -12,7 +12,7 @@ import sys
 import tarfile
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import cycle, islice
 from pathlib import Path
@@ -32,9 +32,15 @@ from reconciler.model.version import Version
 
 DRIVER = DRIVERS["process"]
 PORTS_OF_A_WORKER = 2_000
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_FIRST_PORT = 10_000 + _WORKER * PORTS_OF_A_WORKER
-PORTS = cycle(range(_FIRST_PORT, _FIRST_PORT + PORTS_OF_A_WORKER - 10))
+
+
+def ports_of(worker: int) -> Iterator[int]:
+    """Ports that no other worker is given, again and again."""
+    first = 10_000 + worker * PORTS_OF_A_WORKER
+    return cycle(range(first, first + PORTS_OF_A_WORKER - 10))
+
+
+PORTS = ports_of(int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")))
 
 Mode = Literal["ok", "unhealthy", "crash", "stubborn", "wrong-version", "sockets", "chatty"]
 
