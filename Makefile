@@ -7,9 +7,11 @@ PYTEST := pytest -p pytest_asyncio.plugin -p xdist.plugin -n 4 --dist loadfile -
 # How often `make crash` kills the daemon, and how those kills are drawn: `make crash KILLS=5000 SEED=7`.
 KILLS ?= 200
 SEED ?= 1
+# How many documents `make fuzz` damages for each parser.
+EXAMPLES ?= 10000
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 
-.PHONY: demo test lint types contract examples crash scenarios coverage bench lock clean
+.PHONY: demo test lint types contract examples crash fuzz scenarios coverage bench recovery lock clean
 
 demo: $(VENV)/ready
 	$(BIN)/ugs demo
@@ -39,11 +41,17 @@ crash: $(VENV)/ready
 	$(BIN)/python -m $(PYTEST) --dist load -m crash
 	$(BIN)/python -m tests.crash --kills $(KILLS) --seed $(SEED)
 
+fuzz: $(VENV)/ready
+	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m $(PYTEST) --dist load tests/fuzz
+
 scenarios: $(VENV)/ready
 	$(BIN)/python -m $(PYTEST) tests/scenarios
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks
+
+recovery: $(VENV)/ready
+	$(BIN)/python -m benchmarks.recovery
 
 lock: $(VENV)/ready
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --output-file constraints.txt pyproject.toml

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 
 from msgspec import Struct
@@ -15,9 +16,11 @@ class Result(Struct, frozen=True):
     rounds: dict[str, list[float]]
 
     def table(self) -> str:
-        """Median, least and most of every part."""
-        lines = [f"{self.title} ({self.unit})", f"  {'':<28} {'median':>8} {'least':>8} {'most':>8}"]
+        """Median, 95th percentile, least and most of every part."""
+        heads = " ".join(f"{head:>8}" for head in ("median", "p95", "least", "most"))
+        lines = [f"{self.title} ({self.unit})", f"  {'':<33} {heads}"]
         for part, values in self.rounds.items():
-            figures = (statistics.median(values), min(values), max(values))
-            lines.append(f"  {part:<28} " + " ".join(f"{figure:8.1f}" for figure in figures))
+            p95 = sorted(values)[math.ceil(0.95 * len(values)) - 1]
+            figures = (statistics.median(values), p95, min(values), max(values))
+            lines.append(f"  {part:<33} " + " ".join(f"{figure:8.1f}" for figure in figures))
         return "\n".join(lines)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,4 +23,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine must not fail a property by being slow.
 settings.register_profile("ugs", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("ugs")
+# `make fuzz` asks for more examples of each property than the hundred of every day.
+settings.register_profile(
+    "fuzz", parent=settings.get_profile("ugs"), max_examples=int(os.environ.get("FUZZ_EXAMPLES", "100"))
+)
+settings.load_profile("fuzz" if "FUZZ_EXAMPLES" in os.environ else "ugs")
