@@ -11,7 +11,7 @@ SEED ?= 1
 EXAMPLES ?= 10000
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 
-.PHONY: demo test lint types contract examples crash fuzz scenarios coverage bench recovery lock clean
+.PHONY: demo test lint types contract examples crash fuzz unit scenarios coverage bench recovery lock clean
 
 demo: $(VENV)/ready
 	$(BIN)/ugs demo
@@ -43,6 +43,11 @@ crash: $(VENV)/ready
 
 fuzz: $(VENV)/ready
 	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m $(PYTEST) --dist load tests/fuzz
+
+# The daemon's unit: sound, and exposed less than 2.0 of 10.
+unit:
+	systemd-analyze verify systemd/ugs.service
+	systemd-analyze security --offline=true --no-pager --threshold=20 systemd/ugs.service
 
 scenarios: $(VENV)/ready
 	$(BIN)/python -m $(PYTEST) tests/scenarios
