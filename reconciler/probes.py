@@ -12,7 +12,7 @@ import ipaddress
 import os
 import re
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from msgspec import Struct
 from reconciler import command
 from reconciler.model.errors import HostError
 from reconciler.model.observation import Sample, Verdict
+from reconciler.model.redaction import redacted
 from reconciler.model.release import Probe, Scalar
 from reconciler.model.verdict import Outcome
 
@@ -83,13 +84,14 @@ async def probe(
     values: Mapping[str, str],
     directory: Path,
     environment: Mapping[str, str],
+    secrets: Collection[str],
     now: Callable[[], datetime],
     monotonic: Callable[[], float],
 ) -> Outcome:
     """Ask one instance once, for at most `timeout_s`. Never raises for what the service or the network does.
 
-    `values` fill the probe's placeholders; a command runs in `directory` with `environment`. The sample is
-    dated when the answer is in; its latency is in seconds.
+    `values` fill the probe's placeholders; a command runs in `directory` with `environment`; the service's
+    `secrets` are masked in what it says. The sample is dated when the answer is in; its latency is in seconds.
     """
     started = monotonic()
     finding = await _find(client, spec, values, directory, environment)
@@ -97,7 +99,7 @@ async def probe(
         probe=spec.name,
         verdict=finding.verdict,
         at=now(),
-        detail=one_line(finding.detail),
+        detail=one_line(redacted(finding.detail, secrets)),
         latency_s=monotonic() - started,
     )
     return Outcome(instance, sample, finding.silent)
@@ -235,9 +237,9 @@ def _judge_json(body: bytes, expected: Mapping[str, Scalar], values: Mapping[str
     try:
         answer = msgspec.json.decode(body)
     except (ValueError, RecursionError):
-        return Finding("failed", f"answers no JSON: {body[:60]!r}")
+        return Finding("failed", f"answers no JSON: {body!r}")
     if not isinstance(answer, dict):
-        return Finding("failed", f"answers no JSON object: {body[:60]!r}")
+        return Finding("failed", f"answers no JSON object: {body!r}")
     for key, value in expected.items():
         wanted = fill(value, values) if isinstance(value, str) else value
         if key not in answer:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,6 +66,7 @@ async def ask(
     port: int = 0,
     directory: Path = Path("/"),
     environment: Mapping[str, str] = ENVIRONMENT,
+    secrets: Collection[str] = (),
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Outcome:
     async with session() as client:
@@ -76,6 +77,7 @@ async def ask(
             values={"port": str(port), "version": "1.5.0"},
             directory=directory,
             environment=environment,
+            secrets=secrets,
             now=lambda: NOW,
             monotonic=monotonic,
         )

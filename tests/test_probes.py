@@ -130,6 +130,7 @@ async def test_running_out_of_descriptors_ourselves_proves_nothing(spec: Probe) 
                 values={"port": str(server.port)},
                 directory=Path("/"),
                 environment={},
+                secrets=(),
                 now=lambda: NOW,
                 monotonic=time.monotonic,
             )

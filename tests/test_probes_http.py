@@ -178,6 +178,7 @@ async def test_each_probe_reaches_the_service_anew_without_cookies_or_proxies(
                     values={"port": str(server.port)},
                     directory=Path("/"),
                     environment={},
+                    secrets=(),
                     now=lambda: NOW,
                     monotonic=time.monotonic,
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -10,13 +11,13 @@ import aiohttp
 from msgspec.structs import replace
 
 from reconciler import probes
-from reconciler.drivers.base import Driver, Endpoint
+from reconciler.drivers.base import Driver, Endpoint, Site
 from reconciler.engine.control import Control
 from reconciler.engine.core import Core
 from reconciler.model import verdict
 from reconciler.model.errors import UgsError
 from reconciler.model.observation import Observation, Sample
-from reconciler.model.release import Probe
+from reconciler.model.release import Probe, SecretName
 from reconciler.model.target import Workload
 from reconciler.model.verdict import Judgement, Outcome
 
@@ -50,11 +51,23 @@ async def verify(
     return None
 
 
+def secrets_of(site: Site, work: Workload) -> tuple[str, ...]:
+    """The secrets that a service was given: what it says must not carry them any further."""
+    values = work.release.run.environment.values() if work.release.run else ()
+    secrets = []
+    for value in values:
+        if isinstance(value, SecretName):
+            with contextlib.suppress(UgsError):  # gone meanwhile: there is nothing to compare with
+                secrets.append(site.secret(value.secret, work.environment, work.service))
+    return tuple(secrets)
+
+
 class Prover:
     """The probes of one workload, each at its own interval, and the process itself as one more."""
 
     def __init__(self, core: Core, driver: Driver, work: Workload) -> None:
         self._core, self._driver, self._work = core, driver, work
+        self._secrets = secrets_of(core.site, work)
         self._due_s: dict[str, float] = dict.fromkeys((PROCESS_NAME, *self._specs()), 0.0)
         self.expected = frozenset((index, name) for index in range(work.instances) for name in self._due_s)
 
@@ -105,6 +118,7 @@ class Prover:
             values=endpoint.values,
             directory=endpoint.directory,
             environment=self._core.settings.probe_environment,
+            secrets=self._secrets,
             now=now,
             monotonic=self._core.clock.monotonic,
         )
