@@ -25,6 +25,7 @@ async def test_a_sample_names_its_probe_its_time_and_its_latency() -> None:
     assert (outcome.sample.at, outcome.sample.latency_s) == (NOW, 0.25)
 
 
+@pytest.mark.fault("RT-04")
 async def test_the_expected_version_is_healthy_and_the_old_one_a_failure() -> None:
     async with serving(answer('{"version": "1.5.0"}'), answer('{"version": "1.4.0"}')) as server:
         assert told(await ask(VERSION, port=server.port)) == ("healthy", False, "answers version '1.5.0'")
@@ -81,6 +82,7 @@ async def test_another_status_may_be_expected() -> None:
         )
 
 
+@pytest.mark.fault("RT-05")
 async def test_a_redirect_is_not_followed() -> None:
     away = answer("", "302 Found", Location="http://169.254.169.254/latest/meta-data")
     async with serving(away) as server:
@@ -92,6 +94,7 @@ async def test_a_redirect_is_not_followed() -> None:
         assert len(server.requests) == 1
 
 
+@pytest.mark.fault("RT-05")
 @pytest.mark.parametrize(
     "answers",
     [
@@ -112,6 +115,7 @@ async def test_a_large_body_that_nobody_asked_about_does_not_matter() -> None:
         assert (await ask(HEALTHZ, port=server.port)).sample.verdict == "healthy"
 
 
+@pytest.mark.fault("RT-05")
 async def test_a_gzip_bomb_stays_packed() -> None:
     bomb = gzip.compress(b" " * (8 << 20) + b'{"version": "1.5.0"}')
     async with serving(answer(bomb, Content_Encoding="gzip")) as server:
@@ -121,6 +125,7 @@ async def test_a_gzip_bomb_stays_packed() -> None:
     assert outcome.sample.detail.startswith("answers no JSON: b'")
 
 
+@pytest.mark.fault("RT-01")
 @pytest.mark.parametrize(
     "first", [b"", b"HTTP/1.1 200", answer("{", length="100")], ids=["hang", "head", "body"]
 )

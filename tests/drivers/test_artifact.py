@@ -116,6 +116,7 @@ def test_what_a_killed_daemon_left_half_done_goes(site: Site, archive: tuple[Pat
     assert not (directory / "debris").exists()
 
 
+@pytest.mark.fault("RT-08")
 def test_a_wrong_digest_names_both_and_the_manifest(site: Site, archive: tuple[Path, str]) -> None:
     work = work_for((archive[0], "0" * 64), "1.4.0", port=8080)
     with pytest.raises(ArtifactError) as caught:

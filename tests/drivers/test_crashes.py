@@ -145,6 +145,7 @@ process.apply(site, "killed", decode(sys.stdin.buffer.read(), Workload))
 """
 
 
+@pytest.mark.fault("CR-03")
 @pytest.mark.parametrize(
     "instant",
     [

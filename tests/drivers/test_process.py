@@ -83,6 +83,7 @@ def test_the_service_gets_its_command_environment_and_secrets(site: Site, archiv
     assert mark == Mark(site_id(site.state), "production", "api", 0, work.target, "0123456789abcdef")
 
 
+@pytest.mark.fault("AP-12")
 def test_no_secret_reaches_a_file_or_a_command_line(site: Site, archives: Path) -> None:
     work = work_for(
         build_archive(archives, "1.4.0"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import stat
@@ -43,6 +44,7 @@ def test_a_push_to_a_local_remote_is_noticed_at_once(world: World) -> None:
         running.until_runs("1.1.0")
 
 
+@pytest.mark.fault("RT-15")
 def test_what_the_watch_missed_is_found_by_polling(world: World) -> None:
     deployed(world)
     # Nothing here that could be watched: the branch is reached through a link that moves to another repository.
@@ -58,6 +60,19 @@ def test_what_the_watch_missed_is_found_by_polling(world: World) -> None:
         link.symlink_to(copy)
         world.ada.git("remote", "set-url", "origin", str(copy))
         world.bump("1.1.0")
+        running.until_runs("1.1.0")
+
+
+@pytest.mark.fault("OP-04")
+def test_out_of_descriptors_it_lives_and_goes_on_when_there_are_more(world: World) -> None:
+    deployed(world)
+    with daemon(world, config=configured(world, poll="200ms")) as running:
+        running.until_runs("1.0.0")
+        soft, hard = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (8, hard))
+        world.bump("1.1.0")
+        running.until_says("oo many open files")
+        resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (soft, hard))
         running.until_runs("1.1.0")
 
 
@@ -87,6 +102,7 @@ def test_it_ends_when_told_to_and_services_run_on(world: World, number: signal.S
     assert world.pid() == pid
 
 
+@pytest.mark.fault("CR-13")
 @pytest.mark.parametrize(
     "says",
     ["is being prepared", "is being applied", "is being verified", "being taken back", "being reverted"],
@@ -134,6 +150,7 @@ def test_a_killed_daemon_leaves_services_that_the_next_one_finds(world: World) -
     assert phases(world) == ["succeeded"]
 
 
+@pytest.mark.fault("GT-20")
 def test_a_second_daemon_on_the_same_state_is_sent_away(world: World) -> None:
     deployed(world)
     with daemon(world) as running:
@@ -148,6 +165,7 @@ def test_a_second_daemon_on_the_same_state_is_sent_away(world: World) -> None:
             )
 
 
+@pytest.mark.fault("GT-01")
 def test_a_remote_that_is_gone_keeps_nobody_from_serving(world: World) -> None:
     pid = deployed(world)
     away = world.remote.rename(world.folder / "away.git")
@@ -165,6 +183,7 @@ def test_a_remote_that_is_gone_keeps_nobody_from_serving(world: World) -> None:
     assert world.pid() == pid
 
 
+@pytest.mark.fault("GT-01")
 def test_a_server_that_is_down_is_said_to_be(world: World) -> None:
     deployed(world)
     with contextlib.ExitStack() as server:

@@ -193,6 +193,7 @@ async def test_an_unrelated_commit_leaves_what_is_asked_alone_and_another_config
     assert other.ask.to_target != first.ask.to_target
 
 
+@pytest.mark.fault("RT-14", "RT-12")
 async def test_nobody_approves_twice_but_may_withdraw_and_approve_anew(world: World) -> None:
     await waiting(world)
     made = await approved(world, lasting="1h")
@@ -230,6 +231,7 @@ async def test_the_floor_needs_approvals_that_the_environment_does_not(world: Wo
     assert (await approved(world)).ask.path == ("1.1.0",)
 
 
+@pytest.mark.fault("RT-13")
 async def test_a_pin_that_moved_since_the_last_pass_is_not_approved_unseen(world: World) -> None:
     await waiting(world)
     world.bump("3.0.0")
@@ -264,6 +266,7 @@ async def test_what_is_under_way_can_neither_be_approved_nor_taken_back_by_withd
     await world.restart()
 
 
+@pytest.mark.fault("RT-14")
 async def test_under_four_eyes_nobody_approves_what_they_wrote(world: World) -> None:
     await waiting(world, four_eyes=True)
     await refused_approval(world, "Ada wrote", "somebody else approves it", actor="Ada")
@@ -271,6 +274,7 @@ async def test_under_four_eyes_nobody_approves_what_they_wrote(world: World) -> 
     assert (await approved(world, "eve")).by == "eve"
 
 
+@pytest.mark.fault("RT-14")
 async def test_who_wrote_what_a_merge_brought_cannot_approve_it_either(world: World) -> None:
     await waiting(world, four_eyes=True)
     world.ada.git("checkout", "--quiet", "-b", "branch")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
+
 from reconciler.git import Mirror
 from tests.git.colleague import Colleague
 
@@ -75,6 +77,7 @@ def test_a_trailer_is_found_exactly_or_not_at_all(mirror: Mirror, ada: Colleague
     assert mirror.find_trailer("Ugs-Operation", "abc", until=tip, limit=2) is None
 
 
+@pytest.mark.fault("HR-15", "AP-11")
 def test_a_hostile_author_and_message_are_shown_harmlessly(mirror: Mirror, ada: Colleague) -> None:
     first = mirror.fetch()
     sha = ada.merges(
@@ -108,6 +111,7 @@ def test_a_commit_with_no_message_and_no_name_is_read(mirror: Mirror, ada: Colle
     assert commit.at.year == 9999
 
 
+@pytest.mark.fault("HR-15")
 def test_an_endless_subject_is_cut(mirror: Mirror, ada: Colleague) -> None:
     first = mirror.fetch()
     sha = ada.merges({"README.md": "x\n"}, "long " * 20_000)

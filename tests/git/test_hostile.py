@@ -45,6 +45,7 @@ def use_everything(mirror: Mirror) -> None:
     assert mirror.remote_tip() == sha
 
 
+@pytest.mark.fault("HR-12")
 def test_hooks_and_programs_named_in_the_mirror_do_not_run(
     mirror: Mirror, tmp_path: Path, trap: Path, canary: Path
 ) -> None:
@@ -63,6 +64,7 @@ def test_hooks_and_programs_named_in_the_mirror_do_not_run(
     assert canary.exists()
 
 
+@pytest.mark.fault("HR-12", "HR-14")
 def test_a_transport_smuggled_into_the_mirror_is_refused(
     mirror: Mirror, origin: Path, tmp_path: Path, canary: Path
 ) -> None:
@@ -75,6 +77,7 @@ def test_a_transport_smuggled_into_the_mirror_is_refused(
     assert not canary.exists()
 
 
+@pytest.mark.fault("HR-13", "HR-14")
 def test_no_program_is_run_by_a_branch_or_a_url(canary: Path) -> None:
     with pytest.raises(UgsError, match="is not a branch name"):
         Remote("/srv/fleet.git", f"--upload-pack=touch {canary};")
@@ -83,6 +86,7 @@ def test_no_program_is_run_by_a_branch_or_a_url(canary: Path) -> None:
     assert not canary.exists()
 
 
+@pytest.mark.fault("HR-03")
 def test_a_tree_that_holds_a_git_folder_is_not_fetched(mirror: Mirror, ada: Colleague) -> None:
     before = mirror.fetch()
     blob = ada.git("hash-object", "-w", "--stdin", stdin=b"[core]\n")
@@ -99,6 +103,22 @@ def test_a_tree_that_holds_a_git_folder_is_not_fetched(mirror: Mirror, ada: Coll
     assert mirror.log(None, before)
 
 
+@pytest.mark.fault("HR-04")
+def test_attributes_change_nothing_of_what_is_read(mirror: Mirror, ada: Colleague, canary: Path) -> None:
+    ada.git("config", "filter.evil.clean", "cat")
+    attributes = (
+        "* filter=evil ident export-subst eol=crlf working-tree-encoding=iso-8859-1 diff=evil merge=evil\n"
+    )
+    ada.merges({"README.md": "$Id$ $Format:%H$\n"})
+    tip = ada.merges({".gitattributes": attributes})
+    ada.git("config", "filter.evil.smudge", f"touch {canary}")
+    assert mirror.fetch() == tip
+    assert mirror.blob_at(tip, "README.md") == b"$Id$ $Format:%H$\n"
+    made = mirror.commit(tip, {"README.md": b"$Id$\n"}, "Revert", at=AT)
+    assert mirror.blob_at(made, "README.md") == b"$Id$\n"
+    assert not canary.exists()
+
+
 def test_the_environment_of_the_daemon_leads_git_nowhere_else(
     open_mirror: OpenMirror, ada: Colleague, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +128,7 @@ def test_the_environment_of_the_daemon_leads_git_nowhere_else(
     use_everything(open_mirror())
 
 
+@pytest.mark.fault("HR-11")
 def test_a_replaced_object_is_read_as_it_was_committed(mirror: Mirror, tmp_path: Path) -> None:
     tip = mirror.fetch()
     folder = tmp_path / "state" / "mirror.git"

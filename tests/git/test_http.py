@@ -73,6 +73,7 @@ def test_a_late_push_and_a_refused_one_are_told_apart(
         mirror.push(mirror.commit(mirror.fetch(), {}, "On time", at=AT))
 
 
+@pytest.mark.fault("GT-07")
 @pytest.mark.parametrize("password", ["wrong-secret", None])
 def test_refused_credentials_are_a_persons_to_mend(
     url: str, open_mirror: OpenMirror, password: str | None
@@ -111,6 +112,7 @@ def test_the_password_is_in_no_argument_and_no_file(
         assert not [path for path in written if secret in path.read_bytes()]
 
 
+@pytest.mark.fault("AP-12")
 def test_a_server_that_repeats_the_password_is_not_quoted(
     url: str, open_mirror: OpenMirror, hook: Callable[[str, str], None]
 ) -> None:
@@ -139,6 +141,7 @@ def test_a_server_that_comes_back_is_used_again(
         assert mirror.contains(tip)
 
 
+@pytest.mark.fault("GT-02")
 def test_a_server_that_accepts_and_says_nothing_meets_the_time_limit(open_mirror: OpenMirror) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/fleet.git"

@@ -77,9 +77,8 @@ def numbers(killed: Killed) -> Iterator[int]:
     raise AssertionError("it has no end")
 
 
-pytestmark = [pytest.mark.crash, pytest.mark.fault("CR-11")]
-
-
+@pytest.mark.crash
+@pytest.mark.fault("CR-11")
 @pytest.mark.parametrize("call", SYSTEM_CALLS)
 def test_a_fetch_that_was_killed_is_made_again_by_the_same_mirror(
     killed: Killed, ada: Colleague, call: str
@@ -98,6 +97,8 @@ def test_a_fetch_that_was_killed_is_made_again_by_the_same_mirror(
             assert mirror.blob_at(pushed, "environments/production.yaml") is not None
 
 
+@pytest.mark.crash
+@pytest.mark.fault("CR-11")
 @pytest.mark.parametrize("call", SYSTEM_CALLS)
 def test_a_commit_that_was_killed_is_made_again_and_is_the_same(killed: Killed, call: str) -> None:
     changes = {"environments/production.yaml": b"pins: {}\n"}
@@ -113,6 +114,8 @@ def test_a_commit_that_was_killed_is_made_again_and_is_the_same(killed: Killed, 
             assert mirror.log(tip, mirror.fetch())[0].parents == (tip,)
 
 
+@pytest.mark.crash
+@pytest.mark.fault("CR-11")
 @pytest.mark.parametrize("call", SYSTEM_CALLS)
 def test_a_push_that_was_killed_arrives_once(killed: Killed, call: str) -> None:
     for number in numbers(killed):

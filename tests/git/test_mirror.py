@@ -91,6 +91,7 @@ def test_what_is_accepted_is_kept(mirror: Mirror, open_mirror: OpenMirror) -> No
     assert open_mirror().accepted() == tip
 
 
+@pytest.mark.fault("GT-03")
 def test_a_rewritten_branch_is_fetched_and_seen_as_such(mirror: Mirror, ada: Colleague) -> None:
     before = ada.merges({"README.md": "one\n"})
     mirror.accept(mirror.fetch())
@@ -119,6 +120,7 @@ def test_a_revision_is_a_full_id_or_a_bug(mirror: Mirror, revision: str) -> None
         mirror.entries(revision, [])
 
 
+@pytest.mark.fault("GT-17")
 def test_a_missing_branch_is_named(open_mirror: OpenMirror, origin: Path, ada: Colleague) -> None:
     # A reference whose name merely ends like the branch's is not the branch.
     ada.git("push", "--quiet", "origin", "HEAD:refs/other/refs/heads/release")

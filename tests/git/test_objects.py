@@ -64,6 +64,7 @@ def test_an_object_that_is_not_here_may_come_and_is_then_read(mirror: Mirror, ad
     assert mirror.blob(oid) == b"new\n"
 
 
+@pytest.mark.fault("GT-15")
 def test_a_damaged_object_says_so_and_the_next_start_heals_it(
     mirror: Mirror, open_mirror: OpenMirror, tmp_path: Path
 ) -> None:

@@ -28,6 +28,7 @@ def test_a_push_moves_the_branch_and_a_second_one_changes_nothing(mirror: Mirror
     assert git(origin, "rev-parse", "main") == sha
 
 
+@pytest.mark.fault("GT-05")
 def test_a_push_after_somebody_elses_is_rejected_and_goes_through_on_top_of_it(
     mirror: Mirror, ada: Colleague
 ) -> None:
@@ -44,6 +45,7 @@ def test_a_push_after_somebody_elses_is_rejected_and_goes_through_on_top_of_it(
     assert mirror.contains(theirs)
 
 
+@pytest.mark.fault("GT-05")
 def test_a_branch_that_moves_while_we_push_is_a_rejection(mirror: Mirror, ada: Colleague, hook: Hook) -> None:
     ada.commit({"other.md": "x\n"})
     ada.git("push", "--quiet", "origin", "HEAD:refs/heads/theirs")
@@ -53,6 +55,7 @@ def test_a_branch_that_moves_while_we_push_is_a_rejection(mirror: Mirror, ada: C
         mirror.push(sha)
 
 
+@pytest.mark.fault("GT-07")
 def test_a_hook_that_declines_is_a_refusal_with_its_words(mirror: Mirror, hook: Hook) -> None:
     hook("pre-receive", "printf 'two \\033[31mapprovals\\033[0m needed\\n' >&2; exit 1")
     sha = revert(mirror)
@@ -79,6 +82,7 @@ def test_a_remote_that_is_gone_refuses_the_push(mirror: Mirror, origin: Path) ->
         mirror.push(sha)
 
 
+@pytest.mark.fault("GT-06")
 def test_a_lost_reply_may_pass_and_the_remote_tells_that_it_arrived(mirror: Mirror, hook: Hook) -> None:
     sha = revert(mirror)
     hook("reference-transaction", 'test "$1" = committed && kill -9 $PPID; exit 0')
@@ -87,6 +91,7 @@ def test_a_lost_reply_may_pass_and_the_remote_tells_that_it_arrived(mirror: Mirr
     assert mirror.contains(sha)
 
 
+@pytest.mark.fault("GT-02")
 def test_a_push_that_never_ends_meets_the_time_limit(
     open_mirror: OpenMirror, mirror: Mirror, hook: Hook
 ) -> None:

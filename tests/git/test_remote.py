@@ -28,6 +28,7 @@ def test_what_a_url_stands_for(url: str, scheme: str, local_path: Path | None) -
     assert (remote.scheme, remote.local_path) == (scheme, local_path)
 
 
+@pytest.mark.fault("HR-14")
 @pytest.mark.parametrize(
     "url",
     [
@@ -65,6 +66,7 @@ def test_a_password_in_the_url_is_refused_and_not_repeated() -> None:
     assert "hunter2" not in str(refused.value)
 
 
+@pytest.mark.fault("HR-13")
 @pytest.mark.parametrize(
     "branch", ["--upload-pack=x", "-main", "", "/main", ".main", "a b", "a:b", "a*", "a\nb", "a^"]
 )

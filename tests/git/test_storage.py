@@ -10,9 +10,11 @@ import pytest
 
 from reconciler.git import Mirror, Remote
 from reconciler.model.errors import HostError
-from tests.git.colleague import Colleague
+from tests.git.colleague import AT, Colleague
 from tests.git.conftest import OpenMirror
 
+PACKS_MAX = 50
+"""What git gc --auto leaves alone."""
 StandIn = Callable[[str, str], dict[str, str]]
 
 
@@ -34,6 +36,7 @@ def become_a_file(folder: Path) -> None:
     (folder / "objects").write_text("not a folder\n")
 
 
+@pytest.mark.fault("GT-15")
 @pytest.mark.parametrize(
     "damage",
     [
@@ -59,6 +62,7 @@ def test_a_broken_mirror_is_made_anew(
     assert again.blob_at(tip, "README.md") == b"fleet\n"
 
 
+@pytest.mark.fault("HR-12")
 def test_a_sound_mirror_is_kept_and_its_configuration_put_right(
     mirror: Mirror, open_mirror: OpenMirror, tmp_path: Path
 ) -> None:
@@ -145,6 +149,19 @@ def test_a_mirror_too_big_to_be_looked_through_is_trusted(
         patched.setattr("reconciler.git.call.LOCAL_TIMEOUT_S", 1.0)
         again = open_mirror(remote=Remote(str(origin), environment=environment))
     assert again.accepted() == tip
+
+
+@pytest.mark.fault("GT-19")
+def test_what_many_commits_leave_behind_is_packed_by_itself(
+    mirror: Mirror, ada: Colleague, tmp_path: Path
+) -> None:
+    tip = mirror.fetch()
+    for number in range(PACKS_MAX + 5):
+        mirror.commit(tip, {"README.md": b"%d\n" % number}, "x", at=AT)
+    ada.merges({"README.md": "2\n"})
+    mirror.fetch()
+    packs = list((tmp_path / "state" / "mirror.git" / "objects" / "pack").glob("*.pack"))
+    assert len(packs) < PACKS_MAX
 
 
 def test_tidying_up_may_take_too_long_without_harm(

@@ -88,6 +88,7 @@ def test_nothing_is_called_once_stopped_and_stopping_twice_is_fine(origin: Path,
     assert drained(changes) == 0
 
 
+@pytest.mark.fault("RT-15")
 def test_what_cannot_be_watched_is_left_to_the_poll(tmp_path: Path) -> None:
     for remote, reason in (
         (Remote("https://git.example/fleet.git"), "is not on this machine"),
@@ -113,6 +114,7 @@ watcher.stop()
 """
 
 
+@pytest.mark.fault("RT-15")
 def test_a_machine_out_of_watches_is_left_to_the_poll(origin: Path) -> None:
     """In a process of its own, which has no file descriptor left for inotify."""
     child = subprocess.run(

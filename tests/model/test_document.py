@@ -135,17 +135,20 @@ def test_nonsense_is_no_duration(text: str) -> None:
 # The catalogue of hostile files
 
 
+@pytest.mark.fault("YM-01")
 def test_ym01_an_unquoted_version_keeps_its_text_so_that_it_can_be_refused() -> None:
     document = read(b"version: 1.10\n", FILE)
     assert not document.quoted(("version",))
     assert document.raw(("version",)) == "1.10"
 
 
+@pytest.mark.fault("YM-02")
 @pytest.mark.parametrize("directive", ["%YAML 1.1", "%TAG ! tag:x,2000:", "%SOMETHING else"])
 def test_ym02_directives_are_refused(directive: str) -> None:
     assert refused_at_once(f"{directive}\n---\nnorway: NO\n").place.line == 1
 
 
+@pytest.mark.fault("YM-03")
 @pytest.mark.parametrize("text", ["a: 1\na: 2\n", "1: x\n'1': y\n", "p: {a: 1, b: 2, a: 3}\n"])
 def test_ym03_a_key_that_stands_twice_is_refused_with_both_lines(text: str) -> None:
     problem = refused_at_once(text)
@@ -153,11 +156,13 @@ def test_ym03_a_key_that_stands_twice_is_refused_with_both_lines(text: str) -> N
     assert "in line 1" in problem.remedy
 
 
+@pytest.mark.fault("YM-03")
 def test_ym03_merge_keys_are_refused_and_a_quoted_one_is_a_key() -> None:
     assert refused_at_once("a: {x: 1}\nb:\n  <<: {x: 2}\n").message == "merge keys are not allowed"
     assert read(b"'<<': 1\n", FILE).data == {"<<": 1}
 
 
+@pytest.mark.fault("YM-04")
 @pytest.mark.parametrize(
     ("text", "column"),
     [
@@ -175,11 +180,13 @@ def test_ym04_anchors_and_aliases_are_refused(text: str, column: int) -> None:
     assert problem.place.column == column
 
 
+@pytest.mark.fault("YM-04")
 def test_ym04_an_alias_bomb_is_refused_at_its_first_anchor() -> None:
     lines = ["a0: &a0 [x]", *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 10))]
     assert refused_at_once("\n".join(lines) + "\n").place == Place(FILE, 1, 5)
 
 
+@pytest.mark.fault("YM-05")
 @pytest.mark.parametrize(
     "text",
     [
@@ -201,16 +208,19 @@ def test_ym05_the_deepest_nesting_that_is_allowed() -> None:
     assert "nests deeper" in refused(deepest.replace("x", "[x]")).message
 
 
+@pytest.mark.fault("YM-06")
 def test_ym06_a_file_above_a_mebibyte_is_refused_unparsed() -> None:
     assert "larger than" in refused_at_once(b"a: '" + b"x" * 10_000_000 + b"'\n").message
     largest = b"a: " + b"x" * (SIZE_BYTES_MAX - 4) + b"\n"
     assert len(read(largest, FILE).data["a"]) == SIZE_BYTES_MAX - 4
 
 
+@pytest.mark.fault("YM-06")
 def test_ym06_more_values_than_anybody_needs_are_refused() -> None:
     assert "more than" in refused("a:\n" + "- b\n" * (NODES_MAX + 1)).message
 
 
+@pytest.mark.fault("YM-07")
 @pytest.mark.parametrize(
     "value",
     ["!!python/object/apply:os.system ['id']", "!foo x", "!!binary aGk=", "!!str 1", "! x", "!!map {}"],
@@ -219,6 +229,7 @@ def test_ym07_tags_are_refused(value: str) -> None:
     assert refused_at_once(f"a: {value}\n").message == "tags are not allowed"
 
 
+@pytest.mark.fault("YM-08")
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -258,6 +269,7 @@ def test_ym08_the_place_of_an_invisible_character_is_exact() -> None:
     assert refused(b"a: 1\nb: 2\nc: \xff\n").place.line == 3
 
 
+@pytest.mark.fault("YM-09")
 @pytest.mark.parametrize(
     "value", ["9" * 5000, "-" + "9" * 5000, "1" * 19, ".nan", ".inf", "-.INF", "1.", ".5", "0." + "1" * 99]
 )
@@ -267,6 +279,7 @@ def test_ym09_numbers_that_cannot_be_used_are_refused(value: str) -> None:
     assert read(f'a: "{value}"\n'.encode(), FILE).data == {"a": value}
 
 
+@pytest.mark.fault("HR-07")
 def test_hr07_a_file_that_is_cut_off_within_a_line_is_refused() -> None:
     whole = b'environment: production\npins:\n  api: "1.2.10"\n  web: {version: "2.0.0"}\n'
     for end in range(len(whole)):

@@ -321,6 +321,7 @@ def test_every_instance_of_a_pin_has_a_port(repository: Repository) -> None:
 # The catalogue of hostile repositories
 
 
+@pytest.mark.fault("HR-01", "HR-02")
 @pytest.mark.parametrize(
     ("path", "mode", "problem"),
     [
@@ -341,6 +342,7 @@ def test_hr01_hr02_links_and_submodules_are_problems_and_never_read(
     assert path not in repository.loaded
 
 
+@pytest.mark.fault("HR-01")
 def test_hr01_a_link_in_place_of_a_good_file_leaves_what_the_file_said_in_force(
     repository: Repository,
 ) -> None:
@@ -349,12 +351,14 @@ def test_hr01_a_link_in_place_of_a_good_file_leaves_what_the_file_said_in_force(
     assert versions(repository.read(), "test") == {"api": "1.4.0"}
 
 
+@pytest.mark.fault("HR-01")
 def test_hr01_a_link_in_place_of_an_environments_folder_blinds_it(repository: Repository) -> None:
     files = {path: file for path, file in repository.files.items() if "/production/" not in path}
     repository.files = {**files, "environments/production": ("120000", "/etc")}
     assert repository.read().blind == {"production"}
 
 
+@pytest.mark.fault("HR-02")
 @pytest.mark.parametrize("mode", ["120000", "160000", "100644"])
 @pytest.mark.parametrize("name", ["releases", "environments"])
 def test_hr02_a_whole_folder_replaced_is_refused_rather_than_taken_for_empty(
@@ -366,6 +370,7 @@ def test_hr02_a_whole_folder_replaced_is_refused_rather_than_taken_for_empty(
         repository.read()
 
 
+@pytest.mark.fault("HR-05")
 @pytest.mark.parametrize(
     ("twin", "other"),
     [
@@ -387,6 +392,7 @@ def test_hr05_case_twins_are_refused_both(repository: Repository, twin: str, oth
     assert repository.asked == []
 
 
+@pytest.mark.fault("HR-05")
 @pytest.mark.parametrize(
     ("path", "message"),
     [
@@ -415,6 +421,7 @@ def test_hr05_names_that_cannot_be_used_are_told_and_not_read(
         assert snapshot.blind == {path.split("/")[1].removesuffix(".yaml").removesuffix(".yml")}
 
 
+@pytest.mark.fault("HR-06")
 def test_hr06_a_large_file_is_refused_before_it_is_loaded_and_spoils_nothing_else(
     repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -425,6 +432,7 @@ def test_hr06_a_large_file_is_refused_before_it_is_loaded_and_spoils_nothing_els
     assert path not in repository.loaded
 
 
+@pytest.mark.fault("HR-06")
 @pytest.mark.parametrize(("limit", "value"), [("FILES_MAX", 6), ("TOTAL_BYTES_MAX", 500)])
 def test_hr06_a_repository_with_more_than_can_be_read_is_refused_unread(
     repository: Repository, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
@@ -440,6 +448,7 @@ def truncations(text: str, accepted: Callable[[str], object]) -> list[object]:
     return [accepted(text[:end]) for end in range(len(text))]
 
 
+@pytest.mark.fault("HR-07")
 def test_hr07_no_cut_off_release_is_ever_in_force_as_another(repository: Repository) -> None:
     path = "releases/api/1.5.10.yaml"
     text = release("api", "1.5.10")
@@ -452,6 +461,7 @@ def test_hr07_no_cut_off_release_is_ever_in_force_as_another(repository: Reposit
     assert accepted(text) is not None
 
 
+@pytest.mark.fault("HR-07")
 def test_hr07_a_cut_off_pin_file_never_pins_another_version(repository: Repository) -> None:
     path = "environments/production/api.yaml"
     text = "pins:\n  api: '1.5.0'\n  db: {version: '1.4.10'}\n"

@@ -99,6 +99,7 @@ CASES: list[tuple[str, str, float, SampleVerdict | None]] = [
 ]
 
 
+@pytest.mark.fault("RT-02", "RT-03")
 @pytest.mark.parametrize(("text", "elapsed_s", "verdict"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
 def test_the_verdict_on_one_probe(text: str, elapsed_s: float, verdict: SampleVerdict | None) -> None:
     assert judge(said(text), after(elapsed_s)).verdict == verdict

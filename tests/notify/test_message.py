@@ -55,6 +55,7 @@ def test_every_phase_has_a_mark_and_a_person_is_always_called_alike() -> None:
     assert message.mark(notice("push refused", phase="reverting", severity="person")) == "rotating_light"
 
 
+@pytest.mark.fault("NT-02")
 @pytest.mark.parametrize(
     ("written", "shown"),
     [

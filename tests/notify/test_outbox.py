@@ -121,6 +121,7 @@ async def test_a_channel_that_is_held_lets_nothing_pass_until_then(
     assert messenger.told == ["alone: first", "alone: second", "alone: third"]
 
 
+@pytest.mark.fault("CR-10")
 async def test_a_restart_goes_on_where_delivery_stopped(
     store: Store, messenger: Messenger, outbox: Outbox, clock: HandClock
 ) -> None:

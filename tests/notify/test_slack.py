@@ -52,6 +52,7 @@ async def test_a_call_for_a_person_is_seen_outside_the_thread_too(
     assert second.text == ":rotating_light: production: api\nthe disk is full"
 
 
+@pytest.mark.fault("NT-02")
 async def test_text_from_git_calls_nobody(store: Store, slack: SlackServer, outbox: Outbox) -> None:
     store.tell(notice("<!channel> @here & <https://evil.example|ok>"))
     await outbox.deliver()
@@ -59,6 +60,7 @@ async def test_text_from_git_calls_nobody(store: Store, slack: SlackServer, outb
     assert "&lt;!channel&gt; @\u2060here &amp;" in slack.messages[0].text
 
 
+@pytest.mark.fault("NT-01")
 async def test_a_rate_limit_holds_everything_for_as_long_as_slack_says(
     store: Store, slack: SlackServer, outbox: Outbox, clock: HandClock
 ) -> None:
@@ -99,6 +101,7 @@ async def test_a_rate_limit_without_a_number_waits_half_a_minute(
     assert await outbox.deliver() == START + timedelta(seconds=30)
 
 
+@pytest.mark.fault("NT-01")
 async def test_down_for_the_whole_upgrade_then_everything_in_order_exactly_once(
     store: Store, slack: SlackServer, clock: HandClock
 ) -> None:
@@ -128,6 +131,7 @@ async def test_down_for_the_whole_upgrade_then_everything_in_order_exactly_once(
     assert (message.edits, store.pending(SLACK), slack.violations) == ([], 0, [])
 
 
+@pytest.mark.fault("NT-01")
 @pytest.mark.parametrize(
     ("answer", "trouble"),
     [
@@ -215,6 +219,7 @@ async def test_a_message_that_someone_deleted_is_posted_anew(
     assert store.thread("op1") == (slack.channel_id, message.ts)
 
 
+@pytest.mark.fault("NT-03")
 @pytest.mark.parametrize("way", ["bot", "webhook"])
 async def test_proxies_from_the_environment_are_not_used(
     store: Store, slack: SlackServer, clock: HandClock, monkeypatch: pytest.MonkeyPatch, way: str

@@ -10,6 +10,7 @@ from tests.git.colleague import git
 from tests.world import World
 
 
+@pytest.mark.fault("GT-03", "GT-04")
 async def test_a_rewritten_branch_is_refused_until_a_person_accepts_it(world: World) -> None:
     world.deploy_first("1.0.0")
     start = world.tip()
@@ -38,6 +39,7 @@ async def test_a_rewritten_branch_is_refused_until_a_person_accepts_it(world: Wo
     assert "rewrite-accepted" in world.events()
 
 
+@pytest.mark.fault("GT-03")
 async def test_a_revert_is_not_pushed_onto_a_rewritten_branch(world: World) -> None:
     world.deploy_first("1.0.0")
     start = world.tip()
@@ -58,6 +60,7 @@ async def test_a_revert_is_not_pushed_onto_a_rewritten_branch(world: World) -> N
     assert any("the branch was rewritten" in call for call in world.calls())
 
 
+@pytest.mark.fault("GT-17")
 async def test_a_deleted_branch_changes_nothing_and_is_told(world: World) -> None:
     world.deploy_first("1.0.0")
     await world.settle()
@@ -77,6 +80,7 @@ async def test_a_deleted_branch_changes_nothing_and_is_told(world: World) -> Non
     assert any("the repository is in order again" in sentence for sentence in world.told())
 
 
+@pytest.mark.fault("GT-01")
 async def test_a_server_that_is_down_is_told_once_and_its_return_too(world: World) -> None:
     with world.over_http(password="open sesame") as base:
         world.deploy_first("1.0.0")
@@ -96,6 +100,7 @@ async def test_a_server_that_is_down_is_told_once_and_its_return_too(world: Worl
     ]
 
 
+@pytest.mark.fault("GT-07")
 async def test_a_wrong_password_calls_a_person(world: World) -> None:
     with world.over_http(password="open sesame"):
         world.deploy_first("1.0.0")
@@ -119,3 +124,26 @@ async def test_more_than_can_be_read_is_told_and_changes_nothing(
     await world.settle(refresh=False)
     assert world.answers() == "1.0.0"
     assert len([call for call in world.calls() if "move old releases out" in call]) == 1
+
+
+@pytest.mark.crash  # half a minute
+@pytest.mark.fault("GT-16")
+async def test_of_ten_thousand_commits_in_one_push_only_where_they_lead_counts(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.release("1.1.0")
+    world.pin("1.1.0")
+    world.commit("Bump api to 1.1.0")
+    stream = "".join(
+        f"commit refs/heads/main\nmark :{number}\ncommitter Ada <ada@example.org> 1793600000 +0000\ndata 2\nx\n"
+        + (f"from {world.ada.git('rev-parse', 'HEAD')}\n" if number == 1 else "")
+        + f"M 100644 inline counter\ndata {len(str(number))}\n{number}\n"
+        for number in range(1, 10_001)
+    )
+    world.ada.git("fast-import", "--quiet", "--force", stdin=stream.encode())
+    world.ada.push()
+    await world.settle()
+    assert world.phases() == ["succeeded", "succeeded"]
+    assert world.answers() == "1.1.0"
+    [upgrade] = world.upgrades()[:1]
+    assert upgrade.revision == world.ada.git("rev-list", "--max-count=1", "main", "--", "releases")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
+
 from tests.git.colleague import git
 from tests.world import World
 
@@ -159,6 +161,7 @@ async def test_notes_and_health_of_a_release_deploy_nothing(world: World) -> Non
     assert world.core.desired["production"].workloads["api"].release.health.deadline_s == 9
 
 
+@pytest.mark.fault("RT-08")
 async def test_an_edit_of_a_deployed_release_is_an_error_and_changes_nothing(world: World) -> None:
     world.deploy_first("1.0.0")
     await world.settle()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from reconciler.engine import permits
 from reconciler.engine.status import needs_person
 from tests.world import World
@@ -78,6 +80,7 @@ async def test_a_major_change_waits_for_two_approvals_of_exactly_it(world: World
     assert world.answers() == "2.0.0"
 
 
+@pytest.mark.fault("RT-13")
 async def test_another_target_voids_what_was_approved(world: World) -> None:
     world.more = "policy: {approvals: {major: 1}}\nwindows: {major: manual}\n"
     world.deploy_first("1.0.0")
@@ -180,6 +183,7 @@ async def test_a_version_comes_only_after_it_has_soaked_in_the_environment_befor
     assert "1.1.0 has not proved healthy in staging, where 1.0.0 runs" in world.view().sentence
 
 
+@pytest.mark.fault("RT-06")
 async def test_three_services_that_fail_together_trip_the_breaker(world: World) -> None:
     names = ("api", "base", "web")
     world.deploy_first("1.0.0", *names)
@@ -199,6 +203,7 @@ async def test_three_services_that_fail_together_trip_the_breaker(world: World) 
     assert "upgrades failed within 10 minutes" in hold.reason
 
 
+@pytest.mark.fault("RT-06")
 async def test_probing_that_fails_for_everyone_is_suspected_and_reverts_nothing(world: World) -> None:
     world.deploy_first("1.0.0", "api", "base", "mail", "web")
     await world.settle()

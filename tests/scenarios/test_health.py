@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
+import pytest
+
 from reconciler.engine import people
 from reconciler.model.upgrade import Phase
 from tests.drivers.services import get_json
@@ -60,6 +62,7 @@ async def test_what_was_doubtful_is_judged_again_when_a_person_says_so(world: Wo
     assert world.core.store.good("production", "api")[0][0].target == world.view().running
 
 
+@pytest.mark.fault("RT-04")
 async def test_a_version_that_says_it_is_another_is_a_failure(world: World) -> None:
     world.deploy_first("1.0.0")
     await world.settle()
@@ -139,6 +142,7 @@ async def test_what_degraded_while_the_engine_was_down_is_told_too(world: World)
     assert len(world.calls()) == 1
 
 
+@pytest.mark.fault("RT-04")
 async def test_an_answer_that_somebody_else_gives_proves_nothing(world: World) -> None:
     world.deploy_first("1.0.0")
     await world.settle()

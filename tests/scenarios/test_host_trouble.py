@@ -85,6 +85,7 @@ async def test_it_waits_calls_a_person_once_and_goes_on_when_mended(
     assert world.answers("api") == "1.0.0"
 
 
+@pytest.mark.fault("RT-10")
 async def test_trouble_that_shows_only_while_applying_brings_the_old_version_back(world: World) -> None:
     world.deploy_first("1.0.0")
     await world.settle()
@@ -113,6 +114,20 @@ async def test_trouble_that_shows_only_while_applying_brings_the_old_version_bac
     assert world.phases() == ["succeeded", "succeeded"]
     assert world.answers() == "1.1.0"
     assert world.reverts() == []
+
+
+@pytest.mark.fault("RT-10")
+async def test_an_engine_that_says_done_and_did_nothing_is_not_believed(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.driver.apply = lambda *_arguments: None
+    world.bump("1.1.0")
+    await world.settle()
+    assert world.phases() == ["succeeded", "reverted"]
+    assert world.answers() == "1.0.0"
+    newest = world.newest()
+    assert newest is not None
+    assert "it does not run" in newest.reason
 
 
 async def test_a_newer_pin_does_not_inherit_the_trouble_of_the_one_before(world: World) -> None:
@@ -182,6 +197,7 @@ async def test_an_old_version_that_cannot_be_brought_back_at_once_is_tried_again
     assert world.answers() == "1.0.0"
 
 
+@pytest.mark.fault("RT-07")
 async def test_an_old_version_that_cannot_be_brought_back_at_all_calls_a_person(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +234,7 @@ async def test_what_could_not_be_brought_back_is_not_replaced(world: World) -> N
     assert world.pid() == pid
 
 
+@pytest.mark.fault("RT-07")
 async def test_what_is_gone_of_the_old_version_is_fetched_before_the_new_one_starts(world: World) -> None:
     world.deploy_first("1.0.0")
     await world.settle()
@@ -234,6 +251,7 @@ def locked(path: Path) -> sqlite3.Connection:
     return other
 
 
+@pytest.mark.fault("DB-04")
 async def test_a_locked_database_is_waited_for_and_nothing_is_lost(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -161,6 +161,7 @@ def check_note(world: World, commit: str, upgrade: Upgrade) -> None:
     assert (line["operation"], line["outcome"]) == (upgrade.operation, upgrade.phase.value)
 
 
+@pytest.mark.fault("CR-01", "CR-02", "CR-04", "CR-05")
 @pytest.mark.parametrize("failpoint", marked(GOOD))
 def test_a_good_bump_arrives_once(fleet: World, failpoint: str) -> None:
     was = before(fleet)
@@ -182,6 +183,7 @@ def test_a_good_bump_arrives_once(fleet: World, failpoint: str) -> None:
     check_note(fleet, commit, upgrade)
 
 
+@pytest.mark.fault("CR-06", "CR-07", "CR-08", "CR-09")
 @pytest.mark.parametrize("failpoint", marked(BAD))
 def test_a_bad_bump_is_taken_back_and_reverted_once(fleet: World, failpoint: str) -> None:
     was = before(fleet)
@@ -229,6 +231,7 @@ def killed_and_started_again(world: World, failpoint: str) -> None:
     run_once(world)
 
 
+@pytest.mark.fault("CR-02")
 def test_what_waits_goes_on_waiting_until_nobody_asks_for_it(world: World) -> None:
     world.more = (
         "timezone: UTC\nfreezes: [{from: 2020-01-01, until: 2199-12-31, reason: x, except: [initial]}]\n"

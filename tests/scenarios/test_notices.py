@@ -51,6 +51,7 @@ async def test_a_failed_upgrade_ends_its_thread_with_the_revert(world: World, sl
     assert "its pin is reverted" in message.replies[-1]
 
 
+@pytest.mark.fault("NT-01")
 async def test_slack_down_for_the_whole_upgrade_delays_nothing_and_hears_of_it_afterwards_once(
     world: World, slack: SlackServer
 ) -> None:
@@ -79,6 +80,7 @@ async def test_slack_down_for_the_whole_upgrade_delays_nothing_and_hears_of_it_a
     assert [len(message.replies) for message in slack.messages] == [4, 4]
 
 
+@pytest.mark.fault("NT-01")
 async def test_slacks_rate_limit_is_respected(world: World, slack: SlackServer) -> None:
     world.deploy_first("1.0.0")
     await world.settle()
@@ -95,6 +97,7 @@ async def test_slacks_rate_limit_is_respected(world: World, slack: SlackServer) 
     assert len(slack.messages[0].replies) == 4
 
 
+@pytest.mark.fault("NT-02")
 async def test_what_a_service_or_a_person_wrote_is_only_text(world: World, slack: SlackServer) -> None:
     world.deploy_first("1.0.0")
     await world.settle()

@@ -111,6 +111,7 @@ async def test_a_driver_that_the_daemon_does_not_allow_runs_nothing(world: World
     assert world.fleet.passes == {}
 
 
+@pytest.mark.fault("RT-08")
 @pytest.mark.parametrize("wrong", ["digest", "archive"])
 async def test_an_artifact_that_can_never_be_right_touches_nothing_and_is_reverted(
     world: World, wrong: str

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.git.colleague import git
 from tests.world import World
 
 
+@pytest.mark.fault("GT-13")
 async def test_an_unhealthy_version_is_taken_back_and_its_commit_reverted(world: World) -> None:
     world.deploy_first("1.0.0", "api", "web")
     await world.settle()
@@ -69,6 +72,7 @@ async def test_git_log_tells_the_deployment_history(world: World) -> None:
     assert bad["quarantined"] == bad["to"]
 
 
+@pytest.mark.fault("GT-08")
 async def test_a_bad_bump_inside_a_merge_commit(world: World) -> None:
     world.deploy_first("1.0.0")
     await world.settle()
@@ -92,6 +96,7 @@ async def test_a_bad_bump_inside_a_merge_commit(world: World) -> None:
     assert f"Reverts: {merge}" in git(world.remote, "log", "-1", "--format=%B", "main")
 
 
+@pytest.mark.fault("GT-10")
 async def test_of_five_pins_in_one_commit_only_the_bad_one_is_reverted(world: World) -> None:
     services = ("api", "base", "cron", "mail", "web")
     world.deploy_first("1.0.0", *services)
@@ -185,6 +190,7 @@ async def test_a_config_change_that_fails_takes_back_the_config_and_keeps_the_ve
     assert world.view().health == "healthy"
 
 
+@pytest.mark.fault("RT-09")
 async def test_an_old_version_that_is_ill_too_is_restored_once_and_a_person_called(world: World) -> None:
     ill = world.folder / "ill"
     world.release("1.0.0", probe=f'{{command: ["test", "!", "-e", "{ill}"], interval: 50ms, failures: 1}}')

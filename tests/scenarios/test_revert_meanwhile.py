@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from reconciler.model.upgrade import Phase
 from tests.git.colleague import git
 from tests.world import World
 
 
+@pytest.mark.fault("GT-05")
 async def test_the_tip_may_move_while_reverting(world: World) -> None:
     world.deploy_first("1.0.0", "api", "web")
     await world.settle()
@@ -33,6 +36,7 @@ async def test_the_tip_may_move_while_reverting(world: World) -> None:
     assert world.answers("web") == "1.2.0"
 
 
+@pytest.mark.fault("GT-09")
 async def test_a_pin_that_a_person_moved_meanwhile_is_left_alone(world: World) -> None:
     world.deploy_first("1.0.0")
     await world.settle()
@@ -54,6 +58,7 @@ async def test_a_pin_that_a_person_moved_meanwhile_is_left_alone(world: World) -
     assert world.answers() == "1.2.0"
 
 
+@pytest.mark.fault("GT-11")
 async def test_a_pin_that_a_person_removed_meanwhile_is_left_alone(world: World) -> None:
     world.deploy_first("1.0.0", "api", "web")
     await world.settle()
@@ -95,6 +100,7 @@ async def test_the_pin_is_found_where_the_file_was_split_meanwhile(world: World)
     assert world.view().sync == "in-sync"
 
 
+@pytest.mark.fault("GT-01")
 async def test_a_remote_that_is_down_never_delays_the_restore_and_gets_one_revert(world: World) -> None:
     world.deploy_first("1.0.0")
     await world.settle()
@@ -113,6 +119,7 @@ async def test_a_remote_that_is_down_never_delays_the_restore_and_gets_one_rever
     assert len(world.reverts()) == 1
 
 
+@pytest.mark.fault("GT-06")
 async def test_a_push_that_arrived_unseen_is_found_and_not_made_again(world: World) -> None:
     world.deploy_first("1.0.0")
     await world.settle()
@@ -131,6 +138,7 @@ async def test_a_push_that_arrived_unseen_is_found_and_not_made_again(world: Wor
     assert len(world.reverts()) == 1
 
 
+@pytest.mark.fault("GT-07")
 async def test_a_protected_branch_is_not_stormed(world: World) -> None:
     world.deploy_first("1.0.0")
     await world.settle()

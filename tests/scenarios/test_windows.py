@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from reconciler.model.upgrade import Phase
 from tests.world import World
 
@@ -118,6 +120,7 @@ async def test_an_emergency_passes_windows_and_the_freezes_that_except_it(world:
     assert newest.change_class == "emergency"
 
 
+@pytest.mark.fault("TM-07")
 async def test_a_restore_is_never_gated(world: World) -> None:
     await on_a_tuesday(world)
     world.clock.move_to(SATURDAY)
@@ -142,6 +145,7 @@ async def test_the_window_is_looked_at_again_just_before_anything_is_touched(wor
     assert "the minor window opens Sat 2030-01-12 03:00 UTC" in world.view().sentence
 
 
+@pytest.mark.fault("GT-04")
 async def test_a_change_waits_while_what_is_known_may_be_out_of_date(world: World) -> None:
     await on_a_tuesday(world)
     world.bump("1.1.0")
