@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from reconciler.model.cron import Days
 from reconciler.model.errors import Place
 from reconciler.model.release import Scalar, Strategy
 from reconciler.model.version import Version
@@ -14,10 +15,14 @@ ChangeClass = Literal["major", "minor", "patch", "config", "emergency", "initial
 
 
 class Window(Struct, frozen=True):
-    """Open from each instant that `cron` names (in the environment's zone) for `duration_s` elapsed seconds."""
+    """Open from each instant that `cron` names (in the environment's zone) for `duration_s` elapsed seconds.
+
+    `days`: how its day of the month and day of the week go together, where it has both.
+    """
 
     cron: str
     duration_s: float
+    days: Days | None = None
 
 
 Schedule = tuple[Window, ...] | Literal["manual"] | None
@@ -32,6 +37,7 @@ class Freeze(Struct, frozen=True, omit_defaults=True):
     until: str | None = None
     cron: str | None = None
     duration_s: float | None = None
+    days: Days | None = None
     except_: tuple[ChangeClass, ...] = field(default=(), name="except")
 
 

@@ -166,7 +166,7 @@ def _nights(
     environment: Environment, name: ChangeClass, index: int, window: Window, now: datetime
 ) -> Iterator[Finding]:
     """Starts that the clocks skip or show twice. A window that follows elapsed time has neither."""
-    schedule, zone = parse(window.cron), environment.timezone or "UTC"
+    schedule, zone = parse(window.cron, window.days), environment.timezone or "UTC"
     if schedule.recurring:
         return
     remedy = "move its start to an hour that every night has once, if that is not meant"

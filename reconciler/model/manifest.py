@@ -273,16 +273,17 @@ def _schedule(found: Findings, kind: str, value: Any, zone: str | None) -> Any:
 def _window(found: Findings, kind: str, index: int, zone: str | None) -> dict[str, Any]:
     path: Path = ("windows", kind, index)
     window = found.timed(path, ("duration",), positive=True)
+    lasting_a_minute = Window(window["cron"], 60.0, window.get("days"))
     # A wrong zone is a finding of its own; UTC serves to look at the rest.
-    found.valid((*path, "cron"), check_window, Window(window["cron"], 60.0), zone or "UTC")
+    found.valid((*path, "cron"), check_window, lasting_a_minute, zone or "UTC")
     return window
 
 
 def _freeze(found: Findings, index: int) -> dict[str, Any]:
     path: Path = ("freezes", index)
-    given = {"from", "until", "cron", "duration"} & found.document.node(path).data.keys()
+    given = {"from", "until", "cron", "duration", "days"} & found.document.node(path).data.keys()
     freeze = found.timed(path, ("duration",), positive=True)
-    if given not in ({"from", "until"}, {"cron", "duration"}):
+    if given not in ({"from", "until"}, {"cron", "duration"}, {"cron", "duration", "days"}):
         found.add(path, "a freeze has either `from` and `until`, or `cron` and `duration`", "write one pair")
     elif "cron" not in freeze or "duration_s" in freeze:
         found.valid(path, check_freeze, convert(freeze, Freeze))

@@ -72,14 +72,14 @@ class Opening(Struct, frozen=True):
 def check_window(window: Window, zone: str) -> None:
     """Raise ValueError, with a message for people, for a window that cannot be."""
     check_zone(zone)
-    check_cron(window.cron)
+    check_cron(window.cron, window.days)
     _check_duration(window.duration_s)
 
 
 def check_freeze(freeze: Freeze) -> None:
     """Raise ValueError, with a message for people, for a freeze that cannot be."""
     if freeze.cron is not None:
-        check_cron(freeze.cron)
+        check_cron(freeze.cron, freeze.days)
         _check_duration(freeze.duration_s or 0.0)
         return
     first, last = (parse_day(text) if text is not None else None for text in (freeze.from_, freeze.until))
@@ -91,7 +91,7 @@ def check_freeze(freeze: Freeze) -> None:
 
 def current(window: Window, zone: str, *, now: datetime) -> Interval | None:
     """The opening of a checked window that contains `now`, if one does. Raises Disagreement."""
-    start = _last_start(window.cron, zone, now.astimezone(UTC))
+    start = _last_start(window, zone, now.astimezone(UTC))
     if start is None:
         return None
     end = start + timedelta(seconds=window.duration_s)
@@ -103,7 +103,7 @@ def following(window: Window, zone: str, *, now: datetime) -> Interval | None:
 
     Raises Disagreement.
     """
-    start = _next_start(window.cron, zone, now.astimezone(UTC))
+    start = _next_start(window, zone, now.astimezone(UTC))
     return None if start is None else Interval(start, start + timedelta(seconds=window.duration_s))
 
 
@@ -171,7 +171,7 @@ def window_source(window: Window, zone: str) -> Source:
 
 def freeze_source(freeze: Freeze, zone: str) -> Source:
     if freeze.cron is not None:
-        return window_source(Window(freeze.cron, freeze.duration_s or 0.0), zone)
+        return window_source(Window(freeze.cron, freeze.duration_s or 0.0, freeze.days), zone)
     start = first_instant(freeze.from_, zone) if freeze.from_ else datetime.min.replace(tzinfo=UTC)
     end = first_instant(freeze.until, zone, days=1) if freeze.until else FOREVER
     whole = Interval(start, end)
@@ -204,9 +204,9 @@ def _earliest(sources: Iterable[Source], now: datetime) -> datetime | None:
 
 
 @lru_cache(maxsize=4096)
-def _last_start(cron: str, zone_name: str, now: datetime) -> datetime | None:
+def _last_start(window: Window, zone_name: str, now: datetime) -> datetime | None:
     """The latest start at or before `now`. A pass asks at one instant for many services: hence the cache."""
-    schedule, zone = parse(cron), ZoneInfo(zone_name)
+    schedule, zone = parse(window.cron, window.days), ZoneInfo(zone_name)
     local = now.astimezone(zone)
     wall = local.replace(tzinfo=None, fold=0)
     # In the second pass of an overlap, wall times ahead of this one have already had their first.
@@ -222,9 +222,9 @@ def _last_start(cron: str, zone_name: str, now: datetime) -> datetime | None:
 
 
 @lru_cache(maxsize=4096)
-def _next_start(cron: str, zone_name: str, now: datetime) -> datetime | None:
+def _next_start(window: Window, zone_name: str, now: datetime) -> datetime | None:
     """The first start after `now`, None when there is none within five years."""
-    schedule, zone = parse(cron), ZoneInfo(zone_name)
+    schedule, zone = parse(window.cron, window.days), ZoneInfo(zone_name)
     local = now.astimezone(zone)
     wall = local.replace(tzinfo=None, fold=0)
     # In the first pass of an overlap, wall times behind this one come a second time.

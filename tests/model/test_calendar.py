@@ -193,6 +193,13 @@ def test_every_opening_and_freeze_is_an_event() -> None:
     assert len({one.uid for one in found}) == 3
 
 
+def test_a_freeze_of_days_that_both_fields_name_is_an_event_of_those_days() -> None:
+    fridays = Freeze(reason="Friday the 13th", cron="0 0 13 * 5", duration_s=DAY, days="both")
+    where = environment(timezone="Europe/Berlin", freezes=(fridays,))
+    found = events(where, since=at("2026-01-01T00:00Z"), until=at("2027-01-01T00:00Z"))
+    assert [f"{one.end:%Y-%m-%d}" for one in found] == ["2026-02-13", "2026-03-13", "2026-11-13"]
+
+
 def test_an_event_is_the_same_whenever_it_is_asked_for() -> None:
     where = environment(timezone="Europe/Berlin", windows={"minor": (MONTHLY,)}, freezes=(YEAR_END,))
     early = events(where, since=at("2026-12-01T00:00Z"), until=at("2027-02-01T00:00Z"))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.model import cron
-from reconciler.model.cron import Disagreement, check_cron, next_match, parse, previous_match
+from reconciler.model.cron import Days, Disagreement, check_cron, next_match, parse, previous_match
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,10 @@ def test_strict_lines_are_accepted(text: str) -> None:
         ("0 22-22 * * *", "hour '22-22': a range must go up; write 22 alone"),
         ("0 22-2 * * *", "hour '22-2': a range must go up"),
         ("0 2 * * fri-mon", "'fri-mon': a range must go up"),
-        ("0 2 13 * 5", "joins with OR"),
+        (
+            "0 2 13 * 5",
+            "joins with OR; make one of them `\\*`, or add `days: either` if that is meant, `days: both`",
+        ),
         ("0 2 */2 * 5", "joins with OR"),
         ("0 2 1-7 * 6#1", "joins with OR"),
         ("0 2 30 2 *", "never matches: no such month has a day 30"),
@@ -81,6 +84,59 @@ def test_strict_lines_are_accepted(text: str) -> None:
 def test_what_is_not_strict_is_refused_with_a_message_for_people(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_cron(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "0 2 * * 6",
+            r"says nothing where '0 2 \* \* 6' has every day of the month or of the week; remove it",
+        ),
+        ("0 2 13 * *", "says nothing where"),
+        ("0 2 */1 * 5", "write `\\*` in the field that has every day"),
+        ("0 2 13 * 0-6", "says nothing where"),
+        ("0 2 30 2 5", "never matches: no such month has a day 30"),
+    ],
+)
+@pytest.mark.parametrize("days", ["either", "both"])
+def test_what_joins_no_two_days_is_refused(text: str, message: str, days: Days) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_cron(text, days)
+
+
+@pytest.mark.parametrize("text", ["0 2 8-14 * 6#1", "0 2 1-21 * L5", "0 2 29 2 6#1", "0 2 1-7 2 1#5"])
+def test_days_that_are_never_both_are_refused(text: str) -> None:
+    with pytest.raises(
+        ValueError, match="never matches: no day is both such a day of the month and of the week"
+    ):
+        check_cron(text, "both")
+    check_cron(text, "either")
+
+
+def test_a_day_that_only_some_leap_year_has_may_be_meant() -> None:
+    check_cron("0 2 29 2 6#5", "both")
+
+
+@pytest.mark.parametrize(
+    ("text", "days", "first"),
+    [
+        ("0 2 8-14 * 6", "both", "2026-11-14 02:00"),
+        ("0 2 13 * 5", "both", "2026-11-13 02:00"),
+        ("0 2 13 * 5", "either", "2026-11-06 02:00"),
+        ("0 2 1-7 * 5", "either", "2026-11-01 02:00"),
+        ("0 2 31 * 1#1", "either", "2026-11-02 02:00"),
+        ("0 2 30 * L5", "either", "2026-11-27 02:00"),
+        ("0 2 */2 * 1", "both", "2026-11-09 02:00"),
+        ("0 2 */7 * 2", "either", "2026-11-01 02:00"),
+        ("0 2 15 * */3", "both", "2026-11-15 02:00"),
+    ],
+)
+def test_two_day_fields_together_when_it_is_said_how(text: str, days: Days, first: str) -> None:
+    """A step of `*` leaves days out like any other, whatever some crons make of a field that begins with `*`."""
+    assert next_match(
+        parse(text, days), datetime.fromisoformat("2026-11-01 00:00")
+    ) == datetime.fromisoformat(first)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +197,7 @@ def numbers(low: int, high: int) -> st.SearchStrategy[list[int]]:
     weekdays=st.one_of(st.none(), numbers(0, 6)),
     days=st.one_of(st.none(), numbers(1, 28)),
     nth=st.one_of(st.none(), st.integers(1, 5), st.just(-1)),
+    joined_by=st.sampled_from(["either", "both"]),
     begin=st.datetimes(datetime.fromisoformat("2000-01-01"), datetime.fromisoformat("2037-01-01")),
 )
 def test_both_searches_find_what_a_walk_over_the_days_finds(
@@ -149,17 +206,17 @@ def test_both_searches_find_what_a_walk_over_the_days_finds(
     weekdays: list[int] | None,
     days: list[int] | None,
     nth: int | None,
+    joined_by: Days,
     begin: datetime,
 ) -> None:
-    if days is not None:
-        weekdays = None
     times = sorted((hour, minute) for hour in set(hours) for minute in set(minutes))
 
     def is_day(day: datetime) -> bool:
-        if days is not None:
-            return day.day in days
-        if weekdays is None:
-            return True
+        named = [day.day in days] if days is not None else []
+        named += [is_weekday(day, weekdays)] if weekdays is not None else []
+        return (any if joined_by == "either" and named else all)(named)
+
+    def is_weekday(day: datetime, weekdays: list[int]) -> bool:
         if day.isoweekday() % 7 not in weekdays:
             return False
         left = calendar.monthrange(day.year, day.month)[1] - day.day
@@ -180,6 +237,21 @@ def test_both_searches_find_what_a_walk_over_the_days_finds(
         if is_day(day)
         for hour, minute in times
     ]
-    schedule = parse(text)
-    assert next_match(schedule, begin) == min(match for match in walked if match > begin)
-    assert previous_match(schedule, begin) == max(match for match in walked if match <= begin)
+    try:
+        schedule = parse(text, joined_by if days and weekdays else None)
+    except ValueError:
+        assert days, "a weekday alone always comes"
+        assert not walked
+        return
+    # Where the walk has none, the next is further away than it goes.
+    ahead, behind = (
+        [match for match in walked if match > begin],
+        [match for match in walked if match <= begin],
+    )
+    nearest, latest = next_match(schedule, begin), previous_match(schedule, begin)
+    assert nearest == min(ahead) if ahead else nearest is None or nearest > walked_to(midnight, 1)
+    assert latest == max(behind) if behind else latest is None or latest < walked_to(midnight, -1)
+
+
+def walked_to(midnight: datetime, direction: int) -> datetime:
+    return midnight + timedelta(days=direction * 220)

@@ -73,6 +73,12 @@ def test_nights_on_which_clocks_change(zone: str, cron: str, messages: list[str]
     assert told(where) == [("warning", "windows.minor.0", message) for message in messages]
 
 
+def test_the_one_night_that_both_day_fields_name() -> None:
+    where = berlin((Window("30 2 25-31 3 0", 900.0, "both"),))
+    message = "the clocks skip 02:30 on 2027-03-28: this window opens Sun 2027-03-28 03:00 CEST"
+    assert told(where)[0] == ("warning", "windows.minor.0", message)
+
+
 def test_windows_that_overlap_name_each_other_and_the_first_day() -> None:
     where = berlin(
         (MONTHLY, Window("0 9 * * 1", HOUR), Window("30 6 * * 6", HOUR), Window("0 7 * * 6", 60.0))

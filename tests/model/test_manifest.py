@@ -292,6 +292,18 @@ def test_an_environment_is_read_with_all_it_says() -> None:
     assert web.place == Place("environments/production.yaml", 13, 8)
 
 
+def test_how_two_day_fields_go_together_is_said_on_a_window_and_on_a_freeze() -> None:
+    window = edited(
+        ENVIRONMENT, '"0 2 * 1,4,7,10 6#1", duration: 4h', '"0 2 8-14 * 6", duration: 4h, days: both'
+    )
+    text = edited(window, '"0 12 * * 5"', '"0 12 24,31 * 5", days: either')
+    environment = parse_environment([document(text, "environments/production.yaml")])
+    assert environment.windows["major"] == (Window("0 2 8-14 * 6", 14_400.0, "both"),)
+    assert environment.freezes[1] == Freeze(
+        "Friday", cron="0 12 24,31 * 5", duration_s=43_200.0, days="either"
+    )
+
+
 def test_manual_needs_no_time_zone() -> None:
     text = "environment: demo\ndriver: {kind: process}\nwindows: {major: manual, minor: always}\n"
     environment = parse_environment([document(text, "environments/demo.yaml")])
@@ -347,6 +359,24 @@ def test_the_raw_pin_is_kept_as_canonical_json() -> None:
             "5:18: windows.major[0].cron: hour '22-22': a range must go up; write",
         ),
         ("0 2 * 1,4,7,10 6#1", "0 0 30 2 *", "5:18: windows.major[0].cron: "),
+        (
+            "0 2 * 1,4,7,10 6#1",
+            "0 2 13 * 5",
+            "5:18: windows.major[0].cron: '0 2 13 * 5' restricts both day of month and day of week, which cron "
+            "joins with OR; make one of them `*`, or add `days: either` if that is meant,",
+        ),
+        (
+            "duration: 4h}",
+            "duration: 4h, days: both}",
+            "5:18: windows.major[0].cron: `days: both` says nothing where '0 2 * 1,4,7,10 6#1' has every day of",
+        ),
+        (
+            "duration: 4h}",
+            "duration: 4h, days: or}",
+            "5:60: windows.major[0].days: this value is unknown; write either or both",
+        ),
+        ("from: 2026-12-20", "from: 2026-12-20, days: both", "8:5: freezes[0]: a freeze has either"),
+        ("duration: 12h", "duration: 12h, days: both", "9:5: freezes[1]: `days: both` says nothing where"),
         (
             "duration: 4h",
             "duration: 0s",

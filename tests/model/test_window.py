@@ -159,6 +159,8 @@ def test_a_window_of_a_whole_leap_year_is_accepted() -> None:
         (Freeze(reason="r", from_="2026-12-32"), "'2026-12-32' is not a date"),
         (Freeze(reason="r", cron="0 2 * * *"), "more than nothing"),
         (Freeze(reason="r", cron="@daily", duration_s=HOUR), "1 fields, not 5"),
+        (Freeze(reason="r", cron="0 2 13 * 5", duration_s=HOUR), "which cron joins with OR"),
+        (Freeze(reason="r", cron="0 2 13 * *", duration_s=HOUR, days="both"), "`days: both` says nothing"),
     ],
 )
 def test_a_freeze_that_cannot_be_is_refused(freeze: Freeze, message: str) -> None:

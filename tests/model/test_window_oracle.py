@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reconciler.model.cron import Days
 from reconciler.model.environment import Window
 from reconciler.model.window import current, following
 
@@ -37,8 +38,9 @@ YEARS = (2016, 2033)
 
 Predicate = Callable[[datetime], bool]
 
-# Cron line, what it means for a wall time, and whether it follows elapsed time (a repeated hour repeats it).
-SCHEDULES: list[tuple[str, Predicate, bool]] = [
+# Cron line and how its days go together, what it means for a wall time, and whether it follows elapsed time (a
+# repeated hour repeats it).
+SCHEDULES: list[tuple[str, Predicate, bool] | tuple[str, Predicate, bool, Days]] = [
     ("30 2 * * *", lambda t: (t.hour, t.minute) == (2, 30), False),
     ("0 0 * * *", lambda t: (t.hour, t.minute) == (0, 0), False),
     ("0,45 1-3 * * *", lambda t: t.hour in (1, 2, 3) and t.minute in (0, 45), False),
@@ -46,7 +48,23 @@ SCHEDULES: list[tuple[str, Predicate, bool]] = [
     ("59 23 * * *", lambda t: (t.hour, t.minute) == (23, 59), False),
     ("20 * * * *", lambda t: t.minute == 20, True),
     ("*/40 */2 * * *", lambda t: t.minute in (0, 40) and t.hour % 2 == 0, True),
+    (
+        "30 2 */2 * 0",
+        lambda t: (t.hour, t.minute) == (2, 30) and t.day % 2 == 1 and t.weekday() == 6,
+        False,
+        "both",
+    ),
+    (
+        "0 0,1 1-7 * L0",
+        lambda t: t.hour < 2 and t.minute == 0 and (t.day < 8 or last_sunday(t)),
+        False,
+        "either",
+    ),
 ]
+
+
+def last_sunday(wall: datetime) -> bool:
+    return wall.weekday() == 6 and (wall + timedelta(days=7)).month != wall.month
 
 
 def walls(zone: str, begin: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
@@ -99,9 +117,9 @@ def test_around_every_transition_of_many_years(zone: str) -> None:
     around = transitions(zone) or [datetime(2026, 3, 29, tzinfo=UTC)]
     for transition in around:
         walk = walls(zone, transition - timedelta(hours=36), transition + timedelta(hours=36))
-        for cron, matches, recurring in chance.sample(SCHEDULES, 3):
+        for cron, matches, recurring, *days in chance.sample(SCHEDULES, 3):
             found = list(starts(walk, matches, recurring))
-            window = Window(cron, chance.choice([600.0, 3600.0, 3 * 3600.0, 8 * 3600.0]))
+            window = Window(cron, chance.choice([600.0, 3600.0, 3 * 3600.0, 8 * 3600.0]), *days)
             for _ in range(4):
                 agree(
                     window, zone, found, transition + timedelta(seconds=chance.randint(-6 * 3600, 12 * 3600))

@@ -32,6 +32,16 @@ def test_days_on_which_anything_is_open_or_frozen() -> None:
     assert (found.year, found.unlisted) == (2026, ())
 
 
+def test_days_that_both_fields_name_and_days_that_either_names() -> None:
+    second_saturday, sundays_or_first = (
+        Window("0 2 8-14 6 6", HOUR, "both"),
+        Window("0 2 1 6 0", HOUR, "either"),
+    )
+    for window, days in ((second_saturday, [13]), (sundays_or_first, [1, 7, 14, 21, 28])):
+        found = [day.date for day in year_of(berlin(window), 2026).days if "major" in day.open]
+        assert found == [date(2026, 6, day) for day in days]
+
+
 def test_an_opening_past_midnight_is_of_both_days_and_ends_with_the_year() -> None:
     nights = Window("0 22 31 5,12 *", 6 * HOUR)
     assert [day.date for day in year_of(berlin(nights), 2026).days if "major" in day.open] == [
