@@ -77,6 +77,8 @@ class Fleet:
                     core.store.audit("rewrite-accepted", detail=fetched.tip)
                 for retry in fetched.retries:
                     self._release(retry)
+                if fetched.previous != fetched.tip:
+                    core.store.advance(fetched.previous, fetched.tip)
                 await core.git(core.repository.accept, fetched.tip)
                 core.store.audit("accepted", detail=fetched.tip)
                 await self._take(snapshot)

@@ -175,9 +175,9 @@ def questions(permits: Permits) -> list[str]:
 
 
 def _check_approvable(core: Core, change: Change, asked: Asked, now: Environment, actor: str) -> None:
-    """Raise Conflict where no approval is needed, by the environment as it is and as it was before the commit, or
+    """Raise Conflict where no approval is needed, by the environment as it is and as it was before the push, or
     none of this person's counts."""
-    places = [now, *filter(None, (asked.before,))]
+    places = [now, *(then.environment for then in asked.earlier)]
     kind = said.approval_class(change, zero_minor=now.policy.zero_minor)
     if not any(said.approvals_needed(each, kind, floor=core.settings.floor_approvals) for each in places):
         raise Conflict(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.git import Commit, Mirror, Remote
 from reconciler.model import desired as desiring
-from reconciler.model.circumstances import Asked
+from reconciler.model.circumstances import AT_COMMIT, BEFORE_COMMIT, BEFORE_PUSH, Asked, Earlier
 from reconciler.model.desired import Frozen
+from reconciler.model.environment import Environment
 from reconciler.model.errors import ArtifactError, UgsError
 from reconciler.model.snapshot import Cache, Snapshot, read
 from reconciler.model.target import Target, Workload
+from reconciler.store import Advance
 
 FOLDERS = ("releases", "environments")
 HISTORY_MAX = 200
@@ -93,19 +97,28 @@ class Repository:
             moved = commit.sha
         return moved
 
-    def asked(self, tip: str, work: Workload, frozen: Frozen) -> Asked:
-        """The commit that asked for `work`, who wrote it, and what it changed of the environment."""
+    def asked(self, tip: str, work: Workload, frozen: Frozen, advances: Sequence[Advance] = ()) -> Asked:
+        """The commit that asked for `work`, who wrote it, and what it and its push changed of the environment.
+
+        `advances`: what fetches brought into force, the oldest first.
+        """
         revision = self.revision_of(tip, work, frozen)
         [commit] = self.mirror.log(None, revision, limit=1)
         first = commit.parents[0] if commit.parents else None
         brought = self.mirror.log(first, revision, first_parent=False, limit=NEW_COMMITS_MAX)
         after = self.snapshot(revision)
         release = after.releases.get((work.service, work.target.version.text))
+        push = self._push_of(revision, advances)
+        moments = {BEFORE_PUSH: push.before if push else None, BEFORE_COMMIT: first, AT_COMMIT: revision}
+        until = push.tip if push else revision
+        shas = {sha for sha in (*moments.values(), until) if sha}
+        rules = {sha: _rules(after if sha == revision else self.snapshot(sha), work) for sha in shas}
+        past = [(when, rules[sha]) for when, sha in moments.items() if sha]
         return Asked(
             revision=revision,
             authors=tuple(sorted({name for one in (commit, *brought) for name in (one.author, one.email)})),
-            before=self.snapshot(first).environments.get(work.environment) if first else None,
-            since=after.environments.get(work.environment),
+            earlier=tuple(Earlier(when, then) for when, then in past if then and then != rules[until]),
+            since=rules[until],
             urgency=release.upgrade.urgency if release else None,
         )
 
@@ -117,6 +130,17 @@ class Repository:
             if candidate is not None and candidate.target == target:
                 return candidate
         return None
+
+    def _push_of(self, revision: str, advances: Sequence[Advance]) -> Advance | None:
+        """What brought a commit into force; None where nothing is known of it."""
+
+        def reached(sha: str) -> bool:
+            return self.mirror.is_ancestor(revision, sha)
+
+        at = bisect_left(
+            advances, True, key=lambda one: reached(one.tip)
+        )  # later ones contain all that is earlier
+        return advances[at] if at < len(advances) and not reached(advances[at].before) else None
 
     def _past(
         self, tip: str, environment: str, service: str, frozen: Frozen
@@ -140,3 +164,9 @@ class Repository:
             for key, value in commit.trailers
             if key == RETRY_TRAILER
         )
+
+
+def _rules(snapshot: Snapshot, work: Workload) -> Environment | None:
+    """What the environment of `work` says, its pins aside."""
+    environment = snapshot.environments.get(work.environment)
+    return replace(environment, pins={}) if environment else None

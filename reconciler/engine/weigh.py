@@ -17,6 +17,7 @@ from reconciler.model.order import Arrangement, Running, arrange
 from reconciler.model.plan import Change
 from reconciler.model.target import Target
 from reconciler.model.upgrade import Phase
+from reconciler.store import Advance
 
 ASKED_MAX = 10_000
 
@@ -28,6 +29,7 @@ class Weigher:
         self._core = core
         self._name = environment
         self._asked: dict[tuple[str, str, Target], Asked] = {}
+        self._known: tuple[str, list[Advance]] = "", []
 
     async def asked(self, desired: Desired, change: Change) -> Asked:
         """The commit that asked for this change, and what stood before it."""
@@ -36,9 +38,19 @@ class Weigher:
             if len(self._asked) >= ASKED_MAX:
                 self._asked.clear()
             self._asked[key] = await asyncio.to_thread(
-                self._core.repository.asked, desired.revision, change.goal, self._core.frozen
+                self._core.repository.asked,
+                desired.revision,
+                change.goal,
+                self._core.frozen,
+                self._advances(desired.revision),
             )
         return self._asked[key]
+
+    def _advances(self, tip: str) -> list[Advance]:
+        """What stood in the database when this tip came into force: read once for all its changes."""
+        if self._known[0] != tip:
+            self._known = tip, self._core.store.advances()
+        return self._known[1]
 
     def circumstances(
         self,
@@ -76,22 +88,22 @@ class Weigher:
             permits=store.permits(self._name),
             floor=self._core.settings.floor_approvals,
             asked=asked,
-            promoted=self._promoted(desired, changes),
+            promoted=self._promoted(desired, changes, asked),
             expected_s={change.service: self._expected_s(change) for change in changes},
         )
 
-    def _promoted(self, desired: Desired, changes: Sequence[Change]) -> dict[str, Promoted]:
-        rule = desired.environment.policy.promote
-        if rule is None:
-            return {}
+    def _promoted(
+        self, desired: Desired, changes: Sequence[Change], asked: Mapping[str, Asked]
+    ) -> dict[tuple[str, str], Promoted]:
+        """What is last-good wherever a rule of now, or of before a change was asked for, looks."""
+        places = [desired.environment, *(then.environment for one in asked.values() for then in one.earlier)]
+        names = {place.policy.promote.from_ for place in places if place.policy.promote}
         found = {
-            change.service: self._core.store.good(rule.from_, change.service, limit=1) for change in changes
+            (name, change.service): self._core.store.good(name, change.service, limit=1)
+            for name in names
+            for change in changes
         }
-        return {
-            service: Promoted(good[0][0].target.version, good[0][1])
-            for service, good in found.items()
-            if good
-        }
+        return {key: Promoted(good[0][0].target.version, good[0][1]) for key, good in found.items() if good}
 
     def _expected_s(self, change: Change) -> float:
         return expected_s(self._core.store.durations(self._name, change.service), change.after.release)

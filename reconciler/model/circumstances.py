@@ -24,16 +24,28 @@ class Gate(Struct, frozen=True):
     opened_by: str = ""
 
 
+class Earlier(Struct, frozen=True):
+    """An environment's rules (its pins aside) at an earlier moment; `when` says which, in words."""
+
+    when: str
+    environment: Environment
+
+
+BEFORE_PUSH = "before the push that moved the pin"
+BEFORE_COMMIT = "before the commit that moved the pin"
+AT_COMMIT = "in the commit that moved the pin"
+
+
 class Asked(Struct, frozen=True):
-    """The commit that asked for a change, and what stood before it."""
+    """The commit that asked for a change, and the rules by which the change is judged beside those of now."""
 
     revision: str
     authors: tuple[str, ...] | None = None
     """Names and addresses of those who wrote it; None when they are not known."""
-    before: Environment | None = None
-    """The environment as it stood before that commit."""
+    earlier: tuple[Earlier, ...] = ()
+    """The rules up to the push that brought the commit, where they were others than it left."""
     since: Environment | None = None
-    """The environment as that commit left it."""
+    """The environment as that push left it; as the commit left it, where it is not known what was pushed with it."""
     urgency: str | None = None
     """The release's, as it stood in that commit; a later edit counts for nothing."""
 
@@ -69,6 +81,7 @@ class Circumstances(Struct, frozen=True):
     floor: Mapping[ChangeClass, int] = {}
     """Approvals that the daemon's configuration demands, whatever the repository says."""
     asked: Mapping[str, Asked] = {}
-    promoted: Mapping[str, Promoted] = {}
+    promoted: Mapping[tuple[str, str], Promoted] = {}
+    """By environment and service."""
     expected_s: Mapping[str, float] = {}
     """By service: how long the upgrade is expected to take."""

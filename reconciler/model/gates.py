@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from reconciler.model import permits as said
 from reconciler.model.availability import fits
 from reconciler.model.circumstances import Asked, Circumstances, Gate
-from reconciler.model.environment import Environment, Policy
+from reconciler.model.environment import ChangeClass, Environment, Policy
 from reconciler.model.plan import Change
 from reconciler.model.range import Range
-from reconciler.model.window import Opening, frozen, opening
+from reconciler.model.window import FOREVER, Opening, frozen, opening
 from reconciler.model.zone import local_text
 
 INITIAL_AT_ONCE_MAX = 5
@@ -166,37 +166,35 @@ def _approval(change: Change, around: Circumstances, now: datetime) -> Gate:
 
 
 def _promotion(change: Change, around: Circumstances, now: datetime) -> Gate:
-    rule, version = around.environment.policy.promote, change.goal.target.version
+    return _strictest("promotion", change, around, lambda place: _promoted(change, around, place, now))
+
+
+def _promoted(change: Change, around: Circumstances, place: Environment, now: datetime) -> Opening:
+    rule, version = place.policy.promote, change.goal.target.version
     if rule is None or change.change_class == "rollback":
-        return Gate("promotion", open=True)
-    found = around.promoted.get(change.service)
+        return Opening(True, "no other environment comes first", None, "")
+    found = around.promoted.get((rule.from_, change.service))
     if found is None or found.version != version:
         runs = f", where {found.version} runs" if found else ""
-        return Gate(
-            "promotion",
-            open=False,
-            reason=f"{version} has not proved healthy in {rule.from_}{runs}",
-            opened_by=f"a pin of {version} in {rule.from_}",
-        )
+        reason = f"{version} has not proved healthy in {rule.from_}{runs}"
+        return Opening(False, reason, None, f"a pin of {version} in {rule.from_}")
     due = found.since + timedelta(seconds=rule.soak_s)
     if now >= due:
-        return Gate("promotion", open=True)
-    when = local_text(due, said.zone_of(around.environment))
-    return Gate(
-        "promotion",
-        open=False,
-        reason=f"{version} has to run healthily in {rule.from_} until {when}",
-        until=due,
-        opened_by="time",
-    )
+        return Opening(True, f"{version} has run healthily in {rule.from_}", None, "")
+    when = local_text(due, said.zone_of(place))
+    return Opening(False, f"{version} has to run healthily in {rule.from_} until {when}", due, "time")
 
 
 def _window(change: Change, around: Circumstances, now: datetime) -> Gate:
-    return _strictest("window", change, around, lambda place: opening(place, change.change_class, now=now))
+    return _strictest(
+        "window", change, around, lambda place: opening(place, _class_in(place, change), now=now)
+    )
 
 
 def _freeze(change: Change, around: Circumstances, now: datetime) -> Gate:
-    return _strictest("freeze", change, around, lambda place: frozen(place, change.change_class, now=now))
+    return _strictest(
+        "freeze", change, around, lambda place: frozen(place, _class_in(place, change), now=now)
+    )
 
 
 def _fit(change: Change, around: Circumstances, now: datetime) -> Gate:
@@ -204,7 +202,7 @@ def _fit(change: Change, around: Circumstances, now: datetime) -> Gate:
     if expected_s is None:
         return Gate("fit", open=True)
     return _strictest(
-        "fit", change, around, lambda place: fits(place, change.change_class, expected_s, now=now)
+        "fit", change, around, lambda place: fits(place, _class_in(place, change), expected_s, now=now)
     )
 
 
@@ -240,18 +238,24 @@ GATES: tuple[Callable[[Change, Circumstances, datetime], Gate], ...] = (
 def _strictest(
     name: str, change: Change, around: Circumstances, look: Callable[[Environment], Opening]
 ) -> Gate:
-    """The gate as it stands now; and where the very commit that asked for the change opened it, as it stood before.
+    """The gate as it stands now; and where the very push that asked for the change opened it, as it stood before.
 
-    So nobody lowers a gate and walks through it at once. A gate that a later commit opened is open.
+    So nobody lowers a gate and walks through it at once. A gate that a later push opened is open.
     """
     state, asked = look(around.environment), around.asked.get(change.service)
-    if state.open and asked and asked.before and asked.since:
-        before = look(asked.before)
-        if not before.open and look(asked.since).open:
-            state = replace(
-                before, reason=f"{before.reason} (as it stood before the commit that moved the pin)"
-            )
+    if state.open and asked and asked.earlier and asked.since and look(asked.since).open:
+        then = ((look(one.environment), one.when) for one in asked.earlier)
+        shut = [
+            replace(one, reason=f"{one.reason} (as it stood {when})") for one, when in then if not one.open
+        ]
+        state = max(shut, key=lambda one: one.until or FOREVER, default=state)
     return _from_opening(name, state)
+
+
+def _class_in(place: Environment, change: Change) -> ChangeClass:
+    """The class that a change has by the policy of `place`: below 1.0.0 a minor step may count as more there."""
+    below = change.change_class == "minor" and change.after.target.version.parts.major == 0
+    return place.policy.zero_minor if below else change.change_class
 
 
 def _from_opening(name: str, state: Opening) -> Gate:

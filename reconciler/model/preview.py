@@ -9,7 +9,7 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.model.circumstances import Asked, Circumstances, Gate
+from reconciler.model.circumstances import BEFORE_PUSH, Asked, Circumstances, Earlier, Gate
 from reconciler.model.codec import builtins
 from reconciler.model.desired import Desired, resolve, thawed
 from reconciler.model.differences import differences
@@ -188,7 +188,8 @@ def _circumstances(
     now: datetime,
 ) -> Circumstances:
     """For the gates that can be read: judged by the environment as it will be, and as it was."""
-    asked = Asked(desired.revision, before=old.environment if old else None, since=desired.environment)
+    earlier = (Earlier(BEFORE_PUSH, old.environment),) if old else ()
+    asked = Asked(desired.revision, earlier=earlier, since=desired.environment)
     return Circumstances(
         environment=desired.environment,
         observed=_observed(would),

@@ -8,12 +8,13 @@ from reconciler.store.database import bounded
 from reconciler.store.outbox import NOTE, SLACK
 from reconciler.store.permits import PermitRecords
 from reconciler.store.quarantines import Quarantines
-from reconciler.store.rows import AuditBreak, AuditRow, Note, OutboxRow, Quarantine, Step
+from reconciler.store.rows import Advance, AuditBreak, AuditRow, Note, OutboxRow, Quarantine, Step
 from reconciler.store.upgrades import Upgrades
 
 __all__ = [
     "NOTE",
     "SLACK",
+    "Advance",
     "AuditBreak",
     "AuditRow",
     "Damaged",
@@ -29,6 +30,7 @@ TRANSITIONS_MAX = 10_000
 OUTBOX_DONE_MAX = 1_000
 OUTBOX_PENDING_MAX = 10_000
 PERMITS_MAX = 1_000
+ADVANCES_MAX = 5_000
 
 
 class Store(Upgrades, Quarantines, PermitRecords):
@@ -71,6 +73,25 @@ class Store(Upgrades, Quarantines, PermitRecords):
         )
         return {row["key"]: row["value"] for row in rows}
 
+    def advance(self, before: str | None, tip: str) -> None:
+        """`tip` is about to be in force after `before`; None: with nothing before it that counts any more.
+
+        One that was announced and never came into force, as after a crash, gives way to the next from there.
+        """
+        with self.transaction():
+            if before is None:
+                self._run("DELETE FROM advances", ())
+            else:
+                self._run("INSERT OR REPLACE INTO advances (before, tip) VALUES (?, ?)", (before, tip))
+
+    def advances(self) -> list[Advance]:
+        """The newest ADVANCES_MAX of them, the oldest first: each begins at a commit that the one before it reached."""
+        rows = self._all(
+            "SELECT before, tip FROM (SELECT * FROM advances ORDER BY id DESC LIMIT ?) ORDER BY id",
+            (ADVANCES_MAX,),
+        )
+        return [Advance(row["before"], row["tip"]) for row in rows]
+
     def prune(
         self,
         *,
@@ -79,6 +100,7 @@ class Store(Upgrades, Quarantines, PermitRecords):
         done_max: int = OUTBOX_DONE_MAX,
         pending_max: int = OUTBOX_PENDING_MAX,
         permits_max: int = PERMITS_MAX,
+        advances_max: int = ADVANCES_MAX,
     ) -> None:
         """Drop the oldest of what has a bound. The audit, and upgrades that failed, are kept for ever.
 
@@ -93,6 +115,7 @@ class Store(Upgrades, Quarantines, PermitRecords):
             )
             self._run("DELETE FROM steps WHERE operation NOT IN (SELECT operation FROM upgrades)")
             self.forget_permits(kept_max=permits_max)
+            self._run("DELETE FROM advances WHERE id <= (SELECT max(id) FROM advances) - ?", (advances_max,))
             self._run("DELETE FROM threads WHERE operation NOT IN (SELECT operation FROM upgrades)")
             self._run(
                 "DELETE FROM health_status WHERE id <= (SELECT max(id) FROM health_status) - ?",

@@ -17,6 +17,13 @@ class Note(Struct, frozen=True):
     line: str
 
 
+class Advance(Struct, frozen=True):
+    """What one fetch brought into force: every commit that `tip` contains and `before` does not."""
+
+    before: str
+    tip: str
+
+
 class Step(Struct, frozen=True):
     """One journaled step. `ended_at` is None while it runs, or when a crash cut it short."""
 

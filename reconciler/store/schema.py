@@ -168,7 +168,15 @@ CREATE INDEX overrides_by_end ON overrides (environment, until);
 CREATE INDEX overrides_open ON overrides (environment) WHERE confirmed_at IS NULL;
 """
 
-MIGRATIONS = (FIRST, SECOND)
+THIRD = """
+CREATE TABLE advances (            -- what each fetch brought into force, the newest last
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    before TEXT NOT NULL UNIQUE,   -- the commit that was in force
+    tip TEXT NOT NULL
+) STRICT;
+"""
+
+MIGRATIONS = (FIRST, SECOND, THIRD)
 
 
 def check_version(connection: sqlite3.Connection, path: Path, newest: int = len(MIGRATIONS)) -> int:

@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from reconciler.model.circumstances import Circumstances, Gate
-from reconciler.model.environment import Freeze, Policy, Window
+from reconciler.model.circumstances import Asked, Circumstances, Earlier, Gate, Promoted
+from reconciler.model.environment import Environment, Freeze, Policy, Promotion, Window
 from reconciler.model.gates import GATES, closed, evaluate, starts_at
 from reconciler.model.release import Upgrading
 from tests.build import NOW, change, environment, pin, release, seen, work
@@ -138,3 +138,59 @@ def test_it_starts_when_the_last_clock_gate_opens_or_nobody_knows() -> None:
     assert starts_at(by_clock, now=NOW) == later
     assert starts_at((*by_clock, Gate("quarantine", open=False)), now=NOW) is None
     assert starts_at((Gate("path", open=True),), now=NOW) == NOW
+
+
+# A push that loosens a gate and moves a pin
+
+CLOSED = environment(pin("1.1.0"), windows={"patch": "manual"})
+SATURDAYS = environment(pin("1.1.0"), timezone="UTC", windows={"patch": (Window("0 2 * * 6", 3600.0),)})
+
+
+def asked_for(around: Circumstances, since: Environment, **earlier: Environment) -> Circumstances:
+    then = tuple(Earlier(when.replace("_", " "), place) for when, place in earlier.items())
+    return replace(around, asked={"api": Asked("a" * 40, earlier=then, since=since)})
+
+
+def test_a_gate_that_the_push_opened_is_closed_as_it_stood_before() -> None:
+    [gate] = shut(asked_for(CALM, CALM.environment, before_the_push=CLOSED)).values()
+    assert gate.reason == "patch changes start only when a person starts them (as it stood before the push)"
+    assert (gate.until, gate.opened_by) == (None, "a person who starts it")
+
+
+def test_a_gate_that_a_later_push_opened_is_open() -> None:
+    assert shut(asked_for(CALM, CLOSED, before_the_push=CLOSED, in_the_commit=CLOSED)) == {}
+
+
+def test_a_gate_that_is_closed_now_says_so_as_it_stands_now() -> None:
+    around = replace(CALM, environment=CLOSED)
+    [gate] = shut(asked_for(around, CALM.environment, before_the_push=SATURDAYS)).values()
+    assert "as it stood" not in gate.reason
+
+
+def test_of_several_moments_the_strictest_counts() -> None:
+    open_now = CALM.environment
+    for earlier in ({"before": SATURDAYS, "later": CLOSED}, {"before": CLOSED, "later": SATURDAYS}):
+        [gate] = shut(asked_for(CALM, open_now, **earlier)).values()
+        assert "only when a person starts them" in gate.reason
+    [gate] = shut(asked_for(CALM, open_now, before=open_now, later=SATURDAYS)).values()
+    assert gate.reason.endswith("(as it stood later)")
+    assert gate.until is not None
+
+
+def test_a_step_below_one_counts_as_it_did_before_the_push() -> None:
+    lax = environment(pin("0.2.0"), windows={"major": "manual"}, policy=Policy(zero_minor="minor"))
+    strict = environment(pin("0.2.0"), windows={"major": "manual"})
+    around = asked_for(replace(CALM, environment=lax, observed=seen(work("0.1.0"))), lax, before=strict)
+    step = {"after": work("0.2.0"), "before": work("0.1.0"), "change_class": "minor"}
+    assert shut(around, **step)["window"].reason.startswith("major changes start only when a person")
+    assert shut(replace(around, asked={}), **step) == {}
+
+
+def test_a_promotion_that_the_push_dropped_is_still_asked_for() -> None:
+    promoting = environment(pin("1.1.0"), policy=Policy(promote=Promotion(from_="staging")))
+    around = asked_for(CALM, CALM.environment, before_the_push=promoting)
+    assert shut(around)["promotion"].reason == (
+        "1.1.0 has not proved healthy in staging (as it stood before the push)"
+    )
+    there = {("staging", "api"): Promoted(NEW.target.version, NOW)}
+    assert shut(replace(around, promoted=there)) == {}

@@ -126,7 +126,7 @@ async def test_nobody_opens_a_gate_and_walks_through_it_in_one_commit(world: Wor
     world.bump("1.1.0")
     await world.settle()
     assert world.phases() == ["succeeded", "waiting"]
-    assert "as it stood before the commit that moved the pin" in world.view().sentence
+    assert "as it stood before the push that moved the pin" in world.view().sentence
 
     world.bump("1.1.1")
     await world.settle()

@@ -7,7 +7,7 @@ from datetime import timedelta
 from reconciler.model import codec
 from reconciler.model.notice import Notice
 from reconciler.model.upgrade import Phase
-from reconciler.store import NOTE, SLACK, Note, Store
+from reconciler.store import NOTE, SLACK, Advance, Note, Store
 from tests.store.builders import START, HandClock, bump, notice, work
 
 
@@ -28,6 +28,17 @@ def test_marks_are_found_by_prefix_taken_literally(store: Store) -> None:
     assert store.marks("baseline%") == {}
     store.mark("other", None)
     assert set(store.marks("")) == {"baseline:production", "baseline_x"}
+
+
+def test_advances_are_kept_in_order_and_start_over(store: Store) -> None:
+    store.advance("a", "b")
+    store.advance("b", "c")
+    store.advance("b", "d")  # c never came into force
+    assert store.advances() == [Advance("a", "b"), Advance("b", "d")]
+    store.prune(advances_max=1)
+    assert store.advances() == [Advance("b", "d")]
+    store.advance(None, "e")
+    assert store.advances() == []
 
 
 def test_an_outbox_row_waits_is_postponed_and_is_done(store: Store, clock: HandClock) -> None:
