@@ -13,6 +13,7 @@ import click
 from reconciler.cli import client
 from reconciler.cli.graph import config_option, settings_from
 from reconciler.cli.output import json_option, print_json, print_table, rich_table, when
+from reconciler.model.availability import lasting
 
 WATCH_S = 0.5
 MOVING = ("as_of", "fetched_at")
@@ -47,7 +48,7 @@ def status(environment: str | None, config: Path | None, *, as_json: bool, watch
 @config_option
 @json_option
 def explain(environment: str, service: str, config: Path | None, *, as_json: bool) -> None:
-    """Say why a service is not yet where its pin says: one sentence, then every gate."""
+    """Say why a service is not yet where its pin says: one sentence, every gate, and the way to go."""
     query = urlencode({"environment": environment, "service": service})
     answer = client.call(settings_from(config).state, "GET", f"/upgrade/explain?{query}")
     if as_json:
@@ -57,10 +58,9 @@ def explain(environment: str, service: str, config: Path | None, *, as_json: boo
     if answer["gates"]:
         click.echo()
         print_gates(answer["gates"])
-    if len(answer["path"]) > 1:
-        click.echo(f"\ngoes through {' → '.join(answer['path'])}, each step proven by itself")
-    if answer["starts_at"]:
-        click.echo(f"\nstarts {when(answer['starts_at'])}")
+    if answer["steps"]:
+        click.echo()
+        print_steps(answer["steps"])
 
 
 def print_gates(gates: list[dict[str, Any]]) -> None:
@@ -75,6 +75,24 @@ def print_gates(gates: list[dict[str, Any]]) -> None:
         for gate in gates
     ]
     print_table(("gate", "state", "reason", "until", "opened by"), rows)
+
+
+def print_steps(steps: list[dict[str, Any]]) -> None:
+    rows = [
+        (
+            step["version"],
+            step["class"],
+            f"not known: {step['unknown']}" if step["unknown"] else when(step["starts_at"]),
+            lasting(step["duration_s"]),
+            _opening(step["opens_at"], step["closes_at"]),
+        )
+        for step in steps
+    ]
+    print_table(("step", "class", "starts", "may take", "window"), rows)
+
+
+def _opening(opens_at: str | None, closes_at: str | None) -> str:
+    return f"{when(opens_at)} to {when(closes_at)}" if opens_at or closes_at else "-"
 
 
 def _rows(answer: dict[str, Any]) -> list[tuple[str, ...]]:

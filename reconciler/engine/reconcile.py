@@ -58,6 +58,8 @@ class EnvironmentPass:
     running: dict[str, Running] = field(default_factory=dict)
     told: Told = field(default_factory=dict)
     """By service: the change that waits or has just started, and its gates."""
+    decided: tuple[Desired, Circumstances] | None = None
+    """What the last pass decided by."""
     broken: dict[str, str] = field(default_factory=dict)
     """By service: the operation that a bug of ours stopped."""
     trouble: str = ""
@@ -112,6 +114,7 @@ class EnvironmentPass:
         changes = planning.plan(desired, self.observed, records_of(self.core, self.name), now=now)
         asked = {change.service: await self.weigher.asked(desired, change) for change in changes}
         around = self._around(desired, self.observed, changes, asked)
+        self.decided = desired, around
         self.told = {change.service: self._gates(change, around) for change in changes}
 
     def _repairable(self, desired: Desired, lacking: list[Workload]) -> list[Workload]:
@@ -206,6 +209,7 @@ class EnvironmentPass:
             {change.service: (change, asked[change.service].revision) for change in ready}, self.busy
         )
         around = self._around(desired, observed, changes, asked)  # what is retired parks nothing any more
+        self.decided = desired, around
         for planned in ready:
             change, gates = told[planned.service] = self._gates(planned, around)
             revision = asked[change.service].revision

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import replace
+
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.people import Conflict
 from reconciler.engine.permits import questions
@@ -12,7 +14,8 @@ from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.model.circumstances import Gate
 from reconciler.model.codec import builtins
 from reconciler.model.errors import Problem
-from reconciler.model.gates import starts_at
+from reconciler.model.gates import GATES, starts_at
+from reconciler.model.itinerary import Step, itinerary
 from reconciler.model.plan import Change
 from reconciler.model.upgrade import Phase
 from reconciler.store import SLACK
@@ -76,13 +79,44 @@ def _withdrawn(fleet: Fleet) -> list[str]:
 
 
 def explain_of(fleet: Fleet, environment: str, service: str) -> Json:
-    """Why a service is not yet where its pin says."""
+    """Why a service is not yet where its pin says, and the way there."""
     here = _pass(fleet, environment)
     views = here.views()
     if service not in views:
         raise Conflict(f"{environment} has no service {service}", f"it has {', '.join(views) or 'none'}")
+    steps = _steps(here, service)
     answer: Json = views[service].explain()
-    return answer
+    return answer | {
+        "starts_at": builtins(steps[0].starts_at) if steps else None,
+        "steps": [_step(step) for step in steps],
+    }
+
+
+def _steps(here: EnvironmentPass, service: str) -> tuple[Step, ...]:
+    """The way to go of a change that waits: what is known now of each step's start and length."""
+    if service not in here.told or service in here.busy or here.decided is None:
+        return ()
+    (desired, around), (change, _) = here.decided, here.told[service]
+    return itinerary(
+        change,
+        desired.releases.get(service, {}),
+        replace(around, busy=here.busy),
+        now=here.core.clock.now(),
+        first=GATES,
+        past_s=here.core.store.durations(here.name, service),
+    )
+
+
+def _step(step: Step) -> Json:
+    return {
+        "version": step.release.version.text,
+        "class": step.change_class,
+        "opens_at": builtins(step.opens_at),
+        "closes_at": builtins(step.closes_at),
+        "starts_at": builtins(step.starts_at),
+        "unknown": step.unknown or None,
+        "duration_s": step.expected_s,
+    }
 
 
 def plan_of(fleet: Fleet) -> Json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from msgspec.structs import replace
@@ -17,11 +17,15 @@ from reconciler.model.window import FOREVER, Opening, frozen, opening
 from reconciler.model.zone import local_text
 
 INITIAL_AT_ONCE_MAX = 5
+Judge = Callable[[Change, Circumstances, datetime], Gate]
 
 
-def evaluate(change: Change, around: Circumstances, *, now: datetime) -> tuple[Gate, ...]:
-    """Every gate for one change, open ones too, in the order in which they are told."""
-    return tuple(_passed_by(gate(change, around, now), change, around, now) for gate in GATES)
+def evaluate(
+    change: Change, around: Circumstances, *, now: datetime, judges: Sequence[Judge] | None = None
+) -> tuple[Gate, ...]:
+    """Every gate for one change, or those named by `judges`, open ones too, in the order in which they are told."""
+    chosen = GATES if judges is None else judges
+    return tuple(_passed_by(gate(change, around, now), change, around, now) for gate in chosen)
 
 
 def judged(change: Change, asked: Asked, policy: Policy) -> Change:
@@ -218,7 +222,7 @@ def _concurrency(change: Change, around: Circumstances, _now: datetime) -> Gate:
     )
 
 
-GATES: tuple[Callable[[Change, Circumstances, datetime], Gate], ...] = (
+GATES: tuple[Judge, ...] = (
     _quarantine,
     _hold,
     _path,
@@ -233,6 +237,8 @@ GATES: tuple[Callable[[Change, Circumstances, datetime], Gate], ...] = (
     _host,
     _concurrency,
 )
+CALENDAR: tuple[Judge, ...] = (_freeze, _window, _fit)
+"""Those that the calendar alone opens."""
 
 
 def _strictest(

@@ -1,4 +1,4 @@
-"""The way of one change through intermediate releases, and when the calendar lets each step start."""
+"""The way of one change through intermediate releases, and when its gates let each step start."""
 
 from __future__ import annotations
 
@@ -6,27 +6,31 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from reconciler.model.availability import fits
+from reconciler.model.availability import availability
+from reconciler.model.circumstances import Circumstances
 from reconciler.model.environment import ChangeClass, Environment
 from reconciler.model.expectation import expected_s
+from reconciler.model.gates import CALENDAR, Judge, closed, evaluate
 from reconciler.model.plan import Change
 from reconciler.model.release import Release
 from reconciler.model.version import Version, step_between
-from reconciler.model.window import frozen, opening
 
-CALENDAR_GATES = frozenset({"window", "freeze", "fit"})
-"""Gates that the calendar alone opens."""
 TURNS_MAX = 200
 
 
 class Step(Struct, frozen=True):
-    """One upgrade on the way. `starts_at`: None where the calendar does not say; `expected_s` in seconds."""
+    """One upgrade on the way. `starts_at`: None where it is not known, and `unknown` says why."""
 
     release: Release
     change_class: ChangeClass
     starts_at: datetime | None
+    unknown: str
     expected_s: float
+    opens_at: datetime | None
+    """Of the opening in which it starts; None for a class that is always open, and where none is known."""
+    closes_at: datetime | None
 
     @property
     def ends_at(self) -> datetime | None:
@@ -34,45 +38,53 @@ class Step(Struct, frozen=True):
 
 
 def itinerary(
-    change: Change, known: Mapping[Version, Release], places: Sequence[Environment], *, now: datetime | None
+    change: Change,
+    known: Mapping[Version, Release],
+    around: Circumstances,
+    *,
+    now: datetime | None,
+    first: Sequence[Judge] = CALENDAR,
+    past_s: Sequence[float] = (),
 ) -> tuple[Step, ...]:
     """The steps of a change, `known` being its service's releases; none where no way leads there.
 
-    Each is as early as all `places` let it start, the first one from `now` on (None: nobody knows when), every other
-    when the one before it has taken its time.
+    The first is as early as the gates `first` let it start, from `now` on (None: nobody knows when). Every other
+    waits for the calendar alone, once the one before it has taken its time. `past_s`: what past upgrades took.
     """
     steps: list[Step] = []
-    base, at = change.running.version if change.running else None, now
+    base, at, unknown = change.running.version if change.running else None, now, "something else comes first"
     for text in change.path:
         version = Version(text)
         release = change.goal.release if version == change.goal.target.version else known[version]
-        longest_s = expected_s((), release)
-        kind = _class(base, release, places[0]) if steps else change.change_class
-        start = first_open(places, kind, longest_s, now=at) if at else None
-        steps.append(Step(release, kind, start, longest_s))
-        base, at = version, steps[-1].ends_at
+        longest_s = expected_s(past_s, release)
+        kind = _class(base, release, around.environment) if steps else change.change_class
+        step = replace(change, change_class=kind)
+        start: datetime | None = None
+        if at is not None:
+            timed = replace(around, expected_s={change.service: longest_s})
+            start, unknown = first_start(step, timed, CALENDAR if steps else first, now=at)
+        hours = availability(around.environment, kind, now=start) if start else None
+        opens_at, closes_at = (hours.opens_at, hours.closes_at) if hours else (None, None)
+        steps.append(Step(release, kind, start, unknown, longest_s, opens_at, closes_at))
+        base, at, unknown = version, steps[-1].ends_at, f"it comes after {version}"
     return tuple(steps)
 
 
-def first_open(
-    places: Sequence[Environment], change_class: ChangeClass, needed_s: float, *, now: datetime
-) -> datetime | None:
-    """The first instant from `now` on at which all `places` let a change of this class start that takes so long.
-
-    None where there is none in reach.
-    """
+def first_start(
+    change: Change, around: Circumstances, judges: Sequence[Judge], *, now: datetime
+) -> tuple[datetime | None, str]:
+    """The first instant from `now` on at which these gates let a change start; None, and why, where none is known."""
     at = now
     for _ in range(TURNS_MAX):
-        states = [look(place, change_class, now=at) for place in places for look in (opening, frozen)]
-        states += [fits(place, change_class, needed_s, now=at) for place in places]
-        waits = [state.until for state in states if not state.open]
+        gates = closed(evaluate(change, around, now=at, judges=judges))
+        # Later, fetches will have gone on: that the last one is too old is only said of this moment.
+        waits = [gate for gate in gates if at == now or gate.gate != "stale"]
         if not waits:
-            return at
-        known = [until for until in waits if until is not None]
-        if len(known) < len(waits):
-            return None
-        at = max(known)
-    return None
+            return at, ""
+        if never := [gate.reason for gate in waits if gate.until is None]:
+            return None, "; ".join(never)
+        at = max(gate.until for gate in waits if gate.until is not None)
+    return None, "no opening is near"
 
 
 def _class(base: Version | None, release: Release, place: Environment) -> ChangeClass:

@@ -13,12 +13,12 @@ from reconciler.model.circumstances import BEFORE_PUSH, Asked, Circumstances, Ea
 from reconciler.model.codec import builtins
 from reconciler.model.desired import Desired, resolve, thawed
 from reconciler.model.differences import differences
-from reconciler.model.environment import ChangeClass, Environment
+from reconciler.model.environment import ChangeClass
 from reconciler.model.errors import Problem
 from reconciler.model.expectation import expected_s
 from reconciler.model.gates import closed, evaluate
 from reconciler.model.introduced import introduced
-from reconciler.model.itinerary import CALENDAR_GATES, Step, itinerary
+from reconciler.model.itinerary import Step, itinerary
 from reconciler.model.notes import Catalogue, between, catalogue
 from reconciler.model.observation import Instance, Observation
 from reconciler.model.order import Arrangement, Running, arrange
@@ -29,6 +29,7 @@ from reconciler.model.snapshot import Snapshot
 from reconciler.model.target import Target, Workload
 from reconciler.model.version import Version, step_between
 
+CALENDAR_GATES = frozenset({"window", "freeze", "fit"})
 READABLE = frozenset({"path", "dependency", "approval", "freeze", "window", "fit"})
 """Gates about which the repository alone can say something; the daemon knows of the others."""
 SETTINGS = ("driver", "timezone", "windows", "freezes", "policy")
@@ -211,7 +212,7 @@ def _planned(change: Change, here: _Here, earliest: datetime | None) -> Planned:
     moved = base is not None and base.version != version
     crossed = between(here.known, service, base.version, version) if base and moved else ()
     releases = here.desired.releases.get(service, {})
-    steps = itinerary(change, releases, _places(here), now=earliest)
+    steps = itinerary(change, releases, here.around, now=earliest)
     gates = evaluate(change, here.around, now=here.now)
     readable = tuple(gate for gate in gates if gate.gate in READABLE)
     waits = {gate.gate for gate in closed(readable)} - CALENDAR_GATES
@@ -232,11 +233,6 @@ def _planned(change: Change, here: _Here, earliest: datetime | None) -> Planned:
         notes=crossed if base else (release,),
         differences=differences(was, goal) if was else (),
     )
-
-
-def _places(here: _Here) -> list[Environment]:
-    """The environment as it will be, and as it was: nobody lowers a gate and walks through it at once."""
-    return [here.desired.environment, *([here.old.environment] if here.old else [])]
 
 
 def _class(change: Change, here: _Here) -> ChangeClass:

@@ -70,10 +70,14 @@ def test_explain_says_why_in_a_sentence_and_then_shows_every_gate(config: Path) 
     sentence, _, header, *rows = text(config, "explain", "production", "db").splitlines()
     assert sentence.startswith("production: db 1.0.0 → 2.0.0 waits: frozen until Wed 2200-01-01")
     assert header.split() == ["gate", "state", "reason", "until", "opened", "by"]
+    rows, steps = rows[: rows.index("")], rows[rows.index("") + 1 :]
     [closed] = [row for row in rows if " closed " in row]
     assert closed.startswith("freeze ")
     assert closed.endswith("the calendar")
-    assert rows[-1] == "starts 2200-01-01 00:00:00"
+    assert [re.split("  +", line) for line in steps] == [
+        ["step", "class", "starts", "may take", "window"],
+        ["2.0.0", "major", "2200-01-01 00:00:00", "3s", "-"],
+    ]
 
 
 def test_explain_in_json(config: Path) -> None:
@@ -82,6 +86,10 @@ def test_explain_in_json(config: Path) -> None:
     assert all(gate.keys() == GATE for gate in why["gates"])
     assert [gate["gate"] for gate in why["gates"] if not gate["open"]] == ["freeze"]
     assert (why["path"], why["starts_at"]) == (["2.0.0"], "2200-01-01T00:00:00Z")
+    [step] = why["steps"]
+    assert (step["version"], step["class"], step["starts_at"]) == ("2.0.0", "major", "2200-01-01T00:00:00Z")
+    assert step["unknown"] is None
+    assert step["duration_s"] > 0
 
 
 def test_explain_of_what_is_at_rest_is_one_sentence(config: Path) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
+from reconciler.engine import permits
+from reconciler.engine.status import explain_of
 from tests.world import World
 
 STEPWISE = 'upgrade: {from: ">=%s"}\n'
@@ -20,6 +24,33 @@ async def test_a_pin_that_is_too_far_is_reached_through_the_releases_between(wor
     assert world.answers() == "3.0.0"
     assert world.view().sync == "in-sync"
     assert any("1.0.0 → 2.0.0 on the way to 3.0.0 succeeded" in told for told in world.told())
+
+
+async def test_explain_says_when_each_step_starts_as_far_as_that_is_known(world: World) -> None:
+    world.more = "windows: {major: manual}\n"
+    world.deploy_first("1.0.0")
+    await world.settle()
+    now = world.clock.now()
+    permits.hold(world.fleet, "production", "api", actor="ada", reason="look first", lasting="1h")
+    world.release("1.1.0")
+    world.bump("2.0.0", more=STEPWISE % "1.1.0")
+    await world.settle()
+
+    why = explain_of(world.fleet, "production", "api")
+    first, second = why["steps"]
+    assert (first["version"], first["class"], second["version"], second["class"]) == (
+        "1.1.0",
+        "minor",
+        "2.0.0",
+        "major",
+    )
+    assert datetime.fromisoformat(first["starts_at"]) - now >= timedelta(hours=1)
+    assert (why["starts_at"], first["unknown"]) == (first["starts_at"], None)
+    assert (second["starts_at"], second["unknown"]) == (
+        None,
+        "major changes start only when a person starts them",
+    )
+    assert (first["duration_s"], first["opens_at"], first["closes_at"]) == (3.1, None, None)
 
 
 async def test_a_second_step_that_fails_reverts_the_pin_to_the_version_that_was_reached(world: World) -> None:
