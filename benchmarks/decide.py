@@ -9,7 +9,8 @@ from benchmarks.result import Result
 from reconciler.engine.view import ServiceView, view_of
 from reconciler.model.circumstances import Circumstances, Gate
 from reconciler.model.desired import Desired
-from reconciler.model.gates import evaluate
+from reconciler.model.gates import GATES, evaluate
+from reconciler.model.itinerary import Step, itinerary
 from reconciler.model.order import Running, arrange
 from reconciler.model.plan import Change, Good, Records, plan
 from reconciler.model.target import Workload
@@ -33,21 +34,22 @@ def run() -> Result:
     running = {one.service: Running(one.target.version, one.release.requires) for one in old}
     observed = seen(*old)
 
-    def planned() -> dict[str, tuple[Change, tuple[Gate, ...]]]:
+    def planned() -> tuple[Circumstances, dict[str, tuple[Change, tuple[Gate, ...]]]]:
         changes = plan(wanted, observed, records, now=NOW)
         order = arrange(changes, running)
         around = _around(wanted, order.refused, order.after)
-        return {change.service: (change, evaluate(change, around, now=NOW)) for change in changes}
+        return around, {change.service: (change, evaluate(change, around, now=NOW)) for change in changes}
 
-    told = planned()
+    around, told = planned()
     waiting = sum(any(not gate.open for gate in gates) for _, gates in told.values())
     if not 0 < waiting < SERVICES:
         raise SystemExit(f"{waiting} of {SERVICES} changes wait: this measures something else than it says")
 
-    def explained() -> ServiceView:
+    def explained() -> tuple[ServiceView, tuple[Step, ...]]:
         name = new[-1].service
         one = {name: told[name]}
-        return view_of(wanted, {name: observed[name]}, one, {}, {}, now=NOW)[name]
+        steps = itinerary(told[name][0], wanted.releases.get(name, {}), around, now=NOW, first=GATES)
+        return view_of(wanted, {name: observed[name]}, one, {}, {}, now=NOW)[name], steps
 
     return Result(
         f"deciding for {SERVICES} services, {DEPENDENCIES} dependencies each",

@@ -14,7 +14,7 @@ from reconciler.model.target import Target
 from reconciler.model.version import Version
 
 
-class Gate(Struct, frozen=True):
+class Gate(Struct, frozen=True, gc=False):
     """One gate. `until`: when a closed one opens by itself, None when only `opened_by` can."""
 
     gate: str

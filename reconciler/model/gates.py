@@ -24,8 +24,8 @@ def evaluate(
     change: Change, around: Circumstances, *, now: datetime, judges: Sequence[Judge] | None = None
 ) -> tuple[Gate, ...]:
     """Every gate for one change, or those named by `judges`, open ones too, in the order in which they are told."""
-    chosen = GATES if judges is None else judges
-    return tuple(_passed_by(gate(change, around, now), change, around, now) for gate in chosen)
+    gates = [judge(change, around, now) for judge in (GATES if judges is None else judges)]
+    return tuple(gate if gate.open else _passed_by(gate, change, around, now) for gate in gates)
 
 
 def judged(change: Change, asked: Asked, policy: Policy) -> Change:
@@ -49,7 +49,7 @@ def starts_at(gates: tuple[Gate, ...], *, now: datetime) -> datetime | None:
 
 def _passed_by(gate: Gate, change: Change, around: Circumstances, now: datetime) -> Gate:
     """A closed gate that somebody has overridden counts as open, and says so."""
-    if gate.open or gate.gate not in said.OVERRIDABLE:
+    if gate.gate not in said.OVERRIDABLE:
         return gate
     permit = said.overridden(around.permits, gate.gate, around.environment, change.service, now=now)
     if permit is None:
@@ -156,11 +156,14 @@ def _approval(change: Change, around: Circumstances, now: datetime) -> Gate:
     asked = around.asked.get(change.service) or Asked("")
 
     def look(environment: Environment) -> Opening:
+        kind = said.approval_class(change, zero_minor=environment.policy.zero_minor)
+        if not said.approvals_needed(environment, kind, floor=around.floor):
+            return Opening(True, f"{kind} changes need no approval", None, "")
         return said.approval_gate(
             around.permits,
             environment,
             said.ask_of(change, asked.revision, change.path),
-            said.approval_class(change, zero_minor=environment.policy.zero_minor),
+            kind,
             floor=around.floor,
             authors=asked.authors,
             now=now,

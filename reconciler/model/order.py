@@ -21,11 +21,12 @@ from reconciler.model.range import Range
 from reconciler.model.target import Workload
 from reconciler.model.version import LENGTH_MAX, Version
 
-RANGES_KEPT_MAX = 10_000
 ANSWERS_KEPT_MAX = 50_000
 LINKS_MAX = 12
 RIVALS_MAX = 20
 
+States = tuple[str | None, ...]
+"""The versions that a service has one after the other; None where it does not run."""
 Waits = dict[str, dict[str, str]]
 """By service: those whose changes must come before its own, each with the sentence that says why."""
 
@@ -72,11 +73,13 @@ def dependents(service: str, changes: Iterable[Change]) -> tuple[str, ...]:
     Those whose new version does not go with what the service is brought back to, and those that need them.
     """
     made = {change.service: change for change in changes}
-    back = {name: change.before.target.version if change.before else None for name, change in made.items()}
+    back = {
+        name: change.before.target.version.text if change.before else None for name, change in made.items()
+    }
     needy: dict[str, set[str]] = defaultdict(set)
     for name, change in made.items():
         for needed, wanted in change.after.release.requires.items():
-            if needed in made and needed != name and not _fits(wanted, back[needed]):
+            if needed in made and needed != name and not all(_fits(wanted, (back[needed],))):
                 needy[needed].add(name)
     found, asked = {service}, [service]
     while asked:
@@ -95,6 +98,7 @@ class _Survey:
         self.must: Waits = {service: {} for service in changes}
         self.rather: dict[str, set[str]] = {service: set() for service in changes}
         self.faults: dict[str, list[str]] = defaultdict(list)
+        self.states: dict[str, States] = {}
         lasting = {service: runs.requires for service, runs in running.items()}
         lasting |= {service: change.goal.release.requires for service, change in changes.items()}
         self.wanted: dict[str, dict[str, str]] = defaultdict(dict)
@@ -111,26 +115,26 @@ class _Survey:
                     self._of_step(step, needed, wanted, last=step is change.goal)
         for service, runs in sorted(running.items()):
             for needed, wanted in sorted(runs.requires.items()):
-                if needed in changes and needed != service and _fits(wanted, self._states(needed)[0]):
+                if needed in changes and needed != service and _fits(wanted, self._states(needed))[0]:
                     self._keep(f"{service} {runs.version} runs and", service, needed, wanted)
 
     def _of_step(self, step: Workload, needed: str, wanted: str, *, last: bool) -> None:
         """A requirement of a version that a change brings, the pinned one when `last`."""
         service, version = step.service, step.target.version
-        states = (version,) if needed == service else self._states(needed)
-        if _fits(wanted, states[-1]):
-            if not all(_fits(wanted, state) for state in states):
+        fits = _fits(wanted, (version.text,) if needed == service else self._states(needed))
+        if fits[-1]:
+            if not all(fits):
                 self.must[service][needed] = f"{service} {version} needs {needed} {wanted}"
             elif needed in self.changes and needed != service:
                 self.rather[service].add(needed)
-        elif not last and needed in self.changes and _fits(wanted, states[0]):
+        elif not last and needed in self.changes and fits[0]:
             self._keep(f"{service} {version}", service, needed, wanted)
         else:
             self.faults[service].append(self._unmet(step, needed, wanted))
 
     def _keep(self, who: str, service: str, needed: str, wanted: str) -> None:
         """What `needed` is now fits a version that `service` leaves, or stays at: it must not move before that."""
-        if all(_fits(wanted, state) for state in self._states(needed)):
+        if all(_fits(wanted, self._states(needed))):
             return
         reason = f"{who} needs {needed} {wanted}; the pin moves {needed} to {self._states(needed)[-1]}"
         if service in self.changes:
@@ -138,11 +142,14 @@ class _Survey:
         else:
             self.faults[needed].append(reason)
 
-    def _states(self, service: str) -> tuple[Version | None, ...]:
+    def _states(self, service: str) -> States:
         """What runs of a service, then its next step and what is pinned where it changes, were nothing refused."""
-        old = self.running[service].version if service in self.running else None
-        change = self.changes.get(service)
-        return (old, change.after.target.version, change.goal.target.version) if change else (old,)
+        if service not in self.states:
+            old = self.running[service].version.text if service in self.running else None
+            change = self.changes.get(service)
+            steps = (change.after.target.version.text, change.goal.target.version.text) if change else ()
+            self.states[service] = (old, *steps)
+        return self.states[service]
 
     def _unmet(self, step: Workload, needed: str, wanted: str) -> str:
         needs = f"{step.service} {step.target.version} needs {needed} {wanted}"
@@ -267,7 +274,7 @@ def _shortened(links: tuple[str, ...]) -> tuple[str, ...]:
 
 def _disjoint(one: str, other: str) -> bool:
     """Whether no version is in both ranges: one that is would lie at a bound, just above one, or lowest of all."""
-    ranges = _range(one), _range(other)
+    ranges = Range.parse(one), Range.parse(other)
     tried = {"0.0.0"}
     for bound in (c.bound for found in ranges for comparators in found.alternatives for c in comparators):
         tried |= {str(bound), str(bound.finalize_version()), str(bound.bump_patch())}
@@ -276,13 +283,9 @@ def _disjoint(one: str, other: str) -> bool:
 
 
 @lru_cache(ANSWERS_KEPT_MAX)
-def _fits(wanted: str, version: Version | None) -> bool:
-    return version is not None and _range(wanted).contains(version)
-
-
-@lru_cache(RANGES_KEPT_MAX)
-def _range(text: str) -> Range:
-    return Range.parse(text)
+def _fits(wanted: str, states: States) -> tuple[bool, ...]:
+    """Whether each is there and in the range."""
+    return tuple(text is not None and Range.parse(wanted).contains(Version(text)) for text in states)
 
 
 def _service(change: Change) -> str:

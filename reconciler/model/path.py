@@ -11,25 +11,23 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
-import semver
 from msgspec import Struct
 
 from reconciler.model.errors import UgsError
 from reconciler.model.range import Range
 from reconciler.model.release import Release
-from reconciler.model.version import LENGTH_MAX, Version
+from reconciler.model.version import LENGTH_MAX, NO_LABELS, Rank, Version
 
 RANGES_KEPT_MAX = 10_000
 PASSED_OVER_MAX = 3
 
-Rank = tuple[int, int, int, tuple[tuple[int, int, str], ...], bool]
-"""Sorts as SemVer does, and far faster. The last part is true for the point just after a version."""
+Point = tuple[Rank, bool]
+"""A version's place in the order; true for the point just after it."""
 Lane = tuple[int, int, int] | None
 """None for every release; the pre-releases of one version share a lane, as only a range that names it has them."""
 
-_LOWEST: Rank = (0, 0, 0, (), False)
-_HIGHEST: Rank = (10**LENGTH_MAX, 0, 0, (), False)  # no number in a version has so many digits
-_AFTER_ALL_LABELS = ((2, 0, ""),)
+_LOWEST: Point = ((0, 0, 0, ()), False)
+_HIGHEST: Point = ((10**LENGTH_MAX, 0, 0, ()), False)  # no number in a version has so many digits
 
 
 class NoWay(UgsError):
@@ -51,21 +49,28 @@ def way(releases: Mapping[Version, Release], start: Version, goal: Version) -> t
     base = start
     for between, stop in _legs(_between(releases, start, goal), aim):
         _check_ends(base, releases.get(base), stop, goal)
-        leg = _Leg(base, stop, between)
-        found = leg.steps()
-        if found is None:
-            raise _no_way(leg, releases, start, goal)
-        steps += found
+        if _admits(stop, base):
+            steps.append(stop)
+        else:
+            leg = _Leg(base, stop, between)
+            found = leg.steps()
+            if found is None:
+                raise _no_way(leg, releases, start, goal)
+            steps += found
         base = stop.version
     return tuple(steps)
 
 
 def _between(releases: Mapping[Version, Release], start: Version, goal: Version) -> list[Release]:
     """What a way from `start` to `goal` may go through, were it not withdrawn or a dead end; in ascending order."""
-    lanes = {None, _lane(goal.parts)}
-    low, high = _place(start), _place(goal)
-    placed = sorted((_place(version), version) for version in releases if _lane(version.parts) in lanes)
-    return [releases[version] for place, version in placed if low < place < high]
+    lanes = {None, _lane(goal.rank)}
+    found = sorted(version for version in releases if start < version < goal and _lane(version.rank) in lanes)
+    return [releases[version] for version in found]
+
+
+def _admits(release: Release, version: Version) -> bool:
+    """Whether `version` may go straight to the release."""
+    return release.upgrade.from_ is None or Range.parse(release.upgrade.from_).contains(version)
 
 
 def _legs(between: Sequence[Release], aim: Release) -> Iterator[tuple[list[Release], Release]]:
@@ -87,7 +92,7 @@ class _Leg:
         self.base, self.stop = base, stop
         self.onward = [*between, stop]
         self.versions = [base, *(release.version for release in between)]
-        self.ranks = [_rank(version.parts) for version in self.versions]
+        self.points = [(version.rank, False) for version in self.versions]
 
     def steps(self) -> list[Release] | None:
         """The shortest way, `stop` included; None when there is none."""
@@ -107,7 +112,7 @@ class _Leg:
         """
         left: dict[Lane, list[int]] = defaultdict(list)
         for position, version in enumerate(self.versions):
-            left[_lane(version.parts)].append(position)
+            left[_lane(version.rank)].append(position)
         following: dict[int, int] = {}
         frontier = [len(self.onward)]
         while frontier and enough not in following:
@@ -123,17 +128,17 @@ class _Leg:
 
     def reached(self) -> list[int]:
         """The positions that can be reached from `base`, ascending, itself included."""
-        reached: dict[Lane, list[int]] = defaultdict(list, {_lane(self.base.parts): [0]})
+        reached: dict[Lane, list[int]] = defaultdict(list, {_lane(self.base.rank): [0]})
         for position, version in enumerate(self.versions[1:], start=1):
             if any(low < high for _, low, high in self._before(position, reached)):
-                reached[_lane(version.parts)].append(position)
+                reached[_lane(version.rank)].append(position)
         return sorted(position for positions in reached.values() for position in positions)
 
     def _before(self, position: int, lanes: dict[Lane, list[int]]) -> Iterator[tuple[list[int], int, int]]:
         """Those in `lanes` (ascending positions) that may go straight to `position`: lists, each with a slice."""
         for span in _spans(self.onward[position - 1].upgrade.from_):
-            first = bisect_left(self.ranks, span.low)
-            last = min(bisect_left(self.ranks, span.high), position)
+            first = bisect_left(self.points, span.low)
+            last = min(bisect_left(self.points, span.high), position)
             for lane in lanes if span.lanes is None else span.lanes & lanes.keys():
                 yield lanes[lane], bisect_left(lanes[lane], first), bisect_left(lanes[lane], last)
 
@@ -141,8 +146,8 @@ class _Leg:
 class _Span(Struct, frozen=True):
     """From `low` up to, not including, `high`; of the lanes given, or of all when None."""
 
-    low: Rank = _LOWEST
-    high: Rank = _HIGHEST
+    low: Point = _LOWEST
+    high: Point = _HIGHEST
     lanes: frozenset[Lane] | None = None
 
 
@@ -156,33 +161,18 @@ def _spans(text: str | None) -> tuple[_Span, ...]:
         low, high = _LOWEST, _HIGHEST
         lanes: set[Lane] = {None}
         for comparator in comparators:
-            at, after = _rank(comparator.bound), _rank(comparator.bound, after=True)
+            at, after = (comparator.rank, False), (comparator.rank, True)
             if comparator.operator in (">=", ">", "="):
                 low = max(low, after if comparator.operator == ">" else at)
             if comparator.operator in ("<=", "<", "="):
                 high = min(high, at if comparator.operator == "<" else after)
-            lanes.add(_lane(comparator.bound))
+            lanes.add(_lane(comparator.rank))
         spans.append(_Span(low, high, frozenset(lanes)))
     return tuple(spans)
 
 
-def _rank(version: semver.Version, *, after: bool = False) -> Rank:
-    labels: tuple[tuple[int, int, str], ...] = _AFTER_ALL_LABELS
-    if version.prerelease is not None:
-        labels = tuple(
-            (0, int(label), "") if label.isdigit() else (1, 0, label)
-            for label in version.prerelease.split(".")
-        )
-    return version.major, version.minor, version.patch, labels, after
-
-
-def _lane(version: semver.Version) -> Lane:
-    return None if version.prerelease is None else (version.major, version.minor, version.patch)
-
-
-def _place(version: Version) -> tuple[Rank, str]:
-    """Sorts as `Version` does."""
-    return _rank(version.parts), version.text
+def _lane(rank: Rank) -> Lane:
+    return None if rank[3] == NO_LABELS else rank[:3]
 
 
 def _check_ends(base: Version, known: Release | None, stop: Release, goal: Version) -> None:

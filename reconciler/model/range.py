@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NoReturn
 
 import semver
 from msgspec import Struct
 
-from reconciler.model.version import Version
+from reconciler.model.version import NO_LABELS, Rank, Version, rank_of
 
 LENGTH_MAX = 256
+KEPT_MAX = 10_000
+"""Every pass asks the same ranges of the same releases."""
 
 _PART = r"(?:0|[1-9][0-9]{0,15}|[xX*])"
 _LABEL = r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*"
@@ -24,24 +27,24 @@ _BLANK = re.compile(r"\s*")
 
 
 class Comparator(Struct, frozen=True):
-    """One bound: `operator` is one of `>=`, `>`, `<`, `<=`, `=`."""
+    """One bound: `operator` is one of `>=`, `>`, `<`, `<=`, `=`; `rank` is the bound's."""
 
     operator: str
     bound: semver.Version
+    rank: Rank
 
-    def admits(self, version: semver.Version) -> bool:
-        order = version.compare(self.bound)
+    def admits(self, rank: Rank) -> bool:
         match self.operator:
             case ">=":
-                return order >= 0
+                return rank >= self.rank
             case ">":
-                return order > 0
+                return rank > self.rank
             case "<":
-                return order < 0
+                return rank < self.rank
             case "<=":
-                return order <= 0
+                return rank <= self.rank
             case _:
-                return order == 0
+                return rank == self.rank
 
 
 class Range(Struct, frozen=True):
@@ -51,6 +54,7 @@ class Range(Struct, frozen=True):
     alternatives: tuple[tuple[Comparator, ...], ...]
 
     @classmethod
+    @lru_cache(KEPT_MAX)
     def parse(cls, text: str) -> Range:
         """Raise ValueError, with the column (from 1) and what is wrong there, for what is not a range."""
         if len(text) > LENGTH_MAX:
@@ -66,7 +70,7 @@ class Range(Struct, frozen=True):
 
     def contains(self, version: Version) -> bool:
         """Whether the version lies in the range. Build metadata does not count."""
-        return any(_admits(comparators, version.parts) for comparators in self.alternatives)
+        return any(_admits(comparators, version.rank) for comparators in self.alternatives)
 
     def __str__(self) -> str:
         return self.text
@@ -100,19 +104,21 @@ class _Partial(Struct, frozen=True):
         return (self.major, self.minor, self.patch, None).index(None) - 1
 
 
-_NOTHING = (Comparator("<", semver.Version(0, 0, 0, "0")),)
+def _comparator(operator: str, bound: semver.Version) -> Comparator:
+    return Comparator(operator, bound, rank_of(bound))
 
 
-def _admits(comparators: tuple[Comparator, ...], version: semver.Version) -> bool:
-    if not all(comparator.admits(version) for comparator in comparators):
+_NOTHING = (_comparator("<", semver.Version(0, 0, 0, "0")),)
+
+
+def _admits(comparators: tuple[Comparator, ...], rank: Rank) -> bool:
+    if not all(comparator.admits(rank) for comparator in comparators):
         return False
-    if version.prerelease is None:
+    if rank[3] == NO_LABELS:
         return True
     # Whoever names a pre-release of a version has opted in to that version's pre-releases, and to no others'.
-    triple = version.to_tuple()[:3]
     return any(
-        comparator.bound.prerelease is not None and comparator.bound.to_tuple()[:3] == triple
-        for comparator in comparators
+        comparator.rank[3] != NO_LABELS and comparator.rank[:3] == rank[:3] for comparator in comparators
     )
 
 
@@ -172,21 +178,21 @@ def _comparators(operator: str, partial: _Partial) -> tuple[Comparator, ...]:
         case "~":
             return _between(partial, min(place, 1))
         case ">=":
-            return (Comparator(">=", partial.floor),)
+            return (_comparator(">=", partial.floor),)
         case _ if partial.full:
-            return (Comparator(operator or "=", partial.floor),)
+            return (_comparator(operator or "=", partial.floor),)
         case ">":
-            return (Comparator(">=", partial.above(place)),)
+            return (_comparator(">=", partial.above(place)),)
         case "<":
-            return (Comparator("<", _before(partial.floor)),)
+            return (_comparator("<", _before(partial.floor)),)
         case "<=":
-            return (Comparator("<", _before(partial.above(place))),)
+            return (_comparator("<", _before(partial.above(place))),)
         case _:
             return _between(partial, place)
 
 
 def _between(partial: _Partial, keep: int) -> tuple[Comparator, ...]:
-    return Comparator(">=", partial.floor), Comparator("<", _before(partial.above(keep)))
+    return _comparator(">=", partial.floor), _comparator("<", _before(partial.above(keep)))
 
 
 def _before(version: semver.Version) -> semver.Version:

@@ -57,7 +57,7 @@ class Interval(Struct, frozen=True):
     end: datetime
 
 
-class Opening(Struct, frozen=True):
+class Opening(Struct, frozen=True, gc=False):
     """Whether something may start now. `until`: when an open one closes or a closed one opens.
 
     None there is never, or always. `opened_by`: who or what opens a closed one; empty when it is open.
@@ -132,6 +132,8 @@ def frozen(environment: Environment, change_class: ChangeClass, *, now: datetime
     """Whether a freeze keeps a change of this class from starting now: `open` means that none does."""
     zone = environment.timezone or "UTC"
     applying = [freeze for freeze in environment.freezes if change_class not in freeze.except_]
+    if not applying:
+        return Opening(True, f"no freeze holds {change_class} changes", None, "")
     sources = [freeze_source(freeze, zone) for freeze in applying]
     try:
         end, covering = _union(sources, now)
