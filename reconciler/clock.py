@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -16,6 +16,23 @@ class Clock(Protocol):
     def monotonic(self) -> float: ...
     async def sleep(self, duration_s: float) -> None: ...
     async def wait(self, event: asyncio.Event, timeout_s: float) -> bool: ...
+
+
+class Steady:
+    """Instants counted on from one by the monotonic clock: they pass alike when somebody sets the wall clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began, self._began_s = clock.now(), clock.monotonic()
+
+    def now(self) -> datetime:
+        return self._began + timedelta(seconds=self._clock.monotonic() - self._began_s)
+
+    def catch_up(self) -> float:
+        """Go on from what the wall clock shows now; how many seconds it was set by since the last time."""
+        set_s = (self._clock.now() - self.now()).total_seconds()
+        self._began, self._began_s = self._clock.now(), self._clock.monotonic()
+        return set_s
 
 
 class SystemClock:

@@ -12,10 +12,11 @@ class MovedClock:
 
     def __init__(self) -> None:
         self._moved = timedelta()
+        self._set = timedelta()
         self._waiting: set[asyncio.Event] = set()
 
     def now(self) -> datetime:
-        return datetime.now(UTC) + self._moved
+        return datetime.now(UTC) + self._moved + self._set
 
     def monotonic(self) -> float:
         return time.monotonic() + self._moved.total_seconds()
@@ -29,6 +30,10 @@ class MovedClock:
         self._moved += by
         for event in self._waiting:
             event.set()
+
+    def set_by(self, by: timedelta) -> None:
+        """Somebody sets the wall clock: no time has passed."""
+        self._set += by
 
     def move_to(self, instant: datetime) -> None:
         self.move(instant - self.now())

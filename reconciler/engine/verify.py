@@ -11,6 +11,7 @@ import aiohttp
 from msgspec.structs import replace
 
 from reconciler import probes
+from reconciler.clock import Steady
 from reconciler.drivers.base import Driver, Endpoint, Site
 from reconciler.engine.control import Control
 from reconciler.engine.core import Core
@@ -34,13 +35,13 @@ async def verify(
     `whatever_is_said`: to the end, save that of the daemon.
     """
     prover = Prover(core, driver, work)
-    series = verdict.begin(work.release.health, core.clock.now(), prover.expected)
+    series = verdict.begin(work.release.health, prover.clock.now(), prover.expected)
     async with probes.session() as session:
         while not (control.stopping if whatever_is_said else control.interrupted):
             control.wake.clear()  # before anything is awaited, so that no word is missed
             for outcome in sorted(await prover.round(session), key=lambda outcome: outcome.sample.at):
                 series = verdict.step(series, outcome)
-            now = core.clock.now()
+            now = prover.clock.now()
             judgement = verdict.judge(series, now)
             if judgement.verdict is not None:
                 return replace(judgement, sentence=prover.told(judgement.sentence))
@@ -67,6 +68,7 @@ class Prover:
 
     def __init__(self, core: Core, driver: Driver, work: Workload) -> None:
         self._core, self._driver, self._work = core, driver, work
+        self.clock = Steady(core.clock)  # a deadline is a length of time, whatever the wall clock is set to
         self._secrets = secrets_of(core.site, work)
         self._due_s: dict[str, float] = dict.fromkeys((PROCESS_NAME, *self._specs()), 0.0)
         self.expected = frozenset((index, name) for index in range(work.instances) for name in self._due_s)
@@ -104,7 +106,7 @@ class Prover:
 
     async def _probe(self, session: aiohttp.ClientSession, spec: Probe, endpoint: Endpoint) -> Outcome:
         """One probe of one instance. An answer counts only when the instance itself gave it."""
-        now = self._core.clock.now
+        now = self.clock.now
         if spec.command is None:
             foreign = await asyncio.to_thread(
                 self._driver.foreign_listener, self._core.site, self._work, endpoint
@@ -125,7 +127,7 @@ class Prover:
 
     def _processes(self) -> Iterable[Outcome]:
         """What the engine says of every instance, as samples of the built-in probe `process`."""
-        now = self._core.clock.now()
+        now = self.clock.now()
         try:
             seen = self._driver.observe(self._core.site, self._work.environment)
         except UgsError as error:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
 
+from reconciler.clock import Steady
 from reconciler.engine.core import Core
 from reconciler.model.circumstances import Asked, Circumstances, Promoted
 from reconciler.model.desired import Desired
@@ -19,7 +21,10 @@ from reconciler.model.target import Target
 from reconciler.model.upgrade import Phase
 from reconciler.store import Advance
 
+log = logging.getLogger("ugs")
 ASKED_MAX = 10_000
+SET_MAX_S = 60.0
+"""A wall clock that is set by more makes every age doubtful."""
 
 
 class Weigher:
@@ -29,6 +34,8 @@ class Weigher:
         self._core = core
         self._name = environment
         self._asked: dict[tuple[str, str, Target], Asked] = {}
+        self._clock = Steady(core.clock)
+        self._unsure: datetime | None = None
         self._known: tuple[str, list[Advance]] = "", []
 
     async def asked(self, desired: Desired, change: Change) -> Asked:
@@ -74,7 +81,7 @@ class Weigher:
                 for row in store.quarantined(self._name)
             },
             busy=busy,
-            fetched_at=fetched_at,
+            fetched_at=self._surely(fetched_at),
             max_stale_s=self._core.settings.repository.max_stale_s,
             initials=sum(change.change_class == "initial" for change in changes),
             first_accepted=first_accepted or bool(store.services(self._name)),
@@ -91,6 +98,16 @@ class Weigher:
             promoted=self._promoted(desired, changes, asked),
             expected_s={change.service: self._expected_s(change) for change in changes},
         )
+
+    def _surely(self, fetched_at: datetime | None) -> datetime | None:
+        """The last fetch; None where the wall clock was set since, so that nobody knows how long ago that is."""
+        set_s = self._clock.catch_up()
+        if abs(set_s) > SET_MAX_S:
+            self._unsure = fetched_at
+            text = f"the clock was set by {set_s:+.0f} s: nothing starts before the next fetch"
+            log.warning("%s: %s", self._name, text)
+            self._core.store.audit("clock-set", environment=self._name, detail=text)
+        return None if fetched_at == self._unsure else fetched_at
 
     def _promoted(
         self, desired: Desired, changes: Sequence[Change], asked: Mapping[str, Asked]

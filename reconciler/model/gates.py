@@ -130,7 +130,7 @@ def _stale(_change: Change, around: Circumstances, now: datetime) -> Gate:
     since = (
         f"since {around.fetched_at:%Y-%m-%d %H:%M:%S} UTC"
         if around.fetched_at
-        else "since the daemon started"
+        else "since the daemon started, or since the clock was set"
     )
     return Gate(
         "stale",

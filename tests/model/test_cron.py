@@ -31,6 +31,7 @@ def test_strict_lines_are_accepted(text: str) -> None:
     check_cron(text)
 
 
+@pytest.mark.fault("TM-05", "TM-06")
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -176,6 +177,7 @@ def test_a_match_more_than_five_years_away_is_none() -> None:
     assert previous_match(fifth_saturday_of_february, datetime.fromisoformat("2028-11-01 00:00")) is None
 
 
+@pytest.mark.fault("TM-04")
 def test_an_answer_that_the_fields_do_not_allow_is_a_disagreement(monkeypatch: pytest.MonkeyPatch) -> None:
     class Wrong:
         def get_next(self, _kind: type, start_time: datetime) -> datetime:

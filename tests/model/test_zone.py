@@ -21,6 +21,7 @@ def test_known_zones_are_accepted(name: str) -> None:
     check_zone(name)
 
 
+@pytest.mark.fault("TM-09")
 @pytest.mark.parametrize(
     "name",
     [
