@@ -58,33 +58,12 @@ def arrange(changes: Iterable[Change], running: Mapping[str, Running]) -> Arrang
         for service, first in survey.must.items()
         if service not in refused
     }
-    order, after = _sequence(waits, survey.must)
+    order, after = sequence(waits, survey.must)
     return Arrangement(
         order=tuple(survey.changes[service] for service in order),
         after=after,
         refused={service: "; ".join(links) for service, links in sorted(refused.items())},
     )
-
-
-def dependents(service: str, changes: Iterable[Change]) -> tuple[str, ...]:
-    """Who has to be taken back before `service` is, of `changes` made together: dependents first, itself left out.
-
-    Those whose new version does not go with what the service is brought back to, and those that need them.
-    """
-    made = {change.service: change for change in changes}
-    back = {name: change.before.target.version if change.before else None for name, change in made.items()}
-    needy: dict[str, set[str]] = defaultdict(set)
-    for name, change in made.items():
-        for needed, wanted in change.after.release.requires.items():
-            if needed in made and needed != name and not _fits(wanted, back[needed]):
-                needy[needed].add(name)
-    found, asked = {service}, [service]
-    while asked:
-        new = needy[asked.pop()] - found
-        found |= new
-        asked += new
-    order, _ = _sequence({name: set(needy[name]) for name in sorted(found)}, {})
-    return tuple(name for name in order if name != service)
 
 
 class _Survey:
@@ -111,26 +90,26 @@ class _Survey:
                     self._of_step(step, needed, wanted, last=step is change.goal)
         for service, runs in sorted(running.items()):
             for needed, wanted in sorted(runs.requires.items()):
-                if needed in changes and needed != service and _fits(wanted, self._states(needed)[0]):
+                if needed in changes and needed != service and fits(wanted, self._states(needed)[0]):
                     self._keep(f"{service} {runs.version} runs and", service, needed, wanted)
 
     def _of_step(self, step: Workload, needed: str, wanted: str, *, last: bool) -> None:
         """A requirement of a version that a change brings, the pinned one when `last`."""
         service, version = step.service, step.target.version
         states = (version,) if needed == service else self._states(needed)
-        if _fits(wanted, states[-1]):
-            if not all(_fits(wanted, state) for state in states):
+        if fits(wanted, states[-1]):
+            if not all(fits(wanted, state) for state in states):
                 self.must[service][needed] = f"{service} {version} needs {needed} {wanted}"
             elif needed in self.changes and needed != service:
                 self.rather[service].add(needed)
-        elif not last and needed in self.changes and _fits(wanted, states[0]):
+        elif not last and needed in self.changes and fits(wanted, states[0]):
             self._keep(f"{service} {version}", service, needed, wanted)
         else:
             self.faults[service].append(self._unmet(step, needed, wanted))
 
     def _keep(self, who: str, service: str, needed: str, wanted: str) -> None:
         """What `needed` is now fits a version that `service` leaves, or stays at: it must not move before that."""
-        if all(_fits(wanted, state) for state in self._states(needed)):
+        if all(fits(wanted, state) for state in self._states(needed)):
             return
         reason = f"{who} needs {needed} {wanted}; the pin moves {needed} to {self._states(needed)[-1]}"
         if service in self.changes:
@@ -216,8 +195,8 @@ def _circle(start: str, waits: Mapping[str, Collection[str]], seen: set[str]) ->
     return trail[trail.index(start) :] if start in trail else []
 
 
-def _sequence(
-    waits: Mapping[str, set[str]], must: Mapping[str, Collection[str]]
+def sequence(
+    waits: Mapping[str, Collection[str]], must: Mapping[str, Collection[str]]
 ) -> tuple[list[str], dict[str, frozenset[str]]]:
     """An order in which everyone comes after what it waits for, by name among the free, and what each waits for.
 
@@ -276,7 +255,7 @@ def _disjoint(one: str, other: str) -> bool:
 
 
 @lru_cache(ANSWERS_KEPT_MAX)
-def _fits(wanted: str, version: Version | None) -> bool:
+def fits(wanted: str, version: Version | None) -> bool:
     return version is not None and _range(wanted).contains(version)
 
 
