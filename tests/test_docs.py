@@ -222,12 +222,15 @@ def same_shape(shape: Any, value: Any, at: str) -> None:
 
 
 async def test_json_has_the_documented_shapes(world: World) -> None:
-    world.deploy_first("1.0.0")
+    world.deploy_first("1.0.0", "api", "web")
     await world.settle()
     world.release("1.1.0", "unhealthy")
+    world.release("1.1.0", service="web", more='requires: {api: ">=1.1.0"}\n')
     world.pin("1.1.0")
+    world.pin("1.1.0", "web")
     world.merge()
     await world.settle()
+    world.pin("1.0.0", "web")
     world.pin("1.1.0")
     world.files["environments/other.yaml"] = "environment: other\n"
     world.merge("Pin it again, beside a file with an error")
@@ -238,7 +241,9 @@ async def test_json_has_the_documented_shapes(world: World) -> None:
         "status": status_of(fleet, {"pid": 1, "version": "", "started_at": ""}),
         "explain": explain_of(fleet, "production", "api"),
         "plan": plan_of(fleet),
-        "history": {"upgrades": [entry(store, upgrade) for upgrade in store.upgrades() if upgrade.final]},
+        "history": {
+            "upgrades": [entry(store, upgrade) for upgrade in store.upgrades() if upgrade.companions]
+        },
         "check": as_json(fleet.problems),
         "quarantine list": quarantine_of(fleet),
         "audit log": {"rows": builtins(store.audit_rows(limit=10))},

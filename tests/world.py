@@ -118,6 +118,15 @@ class World(FleetRepository):
                 assert done, "an upgrade neither ended nor waited"
         raise AssertionError("it does not settle")
 
+    async def settle_until(self, condition: Callable[[], object]) -> None:
+        """Fetch, and pass again and again until it is so; what is under way then stays so."""
+        await self.fleet.refresh()
+        end_s = time.monotonic() + WAIT_S
+        while not condition():
+            assert time.monotonic() < end_s, "what was waited for did not happen"
+            await self.a_pass()
+            await asyncio.sleep(0.01)
+
     async def a_pass(self) -> None:
         await asyncio.gather(*(here.once() for here in self.fleet.passes.values()))
 

@@ -11,7 +11,7 @@ import click
 from reconciler.cli.graph import config_option, settings_from, store_of
 from reconciler.cli.output import json_option, print_json, print_table, when
 from reconciler.model.codec import builtins
-from reconciler.model.upgrade import Upgrade
+from reconciler.model.upgrade import Companion, Upgrade
 from reconciler.store import Step, Store
 
 LIMIT = 20
@@ -64,7 +64,20 @@ def entry(store: Store, upgrade: Upgrade) -> dict[str, Any]:
         "ended_at": builtins(upgrade.ended_at),
         "reason": upgrade.reason,
         "revert_commit": upgrade.revert_commit,
+        "taken_with": upgrade.taken_with or None,
+        "companions": [_companion(companion) for companion in upgrade.companions],
         "steps": [_step(step) for step in store.steps(upgrade.operation)],
+    }
+
+
+def _companion(companion: Companion) -> dict[str, Any]:
+    return {
+        "service": companion.service,
+        "operation": companion.operation or None,
+        "from": str(companion.failed),
+        "to": str(companion.restored) if companion.restored else None,
+        "reason": companion.why,
+        "left": companion.outcome or None,
     }
 
 

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from reconciler.model.upgrade import Upgrade
+
 
 @dataclass
 class Control:
@@ -15,6 +17,10 @@ class Control:
     """Why a gate is closed right now; empty when all are open. Asked again just before anything is touched."""
     controls: Callable[[], Awaitable[list[bool]]] | None = None
     """Whether healthy services that nobody touches still answer; asked before a verdict of failure."""
+    take_back: Callable[[Upgrade], None] = lambda _upgrade: None
+    """Let those under way that go back with this failed upgrade know, and start taking back the others."""
+    taken_with: str = ""
+    """The failed operation with which this one has to go back."""
     verdict: str = ""
     """A person's verdict of failure, with who and why."""
     aborted: str = ""
@@ -27,10 +33,19 @@ class Control:
 
     @property
     def interrupted(self) -> bool:
-        return bool(self.verdict or self.aborted or self.superseded or self.stopping)
+        return bool(self.verdict or self.taken_with or self.aborted or self.superseded or self.stopping)
 
     def say(self, **words: str | bool) -> None:
         """Set some of the above and wake whoever waits."""
         for name, value in words.items():
             setattr(self, name, value)
         self.wake.set()
+
+
+@dataclass
+class Running:
+    """An upgrade under way: its task and its ear. Its state is the store's."""
+
+    operation: str
+    control: Control
+    task: asyncio.Task[None] | None = None

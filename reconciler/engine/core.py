@@ -154,6 +154,10 @@ def note_of(upgrade: Upgrade) -> Note:
     }
     if upgrade.failed:
         line |= {"reason": upgrade.reason, "quarantined": str(upgrade.to)}
+    if upgrade.taken_with:
+        line["taken_with"] = upgrade.taken_with
+    if upgrade.companions:
+        line["companions"] = [one.service for one in upgrade.companions]
     if upgrade.revert_commit:
         line["revert_commit"] = upgrade.revert_commit
     return Note(revision=upgrade.revision, operation=upgrade.operation, line=json.dumps(line))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from reconciler.engine.core import Core
 from reconciler.engine.fleet import Fleet
-from reconciler.engine.revert import environment_files, find_pin, pushed
-from reconciler.engine.upgrade import condemn
+from reconciler.engine.group import gather
+from reconciler.engine.pins import environment_files, find_pin
+from reconciler.engine.revert import pushed
+from reconciler.engine.together import decide, standing
 from reconciler.model import splice
 from reconciler.model.errors import UgsError
-from reconciler.model.observation import Observation
-from reconciler.model.range import Range
 from reconciler.model.target import Target, Workload
-from reconciler.model.upgrade import Phase, Upgrade, operation_id
+from reconciler.model.upgrade import Phase, Upgrade
 from reconciler.store import Quarantine
 
 
@@ -38,15 +36,19 @@ async def rollback(fleet: Fleet, environment: str, service: str, *, actor: str, 
         return upgrade.operation
     running_now = here.observed_target(service)
     upgrade = _verdict_on_what_runs(core, fleet.tip or "", environment, service, running_now, actor)
-    if broken := _broken_by(upgrade, core, here.observed):
+    group = await gather(core, upgrade)
+    if service in here.running:
+        raise Conflict(f"{environment}: {service} has just begun to change", "say it again")
+    if broken := group.found.stays.get(service):
         raise Conflict(
             f"{environment}: {service} cannot go back under what needs it: {'; '.join(sorted(broken.values()))}",
             f"roll {', '.join(sorted(broken))} back first",
         )
     with core.store.transaction():
         core.store.forget_good(environment, service, _reached(upgrade).target)
-        condemned = condemn(core, upgrade, verdict, to=Phase.RESTORING, actor=actor)
+        condemned = decide(core, upgrade, group, verdict, to=Phase.RESTORING, actor=actor)
     here.launch(condemned)
+    here.take_back(condemned)
     return upgrade.operation
 
 
@@ -142,43 +144,9 @@ def _verdict_on_what_runs(
             f"{environment}: there is nothing that {service} could be rolled back to",
             "pin a version that was healthy here, or an older one with `allow_downgrade: true`",
         )
-    now = core.clock.now()
     past = core.store.upgrades(environment=environment, service=service)
     revision = next((upgrade.revision for upgrade in past if upgrade.to == running), tip)
-    attempt = 1 + core.store.attempts(environment, service, back.target, bad.target, revision)
-    return Upgrade(
-        operation=operation_id(environment, service, back.target, bad.target, revision, attempt),
-        environment=environment,
-        service=service,
-        change_class="rollback",
-        revision=revision,
-        attempt=attempt,
-        phase=Phase.VERIFYING,
-        before=back,
-        after=bad,
-        running=running,
-        created_at=now,
-        changed_at=now,
-        started_at=now,
-        actor=actor,
-    )
-
-
-def _broken_by(upgrade: Upgrade, core: Core, observed: Mapping[str, Observation]) -> dict[str, str]:
-    """By service: what runs, and needs a version that the service would no longer have."""
-    back = upgrade.before.target.version if upgrade.before else None
-    broken: dict[str, str] = {}
-    for name, observation in observed.items():
-        for work, _ in core.store.good(upgrade.environment, name):
-            wanted = work.release.requires.get(upgrade.service)
-            if (
-                work.target == observation.running
-                and wanted
-                and back
-                and not Range.parse(wanted).contains(back)
-            ):
-                broken[name] = f"{name} {work.target.version} needs {upgrade.service} {wanted}"
-    return broken
+    return standing(core, bad, back, revision, running=running, actor=actor)
 
 
 def _reached(upgrade: Upgrade) -> Workload:

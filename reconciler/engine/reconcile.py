@@ -12,11 +12,12 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from reconciler.engine import upgrade as upgrading
-from reconciler.engine.control import Control
+from reconciler.engine.control import Control, Running
 from reconciler.engine.core import Core
 from reconciler.engine.endure import endure
 from reconciler.engine.ledger import Ledger
 from reconciler.engine.monitor import Monitor
+from reconciler.engine.together import leader_of
 from reconciler.engine.upkeep import Repairs, adopt, records_of
 from reconciler.engine.view import ServiceView, Told, view_of
 from reconciler.engine.weigh import Weigher
@@ -32,15 +33,6 @@ from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import Phase, Upgrade
 
 log = logging.getLogger("ugs")
-
-
-@dataclass
-class Running:
-    """An upgrade under way: its task and its ear. Its state is the store's."""
-
-    operation: str
-    control: Control
-    task: asyncio.Task[None] | None = None
 
 
 @dataclass
@@ -219,18 +211,28 @@ class EnvironmentPass:
                 now = self.core.clock.now()
                 begun = self.core.move(upgrade, Phase.PREPARING, "", started_at=now, parked_until=None)
                 self.launch(begun, asked[change.service])
-            elif upgrade or not self.ledger.announced(change, revision):
+            elif upgrade or not (
+                planned.service in around.taken_back or self.ledger.announced(change, revision)
+            ):
                 self.ledger.wait(upgrade or self.ledger.open(change, revision), shut)
         return told
 
     def launch(self, upgrade: Upgrade, asked: Asked | None = None) -> None:
         """Give an upgrade a task that carries it on. `asked`: the commit, where the gates are still to be looked at."""
-        running = Running(
-            upgrade.operation,
-            Control(closed=lambda: self._closed_now(upgrade, asked), controls=self._controls),
-        )
+        control = Control(lambda: self._closed_now(upgrade, asked), self._controls, self.take_back)
+        control.taken_with = leader_of(self.core, upgrade)
+        running = Running(upgrade.operation, control)
         self.running[upgrade.service] = running
         running.task = asyncio.create_task(self._carry(upgrade, running.control), name=upgrade.operation)
+
+    def take_back(self, failed: Upgrade) -> None:
+        """Let those under way that go back with a failed upgrade know, and start taking back the others."""
+        for companion in failed.companions:
+            running = self.running.get(companion.service)
+            if running and running.operation == companion.operation:
+                running.control.say(taken_with=failed.operation)
+            elif (row := self.core.store.upgrade(companion.operation)) and row.phase in upgrading.ACTIVE:
+                self.launch(row)
 
     async def _carry(self, upgrade: Upgrade, control: Control) -> None:
         async def carry_on() -> Upgrade:

@@ -122,6 +122,24 @@ class Repository:
             urgency=release.upgrade.urgency if release else None,
         )
 
+    def moved(
+        self, revision: str, environment: str, frozen: Frozen
+    ) -> dict[str, tuple[Workload | None, Workload]]:
+        """By service that this commit moved: what was asked for before it (None: nothing), and by it."""
+        [commit] = self.mirror.log(None, revision, limit=1)
+        after = desiring.resolve(self.snapshot(revision), frozen).get(environment)
+        first = commit.parents[0] if commit.parents else None
+        before = desiring.resolve(self.snapshot(first), frozen).get(environment) if first else None
+        if after is None or (before and before.hidden):
+            return {}
+        old = before.workloads if before else {}
+        return {
+            service: (old.get(service), work)
+            for service, work in after.workloads.items()
+            if not (before and service in before.blind)
+            and (service not in old or old[service].target != work.target)
+        }
+
     def workload_of(
         self, tip: str, environment: str, service: str, target: Target, frozen: Frozen
     ) -> Workload | None:

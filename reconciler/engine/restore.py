@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from reconciler.drivers.base import Driver
 from reconciler.engine.control import Control
 from reconciler.engine.core import Core
+from reconciler.engine.together import all_back
 from reconciler.engine.verify import verify
 from reconciler.model.errors import UgsError
 from reconciler.model.target import Workload
@@ -41,6 +42,7 @@ async def restore(core: Core, driver: Driver, upgrade: Upgrade, control: Control
                 await core.clock.sleep(PAUSE_S * 2**attempt)
     if trouble or good is None:
         return Outcome(True, trouble)
+    await all_back(core, upgrade, control)
     # No soak: this only has to show that the old version answers again.
     proof = replace(good, release=replace(good.release, health=replace(good.release.health, soak_s=0.0)))
     judgement = await verify(core, driver, proof, control=control, whatever_is_said=True)

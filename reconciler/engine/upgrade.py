@@ -10,6 +10,7 @@ from reconciler.engine.control import Control
 from reconciler.engine.core import Core
 from reconciler.engine.restore import restore
 from reconciler.engine.revert import hold_all, settle_pin
+from reconciler.engine.together import condemn, go_back, settled, turn
 from reconciler.engine.verify import verify
 from reconciler.model.breaker import suspects_the_checker
 from reconciler.model.errors import ArtifactError, HostError, TransientError
@@ -31,11 +32,13 @@ async def carry(core: Core, upgrade: Upgrade, control: Control) -> Upgrade:
             case Phase.PREPARING:
                 upgrade = await _prepare(core, driver, upgrade, control)
             case Phase.APPLYING:
-                upgrade = await _apply(core, driver, upgrade)
+                upgrade = await _apply(core, driver, upgrade, control)
             case Phase.VERIFYING:
                 upgrade = await _verify(core, driver, upgrade, control)
             case Phase.RESTORING:
                 upgrade = await _restore(core, driver, upgrade, control)
+            case Phase.REVERTING if upgrade.taken_with:
+                upgrade = settled(core, upgrade)
             case Phase.REVERTING:
                 upgrade = await settle_pin(core, upgrade, control)
             case _:
@@ -54,11 +57,13 @@ async def _prepare(core: Core, driver: Driver, upgrade: Upgrade, control: Contro
         await core.step(upgrade, "preflight", driver.preflight, core.site, after)
     except ArtifactError as error:
         core.store.deployed(after, revision=upgrade.revision)
-        return condemn(core, upgrade, str(error), to=Phase.REVERTING)
+        return await condemn(core, upgrade, control, str(error), to=Phase.REVERTING)
     except (HostError, TransientError) as error:
-        return park(core, upgrade, error)
+        return go_back(core, upgrade, control) if control.taken_with else park(core, upgrade, error)
     if control.stopping:
         return upgrade
+    if control.taken_with:
+        return go_back(core, upgrade, control)
     if control.aborted:
         return core.move(upgrade, Phase.CANCELLED, control.aborted)
     if control.superseded:
@@ -69,11 +74,13 @@ async def _prepare(core: Core, driver: Driver, upgrade: Upgrade, control: Contro
     return core.move(upgrade, Phase.APPLYING, "")
 
 
-async def _apply(core: Core, driver: Driver, upgrade: Upgrade) -> Upgrade:
+async def _apply(core: Core, driver: Driver, upgrade: Upgrade, control: Control) -> Upgrade:
+    if control.taken_with:
+        return go_back(core, upgrade, control)
     try:
         await core.step(upgrade, "apply", driver.apply, core.site, upgrade.operation, _after(upgrade))
     except ArtifactError as error:
-        return condemn(core, upgrade, str(error), to=Phase.RESTORING)
+        return await condemn(core, upgrade, control, str(error), to=Phase.RESTORING)
     except (HostError, TransientError) as error:
         return core.move(
             upgrade,
@@ -89,14 +96,18 @@ async def _verify(core: Core, driver: Driver, upgrade: Upgrade, control: Control
     after = _after(upgrade)
     judgement = await verify(core, driver, after, control=control)
     if control.verdict:
-        return condemn(core, upgrade, control.verdict, to=Phase.RESTORING)
+        return await condemn(core, upgrade, control, control.verdict, to=Phase.RESTORING)
+    if control.taken_with:
+        if judgement and judgement.verdict == "failed":
+            return await condemn(core, upgrade, control, judgement.sentence, to=Phase.RESTORING)
+        return go_back(core, upgrade, control)
     if judgement is None:
         if control.aborted:
             return core.move(upgrade, Phase.RESTORING, control.aborted, aborted=True)
         return core.move(upgrade, Phase.SUPERSEDED, control.superseded) if control.superseded else upgrade
     match judgement.verdict:
         case "healthy":
-            return await _succeed(core, driver, upgrade, judgement.sentence)
+            return await _succeed(core, driver, upgrade, control, judgement.sentence)
         case "failed":
             return await _failed(core, upgrade, control, judgement.sentence)
         case _:
@@ -117,18 +128,27 @@ async def _failed(core: Core, upgrade: Upgrade, control: Control, evidence: str)
     if upgrade.before and not _after(upgrade).release.upgrade.reversible:
         reason = f"{evidence}; {_after(upgrade).target.version} must not be taken back by itself"
         return core.move(upgrade, Phase.STUCK, reason, severity="person", quarantine=reason)
-    return condemn(core, upgrade, evidence, to=Phase.RESTORING)
+    return await condemn(core, upgrade, control, evidence, to=Phase.RESTORING)
 
 
 async def _restore(core: Core, driver: Driver, upgrade: Upgrade, control: Control) -> Upgrade:
+    await turn(core, upgrade, control)
+    if control.stopping and upgrade.restore_after:
+        return upgrade
     trouble = await restore(core, driver, upgrade, control)
     if control.stopping and not trouble.done:
         return upgrade
+    if control.taken_with and not (upgrade.failed or upgrade.taken_with):
+        return await _restore(core, driver, go_back(core, upgrade, control), control)
     if upgrade.failed:
         reason = "; ".join(filter(None, (upgrade.reason, trouble.sentence)))
         return core.move(
             upgrade, Phase.REVERTING, reason, needs_person=bool(trouble.sentence), tell=bool(trouble.sentence)
         )
+    if upgrade.taken_with:
+        reason = "; ".join(filter(None, (upgrade.reason, trouble.sentence)))
+        person = bool(trouble.sentence)
+        return core.move(upgrade, Phase.REVERTING, reason, needs_person=person, tell=person)
     if trouble.sentence:
         # What runs is not what is pinned: the pin goes back all the same, and a person looks at the rest.
         return core.move(
@@ -141,20 +161,6 @@ async def _restore(core: Core, driver: Driver, upgrade: Upgrade, control: Contro
             needs_person=True,
         )
     return core.move(upgrade, Phase.CANCELLED if upgrade.aborted else Phase.WAITING, upgrade.reason)
-
-
-def condemn(core: Core, upgrade: Upgrade, reason: str, *, to: Phase, actor: str = "ugs") -> Upgrade:
-    """A verdict of failure: the target is quarantined in the same transaction, before anything is restored."""
-    return core.move(
-        upgrade,
-        to,
-        reason,
-        severity="warning",
-        actor=actor,
-        quarantine=reason,
-        failed=True,
-        parked_until=None,
-    )
 
 
 def park(core: Core, upgrade: Upgrade, error: HostError | TransientError) -> Upgrade:
@@ -181,7 +187,7 @@ def _parking(core: Core, upgrade: Upgrade) -> dict[str, Any]:
     return {"parked_until": core.clock.now() + timedelta(seconds=wait_s), "tries": upgrade.tries + 1}
 
 
-async def _succeed(core: Core, driver: Driver, upgrade: Upgrade, reason: str) -> Upgrade:
+async def _succeed(core: Core, driver: Driver, upgrade: Upgrade, control: Control, reason: str) -> Upgrade:
     """Proven: what is left of the old version goes. Trouble with that takes nothing from the proof."""
     after, trouble = _after(upgrade), ""
     try:
@@ -191,6 +197,8 @@ async def _succeed(core: Core, driver: Driver, upgrade: Upgrade, reason: str) ->
         await core.step(upgrade, "tidy", driver.tidy, core.site, upgrade.environment, upgrade.service, keep)
     except (HostError, TransientError) as error:
         trouble = f"; but what the old version left could not be cleared away: {error}"
+    if control.taken_with:
+        return go_back(core, upgrade, control)
     with core.store.transaction():
         core.store.healthy(after)
         return core.move(

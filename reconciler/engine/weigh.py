@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from reconciler.clock import Steady
 from reconciler.engine.core import Core
+from reconciler.engine.together import taken_back
 from reconciler.model.circumstances import Asked, Circumstances, Promoted
 from reconciler.model.desired import Desired
 from reconciler.model.expectation import expected_s
@@ -92,12 +93,25 @@ class Weigher:
             },
             refused=order.refused,
             after=order.after,
+            taken_back=taken_back(self._core, self._name),
+            fate=self._fate(asked) if desired.environment.policy.atomic else {},
             permits=store.permits(self._name),
             floor=self._core.settings.floor_approvals,
             asked=asked,
             promoted=self._promoted(desired, changes, asked),
             expected_s={change.service: self._expected_s(change) for change in changes},
         )
+
+    def _fate(self, asked: Mapping[str, Asked]) -> dict[str, str]:
+        """By service: what failed of the commit that asks for it, and stays quarantined."""
+        rows = [self._core.store.upgrade(row.operation) for row in self._core.store.quarantined(self._name)]
+        failed = {row.revision: row for row in rows if row}
+        return {
+            service: f"it came in one commit with {row.service} {row.to.version}, which failed "
+            f"(operation {row.operation}), and shares its fate (policy.atomic)"
+            for service, commit in asked.items()
+            if (row := failed.get(commit.revision)) and row.to and row.service != service
+        }
 
     def _surely(self, fetched_at: datetime | None) -> datetime | None:
         """The last fetch; None where the wall clock was set since, so that nobody knows how long ago that is."""

@@ -77,6 +77,10 @@ class Circumstances(Struct, frozen=True):
     """By service: why no order of the changes keeps every requirement."""
     after: Mapping[str, frozenset[str]] = {}
     """By service: those whose changes come first."""
+    taken_back: Mapping[str, str] = {}
+    """By service: with what it is being taken back at this moment."""
+    fate: Mapping[str, str] = {}
+    """By service: what failed of the commit whose pins share their fate."""
     permits: Permits = Permits()
     floor: Mapping[ChangeClass, int] = {}
     """Approvals that the daemon's configuration demands, whatever the repository says."""

@@ -57,6 +57,8 @@ class Policy(Struct, frozen=True, omit_defaults=True):
     four_eyes: bool = False
     """Whoever wrote the commit that moved the pin does not approve it."""
     promote: Promotion | None = None
+    atomic: bool = False
+    """Pins that one commit moved share their fate: when one fails, all of them go back."""
     zero_minor: Literal["major", "minor"] = "major"
     """What a minor step below 1.0.0 counts as."""
 

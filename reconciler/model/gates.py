@@ -60,6 +60,10 @@ def _passed_by(gate: Gate, change: Change, around: Circumstances, now: datetime)
 def _quarantine(change: Change, around: Circumstances, _now: datetime) -> Gate:
     why = around.quarantined.get((change.service, change.after.target))
     if why is None:
+        if fate := around.fate.get(change.service):
+            return Gate(
+                "quarantine", open=False, reason=fate, opened_by="a retry of what failed, or another commit"
+            )
         return Gate("quarantine", open=True)
     return Gate(
         "quarantine",
@@ -85,6 +89,8 @@ def _path(change: Change, around: Circumstances, _now: datetime) -> Gate:
 
 
 def _dependency(change: Change, around: Circumstances, _now: datetime) -> Gate:
+    if taken := around.taken_back.get(change.service):
+        return Gate("dependency", open=False, reason=taken, opened_by="the end of that operation")
     if refused := around.refused.get(change.service):
         return Gate(
             "dependency", open=False, reason=refused, opened_by="a commit that pins what fits together"

@@ -59,35 +59,12 @@ def arrange(changes: Iterable[Change], running: Mapping[str, Running]) -> Arrang
         for service, first in survey.must.items()
         if service not in refused
     }
-    order, after = _sequence(waits, survey.must)
+    order, after = sequence(waits, survey.must)
     return Arrangement(
         order=tuple(survey.changes[service] for service in order),
         after=after,
         refused={service: "; ".join(links) for service, links in sorted(refused.items())},
     )
-
-
-def dependents(service: str, changes: Iterable[Change]) -> tuple[str, ...]:
-    """Who has to be taken back before `service` is, of `changes` made together: dependents first, itself left out.
-
-    Those whose new version does not go with what the service is brought back to, and those that need them.
-    """
-    made = {change.service: change for change in changes}
-    back = {
-        name: change.before.target.version.text if change.before else None for name, change in made.items()
-    }
-    needy: dict[str, set[str]] = defaultdict(set)
-    for name, change in made.items():
-        for needed, wanted in change.after.release.requires.items():
-            if needed in made and needed != name and not all(_fits(wanted, (back[needed],))):
-                needy[needed].add(name)
-    found, asked = {service}, [service]
-    while asked:
-        new = needy[asked.pop()] - found
-        found |= new
-        asked += new
-    order, _ = _sequence({name: set(needy[name]) for name in sorted(found)}, {})
-    return tuple(name for name in order if name != service)
 
 
 class _Survey:
@@ -121,13 +98,13 @@ class _Survey:
     def _of_step(self, step: Workload, needed: str, wanted: str, *, last: bool) -> None:
         """A requirement of a version that a change brings, the pinned one when `last`."""
         service, version = step.service, step.target.version
-        fits = _fits(wanted, (version.text,) if needed == service else self._states(needed))
-        if fits[-1]:
-            if not all(fits):
+        fit = _fits(wanted, (version.text,) if needed == service else self._states(needed))
+        if fit[-1]:
+            if not all(fit):
                 self.must[service][needed] = f"{service} {version} needs {needed} {wanted}"
             elif needed in self.changes and needed != service:
                 self.rather[service].add(needed)
-        elif not last and needed in self.changes and fits[0]:
+        elif not last and needed in self.changes and fit[0]:
             self._keep(f"{service} {version}", service, needed, wanted)
         else:
             self.faults[service].append(self._unmet(step, needed, wanted))
@@ -223,8 +200,8 @@ def _circle(start: str, waits: Mapping[str, Collection[str]], seen: set[str]) ->
     return trail[trail.index(start) :] if start in trail else []
 
 
-def _sequence(
-    waits: Mapping[str, set[str]], must: Mapping[str, Collection[str]]
+def sequence(
+    waits: Mapping[str, Collection[str]], must: Mapping[str, Collection[str]]
 ) -> tuple[list[str], dict[str, frozenset[str]]]:
     """An order in which everyone comes after what it waits for, by name among the free, and what each waits for.
 
@@ -280,6 +257,11 @@ def _disjoint(one: str, other: str) -> bool:
         tried |= {str(bound), str(bound.finalize_version()), str(bound.bump_patch())}
     versions = [Version(text) for text in tried if len(text) <= LENGTH_MAX]
     return not any(all(found.contains(version) for found in ranges) for version in versions)
+
+
+def fits(wanted: str, version: Version | None) -> bool:
+    """Whether a version is there and in the range."""
+    return _fits(wanted, (version.text if version else None,))[0]
 
 
 @lru_cache(ANSWERS_KEPT_MAX)

@@ -24,6 +24,11 @@ DOING = {
     Phase.CANCELLED: "is cancelled",
     Phase.STUCK: "is stuck and needs a person",
 }
+TAKEN_WITH = {
+    Phase.REVERTED: "was taken back, and its pin is reverted",
+    Phase.RESTORED: "was taken back; Git is left alone",
+}
+NAMED_MAX = 10
 
 
 def step(before: Target | None, after: Target | None) -> str:
@@ -47,7 +52,18 @@ def title(upgrade: Upgrade) -> str:
 def of_move(upgrade: Upgrade) -> str:
     """What an upgrade is at, and why."""
     why = f": {upgrade.reason}" if upgrade.reason else ""
-    return f"{title(upgrade)} {DOING[upgrade.phase]}{why}"
+    blameless = upgrade.taken_with and not upgrade.failed
+    doing = TAKEN_WITH.get(upgrade.phase) if blameless else None
+    return f"{title(upgrade)} {doing or DOING[upgrade.phase]}{why}{_with(upgrade)}"
+
+
+def _with(upgrade: Upgrade) -> str:
+    """Who goes back with a failed upgrade; empty where nobody does."""
+    names = [f"{one.service} {one.failed.version}" for one in upgrade.companions]
+    if not names:
+        return ""
+    more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
+    return f"; with it {'goes' if len(names) == 1 else 'go'} back {', '.join(names[:NAMED_MAX])}{more}"
 
 
 def of_change(change: Change, gates: tuple[Gate, ...]) -> str:

@@ -32,8 +32,16 @@ NEXT: dict[Phase, frozenset[Phase]] = {
     Phase.PLANNED: frozenset({Phase.WAITING, Phase.PREPARING, Phase.SUPERSEDED, Phase.CANCELLED}),
     Phase.WAITING: frozenset({Phase.PREPARING, Phase.SUPERSEDED, Phase.CANCELLED}),
     # Back to waiting is the host's own trouble: parked. To reverting is an artifact that can never be right.
+    # To restoring is a later step of a way that goes back whole, with what it needs.
     Phase.PREPARING: frozenset(
-        {Phase.APPLYING, Phase.WAITING, Phase.REVERTING, Phase.SUPERSEDED, Phase.CANCELLED}
+        {
+            Phase.APPLYING,
+            Phase.WAITING,
+            Phase.RESTORING,
+            Phase.REVERTING,
+            Phase.SUPERSEDED,
+            Phase.CANCELLED,
+        }
     ),
     Phase.APPLYING: frozenset({Phase.VERIFYING, Phase.RESTORING}),
     Phase.VERIFYING: frozenset({Phase.SUCCEEDED, Phase.RESTORING, Phase.SUPERSEDED, Phase.STUCK}),
@@ -48,6 +56,29 @@ NEXT: dict[Phase, frozenset[Phase]] = {
     Phase.STUCK: frozenset(),
 }
 FINAL = frozenset(phase for phase, following in NEXT.items() if not following)
+
+
+class Companion(Struct, frozen=True):
+    """One service that goes back together with an upgrade that failed: decided once, before anything is done.
+
+    `pinned` and `back` are pins as JSON: what has to stand in Git, and what is put there (None: nothing).
+    """
+
+    service: str
+    pinned: str
+    back: str | None
+    failed: Target
+    """What the commit pinned."""
+    restored: Target | None
+    why: str
+    operation: str = ""
+    """The upgrade that takes it back, or ended because of it; empty where there was none."""
+    after: tuple[str, ...] = ()
+    """Operations that have to be restored before this one."""
+    needs: dict[str, str] = {}
+    """By service, what its failed version needs of those that go back; empty: it shares their fate."""
+    outcome: str = ""
+    """Why Git was left alone; empty while that is not known, and where its pin was put back."""
 
 
 class Upgrade(Struct, frozen=True):
@@ -86,6 +117,12 @@ class Upgrade(Struct, frozen=True):
     actor: str = "ugs"
     goal: Workload | None = None
     """What is pinned, where this is only a step on the way there."""
+    companions: tuple[Companion, ...] = ()
+    """Who goes back with this failed upgrade, dependents before what they need."""
+    restore_after: tuple[str, ...] = ()
+    """Operations that have to be restored before this one."""
+    taken_with: str = ""
+    """The failed operation with which this one goes back, and which settles its pin."""
 
     @property
     def final(self) -> bool:

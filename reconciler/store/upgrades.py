@@ -97,6 +97,14 @@ class Upgrades(Audit, Outbox):
         )
         return [self._value(row["value"], Upgrade) for row in rows]
 
+    def upgrades_of(self, environment: str, revision: str) -> list[Upgrade]:
+        """All that one commit brought, newest first."""
+        rows = self._all(
+            "SELECT value FROM upgrades WHERE environment = ? AND revision = ? ORDER BY created_at DESC, rowid DESC",
+            (environment, revision),
+        )
+        return [self._value(row["value"], Upgrade) for row in rows]
+
     def attempts(
         self, environment: str, service: str, before: Target | None, after: Target | None, revision: str
     ) -> int:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from reconciler.model.order import Arrangement, Running, arrange, dependents
+from reconciler.model.order import Arrangement, Running, arrange
 from reconciler.model.plan import Change
 from reconciler.model.range import Range
 from reconciler.model.target import Workload
@@ -266,34 +266,6 @@ def test_which_no_version_fits_is_said_only_where_none_does(one: str, other: str
     message = refused(web, shop, runs("api", "0.1.0")).get("web")
     suited = any(holds(one, version) and holds(other, version) for version in SUITABLE)
     assert message is None or ("which no version fits" in message) == (not suited)
-
-
-# Taking back
-
-
-def test_whoever_needs_what_failed_is_taken_back_before_it() -> None:
-    made = [
-        moves("api", "1.0.0", "2.0.0"),
-        moves("web", "1.0.0", "2.0.0", api=">=2.0.0"),
-        moves("edge", "1.0.0", "2.0.0", web="2.x", api="2.x"),
-        moves("app", None, "1.0.0", edge=">=2.0.0"),
-        moves("mail", "1.0.0", "2.0.0", api=">=1.0.0", mail="2.x"),
-    ]
-    changes = [one.change for one in made]
-    assert dependents("api", changes) == ("app", "edge", "web")
-    assert dependents("edge", changes) == ("app",)
-    assert dependents("mail", changes) == ()
-    assert dependents("other", changes) == ()
-
-
-def test_whoever_needs_a_service_that_was_new_cannot_keep_running_without_it() -> None:
-    made = [moves("api", None, "1.0.0"), moves("web", "1.0.0", "2.0.0", api="*")]
-    assert dependents("api", [one.change for one in made]) == ("web",)
-
-
-def test_a_circle_of_needs_ends_when_it_is_taken_back() -> None:
-    made = [moves("api", "1.0.0", "2.0.0", web="2.x"), moves("web", "1.0.0", "2.0.0", api="2.x")]
-    assert dependents("api", [one.change for one in made]) == ("web",)
 
 
 # Against every order there is

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.model import sentence
 from reconciler.model.circumstances import Gate
-from reconciler.model.upgrade import Phase
+from reconciler.model.upgrade import Companion, Phase
 from tests.build import change, upgrade, work
 
 OLD, NEW = work("1.0.0"), work("1.1.0")
@@ -67,3 +68,23 @@ def test_what_does_not_run() -> None:
     said = sentence.of_rest("production", "api", None, OLD.target, "unknown")
     assert said == "production: api does not run and is being started again (1.0.0)"
     assert sentence.of_rest("production", "api", None, None, "unknown") == "production: api does not run"
+
+
+def test_what_goes_back_without_a_fault_of_its_own_did_not_fail() -> None:
+    taken = upgrade(OLD, NEW, phase=Phase.REVERTED, taken_with="0123", reason="it needs db 2.x")
+    assert sentence.of_move(taken).endswith(" was taken back, and its pin is reverted: it needs db 2.x")
+    itself = replace(taken, failed=True)
+    assert " failed, was taken back, and its pin is reverted" in sentence.of_move(itself)
+
+
+def test_who_goes_back_with_it_is_named_and_a_crowd_is_counted() -> None:
+    def with_it(count: int) -> str:
+        companions = tuple(
+            Companion(f"s{n}", "", None, NEW.target, None, "it needs it") for n in range(count)
+        )
+        return sentence.of_move(upgrade(OLD, NEW, phase=Phase.RESTORING, companions=companions))
+
+    assert with_it(0).endswith(" is being taken back")
+    assert with_it(1).endswith("; with it goes back s0 1.1.0")
+    assert with_it(2).endswith("; with it go back s0 1.1.0, s1 1.1.0")
+    assert with_it(12).endswith("s9 1.1.0 and 2 more")

@@ -128,11 +128,9 @@ async def test_a_bump_that_waits_is_planned_anew_from_what_was_rolled_back_to(wo
 async def test_what_others_need_is_not_rolled_back_under_them(world: World) -> None:
     world.deploy_first("1.0.0", "api", "web")
     await world.settle()
-    world.release("2.0.0")
-    world.release("2.0.0", service="web", more='requires: {api: ">=2.0.0"}\n')
-    world.pin("2.0.0")
-    world.pin("2.0.0", "web")
-    world.merge("Both")
+    world.bump("2.0.0")
+    await world.settle()
+    world.bump("2.0.0", service="web", more='requires: {api: ">=2.0.0"}\n')
     await world.settle()
 
     with pytest.raises(Conflict, match=r"web 2\.0\.0 needs api >=2\.0\.0; roll web back first"):
