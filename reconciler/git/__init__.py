@@ -7,7 +7,7 @@ from reconciler.git.local import Local
 from reconciler.git.mirror import Mirror
 from reconciler.git.objects import Entry
 from reconciler.git.remote import Remote
-from reconciler.git.signatures import Arrival, Signers
+from reconciler.git.signatures import Arrival, Signers, prepare_gpg
 from reconciler.git.watch import Watcher
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "Remote",
     "Signers",
     "Watcher",
+    "prepare_gpg",
 ]

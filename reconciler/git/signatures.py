@@ -108,6 +108,8 @@ def verify(git: Git, signers: Signers, commits: Sequence[str]) -> list[Signature
         vouch(signers.revoked, "trust.revoked")
     if signers.gpg_home:
         vouch(signers.gpg_program, "trust.programs.gpg")
+    if not commits:
+        return []  # git would take the branch that it is on
     said = git.local(
         *("log", "--no-walk=unsorted", "--stdin", "-z", f"--format={'%x00'.join(FIELDS)}"),
         stdin="".join(f"{checked(sha)}\n" for sha in commits).encode(),
