@@ -356,3 +356,13 @@ def test_whose_commits_count_is_read_with_paths_from_the_files_own_folder(tmp_pa
 def test_trust_that_could_not_work_is_refused_at_once(tmp_path: Path, line: str, found: str) -> None:
     [problem] = problems(tmp_path, f"{LEAST}{line}\n")
     assert found in problem
+
+
+def test_keys_of_artifacts_are_read_and_what_is_none_is_named_by_its_place(tmp_path: Path) -> None:
+    key = "RWSA9C/23M2C2uHc9Zpv4kqwIo7j0yzllo3WblVV+oOJ/o3nx93PVs+z"
+    [read] = settings(tmp_path, f"{LEAST}artifacts: {{keys: [{key}]}}\n").artifact_keys
+    assert (read.kind, read.text) == ("minisign", key)
+    [problem] = problems(tmp_path, f"{LEAST}artifacts: {{keys: [{key}, minisign.pub]}}\n")
+    assert (
+        "artifacts.keys[1]: this is neither minisign's public key nor a PEM; write the last line" in problem
+    )

@@ -189,6 +189,7 @@ def site_of(settings: Settings, repository: Repository | None = None) -> Site:
         secret=settings.secret,
         blob=repository.file if repository else no_blob,
         artifacts_allowed=settings.artifacts_allowed,
+        artifact_keys=settings.artifact_keys,
     )
 
 

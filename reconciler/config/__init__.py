@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from reconciler.config.settings import Grant, Identity, Repository, Secret, Settings, Slack, Trust
 from reconciler.model import schema
+from reconciler.model.detached import Key, parse_key
 from reconciler.model.document import SIZE_BYTES_MAX, Document, read
 from reconciler.model.document import Path as Keys
 from reconciler.model.errors import HostError, UgsError
@@ -95,6 +96,7 @@ def parse(document: Document, file: Path, environ: Mapping[str, str]) -> Setting
         environments=tuple(data.get("environments", ())),
         drivers=tuple(data.get("drivers", Settings.drivers)),
         artifacts_allowed=parser.allowed(),
+        artifact_keys=parser.artifact_keys(),
         identity=parser.identity(),
         trust=parser.trust() if "trust" in data else None,
         secrets={name: parser.grant(name, value) for name, value in data.get("secrets", {}).items()},
@@ -163,6 +165,13 @@ class _Parser:
                 message = "this prefix also fits longer host names"
                 self.found.add(("artifacts", "allow", index), message, f"write {prefix}/")
         return tuple(prefixes)
+
+    def artifact_keys(self) -> tuple[Key, ...]:
+        keys = self.data.get("artifacts", {}).get("keys", ())
+        at: Keys = ("artifacts", "keys")
+        return tuple(
+            parse_key(text) for index, text in enumerate(keys) if self.found.valid((*at, index), parse_key)
+        )
 
     def grant(self, name: str, data: dict[str, Any]) -> Grant:
         if sum(kind in data for kind in ("env", "file", "credential")) != 1:

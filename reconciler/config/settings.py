@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from reconciler.model.detached import Key
 from reconciler.model.environment import ChangeClass
 from reconciler.model.errors import HostError
 
@@ -114,6 +115,7 @@ class Settings:
     environments: tuple[str, ...] = ()
     drivers: tuple[Literal["process"], ...] = ("process",)
     artifacts_allowed: tuple[str, ...] = ("https://",)
+    artifact_keys: tuple[Key, ...] = ()
     identity: Identity = Identity()
     trust: Trust | None = None
     """None: whoever may push to the branch is trusted."""
