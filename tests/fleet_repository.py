@@ -51,6 +51,8 @@ class FleetRepository:
         self.more = ""
         """More lines of the environment file."""
         self.files: dict[str, str | None] = {}
+        self.signing: dict[str, str] = {}
+        """What has git sign every commit; see `tests.git.keys`."""
         self.archives: list[Path] = []
 
     def release(
@@ -99,7 +101,7 @@ class FleetRepository:
         (self.ada.folder / "archives").mkdir(exist_ok=True)
         while self.archives:
             shutil.copy(self.archives.pop(), self.ada.folder / "archives")
-        return self.ada.commit(files, message, environment=how)
+        return self.ada.commit(files, message, environment=self.signing | how)
 
     def merge(self, message: str = "Bump", **how: str) -> str:
         """Commit all that was written on the remote's tip, and push it; the commit's id."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler import config
-from reconciler.config import Identity, Secret, Settings, load
+from reconciler.config import Identity, Secret, Settings, Trust, load
 from reconciler.model.errors import HostError, InputError, UgsError
 
 WHOLE = """\
@@ -311,3 +311,58 @@ def test_nothing_but_the_given_environment_is_read(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("UGS_FAILPOINT", "from the process")
     assert settings(tmp_path, LEAST, {}).failpoint is None
     assert settings(tmp_path, LEAST, os.environ).failpoint == "from the process"
+
+
+# Trust
+
+TRUST = """\
+identity: {signing_key: keys/ugs}
+trust:
+  signers: allowed_signers
+  revoked: /etc/ugs/revoked
+  since: 3f2b9c1d5e6f708192a3b4c5d6e7f8091a2b3c4d
+  commits: all
+  environments: {production: [ada@example.org, "*@ops.example.org"]}
+  programs: {ssh: /opt/bin/ssh-keygen}
+"""
+
+
+def test_whose_commits_count_is_read_with_paths_from_the_files_own_folder(tmp_path: Path) -> None:
+    read = settings(tmp_path, LEAST + TRUST)
+    assert read.identity.signing_key == tmp_path / "keys/ugs"
+    assert read.trust == Trust(
+        signers=tmp_path / "allowed_signers",
+        revoked=Path("/etc/ugs/revoked"),
+        since="3f2b9c1d5e6f708192a3b4c5d6e7f8091a2b3c4d",
+        commits="all",
+        movers={"production": ("ada@example.org", "*@ops.example.org")},
+        ssh_program=Path("/opt/bin/ssh-keygen"),
+    )
+    assert settings(tmp_path, LEAST).trust is None
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("trust: {}", "trust: the key `signers` is missing"),
+        ("trust: {signers: a, since: 3f2b9c1}", "trust.since: this is not a full commit id"),
+        (
+            "trust: {signers: a, commits: tip}",
+            "trust.commits: this value is unknown; write first-parent or all",
+        ),
+        ("trust: {signers: a}", "trust: the daemon's own reverts would not be trusted: nothing signs them"),
+    ],
+)
+def test_trust_that_could_not_work_is_refused_at_once(tmp_path: Path, line: str, found: str) -> None:
+    [problem] = problems(tmp_path, f"{LEAST}{line}\n")
+    assert found in problem
+
+
+def test_keys_of_artifacts_are_read_and_what_is_none_is_named_by_its_place(tmp_path: Path) -> None:
+    key = "RWSA9C/23M2C2uHc9Zpv4kqwIo7j0yzllo3WblVV+oOJ/o3nx93PVs+z"
+    [read] = settings(tmp_path, f"{LEAST}artifacts: {{keys: [{key}]}}\n").artifact_keys
+    assert (read.kind, read.text) == ("minisign", key)
+    [problem] = problems(tmp_path, f"{LEAST}artifacts: {{keys: [{key}, minisign.pub]}}\n")
+    assert (
+        "artifacts.keys[1]: this is neither minisign's public key nor a PEM; write the last line" in problem
+    )

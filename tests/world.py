@@ -44,6 +44,7 @@ class World(FleetRepository):
         self.url = str(self.remote)
         self.repository_more = ""
         self.settings_more = ""
+        self.identity_more = ""
         self.accept_first = False
         self.at: dict[str, Callable[[], object]] = {}
         """What happens at which failpoint."""
@@ -78,7 +79,8 @@ class World(FleetRepository):
         path = self.folder / "ugs.yaml"
         path.write_text(
             f'repository: {{url: "{self.url}", branch: main, poll: 5s{self.repository_more}}}\n'
-            f'state: "{self.state}"\nidentity: {{name: UGS, email: ugs@example.org}}\n{self.settings_more}'
+            f'state: "{self.state}"\n'
+            f"identity: {{name: UGS, email: ugs@example.org{self.identity_more}}}\n{self.settings_more}"
         )
         return path
 

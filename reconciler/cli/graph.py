@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from reconciler.drivers.base import Site
     from reconciler.engine.core import Core
     from reconciler.engine.repository import Repository
-    from reconciler.git import Remote
+    from reconciler.git import Identity, Mirror, Remote, Signers
     from reconciler.notify import Outbox
     from reconciler.store import Store
 
@@ -76,15 +76,16 @@ def core_from(settings: Settings, clock: Clock | None = None) -> Iterator[Core]:
     """Everything that the engine works with. The caller holds the state's lock."""
     from reconciler.engine.core import Core
     from reconciler.engine.repository import Repository
-    from reconciler.git import Identity, Mirror
+    from reconciler.git import Mirror
     from reconciler.store import Store
 
     clock = clock or SystemClock()
-    remote = remote_of(settings)
-    identity = Identity(settings.identity.name, settings.identity.email)
+    remote, signers = remote_of(settings), signers_of(settings)
     with (
         contextlib.closing(Store(settings.state / "ugs.db", now=clock.now)) as store,
-        contextlib.closing(Mirror(settings.state / "mirror.git", remote, identity)) as mirror,
+        contextlib.closing(
+            Mirror(settings.state / "mirror.git", remote, identity_of(settings), signers=signers)
+        ) as mirror,
     ):
         repository = Repository(mirror, remote)
         yield Core(
@@ -95,7 +96,41 @@ def core_from(settings: Settings, clock: Clock | None = None) -> Iterator[Core]:
             clock=clock,
             outbox=outbox_of(settings, store, clock),
             failpoint=failpoint_of(settings),
+            own_key=own_key(mirror, clock) if signers else "",
         )
+
+
+def identity_of(settings: Settings) -> Identity:
+    """Who makes the daemon's commits, and with which key."""
+    from reconciler.git import Identity
+
+    own, trust = settings.identity, settings.trust
+    program = {"ssh_program": trust.ssh_program} if trust else {}
+    return Identity(own.name, own.email, own.signing_key, **program)
+
+
+def signers_of(settings: Settings) -> Signers | None:
+    """Whose commits count; None where ugs.yaml leaves that to whoever may push."""
+    from reconciler.git import Signers, prepare_gpg
+
+    trust = settings.trust
+    if trust is None:
+        return None
+    home = settings.state / "gnupg" if trust.gpg_keys else None
+    if trust.gpg_keys and home:
+        prepare_gpg(home, trust.gpg_keys, trust.gpg_program)
+    return Signers(trust.signers, trust.revoked, home, trust.ssh_program, trust.gpg_program)
+
+
+def own_key(mirror: Mirror, clock: Clock) -> str:
+    """The fingerprint of our own key. Raises HostError unless what we sign counts: a revert would stop us."""
+    own = mirror.own_signature(at=clock.now())
+    if own.why:
+        raise HostError(
+            f"identity.signing_key: what it signs would not be trusted: {own.why}",
+            "add its public key to the file that trust.signers names",
+        )
+    return own.key
 
 
 def failpoint_of(settings: Settings) -> Callable[[str], None]:
@@ -154,6 +189,7 @@ def site_of(settings: Settings, repository: Repository | None = None) -> Site:
         secret=settings.secret,
         blob=repository.file if repository else no_blob,
         artifacts_allowed=settings.artifacts_allowed,
+        artifact_keys=settings.artifact_keys,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import shutil
 import tempfile
@@ -17,6 +18,7 @@ from reconciler.drivers.layout import MARKER, Marker, directory_of, is_complete
 from reconciler.drivers.render import render_config
 from reconciler.drivers.trouble import host_trouble
 from reconciler.drivers.unpack import unpack
+from reconciler.model.detached import SIGNATURE_BYTES_MAX, unsigned
 from reconciler.model.errors import ArtifactError
 from reconciler.model.release import Archive
 from reconciler.model.target import Workload
@@ -35,7 +37,9 @@ def prepare(site: Site, work: Workload, revision: str) -> Path:
         directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _workshop(directory) as workshop:
             file, release = workshop / "archive", workshop / "release"
-            digest = fetch(site, archive.url, revision, file, place=str(work.release.place))
+            digest = fetch(
+                site, archive.url, revision, file, place=f"{work.release.place}: artifact.archive.url"
+            )
             if digest != archive.sha256:
                 raise ArtifactError(
                     f"{work.release.place}: artifact.archive.sha256: the manifest says {archive.sha256}, "
@@ -43,6 +47,8 @@ def prepare(site: Site, work: Workload, revision: str) -> Path:
                     "publish the right archive as a new release",
                 )
             release.mkdir(mode=0o755)
+            if site.artifact_keys:
+                _see_signed(site, work, archive, revision, file)
             unpack(file, release)
             render_config(work, release)
             _write_marker(release / MARKER, archive)
@@ -60,6 +66,27 @@ def archive_of(work: Workload) -> Archive:
             f"{work.release.place}: artifact: the process driver needs an archive", "add artifact.archive"
         )
     return work.release.artifact.archive
+
+
+def _see_signed(site: Site, work: Workload, archive: Archive, revision: str, file: Path) -> None:
+    """Raises ArtifactError unless one of the keys of `ugs.yaml` has signed the archive."""
+    place = f"{work.release.place}: artifact.archive.signature"
+    if archive.signature is None:
+        raise ArtifactError(f"{place}: the archive is not signed", "sign it, and name the signature's place")
+    if file.stat().st_size == 0:
+        raise ArtifactError(f"{place}: the archive is empty", "publish the right archive as a new release")
+    path = file.with_name("signature")
+    fetch(site, archive.signature, revision, path, place=place)
+    with path.open("rb") as opened:
+        signature = opened.read(SIGNATURE_BYTES_MAX + 1)
+    with (
+        file.open("rb") as opened,
+        mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as whole,
+    ):
+        why = unsigned(site.artifact_keys, signature, whole)
+    if why:
+        raise ArtifactError(f"{place}: {why}", "sign what is published with a key that artifacts.keys names")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from reconciler.model.detached import Key
 from reconciler.model.observation import Observation
 from reconciler.model.release import Strategy
 from reconciler.model.target import Workload
@@ -24,6 +25,8 @@ class Site(Struct, frozen=True):
     """(revision, path) -> bytes of a regular file in the repository. Raises ArtifactError when absent."""
     artifacts_allowed: tuple[str, ...] = ("https://",)
     """URL prefixes that artifacts may come from; paths inside the repository always may."""
+    artifact_keys: tuple[Key, ...] = ()
+    """Where there are any, an archive needs a signature by one of them."""
 
 
 class Endpoint(Struct, frozen=True):

@@ -28,16 +28,14 @@ def fetch(site: Site, url: str, revision: str, destination: Path, *, place: str)
     """Write what is at `url` to `destination`; return its SHA-256 in lower-case hex.
 
     Raises HostError for a place that is not allowed, TransientError for what may be there later,
-    ArtifactError for what is too large or no URL at all; OSError is the host's own. `place` is the
-    manifest's, for messages.
+    ArtifactError for what is too large or no URL at all; OSError is the host's own. `place`: where
+    the manifest names it, for messages.
     """
     try:
         parts = urlsplit(url)
         host = parts.hostname
     except ValueError as error:
-        raise ArtifactError(
-            f"{place}: artifact.archive.url: {url!r} is no URL: {error}", "mend it"
-        ) from error
+        raise ArtifactError(f"{place}: {url!r} is no URL: {error}", "mend it") from error
     if parts.scheme == "":
         return _save(io.BytesIO(site.blob(revision, url)), destination, None, place)
     check_allowed(url, site.artifacts_allowed, place)
@@ -46,7 +44,7 @@ def fetch(site: Site, url: str, revision: str, destination: Path, *, place: str)
     if parts.scheme in ("http", "https") and host:
         return _from_http(url, site.artifacts_allowed, destination, place)
     raise ArtifactError(
-        f"{place}: artifact.archive.url: {url!r} is of no kind that can be fetched",
+        f"{place}: {url!r} is of no kind that can be fetched",
         "use https, http, file: or a path inside the repository",
     )
 
@@ -57,7 +55,7 @@ def check_allowed(url: str, allowed: tuple[str, ...], place: str) -> None:
     climbs = ".." in unquote(parts.path).replace("\\", "/").split("/")
     if climbs or "@" in parts.netloc or not any(_stands_under(url, prefix) for prefix in allowed):
         raise HostError(
-            f"{place}: artifact.archive.url: {url!r} is not allowed here, only paths in the repository and "
+            f"{place}: {url!r} is not allowed here, only paths in the repository and "
             + (", ".join(allowed) or "nothing else"),
             "add its prefix to artifacts.allow in ugs.yaml",
         )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.clock import Clock
@@ -17,6 +18,7 @@ from reconciler.drivers import DRIVERS
 from reconciler.drivers.base import Driver, Site, Table
 from reconciler.engine.repository import Repository
 from reconciler.model import sentence
+from reconciler.model.circumstances import Gate
 from reconciler.model.desired import Desired, Frozen
 from reconciler.model.errors import UgsError
 from reconciler.model.notice import Notice, Severity
@@ -27,6 +29,13 @@ from reconciler.store import Note, Store
 P = ParamSpec("P")
 T = TypeVar("T")
 log = logging.getLogger("ugs")
+
+
+class Ahead(Struct, frozen=True):
+    """What an environment would ask for, were the branch trusted to its tip; and the gate that keeps it from it."""
+
+    desired: Desired
+    gate: Gate
 
 
 def no_failpoint(_name: str) -> None:
@@ -43,6 +52,8 @@ class Core:
     site: Site
     clock: Clock
     outbox: Outbox
+    own_key: str = ""
+    """The fingerprint of the key that signs our commits, where signatures count."""
     drivers: Table = field(default_factory=lambda: DRIVERS)
     failpoint: Callable[[str], None] = no_failpoint
     wake_notices: asyncio.Event = field(default_factory=asyncio.Event)
@@ -52,6 +63,8 @@ class Core:
 
     desired: dict[str, Desired] = field(default_factory=dict)
     """What is in force, by environment: replaced whenever a commit is accepted."""
+    ahead: dict[str, Ahead] = field(default_factory=dict)
+    """What is not in force because its commits are not trusted, by environment."""
 
     @property
     def frozen(self) -> Frozen:

@@ -8,17 +8,21 @@ import logging
 from datetime import datetime
 from typing import Literal
 
+from msgspec import Struct
+
 from reconciler.engine.core import Core
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.repository import Retry, Rewritten
+from reconciler.engine.trust import Guard, Judged, Untrusted, ahead_of
 from reconciler.model.desired import resolve, thawed
 from reconciler.model.errors import HostError, InputError, Place, Problem, UgsError
 from reconciler.model.notice import Notice, Severity
 from reconciler.model.snapshot import Snapshot
+from reconciler.model.trust import refusal_remedy, refusal_text
 
 log = logging.getLogger("ugs")
 PROBLEM_MARK = "problem: "
-State = Literal["starting", "ok", "unreachable", "rewritten", "unreadable"]
+State = Literal["starting", "ok", "unreachable", "rewritten", "unreadable", "untrusted"]
 
 
 def trouble_of(error: UgsError) -> tuple[State, Severity]:
@@ -26,6 +30,8 @@ def trouble_of(error: UgsError) -> tuple[State, Severity]:
     match error:
         case Rewritten():
             return "rewritten", "person"
+        case Untrusted():
+            return "untrusted", "person"
         case InputError():
             return "unreadable", "person"
         case HostError():
@@ -34,11 +40,22 @@ def trouble_of(error: UgsError) -> tuple[State, Severity]:
             return "unreachable", "warning"
 
 
+class Reading(Struct, frozen=True):
+    """What was read of a tip, as far as it is trusted."""
+
+    snapshot: Snapshot
+    held: dict[str, Snapshot | None]
+    """Environments that stay behind, at their last trusted revisions."""
+    beyond: Snapshot | None
+    """What the tip says that is not trusted: to be shown, never followed."""
+
+
 class Fleet:
     """The environments of one repository, and the commit that is in force for them."""
 
     def __init__(self, core: Core, *, accept_first: bool = False) -> None:
         self.core = core
+        self.guard = Guard(core)
         self.accept_first = accept_first
         self.passes: dict[str, EnvironmentPass] = {}
         self.problems: tuple[Problem, ...] = ()
@@ -51,50 +68,98 @@ class Fleet:
         self.joined = asyncio.Event()
         """Set when an environment has come that no task runs for yet."""
         self._refreshing = asyncio.Lock()
+        self._seen: tuple[str, Judged] | None = None
+        """The branch's tip, and how far it is followed."""
 
     async def start(self) -> None:
         """What was in force before is in force again at once, even while the remote is down."""
-        accepted = self.core.repository.mirror.accepted()
-        if accepted:
-            await self._take(await asyncio.to_thread(self.core.repository.snapshot, accepted))
+        if accepted := self.guard.last():
+            try:
+                judged = await self.guard.judge(accepted)
+            except UgsError as error:
+                self._tell("untrusted", "person", str(error))  # nothing is followed until it can be verified
+            else:
+                if reading := await asyncio.to_thread(self._read, accepted, judged):
+                    await self._take(reading, judged)
         for upgrade in self.core.store.upgrades(unfinished=True):
             self._pass(upgrade.environment).resume([upgrade])
 
     async def refresh(self, *, accept_rewrite: bool = False) -> str:
-        """Fetch, and take what is new into force. Returns the tip; raises UgsError after telling it."""
+        """Fetch, and take what is new and trusted into force. Returns the tip; raises UgsError after telling it."""
         core = self.core
         async with self._refreshing:
             try:
                 fetched = await core.git(core.repository.fetch, accept_rewrite=accept_rewrite)
-                news = fetched.tip != self.tip
-                snapshot = await asyncio.to_thread(core.repository.snapshot, fetched.tip) if news else None
+                judged = await self.guard.judge(fetched.tip)
+                news = (fetched.tip, judged) != self._seen
+                reading = await asyncio.to_thread(self._read, fetched.tip, judged) if news else None
             except UgsError as error:
                 self._tell(*trouble_of(error), str(error))
                 raise
             self.fetched_at = core.clock.now()
-            if snapshot is not None:
-                if accept_rewrite and fetched.previous is None:
-                    core.store.audit("rewrite-accepted", detail=fetched.tip)
-                for retry in fetched.retries:
-                    self._release(retry)
-                if fetched.previous != fetched.tip:
-                    core.store.advance(fetched.previous, fetched.tip)
-                await core.git(core.repository.accept, fetched.tip)
-                core.store.audit("accepted", detail=fetched.tip)
-                await self._take(snapshot)
+            if accept_rewrite and news and fetched.previous is None:
+                core.store.audit("rewrite-accepted", detail=fetched.tip)
+            if reading is not None:
+                await self._accept(fetched.previous, reading.snapshot.revision)
+                await self._take(reading, judged)
+            self._seen = fetched.tip, judged
             waited_for = self.state != "ok"
-            self._tell("ok", "info", f"{fetched.tip[:12]} is in force")
+            refused = self._untrusted(judged)
+            if refused:
+                self._tell(*trouble_of(refused), str(refused))
+            else:
+                self._tell("ok", "info", f"{fetched.tip[:12]} is in force")
             for environment in self.passes.values():
                 environment.fetched_at = self.fetched_at
                 if waited_for:
                     environment.wake.set()
+            if refused:
+                raise refused
             return fetched.tip
 
-    def _release(self, retry: Retry) -> None:
+    def _untrusted(self, judged: Judged) -> Untrusted | None:
+        if judged.refused is None:
+            return None
+        stays = f"{judged.tip[:12]} stays in force" if judged.tip else "nothing is in force"
+        return Untrusted(f"{refusal_text(judged.refused)}; {stays}", refusal_remedy(judged.refused))
+
+    def _read(self, tip: str, judged: Judged) -> Reading | None:
+        """Blocking. None where there is nothing that is trusted."""
+        if judged.tip is None:
+            return None
+        read = self.core.repository.snapshot
+        beyond = None
+        if judged.tip != tip:
+            with contextlib.suppress(InputError):
+                beyond = read(tip)
+        held = {name: read(one.revision) if one.revision else None for name, one in judged.held.items()}
+        return Reading(read(judged.tip), held, beyond)
+
+    async def _accept(self, previous: str | None, tip: str) -> None:
+        """From now on this is in force, with what people released in the commits that came."""
+        core = self.core
+        if tip == self.tip:
+            return
+        if previous is not None:
+            for retry in await asyncio.to_thread(core.repository.retries, previous, tip):
+                await self._release(retry, previous, tip)
+        if previous != tip:
+            core.store.advance(previous, tip)
+        await core.git(core.repository.accept, tip)
+        core.store.audit("accepted", detail=tip)
+
+    async def _release(self, retry: Retry, since: str, tip: str) -> None:
         """A trailer releases the one operation that it names, and nothing that was not quarantined by it."""
         upgrade = self.core.store.upgrade(retry.operation)
         if upgrade is None:
             log.warning("%s: Ugs-Retry names no operation known here: %s", retry.commit[:12], retry.operation)
+            return
+        if not await self.guard.may_release(retry, upgrade.environment, since, tip):
+            log.warning(
+                "%s: who signed it may not move %s: nothing is released",
+                retry.commit[:12],
+                upgrade.environment,
+            )
             return
         self.core.store.release_quarantine(
             upgrade.environment,
@@ -104,20 +169,31 @@ class Fleet:
             why=f"Ugs-Retry in {retry.commit}",
         )
 
-    async def _take(self, snapshot: Snapshot) -> None:
-        core, wanted = self.core, self.core.settings.environments
+    async def _take(self, reading: Reading, judged: Judged) -> None:
+        core, wanted, snapshot = self.core, self.core.settings.environments, reading.snapshot
         frozen = core.frozen
+        at_tip = resolve(snapshot, frozen)
+        trusted = {name: desired for name, desired in at_tip.items() if name not in reading.held}
+        for name, older in reading.held.items():
+            if older and (desired := resolve(older, frozen).get(name)):
+                trusted[name] = desired
         usable = {
             name: desired
-            for name, desired in resolve(snapshot, frozen).items()
+            for name, desired in trusted.items()
             if (not wanted or name in wanted) and desired.environment.driver.kind in core.settings.drivers
         }
         # What cannot be read at all stays as it is: it is neither gone nor emptied.
         kept = {name: core.desired[name] for name in snapshot.blind & core.desired.keys() - usable.keys()}
         core.desired.clear()
         core.desired.update(kept | usable)
+        core.ahead.clear()
+        beyond = resolve(reading.beyond, frozen) if reading.beyond else at_tip
+        core.ahead.update(ahead_of(judged, self.guard.rule, beyond, core.desired))
         self.tip = snapshot.revision
-        self._tell_problems((*snapshot.problems, *thawed(snapshot, frozen), *self._refused(snapshot)))
+        distrusted = self.guard.problems(judged.held, {*snapshot.environments, *snapshot.blind})
+        self._tell_problems(
+            (*snapshot.problems, *thawed(snapshot, frozen), *self._refused(snapshot), *distrusted)
+        )
         for name in usable:
             self._pass(name)
         for environment in self.passes.values():

@@ -18,6 +18,7 @@ from reconciler.engine.endure import endure
 from reconciler.engine.ledger import Ledger
 from reconciler.engine.monitor import Monitor
 from reconciler.engine.together import leader_of
+from reconciler.engine.trust import beyond
 from reconciler.engine.upkeep import Repairs, adopt, records_of
 from reconciler.engine.view import ServiceView, Told, view_of
 from reconciler.engine.weigh import Weigher
@@ -107,7 +108,8 @@ class EnvironmentPass:
         asked = {change.service: await self.weigher.asked(desired, change) for change in changes}
         around = self._around(desired, self.observed, changes, asked)
         self.decided = desired, around
-        self.told = {change.service: self._gates(change, around) for change in changes}
+        untrusted = beyond(self.core, desired, self.observed)
+        self.told = {change.service: self._gates(change, around) for change in (*untrusted, *changes)}
 
     def _repairable(self, desired: Desired, lacking: list[Workload]) -> list[Workload]:
         """Those that nobody holds: hold alone keeps from starting again what should run already."""
@@ -215,6 +217,8 @@ class EnvironmentPass:
                 planned.service in around.taken_back or self.ledger.announced(change, revision)
             ):
                 self.ledger.wait(upgrade or self.ledger.open(change, revision), shut)
+        for change in beyond(self.core, desired, observed):
+            told.setdefault(change.service, self._gates(change, around))
         return told
 
     def launch(self, upgrade: Upgrade, asked: Asked | None = None) -> None:

@@ -38,11 +38,10 @@ class Retry(Struct, frozen=True):
 
 
 class Fetched(Struct, frozen=True):
-    """What one fetch brought. `previous` is None for the first one ever."""
+    """What one fetch brought. `previous`: what was in force; None for the first one ever."""
 
     tip: str
     previous: str | None
-    retries: tuple[Retry, ...]
 
 
 class Repository:
@@ -58,7 +57,7 @@ class Repository:
         tip = self.mirror.fetch()
         previous = self.mirror.accepted()
         if previous == tip:
-            return Fetched(tip, previous, ())
+            return Fetched(tip, previous)
         if previous and not self.mirror.is_ancestor(previous, tip):
             if not accept_rewrite:
                 raise Rewritten(
@@ -66,7 +65,7 @@ class Repository:
                     "look at what was dropped, then say `ugs sync --accept-rewrite`",
                 )
             previous = None
-        return Fetched(tip, previous, self._retries(previous, tip) if previous else ())
+        return Fetched(tip, previous)
 
     def accept(self, tip: str) -> None:
         """From now on this commit is in force, also after a restart."""
@@ -78,6 +77,18 @@ class Repository:
         return read(
             revision, entries, self.mirror.blob, self._cache, lambda path: self._older(revision, path)
         )
+
+    def pinned(self, revision: str, environment: str) -> tuple[str, ...]:
+        """The releases that an environment pins at a revision, as beginnings of their paths.
+
+        Where a pin cannot be read, every release that it could mean.
+        """
+        snapshot = self.snapshot(revision)
+        known = snapshot.environments.get(environment)
+        services = [f"releases/{service}/" for place, service in snapshot.blind_pins if place == environment]
+        hidden = ["releases/"] if environment in snapshot.blind else []
+        pins = known.pins.values() if known else ()
+        return (*hidden, *services, *(f"releases/{pin.service}/{pin.version.text}.yaml" for pin in pins))
 
     def file(self, revision: str, path: str) -> bytes:
         """A regular file at a revision. Raises ArtifactError when there is none."""
@@ -174,7 +185,8 @@ class Repository:
             if data is not None:
                 yield commit.sha, data
 
-    def _retries(self, previous: str, tip: str) -> tuple[Retry, ...]:
+    def retries(self, previous: str, tip: str) -> tuple[Retry, ...]:
+        """What people released in the commits that came."""
         commits = self.mirror.log(previous, tip, first_parent=False, limit=NEW_COMMITS_MAX)
         return tuple(
             Retry(value, commit.sha, f"{commit.author} <{commit.email}>")

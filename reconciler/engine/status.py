@@ -152,9 +152,10 @@ def problem_of(problem: Problem) -> Json:
 
 
 def _environment(fleet: Fleet, here: EnvironmentPass) -> Json:
+    desired = fleet.core.desired.get(here.name)
     return {
         "environment": here.name,
-        "revision": fleet.tip,
+        "revision": desired.revision if desired else fleet.tip,
         "services": [view.status() for view in here.views().values()],
     }
 

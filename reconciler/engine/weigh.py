@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from reconciler.clock import Steady
 from reconciler.engine.core import Core
 from reconciler.engine.together import taken_back
-from reconciler.model.circumstances import Asked, Circumstances, Promoted
+from reconciler.model.circumstances import Asked, Circumstances, Gate, Promoted
 from reconciler.model.desired import Desired
 from reconciler.model.expectation import expected_s
 from reconciler.model.observation import Observation
@@ -91,6 +91,7 @@ class Weigher:
                 for upgrade in store.upgrades(environment=self._name, unfinished=True)
                 if upgrade.parked_until is not None and upgrade.phase is Phase.WAITING
             },
+            distrusted=self._distrusted(),
             refused=order.refused,
             after=order.after,
             taken_back=taken_back(self._core, self._name),
@@ -101,6 +102,14 @@ class Weigher:
             promoted=self._promoted(desired, changes, asked),
             expected_s={change.service: self._expected_s(change) for change in changes},
         )
+
+    def _distrusted(self) -> dict[tuple[str, Target], Gate]:
+        ahead, desired = self._core.ahead.get(self._name), self._core.desired.get(self._name)
+        in_force = {work.target for work in desired.workloads.values()} if desired else set()
+        pins = ahead.desired.workloads.values() if ahead else ()
+        return {
+            (work.service, work.target): ahead.gate for work in pins if ahead and work.target not in in_force
+        }
 
     def _fate(self, asked: Mapping[str, Asked]) -> dict[str, str]:
         """By service: what failed of the commit that asks for it, and stays quarantined."""

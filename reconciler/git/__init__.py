@@ -7,9 +7,11 @@ from reconciler.git.local import Local
 from reconciler.git.mirror import Mirror
 from reconciler.git.objects import Entry
 from reconciler.git.remote import Remote
+from reconciler.git.signatures import Arrival, Signers, prepare_gpg
 from reconciler.git.watch import Watcher
 
 __all__ = [
+    "Arrival",
     "Commit",
     "Entry",
     "Identity",
@@ -18,5 +20,7 @@ __all__ = [
     "PushRefused",
     "PushRejected",
     "Remote",
+    "Signers",
     "Watcher",
+    "prepare_gpg",
 ]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
+from types import MappingProxyType
 
 from reconciler import command
 from reconciler.git.errors import clean, remedy_for
@@ -46,6 +47,7 @@ CONFIGURATION = (
     ("http.lowSpeedLimit", "1000"),
     ("http.lowSpeedTime", "10"),
     ("log.showSignature", "false"),
+    ("push.gpgSign", "false"),
     ("push.recurseSubmodules", "no"),
 )
 _OBJECT_ID = re.compile(r"(?!0{40})[0-9a-f]{40}")
@@ -90,19 +92,32 @@ class Git:
         with self.writing():
             self.local("update-ref", "-d", name)
 
-    def local(self, *argv: str, stdin: bytes = b"") -> bytes:
+    def local(
+        self,
+        *argv: str,
+        stdin: bytes = b"",
+        configuration: tuple[tuple[str, str], ...] = (),
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> bytes:
         """What a call that stays on this machine prints. Raises HostError or TransientError."""
-        result = self.ask(*argv, stdin=stdin)
+        result = self.ask(*argv, stdin=stdin, configuration=configuration, variables=variables)
         if result.code != 0:
             raise self.broken(result)
         return result.stdout
 
-    def ask(self, *argv: str, stdin: bytes = b"", git_dir: Path | None = None) -> command.Result:
+    def ask(
+        self,
+        *argv: str,
+        stdin: bytes = b"",
+        git_dir: Path | None = None,
+        configuration: tuple[tuple[str, str], ...] = (),
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> command.Result:
         """The same where the exit code is an answer. Raises TransientError when it takes too long."""
         result = command.run(
             ("git", f"--git-dir={git_dir or self.path}", *argv),
             timeout_s=LOCAL_TIMEOUT_S,
-            environment=self.environment(),
+            environment={**self.environment(configuration), **variables},
             stdin=stdin,
             output_bytes_max=OUTPUT_BYTES_MAX,
         )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 
 from msgspec import Struct
 
 from reconciler.git.call import Git, checked
 from reconciler.git.objects import REGULAR, entry_at, inside
+from reconciler.git.signatures import SSH_PROGRAM, signed
 from reconciler.model.errors import UgsError
 
 SCRATCH_REF = "refs/ugs/built"
@@ -18,10 +20,12 @@ NEW_FILE_MODE = "100644"
 
 
 class Identity(Struct, frozen=True):
-    """Who a commit is by."""
+    """Who a commit is by; with a private SSH key, what they commit is signed."""
 
     name: str
     email: str
+    signing_key: Path | None = None
+    ssh_program: Path = SSH_PROGRAM
 
 
 class File(Struct, frozen=True):
@@ -54,7 +58,8 @@ def build(
 ) -> str:
     """The id of a new commit on `parent` (None: a first one) with these files set, or removed where None.
 
-    Folders left empty vanish; no files make an empty commit. The same arguments give the same id.
+    Folders left empty vanish; no files make an empty commit. Signed with the committer's key, if they have
+    one. The same arguments give the same id, as far as the key's signatures are the same.
     """
     when = f"{int(at.timestamp())} +0000"
     text = message.rstrip("\n").encode() + b"\n"
@@ -68,7 +73,10 @@ def build(
     ]
     argv = ("fast-import", "--quiet", "--done", "--force", "--date-format=raw")
     with git.writing():  # fast-import moves one scratch reference
-        return git.local(*argv, stdin=b"".join(stream)).decode("ascii").strip()
+        built = git.local(*argv, stdin=b"".join(stream)).decode("ascii").strip()
+        if committer.signing_key is None:
+            return built
+        return signed(git, built, committer.signing_key, committer.ssh_program)
 
 
 def _edits(files: Mapping[str, File | None]) -> Iterator[bytes]:

@@ -7,14 +7,16 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from reconciler.git import commit, history, objects, storage, transfer
+from reconciler.git import commit, history, objects, signatures, storage, transfer
 from reconciler.git.call import NETWORK_TIMEOUT_S, Git, checked
 from reconciler.git.commit import Identity
 from reconciler.git.history import Commit
 from reconciler.git.notes import Notes
 from reconciler.git.objects import REGULAR, Entry, Objects
 from reconciler.git.remote import Remote
+from reconciler.git.signatures import Arrival, Signers
 from reconciler.model.errors import TransientError, UgsError
+from reconciler.model.trust import Signature, Touched
 
 ACCEPTED_REF = "refs/ugs/accepted"
 LOG_LIMIT = 1000
@@ -29,9 +31,19 @@ class Mirror:
     """
 
     def __init__(
-        self, path: Path, remote: Remote, identity: Identity, *, network_timeout_s: float = NETWORK_TIMEOUT_S
+        self,
+        path: Path,
+        remote: Remote,
+        identity: Identity,
+        *,
+        signers: Signers | None = None,
+        network_timeout_s: float = NETWORK_TIMEOUT_S,
     ) -> None:
-        """Open the mirror, make it when absent, and make it anew when it is broken."""
+        """Open the mirror, make it when absent, and make it anew when it is broken.
+
+        `signers`: whose signatures count, for those who ask `signatures`.
+        """
+        self.signers = signers
         self._git = Git(path.absolute(), remote, network_timeout_s=network_timeout_s)
         self._identity = identity
         _check_branch(self._git)
@@ -109,6 +121,27 @@ class Mirror:
     def find_trailer(self, key: str, value: str, *, until: str, limit: int) -> str | None:
         """The newest of the `limit` commits before and at `until` that carries exactly this trailer."""
         return history.find_trailer(self._git, key, value, until=until, limit=limit)
+
+    def arrivals(self, since: str | None, tip: str, *, everything: bool) -> list[Arrival]:
+        """The first-parent commits of `tip` beyond `since`, oldest first; with `everything`, and what each merged."""
+        return signatures.arrivals(self._git, since, tip, everything=everything)
+
+    def signatures(self, commits: Sequence[str]) -> list[Signature]:
+        """What stands of the signature of each commit. Only where there are `signers`."""
+        if self.signers is None:
+            raise RuntimeError("nothing says whose signatures count")
+        return signatures.verify(self._git, self.signers, commits)
+
+    def touched(self, arrived: Sequence[Arrival], paths: Sequence[str]) -> dict[str, list[Touched]]:
+        """By commit, the files under these paths in which it differs from its first parent."""
+        return signatures.touched(self._git, arrived, paths)
+
+    def own_signature(self, *, at: datetime) -> Signature:
+        """What would be found of a commit of ours, tried with one that no reference keeps."""
+        sample = commit.build(
+            self._git, None, {}, "Try the key", author=self._identity, committer=self._identity, at=at
+        )
+        return self.signatures([sample])[0]
 
     def commit(
         self,

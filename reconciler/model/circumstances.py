@@ -73,6 +73,8 @@ class Circumstances(Struct, frozen=True):
     first_accepted: bool
     parked: Mapping[str, tuple[str, datetime]] = {}
     """By service: the host's own trouble, and when it is tried again."""
+    distrusted: Mapping[tuple[str, Target], Gate] = {}
+    """(service, goal) -> the closed gate of what only commits ask for that are not trusted."""
     refused: Mapping[str, str] = {}
     """By service: why no order of the changes keeps every requirement."""
     after: Mapping[str, frozenset[str]] = {}

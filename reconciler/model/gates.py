@@ -73,6 +73,11 @@ def _quarantine(change: Change, around: Circumstances, _now: datetime) -> Gate:
     )
 
 
+def _trust(change: Change, around: Circumstances, _now: datetime) -> Gate:
+    distrusted = around.distrusted.get((change.service, change.goal.target))
+    return distrusted or Gate("trust", open=True)
+
+
 def _path(change: Change, around: Circumstances, _now: datetime) -> Gate:
     if change.downgrade and not _downgrade_allowed(change, around):
         base = change.running or (change.before and change.before.target)
@@ -233,6 +238,7 @@ def _concurrency(change: Change, around: Circumstances, _now: datetime) -> Gate:
 
 GATES: tuple[Judge, ...] = (
     _quarantine,
+    _trust,
     _hold,
     _path,
     _dependency,

@@ -181,10 +181,11 @@ def _pinned_twice(first: Pin, second: Pin) -> Problem:
 
 def _check_paths(found: Findings, data: dict[str, Any]) -> None:
     """Paths stay inside their folders, and one config key has one value whichever file declares it."""
-    url = data["artifact"]["archive"]["url"]
-    if not (_inside(url) or url.startswith(("https://", "http://", "file:"))):
-        message = "this is neither an https: or file: URL nor a path inside the repository"
-        found.add(("artifact", "archive", "url"), message, "write for example releases/api/api-1.5.0.tar.gz")
+    for key, example in (("url", "api-1.5.0.tar.gz"), ("signature", "api-1.5.0.tar.gz.minisig")):
+        url = data["artifact"]["archive"].get(key, example)
+        if not (_inside(url) or url.startswith(("https://", "http://", "file:"))):
+            message = "this is neither an https: or file: URL nor a path inside the repository"
+            found.add(("artifact", "archive", key), message, f"write for example releases/api/{example}")
     declared: dict[str, Any] = {}
     for index, file in enumerate(data.get("config", [])):
         if not _inside(file["path"]):

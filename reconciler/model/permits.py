@@ -34,6 +34,7 @@ OVERRIDABLE = (
     "concurrency",
 )
 NOT_OVERRIDABLE = {
+    "trust": "have the commit made again by a signer who may; `ugs explain` says which",
     "quarantine": "say `ugs retry`, which allows one more attempt at what failed",
     "host": "mend this machine: it is tried again by itself",
     "path": "pin a release that may be reached, or set `allow_downgrade: true` at the pin",

@@ -13,11 +13,13 @@ Scalar = str | int | float | bool | None
 Strategy = Literal["stop-start", "blue-green"]
 
 
-class Archive(Struct, frozen=True):
+class Archive(Struct, frozen=True, omit_defaults=True):
     """A tar or zip archive: `url` is https, file:, or a path inside the repository; sha256 in lower-case hex."""
 
     url: str
     sha256: str
+    signature: str | None = None
+    """Where its detached signature is, in the same ways as `url`."""
 
 
 class Artifact(Struct, frozen=True, omit_defaults=True):

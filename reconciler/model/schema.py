@@ -27,7 +27,7 @@ LATER: dict[Kind, frozenset[str]] = {
     "release": frozenset({"migrations", "backup", "flags", "image", "prometheus", "at_most", "after"}),
     "environment": frozenset({"flags", "drift", "prune", "restore_data", "renamed_from"}),
     "pins": frozenset({"flags"}),
-    "ugs": frozenset({"listen", "trust", "webhooks", "signing_key"}),
+    "ugs": frozenset({"listen", "webhooks"}),
 }
 LATER_VALUES = (
     "rolling",

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    ECDSA,
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    generate_private_key,
+)
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from reconciler.drivers import artifact, fetch
 from reconciler.drivers.artifact import prepare
 from reconciler.drivers.base import Site
 from reconciler.drivers.layout import directory_of, is_complete
+from reconciler.model.detached import parse_key
 from reconciler.model.errors import ArtifactError, HostError, TransientError
-from reconciler.model.release import ConfigFile
+from reconciler.model.release import Archive, Artifact, ConfigFile
 from reconciler.model.target import Workload
-from tests.drivers.services import build_archive, work_for
+from tests.drivers.services import build_archive, sha256_of, work_for
 
 PLACE = "releases/api/1.4.0.yaml:3:1"
 
@@ -124,6 +134,50 @@ def test_a_wrong_digest_names_both_and_the_manifest(site: Site, archive: tuple[P
     for part in (PLACE, "artifact.archive.sha256", "0" * 64, archive[1]):
         assert part in str(caught.value)
     assert list(directory_of(site, work).parent.iterdir()) == []
+
+
+@pytest.fixture
+def signing(site: Site) -> tuple[Site, EllipticCurvePrivateKey]:
+    """A site that asks for signatures, and the key that makes them as cosign does."""
+    key = generate_private_key(SECP256R1())
+    pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    return msgspec.structs.replace(site, artifact_keys=(parse_key(pem),)), key
+
+
+def signed_by(key: EllipticCurvePrivateKey, path: Path, archive: tuple[Path, str]) -> Workload:
+    """The workload whose signature, of what is at `path`, stands beside the archive."""
+    signature = archive[0].with_name("signature")
+    signature.write_bytes(b64encode(key.sign(path.read_bytes(), ECDSA(SHA256()))))
+    work = work_for(archive, "1.4.0", port=8080)
+    named = Archive(archive[0].as_uri(), archive[1], signature.as_uri())
+    release = msgspec.structs.replace(work.release, artifact=Artifact(named))
+    return msgspec.structs.replace(work, release=release)
+
+
+def test_an_archive_that_a_key_of_ours_signed_is_unpacked(
+    signing: tuple[Site, EllipticCurvePrivateKey], archive: tuple[Path, str]
+) -> None:
+    site, key = signing
+    assert (prepare(site, signed_by(key, archive[0], archive), "HEAD") / "bin/api").is_file()
+
+
+def test_an_archive_without_a_signature_by_one_of_our_keys_is_not_unpacked(
+    signing: tuple[Site, EllipticCurvePrivateKey], archive: tuple[Path, str], tmp_path: Path
+) -> None:
+    site, key = signing
+    unsigned, other = work_for(archive, "1.4.0", port=8080), tmp_path / "other"
+    other.write_text("another archive\n")
+    empty = archive[0].with_name("empty")
+    empty.touch()
+    for work, why in (
+        (unsigned, "the archive is not signed"),
+        (signed_by(key, empty, (empty, sha256_of(empty))), "the archive is empty"),
+        (signed_by(key, other, archive), "of something else"),
+        (signed_by(generate_private_key(SECP256R1()), archive[0], archive), "by none of artifacts.keys"),
+    ):
+        with pytest.raises(ArtifactError, match=rf"{PLACE}.*: artifact\.archive\.signature: .*{why}"):
+            prepare(site, work, "HEAD")
+    assert list(directory_of(site, unsigned).parent.iterdir()) == []
 
 
 @pytest.mark.parametrize(

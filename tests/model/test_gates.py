@@ -195,6 +195,7 @@ def test_a_promotion_that_the_push_dropped_is_still_asked_for() -> None:
     there = {("staging", "api"): Promoted(NEW.target.version, NOW)}
     assert shut(replace(around, promoted=there)) == {}
 
+
 def test_what_is_being_taken_back_waits_for_that_alone() -> None:
     taken = "it needs api >=2.0.0, and 2.0.0 of it failed (operation 1)"
     around = replace(CALM, taken_back={"api": taken}, refused={"api": "no order"})

@@ -168,9 +168,7 @@ LATER: list[tuple[schema.Kind, str, str]] = [
     ("environment", "pins: {a: {version: '1', strategy: rolling}}", "pins.a.strategy: `rolling`"),
     ("environment", "pins: {a: {version: '1', strategy: {canary: [1]}}}", "pins.a.strategy: `canary`"),
     ("ugs", "listen: '127.0.0.1:1'", "listen: `listen`"),
-    ("ugs", "trust: {}", "trust: `trust`"),
     ("ugs", "webhooks: {}", "webhooks: `webhooks`"),
-    ("ugs", "identity: {signing_key: x}", "identity.signing_key: `signing_key`"),
     ("ugs", "drivers: [systemd]", "drivers[0]: `systemd`"),
 ]
 

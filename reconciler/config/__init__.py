@@ -7,21 +7,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
+from reconciler.config.settings import Grant, Identity, Repository, Secret, Settings, Slack, Trust
 from reconciler.model import schema
+from reconciler.model.detached import Key, parse_key
 from reconciler.model.document import SIZE_BYTES_MAX, Document, read
 from reconciler.model.document import Path as Keys
-from reconciler.model.environment import ChangeClass
 from reconciler.model.errors import HostError, UgsError
 from reconciler.model.findings import Findings
 
+__all__ = [
+    "LOCAL_FILE",
+    "SYSTEM_FILE",
+    "Grant",
+    "Identity",
+    "Repository",
+    "Secret",
+    "Settings",
+    "Slack",
+    "Trust",
+    "load",
+    "parse",
+]
 SYSTEM_FILE = Path("/etc/ugs/ugs.yaml")
 LOCAL_FILE = Path("ugs.yaml")
-SECRET_BYTES_MAX = 64 << 10
 
 GIT_VARIABLES = (
     "PATH",
@@ -47,119 +59,6 @@ GIT_VARIABLES = (
 PROBE_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ")
 _SCP_FORM = re.compile(r"[^/]+:.*")
 _HOST_ALONE = re.compile(r"https?://[^/]+")
-
-
-@dataclass(frozen=True)
-class Secret:
-    """A reference to a secret. Neither `repr` nor any error holds the value."""
-
-    source: str
-    """What a person would look for: `the environment variable SLACK_TOKEN`."""
-    path: Path | None = None
-    value: str | None = field(default=None, repr=False)
-
-    def read(self) -> str:
-        """The value now, without its final newline. Raises HostError when there is none."""
-        value = self.value if self.path is None else self._content(self.path)
-        value = (value or "").removesuffix("\n").removesuffix("\r")
-        if not value:
-            raise HostError(
-                f"{self.source} is empty or not there", "set it, or correct the reference in ugs.yaml"
-            )
-        return value
-
-    def _content(self, path: Path) -> str:
-        try:
-            with path.open("rb") as file:
-                data = file.read(SECRET_BYTES_MAX + 1)
-        except OSError as error:
-            remedy = "let the daemon's user read it, or correct the reference in ugs.yaml"
-            raise HostError(f"{self.source} cannot be read: {error.strerror}", remedy) from error
-        if len(data) > SECRET_BYTES_MAX:
-            raise HostError(f"{self.source} is larger than {SECRET_BYTES_MAX} bytes", "is it the right file?")
-        try:
-            return data.decode()
-        except UnicodeDecodeError:
-            # The error would hold the bytes: it is left behind.
-            raise HostError(f"{self.source} is not UTF-8", "is it the right file?") from None
-
-
-@dataclass(frozen=True)
-class Repository:
-    """The tracked repository. `url` is a URL, `user@host:path`, or an absolute path."""
-
-    url: str
-    branch: str = "main"
-    poll_s: float = 30.0
-    max_stale_s: float = 600.0
-    username: str | None = None
-    password: Secret | None = None
-    ssh_key: Path | None = None
-    known_hosts: Path | None = None
-
-
-@dataclass(frozen=True)
-class Identity:
-    """The author of the daemon's commits."""
-
-    name: str = "UGS"
-    email: str = "ugs@localhost"
-
-
-@dataclass(frozen=True)
-class Slack:
-    """Either `token` and `channel`, or `webhook`. `api`: another base URL than Slack's own."""
-
-    token: Secret | None = None
-    webhook: Secret | None = None
-    channel: str = ""
-    api: str | None = None
-
-
-@dataclass(frozen=True)
-class Grant:
-    """A secret, and who may name it."""
-
-    secret: Secret
-    environments: frozenset[str]
-    services: frozenset[str]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything that ugs.yaml and the environment say. No environments named: all of the repository's."""
-
-    file: Path
-    repository: Repository
-    state: Path = Path("/var/lib/ugs")
-    environments: tuple[str, ...] = ()
-    drivers: tuple[Literal["process"], ...] = ("process",)
-    artifacts_allowed: tuple[str, ...] = ("https://",)
-    identity: Identity = Identity()
-    secrets: Mapping[str, Grant] = field(default_factory=dict)
-    floor_approvals: Mapping[ChangeClass, int] = field(default_factory=dict)
-    """How many people must approve a change of each class, whatever the repository says."""
-    slack: Slack | None = None
-    git_environment: dict[str, str] = field(default_factory=dict, repr=False)
-    """What git and ssh need of the daemon's own environment. A proxy's URL may hold a password."""
-    failpoint: str | None = None
-    """Where a crash test has the daemon die."""
-    notify_socket: str | None = None
-    """Where systemd wants to be told that the daemon is ready and alive."""
-    watchdog_s: float | None = None
-    """How often it wants to be told, at the least."""
-    probe_environment: dict[str, str] = field(default_factory=dict, repr=False)
-    """What the commands of probes may see of the daemon's own environment."""
-
-    def secret(self, name: str, environment: str, service: str) -> str:
-        """The value of a secret that repository content names. Raises HostError when it is not granted."""
-        grant = self.secrets.get(name)
-        if grant is None or environment not in grant.environments or service not in grant.services:
-            raise HostError(
-                f"the secret {name} is not granted to {service} in {environment}",
-                f"grant it under `secrets` in {self.file}, or do not name it",
-            )
-        return grant.secret.read()
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -197,7 +96,9 @@ def parse(document: Document, file: Path, environ: Mapping[str, str]) -> Setting
         environments=tuple(data.get("environments", ())),
         drivers=tuple(data.get("drivers", Settings.drivers)),
         artifacts_allowed=parser.allowed(),
-        identity=Identity(**data.get("identity", {})),
+        artifact_keys=parser.artifact_keys(),
+        identity=parser.identity(),
+        trust=parser.trust() if "trust" in data else None,
         secrets={name: parser.grant(name, value) for name, value in data.get("secrets", {}).items()},
         floor_approvals={
             kind: int(number) for kind, number in data.get("floor", {}).get("approvals", {}).items()
@@ -240,6 +141,23 @@ class _Parser:
             data["password"] = self.reference(data["password"])
         return Repository(url=url, **data)
 
+    def identity(self) -> Identity:
+        data = dict(self.data.get("identity", {}))
+        if "signing_key" in data:
+            data["signing_key"] = self.path(data["signing_key"])
+        return Identity(**data)
+
+    def trust(self) -> Trust:
+        data = dict(self.data["trust"])
+        if "signing_key" not in self.data.get("identity", {}):
+            message = "the daemon's own reverts would not be trusted: nothing signs them"
+            self.found.add(("trust",), message, "add identity.signing_key, and its public key to the signers")
+        movers, programs = data.pop("environments", {}), data.pop("programs", {})
+        paths = {key: data[key] for key in ("signers", "revoked", "gpg_keys") if key in data}
+        paths |= {f"{name}_program": path for name, path in programs.items()}
+        paths = {key: self.path(path) for key, path in paths.items()}
+        return Trust(**(data | paths), movers={name: tuple(who) for name, who in movers.items()})
+
     def allowed(self) -> tuple[str, ...]:
         prefixes = self.data.get("artifacts", {}).get("allow", Settings.artifacts_allowed)
         for index, prefix in enumerate(prefixes):
@@ -247,6 +165,13 @@ class _Parser:
                 message = "this prefix also fits longer host names"
                 self.found.add(("artifacts", "allow", index), message, f"write {prefix}/")
         return tuple(prefixes)
+
+    def artifact_keys(self) -> tuple[Key, ...]:
+        keys = self.data.get("artifacts", {}).get("keys", ())
+        at: Keys = ("artifacts", "keys")
+        return tuple(
+            parse_key(text) for index, text in enumerate(keys) if self.found.valid((*at, index), parse_key)
+        )
 
     def grant(self, name: str, data: dict[str, Any]) -> Grant:
         if sum(kind in data for kind in ("env", "file", "credential")) != 1:

@@ -1,0 +1,145 @@
+"""What ugs.yaml and the environment say, as frozen values. Secrets are references, resolved at each use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from reconciler.model.detached import Key
+from reconciler.model.environment import ChangeClass
+from reconciler.model.errors import HostError
+
+SECRET_BYTES_MAX = 64 << 10
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A reference to a secret. Neither `repr` nor any error holds the value."""
+
+    source: str
+    """What a person would look for: `the environment variable SLACK_TOKEN`."""
+    path: Path | None = None
+    value: str | None = field(default=None, repr=False)
+
+    def read(self) -> str:
+        """The value now, without its final newline. Raises HostError when there is none."""
+        value = self.value if self.path is None else self._content(self.path)
+        value = (value or "").removesuffix("\n").removesuffix("\r")
+        if not value:
+            raise HostError(
+                f"{self.source} is empty or not there", "set it, or correct the reference in ugs.yaml"
+            )
+        return value
+
+    def _content(self, path: Path) -> str:
+        try:
+            with path.open("rb") as file:
+                data = file.read(SECRET_BYTES_MAX + 1)
+        except OSError as error:
+            remedy = "let the daemon's user read it, or correct the reference in ugs.yaml"
+            raise HostError(f"{self.source} cannot be read: {error.strerror}", remedy) from error
+        if len(data) > SECRET_BYTES_MAX:
+            raise HostError(f"{self.source} is larger than {SECRET_BYTES_MAX} bytes", "is it the right file?")
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            # The error would hold the bytes: it is left behind.
+            raise HostError(f"{self.source} is not UTF-8", "is it the right file?") from None
+
+
+@dataclass(frozen=True)
+class Repository:
+    """The tracked repository. `url` is a URL, `user@host:path`, or an absolute path."""
+
+    url: str
+    branch: str = "main"
+    poll_s: float = 30.0
+    max_stale_s: float = 600.0
+    username: str | None = None
+    password: Secret | None = None
+    ssh_key: Path | None = None
+    known_hosts: Path | None = None
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The author of the daemon's commits, and the SSH key that signs them."""
+
+    name: str = "UGS"
+    email: str = "ugs@localhost"
+    signing_key: Path | None = None
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whose commits are followed. `movers`: by environment, patterns of the signers who may move it."""
+
+    signers: Path
+    revoked: Path | None = None
+    gpg_keys: Path | None = None
+    since: str | None = None
+    commits: Literal["first-parent", "all"] = "first-parent"
+    movers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ssh_program: Path = Path("/usr/bin/ssh-keygen")
+    gpg_program: Path = Path("/usr/bin/gpg")
+
+
+@dataclass(frozen=True)
+class Slack:
+    """Either `token` and `channel`, or `webhook`. `api`: another base URL than Slack's own."""
+
+    token: Secret | None = None
+    webhook: Secret | None = None
+    channel: str = ""
+    api: str | None = None
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A secret, and who may name it."""
+
+    secret: Secret
+    environments: frozenset[str]
+    services: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that ugs.yaml and the environment say. No environments named: all of the repository's."""
+
+    file: Path
+    repository: Repository
+    state: Path = Path("/var/lib/ugs")
+    environments: tuple[str, ...] = ()
+    drivers: tuple[Literal["process"], ...] = ("process",)
+    artifacts_allowed: tuple[str, ...] = ("https://",)
+    artifact_keys: tuple[Key, ...] = ()
+    identity: Identity = Identity()
+    trust: Trust | None = None
+    """None: whoever may push to the branch is trusted."""
+    secrets: Mapping[str, Grant] = field(default_factory=dict)
+    floor_approvals: Mapping[ChangeClass, int] = field(default_factory=dict)
+    """How many people must approve a change of each class, whatever the repository says."""
+    slack: Slack | None = None
+    git_environment: dict[str, str] = field(default_factory=dict, repr=False)
+    """What git and ssh need of the daemon's own environment. A proxy's URL may hold a password."""
+    failpoint: str | None = None
+    """Where a crash test has the daemon die."""
+    notify_socket: str | None = None
+    """Where systemd wants to be told that the daemon is ready and alive."""
+    watchdog_s: float | None = None
+    """How often it wants to be told, at the least."""
+    probe_environment: dict[str, str] = field(default_factory=dict, repr=False)
+    """What the commands of probes may see of the daemon's own environment."""
+
+    def secret(self, name: str, environment: str, service: str) -> str:
+        """The value of a secret that repository content names. Raises HostError when it is not granted."""
+        grant = self.secrets.get(name)
+        if grant is None or environment not in grant.environments or service not in grant.services:
+            raise HostError(
+                f"the secret {name} is not granted to {service} in {environment}",
+                f"grant it under `secrets` in {self.file}, or do not name it",
+            )
+        return grant.secret.read()
