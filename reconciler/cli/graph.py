@@ -77,13 +77,13 @@ def core_from(settings: Settings, clock: Clock | None = None) -> Iterator[Core]:
     from reconciler.engine.core import Core
     from reconciler.engine.repository import Repository
     from reconciler.git import Identity, Mirror
-    from reconciler.store import Store
+    from reconciler.store.opening import open_state
 
     clock = clock or SystemClock()
     remote = remote_of(settings)
     identity = Identity(settings.identity.name, settings.identity.email)
     with (
-        contextlib.closing(Store(settings.state / "ugs.db", now=clock.now)) as store,
+        contextlib.closing(open_state(settings.state, now=clock.now)) as store,
         contextlib.closing(Mirror(settings.state / "mirror.git", remote, identity)) as mirror,
     ):
         repository = Repository(mirror, remote)

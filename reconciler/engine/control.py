@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+STOP_GRACE_S = 30.0
+"""How long what is under way may take to reach a safe point."""
+
 
 @dataclass
 class Control:

@@ -10,7 +10,8 @@ from typing import Literal
 
 from reconciler.engine.core import Core
 from reconciler.engine.reconcile import EnvironmentPass
-from reconciler.engine.repository import Retry, Rewritten
+from reconciler.engine.recovery import Recall
+from reconciler.engine.repository import Fetched, Retry, Rewritten
 from reconciler.model.desired import resolve, thawed
 from reconciler.model.errors import HostError, InputError, Place, Problem, UgsError
 from reconciler.model.notice import Notice, Severity
@@ -51,6 +52,7 @@ class Fleet:
         self.joined = asyncio.Event()
         """Set when an environment has come that no task runs for yet."""
         self._refreshing = asyncio.Lock()
+        self._recall = Recall(core)
 
     async def start(self) -> None:
         """What was in force before is in force again at once, even while the remote is down."""
@@ -58,7 +60,11 @@ class Fleet:
         if accepted:
             await self._take(await asyncio.to_thread(self.core.repository.snapshot, accepted))
         for upgrade in self.core.store.upgrades(unfinished=True):
-            self._pass(upgrade.environment).resume([upgrade])
+            here, recovery = self._pass(upgrade.environment), self.core.store.recovery(upgrade.environment)
+            if (
+                recovery is None or recovery.base
+            ):  # else nothing goes on before Git was asked what became of it
+                here.resume([upgrade])
 
     async def refresh(self, *, accept_rewrite: bool = False) -> str:
         """Fetch, and take what is new into force. Returns the tip; raises UgsError after telling it."""
@@ -68,18 +74,13 @@ class Fleet:
                 fetched = await core.git(core.repository.fetch, accept_rewrite=accept_rewrite)
                 news = fetched.tip != self.tip
                 snapshot = await asyncio.to_thread(core.repository.snapshot, fetched.tip) if news else None
+                if snapshot is not None:
+                    await self._accept(fetched, snapshot, rewrite=accept_rewrite)
+                await self._recall.look(fetched.tip, self.passes)
             except UgsError as error:
                 self._tell(*trouble_of(error), str(error))
                 raise
             self.fetched_at = core.clock.now()
-            if snapshot is not None:
-                if accept_rewrite and fetched.previous is None:
-                    core.store.audit("rewrite-accepted", detail=fetched.tip)
-                for retry in fetched.retries:
-                    self._release(retry)
-                await core.git(core.repository.accept, fetched.tip)
-                core.store.audit("accepted", detail=fetched.tip)
-                await self._take(snapshot)
             waited_for = self.state != "ok"
             self._tell("ok", "info", f"{fetched.tip[:12]} is in force")
             for environment in self.passes.values():
@@ -88,15 +89,26 @@ class Fleet:
                     environment.wake.set()
             return fetched.tip
 
+    async def _accept(self, fetched: Fetched, snapshot: Snapshot, *, rewrite: bool) -> None:
+        core = self.core
+        if rewrite and fetched.previous is None:
+            core.store.audit("rewrite-accepted", detail=fetched.tip)
+            core.store.rebase_recoveries(fetched.tip)
+        for retry in fetched.retries:
+            self._release(retry)
+        await core.git(core.repository.accept, fetched.tip)
+        core.store.audit("accepted", detail=fetched.tip)
+        await self._take(snapshot)
+
     def _release(self, retry: Retry) -> None:
         """A trailer releases the one operation that it names, and nothing that was not quarantined by it."""
-        upgrade = self.core.store.upgrade(retry.operation)
-        if upgrade is None:
+        record = self.core.store.quarantine_of(retry.operation)
+        if record is None:
             log.warning("%s: Ugs-Retry names no operation known here: %s", retry.commit[:12], retry.operation)
             return
         self.core.store.release_quarantine(
-            upgrade.environment,
-            upgrade.service,
+            record.environment,
+            record.service,
             operation=retry.operation,
             by=retry.author,
             why=f"Ugs-Retry in {retry.commit}",

@@ -15,7 +15,7 @@ from reconciler.model import splice
 from reconciler.model.breaker import trips
 from reconciler.model.errors import HostError, InputError, TransientError, UgsError
 from reconciler.model.target import Workload
-from reconciler.model.upgrade import Phase, Upgrade
+from reconciler.model.upgrade import OPERATION_TRAILER, Phase, Upgrade
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,7 +26,6 @@ UNREACHABLE_MAX_S = 300.0
 HISTORY_MAX = 10_000
 RECENT_MAX = 200
 BREAKER = "ugs"
-OPERATION_TRAILER = "Ugs-Operation"
 LINE_MAX = 300
 
 

@@ -28,6 +28,8 @@ class Weigher:
         self._core = core
         self._name = environment
         self._asked: dict[tuple[str, str, Target], Asked] = {}
+        self._later: dict[tuple[str, str], bool] = {}
+        """By the tip at which safe mode began and a commit: whether that came later."""
 
     async def asked(self, desired: Desired, change: Change) -> Asked:
         """The commit that asked for this change, and what stood before it."""
@@ -38,7 +40,11 @@ class Weigher:
             self._asked[key] = await asyncio.to_thread(
                 self._core.repository.asked, desired.revision, change.goal, self._core.frozen
             )
-        return self._asked[key]
+        asked, recovery = self._asked[key], self._core.store.recovery(self._name)
+        if recovery and recovery.base and (pair := (recovery.base, asked.revision)) not in self._later:
+            is_ancestor = self._core.repository.mirror.is_ancestor
+            self._later[pair] = not await asyncio.to_thread(is_ancestor, asked.revision, recovery.base)
+        return asked
 
     def circumstances(
         self,
@@ -53,6 +59,7 @@ class Weigher:
     ) -> Circumstances:
         """What the gates look at, as it stands at this moment."""
         store = self._core.store
+        recovery = store.recovery(self._name)
         order = _arrangement(desired, observed, changes)
         return Circumstances(
             environment=desired.environment,
@@ -77,6 +84,12 @@ class Weigher:
             floor=self._core.settings.floor_approvals,
             asked=asked,
             promoted=self._promoted(desired, changes),
+            recovery=recovery,
+            later=frozenset(
+                service
+                for service, one in asked.items()
+                if recovery and recovery.base and self._later.get((recovery.base, one.revision))
+            ),
             expected_s={change.service: self._expected_s(change) for change in changes},
         )
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from reconciler.model.observation import HealthState
-from reconciler.store.connection import Damaged
+from reconciler.store.connection import Corrupt, Damaged, Full
 from reconciler.store.database import bounded
+from reconciler.store.marks import EVERYWHERE, Marks
 from reconciler.store.outbox import NOTE, SLACK
 from reconciler.store.permits import PermitRecords
 from reconciler.store.quarantines import Quarantines
-from reconciler.store.rows import AuditBreak, AuditRow, Note, OutboxRow, Quarantine, Step
+from reconciler.store.rows import AuditBreak, AuditRow, Head, Note, OutboxRow, Quarantine, Step
 from reconciler.store.upgrades import Upgrades
 
 __all__ = [
+    "EVERYWHERE",
     "NOTE",
     "SLACK",
     "AuditBreak",
     "AuditRow",
+    "Corrupt",
     "Damaged",
+    "Full",
+    "Head",
     "Note",
     "OutboxRow",
     "Quarantine",
@@ -31,7 +36,7 @@ OUTBOX_PENDING_MAX = 10_000
 PERMITS_MAX = 1_000
 
 
-class Store(Upgrades, Quarantines, PermitRecords):
+class Store(Upgrades, Quarantines, PermitRecords, Marks):
     """The database of one daemon, used from its event loop's thread alone; other processes open it read-only.
 
     Every writing method is one transaction of its own, or part of the caller's: `with store.transaction():`.
@@ -54,22 +59,6 @@ class Store(Upgrades, Quarantines, PermitRecords):
                 (environment, service, state, self._stamp(), bounded(detail)),
             )
         return True
-
-    def mark(self, key: str, value: str | None) -> None:
-        """Set a small fact; None forgets it."""
-        with self.transaction():
-            if value is None:
-                self._run("DELETE FROM marks WHERE key = ?", (key,))
-            else:
-                self._run("INSERT OR REPLACE INTO marks VALUES (?, ?)", (key, value))
-
-    def marks(self, prefix: str) -> dict[str, str]:
-        """The facts whose keys begin with `prefix`."""
-        rows = self._all(
-            "SELECT key, value FROM marks WHERE substr(key, 1, length(:prefix)) = :prefix ORDER BY key",
-            {"prefix": prefix},
-        )
-        return {row["key"]: row["value"] for row in rows}
 
     def prune(
         self,

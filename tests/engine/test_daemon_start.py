@@ -31,15 +31,6 @@ def config(world: World) -> Path:
     return world.folder / "ugs.yaml"
 
 
-def test_a_corrupt_database(world: World, config: Path) -> None:
-    pid = world.pid()
-    (world.state / "ugs.db").write_bytes(b"no database at all, but long enough" * 1000)
-    told = refused(config)
-    assert "ugs.db: the database is damaged" in told
-    assert "move it away" in told
-    assert world.pid() == pid
-
-
 def test_a_database_of_a_newer_version(world: World, config: Path) -> None:
     with closing(sqlite3.connect(world.state / "ugs.db")) as later:
         later.execute("PRAGMA user_version = 99")

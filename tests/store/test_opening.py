@@ -78,7 +78,7 @@ def test_a_folder_in_place_of_the_file_is_a_host_error(path: Path, clock: HandCl
 
 def test_a_file_that_is_no_database_is_named_with_the_remedy(path: Path, clock: HandClock) -> None:
     path.write_bytes(b"not a database, but long enough to be looked at" * 100)
-    with pytest.raises(Damaged, match="file is not a database; move it away"):
+    with pytest.raises(Damaged, match="file is not a database; start the daemon"):
         Store(path, now=clock.now)
 
 
