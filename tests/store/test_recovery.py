@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from reconciler.model.errors import HostError
-from reconciler.store import Corrupt, Store
+from reconciler.store import Corrupt, Store, schema
+from reconciler.store.connection import connect
 from reconciler.store.opening import open_state, set_aside
 from reconciler.store.rows import Head
 from reconciler.store.witness import Witness
 from tests.store.builders import START, HandClock, bump
+
+ROOT = Path(__file__).parents[2]
 
 
 def why(state: Path, clock: HandClock) -> str:
@@ -128,3 +134,30 @@ def test_what_cannot_be_mended_by_setting_it_aside_is_not(tmp_path: Path, clock:
     with pytest.raises(HostError) as refused:
         open_state(tmp_path, now=clock.now)
     assert not isinstance(refused.value, Corrupt)
+
+
+@pytest.mark.fault("DB-08")
+def test_a_migration_that_is_killed_at_any_statement_is_wholly_done_or_not_begun(tmp_path: Path) -> None:
+    old, folder = tmp_path / "old.db", tmp_path / "work"
+    folder.mkdir()
+    with closing(connect(old, read_only=False)) as connection:
+        schema.migrate(connection, old, schema.MIGRATIONS[:1])
+        connection.execute("INSERT INTO marks VALUES ('kept', 'yes')")
+    said = subprocess.run(
+        [sys.executable, "-m", "tests.store.migrator", str(old), str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+    outcomes = [line.split() for line in said.splitlines()]
+    newest = len(schema.MIGRATIONS)
+    assert len(outcomes) > 10, "one for each statement"
+    assert {tuple(outcome[2:]) for outcome in outcomes} == {("yes", "ok", str(newest))}
+    versions = {outcome[0] for outcome in outcomes}
+    assert versions == {str(number) for number in range(1, newest + 1)}
+    assert len({(version, tables) for version, tables, *_ in outcomes}) == newest, "one schema for a version"
+    with closing(connect(folder / f"{len(outcomes)}.db.v1", read_only=True)) as copy:
+        assert copy.execute("PRAGMA user_version").fetchone()[0] == 1
