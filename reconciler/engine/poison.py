@@ -11,7 +11,9 @@ from reconciler.model.errors import UgsError
 from reconciler.model.notice import Notice
 from reconciler.model.upgrade import Phase, Upgrade
 
-DEATHS_MAX = 3
+BUGS_MAX = 3
+DEATHS_MAX = 10
+"""More than the bugs that were seen: whoever or whatever kills a daemon may have nothing to do with the upgrade."""
 OUTLIVED_S = 60.0
 """Whoever has carried an upgrade for so long did not die of it."""
 MARK = "taken up: "
@@ -19,25 +21,26 @@ MARK = "taken up: "
 
 def take_up(core: Core, upgrade: Upgrade) -> bool:
     """A start found this under way. False when that was so too often in this very phase: it is stuck now."""
-    key = f"{MARK}{upgrade.operation}"
-    phase, _, count = core.store.marks(key).get(key, "").partition(" ")
-    deaths = 1 + (int(count) if phase == upgrade.phase else 0)
-    if deaths < DEATHS_MAX:
-        core.store.mark(key, f"{upgrade.phase.value} {deaths}")
+    deaths, bugs = _counted(core, upgrade)
+    deaths += 1
+    if deaths < DEATHS_MAX and bugs < BUGS_MAX:
+        core.store.mark(f"{MARK}{upgrade.operation}", f"{upgrade.phase.value} {deaths} {bugs}")
         return True
-    reason = (
-        f"the daemon died {deaths} times while this was {upgrade.phase.value}, which is a bug; see its log"
-    )
+    cause = f"a bug stopped it {bugs} times" if bugs >= BUGS_MAX else f"the daemon died {deaths} times"
+    reason = f"{cause} while this was {upgrade.phase.value}; see the log of UGS"
     with core.store.transaction():
         core.move(
-            upgrade,
-            Phase.STUCK,
-            reason,
-            severity="person",
-            quarantine=reason if upgrade.after else None,
+            upgrade, Phase.STUCK, reason, severity="person", quarantine=reason if upgrade.after else None
         )
-        core.store.mark(key, None)
+        core.store.mark(f"{MARK}{upgrade.operation}", None)
     return False
+
+
+def _counted(core: Core, upgrade: Upgrade) -> tuple[int, int]:
+    """How often it ended in this very phase: with the daemon, and by a bug."""
+    key = f"{MARK}{upgrade.operation}"
+    phase, *counts = core.store.marks(key).get(key, "").split(" ")
+    return (int(counts[0]), int(counts[1])) if phase == upgrade.phase else (0, 0)
 
 
 def put_down(core: Core, operation: str) -> None:
@@ -55,14 +58,17 @@ def outlive(core: Core, since_s: Mapping[str, float], broken: Mapping[str, str])
             put_down(core, operation)
 
 
-def tell(core: Core, upgrade: Upgrade) -> None:
+def tell(core: Core, operation: str) -> None:
     """A bug stopped it: audited each time, and a person is called the first time. The log has it in any case."""
     with contextlib.suppress(UgsError), core.store.transaction():
-        names = {"environment": upgrade.environment, "service": upgrade.service}
-        core.store.audit("bug", operation=upgrade.operation, **names)
-        if core.store.marks(key := f"{MARK}{upgrade.operation}"):
+        if (upgrade := core.store.upgrade(operation)) is None:
             return
-        core.store.mark(key, f"{upgrade.phase.value} 0")
+        names = {"environment": upgrade.environment, "service": upgrade.service}
+        core.store.audit("bug", operation=operation, **names)
+        deaths, bugs = _counted(core, upgrade)
+        core.store.mark(f"{MARK}{operation}", f"{upgrade.phase.value} {deaths} {bugs + 1}")
+        if bugs:
+            return
         text = f"{sentence.title(upgrade)} was stopped by a bug of UGS; look at its log, then start the daemon again"
         core.store.tell(
             Notice(
@@ -70,7 +76,7 @@ def tell(core: Core, upgrade: Upgrade) -> None:
                 sentence=text,
                 severity="person",
                 at=core.clock.now(),
-                operation=upgrade.operation,
+                operation=operation,
                 phase=upgrade.phase.value,
                 title=sentence.title(upgrade),
             )

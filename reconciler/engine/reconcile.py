@@ -252,7 +252,7 @@ class EnvironmentPass:
             # A bug: nothing else is tried with this service until someone has looked and started us again.
             log.exception("bug: operation %s of %s in %s", upgrade.operation, upgrade.service, self.name)
             self.broken[upgrade.service] = upgrade.operation
-            poison.tell(self.core, upgrade)
+            poison.tell(self.core, upgrade.operation)
             return
         self.running.pop(upgrade.service, None)
         poison.put_down(self.core, upgrade.operation)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from reconciler.engine.poison import MARK
+from reconciler.engine.poison import DEATHS_MAX, MARK, take_up
 from reconciler.model.upgrade import Phase
 from tests.world import World
 
@@ -43,7 +43,7 @@ async def test_after_three_deaths_it_is_stuck_a_person_is_called_once_and_others
     told = [sentence for sentence in world.calls() if "bug" in sentence]
     assert len(told) == 2
     assert "was stopped by a bug of UGS" in told[0]
-    assert "the daemon died 3 times while this was verifying" in told[1]
+    assert "a bug stopped it 3 times while this was verifying" in told[1]
     assert world.reverts() == [], "a bug of ours is no verdict on the release"
 
     world.at.clear()
@@ -51,6 +51,19 @@ async def test_after_three_deaths_it_is_stuck_a_person_is_called_once_and_others
     await world.settle()
     assert world.answers("web") == "1.1.0"
     assert world.phases() == ["succeeded", "stuck"]
+
+
+@pytest.mark.fault("CR-12")
+async def test_ten_deaths_in_one_phase_are_enough_whatever_they_were(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.bump("1.1.0", soak="5m", deadline="20m")
+    upgrade = await world.reach(Phase.VERIFYING)
+    for _ in range(DEATHS_MAX - 1):
+        assert take_up(world.core, upgrade)
+    assert not take_up(world.core, upgrade)
+    assert world.phases() == ["succeeded", "stuck"]
+    assert "the daemon died 10 times while this was verifying" in world.calls()[-1]
 
 
 async def test_what_was_carried_for_long_or_to_a_safe_point_is_no_poison(world: World) -> None:
