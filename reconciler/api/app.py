@@ -16,9 +16,9 @@ from starlette.routing import Route
 
 from reconciler import __version__
 from reconciler.api.permits import SAYINGS, Saying
-from reconciler.engine import people
+from reconciler.engine import people, recovery
 from reconciler.engine.daemon import Daemon
-from reconciler.engine.status import explain_of, plan_of, quarantine_of, status_of
+from reconciler.engine.status import explain_of, plan_of, quarantine_of, recover_of, status_of
 from reconciler.model.codec import builtins, convert
 from reconciler.model.errors import TransientError, UgsError
 
@@ -26,6 +26,7 @@ T = TypeVar("T")
 BODY_BYTES_MAX = 64 * 1024
 ACTOR_HEADER = "x-ugs-actor"
 ACTOR_LENGTH_MAX = 100
+RETRY_AFTER_S = 5
 
 
 class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,6 +35,10 @@ class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Sync(Struct, frozen=True, forbid_unknown_fields=True):
     accept_rewrite: bool = False
+
+
+class Place(Struct, frozen=True, forbid_unknown_fields=True):
+    environment: str | None = None
 
 
 class Service(Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,6 +62,9 @@ def application(daemon: Daemon) -> Starlette:
         Route("/upgrade/retry", _answer(daemon, _retry), methods=["POST"]),
         Route("/quarantine", _answer(daemon, _quarantine)),
         Route("/quarantine/release", _answer(daemon, _release), methods=["POST"]),
+        Route("/recover", _answer(daemon, _recover)),
+        Route("/recover/accept", _answer(daemon, _accept), methods=["POST"]),
+        Route("/health/check", _answer(daemon, _health)),
         Route("/sync", _answer(daemon, _sync), methods=["POST"]),
         *(Route(one.path, _answer(daemon, _said(one)), methods=[one.method]) for one in SAYINGS),
     ]
@@ -77,7 +85,7 @@ def _answer(daemon: Daemon, handler: Handler) -> Callable[[Request], Awaitable[R
         except TransientError as error:
             return _problem(503, error)
         except UgsError as error:
-            return _problem(422, error)
+            return _problem(503 if daemon.core.store.refused else 422, error)
 
     return endpoint
 
@@ -136,6 +144,24 @@ async def _release(daemon: Daemon, request: Request) -> object:
     return {"released": [{"operation": row.operation, "target": str(row.target)} for row in released]}
 
 
+async def _recover(daemon: Daemon, _request: Request) -> object:
+    return recover_of(daemon.fleet)
+
+
+async def _accept(daemon: Daemon, request: Request) -> object:
+    wanted = await _body(request, Place)
+    fleet = daemon.fleet
+    accepted = recovery.accept(fleet.core, fleet.passes, wanted.environment, actor=_actor(request))
+    return {"accepted": accepted}
+
+
+async def _health(daemon: Daemon, _request: Request) -> object:
+    """Whether this daemon can do its work. Raises TransientError where it cannot, for as long."""
+    if refused := daemon.core.store.refused:
+        raise TransientError(f"the database cannot be written: {refused}")
+    return {"ready": True}
+
+
 async def _sync(daemon: Daemon, request: Request) -> object:
     wanted = await _body(request, Sync)
     return {"revision": await daemon.fleet.refresh(accept_rewrite=wanted.accept_rewrite)}
@@ -180,4 +206,7 @@ def _json(status: int, value: object, media_type: str = "application/json") -> R
 
 def _problem(status: int, error: UgsError) -> Response:
     body = {"status": status, "title": error.message, "remedy": error.remedy}
-    return _json(status, body, "application/problem+json")
+    answer = _json(status, body, "application/problem+json")
+    if status == 503:
+        answer.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return answer

@@ -37,6 +37,8 @@ COMMANDS = {
     "rollback": ("reconciler.cli.people", "Take a service back to what ran before, and revert its pin."),
     "retry": ("reconciler.cli.people", "Commit a quarantined pin again, for one more attempt."),
     "quarantine": ("reconciler.cli.people", "Show or release what failed and is not tried again."),
+    "recover": ("reconciler.cli.recover", "Show what safe mode is about, and accept it."),
+    "backup": ("reconciler.cli.backup", "Copy the daemon's database, verify a copy, put one back."),
     "audit": ("reconciler.cli.audit", "Show or verify the audit log."),
 }
 

@@ -40,7 +40,7 @@ def call(state: Path, method: str, path: str, body: object = None, *, timeout_s:
         data = None if body is None else json.dumps(body)
         # What only asks is answered at once; the rest may have to wait for a remote.
         with working("the daemon is at work") if method == "POST" else contextlib.nullcontext():
-            connection.request(method, path, data, {"X-Ugs-Actor": _actor()})
+            connection.request(method, path, data, {"X-Ugs-Actor": actor_name()})
             response = connection.getresponse()
             answer = json.loads(response.read())
     except (FileNotFoundError, ConnectionRefusedError) as error:
@@ -58,7 +58,7 @@ def call(state: Path, method: str, path: str, body: object = None, *, timeout_s:
     return answer
 
 
-def _actor() -> str:
+def actor_name() -> str:
     """Who asks, as a header can carry it. A user id in a container may have no name."""
     try:
         name = getpass.getuser()

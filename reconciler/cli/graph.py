@@ -53,7 +53,8 @@ def state_lock(state: Path) -> Iterator[None]:
     """One daemon a state folder; the kernel lets go of the lock however the holder ends."""
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        _keep_private(state)
+        descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise HostError(f"{state}: {error.strerror}", "let the daemon's user own its state folder") from error
     try:
@@ -71,18 +72,32 @@ def state_lock(state: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def _keep_private(state: Path) -> None:
+    """Nobody else may look into the state folder, or lead us to another one. Raises HostError, OSError."""
+    if state.is_symlink():
+        raise HostError(f"{state} is a symbolic link", "name the folder itself as `state` in ugs.yaml")
+    found = state.stat()
+    if found.st_uid != os.geteuid():
+        raise HostError(
+            f"{state} belongs to user {found.st_uid}, and this runs as {os.geteuid()}",
+            "run this as the daemon's user",
+        )
+    if found.st_mode & 0o077:
+        state.chmod(0o700)
+
+
 @contextlib.contextmanager
 def core_from(settings: Settings, clock: Clock | None = None) -> Iterator[Core]:
     """Everything that the engine works with. The caller holds the state's lock."""
     from reconciler.engine.core import Core
     from reconciler.engine.repository import Repository
     from reconciler.git import Mirror
-    from reconciler.store import Store
+    from reconciler.store.opening import open_state
 
     clock = clock or SystemClock()
     remote, signers = remote_of(settings), signers_of(settings)
     with (
-        contextlib.closing(Store(settings.state / "ugs.db", now=clock.now)) as store,
+        contextlib.closing(open_state(settings.state, now=clock.now)) as store,
         contextlib.closing(
             Mirror(settings.state / "mirror.git", remote, identity_of(settings), signers=signers)
         ) as mirror,

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 from reconciler.model.upgrade import Upgrade
 
+STOP_GRACE_S = 30.0
+"""How long what is under way may take to reach a safe point."""
+
 
 @dataclass
 class Control:
@@ -48,4 +51,6 @@ class Running:
 
     operation: str
     control: Control
+    since_s: float
+    """When it was taken up, in monotonic seconds."""
     task: asyncio.Task[None] | None = None

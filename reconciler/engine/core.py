@@ -25,6 +25,7 @@ from reconciler.model.notice import Notice, Severity
 from reconciler.model.upgrade import FINAL, Phase, Upgrade, check_move
 from reconciler.notify import Outbox
 from reconciler.store import Note, Store
+from reconciler.store.reserve import Reserve
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -70,6 +71,11 @@ class Core:
     def frozen(self) -> Frozen:
         """Every release as it stood when it was first deployed."""
         return self.store.frozen()
+
+    @property
+    def reserve(self) -> Reserve:
+        """The space that is put by."""
+        return Reserve(self.settings.state / "reserve")
 
     def driver(self, environment: str) -> Driver:
         """The driver of an environment; for one that is gone from the repository, the first that may be used."""

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 
+from reconciler.engine.control import STOP_GRACE_S
 from reconciler.engine.core import Core
 from reconciler.engine.endure import endure
 from reconciler.engine.fleet import Fleet
@@ -26,7 +27,6 @@ TICK_S = 10.0
 TICK_BUSY_S = 1.0
 MONITOR_S = 10.0
 TICK_MIN_S = 0.05
-STOP_GRACE_S = 30.0
 CANCEL_AGAIN_S = 1.0
 JITTER = 0.1
 WELL = frozenset({Phase.SUCCEEDED, Phase.SUPERSEDED, Phase.CANCELLED})

@@ -7,8 +7,12 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from reconciler.clock import Clock
+from reconciler.engine import upgrade as upgrading
+from reconciler.engine.control import Control
+from reconciler.engine.core import Core
 from reconciler.model.errors import UgsError
-from reconciler.store import Damaged
+from reconciler.model.upgrade import Phase, Upgrade
+from reconciler.store import Damaged, Full
 
 log = logging.getLogger("ugs")
 T = TypeVar("T")
@@ -28,3 +32,23 @@ async def endure(clock: Clock, name: str, work: Callable[[], Awaitable[T]]) -> T
         except UgsError as error:
             log.error("%s: %s", name, error)
             await clock.sleep(TROUBLE_S)
+
+
+async def carried(core: Core, upgrade: Upgrade, control: Control) -> Upgrade:
+    """Carry an upgrade on from where it stands on record, in spite of such trouble.
+
+    On a full disk nothing new begins; what has touched anything may use the space that was put by.
+    """
+
+    def newest() -> Upgrade:
+        return core.store.upgrade(upgrade.operation) or upgrade
+
+    async def carry() -> Upgrade:
+        try:
+            return await upgrading.carry(core, newest(), control)
+        except Full:
+            if newest().phase is Phase.PREPARING or not core.reserve.release():
+                raise
+            return await upgrading.carry(core, newest(), control)
+
+    return await endure(core.clock, f"operation {upgrade.operation}", carry)

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from reconciler.engine.core import Core
 from reconciler.engine.reconcile import EnvironmentPass
+from reconciler.engine.recovery import Recall
 from reconciler.engine.repository import Retry, Rewritten
 from reconciler.engine.trust import Guard, Judged, Untrusted, ahead_of
 from reconciler.model.desired import resolve, thawed
@@ -70,6 +71,7 @@ class Fleet:
         self._refreshing = asyncio.Lock()
         self._seen: tuple[str, Judged] | None = None
         """The branch's tip, and how far it is followed."""
+        self._recall = Recall(core)
 
     async def start(self) -> None:
         """What was in force before is in force again at once, even while the remote is down."""
@@ -82,7 +84,11 @@ class Fleet:
                 if reading := await asyncio.to_thread(self._read, accepted, judged):
                     await self._take(reading, judged)
         for upgrade in self.core.store.upgrades(unfinished=True):
-            self._pass(upgrade.environment).resume([upgrade])
+            here, recovery = self._pass(upgrade.environment), self.core.store.recovery(upgrade.environment)
+            if (
+                recovery is None or recovery.base
+            ):  # else nothing goes on before Git was asked what became of it
+                here.resume([upgrade])
 
     async def refresh(self, *, accept_rewrite: bool = False) -> str:
         """Fetch, and take what is new and trusted into force. Returns the tip; raises UgsError after telling it."""
@@ -93,16 +99,18 @@ class Fleet:
                 judged = await self.guard.judge(fetched.tip)
                 news = (fetched.tip, judged) != self._seen
                 reading = await asyncio.to_thread(self._read, fetched.tip, judged) if news else None
+                if accept_rewrite and news and fetched.previous is None:
+                    core.store.audit("rewrite-accepted", detail=fetched.tip)
+                    core.store.rebase_recoveries(fetched.tip)
+                if reading is not None:
+                    await self._accept(fetched.previous, reading.snapshot.revision)
+                    await self._take(reading, judged)
+                self._seen = fetched.tip, judged
+                await self._recall.look(fetched.tip, self.passes)
             except UgsError as error:
                 self._tell(*trouble_of(error), str(error))
                 raise
             self.fetched_at = core.clock.now()
-            if accept_rewrite and news and fetched.previous is None:
-                core.store.audit("rewrite-accepted", detail=fetched.tip)
-            if reading is not None:
-                await self._accept(fetched.previous, reading.snapshot.revision)
-                await self._take(reading, judged)
-            self._seen = fetched.tip, judged
             waited_for = self.state != "ok"
             refused = self._untrusted(judged)
             if refused:
@@ -150,20 +158,20 @@ class Fleet:
 
     async def _release(self, retry: Retry, since: str, tip: str) -> None:
         """A trailer releases the one operation that it names, and nothing that was not quarantined by it."""
-        upgrade = self.core.store.upgrade(retry.operation)
-        if upgrade is None:
+        record = self.core.store.quarantine_of(retry.operation)
+        if record is None:
             log.warning("%s: Ugs-Retry names no operation known here: %s", retry.commit[:12], retry.operation)
             return
-        if not await self.guard.may_release(retry, upgrade.environment, since, tip):
+        if not await self.guard.may_release(retry, record.environment, since, tip):
             log.warning(
                 "%s: who signed it may not move %s: nothing is released",
                 retry.commit[:12],
-                upgrade.environment,
+                record.environment,
             )
             return
         self.core.store.release_quarantine(
-            upgrade.environment,
-            upgrade.service,
+            record.environment,
+            record.service,
             operation=retry.operation,
             by=retry.author,
             why=f"Ugs-Retry in {retry.commit}",

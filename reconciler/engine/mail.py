@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import defaultdict
 from datetime import timedelta
 
 from reconciler.engine.core import Core
+from reconciler.engine.recovery import keep_head
 from reconciler.model.codec import decode
 from reconciler.model.errors import UgsError
-from reconciler.store import NOTE, Note, OutboxRow
+from reconciler.model.notice import Notice
+from reconciler.store import NOTE, Note, OutboxRow, backup
 
 log = logging.getLogger("ugs")
 IDLE_S = 60.0
@@ -17,6 +20,7 @@ PRUNE_S = 3600.0
 NOTES_AT_ONCE_MAX = 200
 RETRY_FIRST_S = 2.0
 RETRY_MAX_S = 300.0
+BACKUP_MARK = "backup failed"
 
 
 async def carry_notices(core: Core) -> None:
@@ -45,10 +49,34 @@ async def empty_outbox(core: Core) -> None:
 
 
 async def keep_house(core: Core) -> None:
-    """Drop from the database what has a bound, now and then, for ever."""
+    """Drop from the database what has a bound, put space by, and copy it every day; now and then, for ever."""
     while True:
         core.store.prune()
+        core.reserve.keep()
+        await back_up(core)
         await core.clock.sleep(PRUNE_S)
+
+
+async def back_up(core: Core) -> None:
+    """One more copy of the database, where one is due. A failure is told once while it lasts."""
+    failed = bool(core.store.marks(BACKUP_MARK))
+    try:
+        made = await asyncio.to_thread(backup.daily, core.settings.state, now=core.clock.now)
+    except UgsError as error:
+        log.error("the daily backup failed: %s", error)
+        if not failed:
+            text = f"the daily backup of the database failed: {error}"
+            with core.store.transaction():
+                core.store.mark(BACKUP_MARK, "told")
+                core.store.tell(
+                    Notice("", "", sentence=text, severity="person", at=core.clock.now(), title="backup")
+                )
+            core.wake_notices.set()
+    else:
+        if made:
+            log.info("the database is copied to %s", made.path)
+        if failed:
+            core.store.mark(BACKUP_MARK, None)
 
 
 async def push_notes(core: Core) -> None:
@@ -66,6 +94,7 @@ async def push_notes(core: Core) -> None:
         core.store.postpone([row.id for row in rows], at=core.clock.now() + _backoff(rows), error=str(error))
     else:
         core.store.delivered([row.id for row in rows])
+        await keep_head(core)
 
 
 def _backoff(rows: list[OutboxRow]) -> timedelta:

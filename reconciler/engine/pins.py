@@ -12,10 +12,9 @@ from reconciler.model import splice
 from reconciler.model.errors import InputError, UgsError
 from reconciler.model.range import Range
 from reconciler.model.target import Target, Workload
-from reconciler.model.upgrade import Upgrade
+from reconciler.model.upgrade import OPERATION_TRAILER, Upgrade
 from reconciler.model.version import Version
 
-OPERATION_TRAILER = "Ugs-Operation"
 LINE_MAX = 300
 UNCHANGED = "the pin already says what it said when the old version was healthy"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,15 +10,16 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
+from reconciler.engine import poison
 from reconciler.engine import upgrade as upgrading
 from reconciler.engine.control import Control, Running
 from reconciler.engine.core import Core
-from reconciler.engine.endure import endure
+from reconciler.engine.endure import carried
 from reconciler.engine.ledger import Ledger
 from reconciler.engine.monitor import Monitor
 from reconciler.engine.together import leader_of
 from reconciler.engine.trust import beyond
-from reconciler.engine.upkeep import Repairs, adopt, records_of
+from reconciler.engine.upkeep import Repairs, adopt, known_since, records_of
 from reconciler.engine.view import ServiceView, Told, view_of
 from reconciler.engine.weigh import Weigher
 from reconciler.model import plan as planning
@@ -28,10 +28,10 @@ from reconciler.model.desired import Desired
 from reconciler.model.errors import UgsError
 from reconciler.model.gates import closed, evaluate, judged, starts_at
 from reconciler.model.observation import Observation
-from reconciler.model.permits import may_repair
 from reconciler.model.plan import Change, Records
 from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import Phase, Upgrade
+from reconciler.store import Damaged
 
 log = logging.getLogger("ugs")
 
@@ -55,6 +55,8 @@ class EnvironmentPass:
     """What the last pass decided by."""
     broken: dict[str, str] = field(default_factory=dict)
     """By service: the operation that a bug of ours stopped."""
+    left: list[Upgrade] = field(default_factory=list)
+    """To be carried on by the next pass."""
     trouble: str = ""
     """Why the last pass could not observe; empty when it could."""
 
@@ -71,7 +73,7 @@ class EnvironmentPass:
     def resume(self, unfinished: list[Upgrade]) -> None:
         """After a start: carry on what a former daemon left under way."""
         for upgrade in unfinished:
-            if upgrade.phase in upgrading.ACTIVE:
+            if upgrade.phase in upgrading.ACTIVE and poison.take_up(self.core, upgrade):
                 log.info("carrying on %s in phase %s", upgrade.operation, upgrade.phase.value)
                 self.launch(upgrade)
 
@@ -80,7 +82,10 @@ class EnvironmentPass:
         core, desired = self.core, self.core.desired.get(self.name)
         if desired is None:
             return
-        driver = core.driver(self.name)
+        poison.outlive(core, {one.operation: one.since_s for one in self.running.values()}, self.broken)
+        while self.left:
+            self.launch(self.left.pop())
+        driver, busy = core.driver(self.name), self.busy
         try:
             observed = await asyncio.to_thread(driver.observe, core.site, self.name)
         except UgsError as error:
@@ -88,14 +93,14 @@ class EnvironmentPass:
             log.warning("%s: what runs could not be observed: %s", self.name, error)
             return
         self.trouble, self.observed = "", observed
-        await adopt(core, self.monitor, desired, observed, busy=self.busy)
+        recovery = core.store.recovery(self.name)
+        await adopt(core, self.monitor, desired, observed, busy=self.busy, recovery=recovery)
         records = records_of(core, self.name)
         self._heed_new_pins(desired, observed, records)
         changes = planning.plan(desired, observed, records, now=core.clock.now())
-        self.told = await self._start(desired, observed, changes)
-        await self.repairs.mend(
-            self._repairable(desired, planning.repairs(desired, observed, records, self.busy))
-        )
+        self.told = await self._start(desired, observed, changes, busy)
+        lacking = known_since(recovery, planning.repairs(desired, observed, records, self.busy), records)
+        await self.repairs.mend(desired.environment, lacking)
 
     async def preview(self) -> None:
         """Observe and decide as a pass does, and start nothing: what `ugs plan` shows without a daemon."""
@@ -110,11 +115,6 @@ class EnvironmentPass:
         self.decided = desired, around
         untrusted = beyond(self.core, desired, self.observed)
         self.told = {change.service: self._gates(change, around) for change in (*untrusted, *changes)}
-
-    def _repairable(self, desired: Desired, lacking: list[Workload]) -> list[Workload]:
-        """Those that nobody holds: hold alone keeps from starting again what should run already."""
-        permits, now = self.core.store.permits(self.name), self.core.clock.now()
-        return [work for work in lacking if may_repair(permits, desired.environment, work.service, now=now)]
 
     async def _controls(self) -> list[bool]:
         """Whether healthy services that nobody touches still answer: a control group for a verdict of failure."""
@@ -193,14 +193,21 @@ class EnvironmentPass:
     # acting
 
     async def _start(
-        self, desired: Desired, observed: Mapping[str, Observation], changes: list[Change]
+        self,
+        desired: Desired,
+        observed: Mapping[str, Observation],
+        changes: list[Change],
+        busy: frozenset[str],
     ) -> Told:
-        """Start every change whose gates are all open, and record why the others wait."""
+        """Start every change whose gates are all open, and record why the others wait.
+
+        `busy`: what was under way when it was observed; this plan does not know how it ended meanwhile.
+        """
         told: dict[str, tuple[Change, tuple[Gate, ...]]] = {}
         asked = {change.service: await self.weigher.asked(desired, change) for change in changes}
-        ready = [change for change in changes if change.service not in self.busy]
+        ready = [change for change in changes if change.service not in busy | self.busy]
         waiting = self.ledger.retire(
-            {change.service: (change, asked[change.service].revision) for change in ready}, self.busy
+            {change.service: (change, asked[change.service].revision) for change in ready}, busy | self.busy
         )
         around = self._around(desired, observed, changes, asked)  # what is retired parks nothing any more
         self.decided = desired, around
@@ -225,7 +232,7 @@ class EnvironmentPass:
         """Give an upgrade a task that carries it on. `asked`: the commit, where the gates are still to be looked at."""
         control = Control(lambda: self._closed_now(upgrade, asked), self._controls, self.take_back)
         control.taken_with = leader_of(self.core, upgrade)
-        running = Running(upgrade.operation, control)
+        running = Running(upgrade.operation, control, self.core.clock.monotonic())
         self.running[upgrade.service] = running
         running.task = asyncio.create_task(self._carry(upgrade, running.control), name=upgrade.operation)
 
@@ -239,26 +246,23 @@ class EnvironmentPass:
                 self.launch(row)
 
     async def _carry(self, upgrade: Upgrade, control: Control) -> None:
-        async def carry_on() -> Upgrade:
-            newest = self.core.store.upgrade(upgrade.operation) or upgrade
-            return await upgrading.carry(self.core, newest, control)
-
         try:
-            done = await endure(self.core.clock, f"operation {upgrade.operation}", carry_on)
+            done = await carried(self.core, upgrade, control)
             if done.phase is Phase.SUCCEEDED:
                 self.monitor.proven(upgrade.service)
             if done.failed:
                 await self.refresh()  # so that the next pass sees the pin as it stands now
+        except Damaged:
+            self.wake.set()  # the next pass meets it too, and ends the daemon
+            return
         except Exception:
             # A bug: nothing else is tried with this service until someone has looked and started us again.
             log.exception("bug: operation %s of %s in %s", upgrade.operation, upgrade.service, self.name)
-            with contextlib.suppress(UgsError):
-                self.core.store.audit(
-                    "bug", environment=self.name, service=upgrade.service, operation=upgrade.operation
-                )
             self.broken[upgrade.service] = upgrade.operation
+            poison.tell(self.core, upgrade.operation)
             return
         self.running.pop(upgrade.service, None)
+        poison.put_down(self.core, upgrade.operation)
         self.wake.set()
 
     def _closed_now(self, upgrade: Upgrade, asked: Asked | None) -> str:

@@ -16,13 +16,13 @@ from reconciler.model.environment import Environment
 from reconciler.model.errors import ArtifactError, UgsError
 from reconciler.model.snapshot import Cache, Snapshot, read
 from reconciler.model.target import Target, Workload
+from reconciler.model.upgrade import RETRY_TRAILER
 from reconciler.store import Advance
 
 FOLDERS = ("releases", "environments")
 HISTORY_MAX = 200
 OLDER_MAX = 20
 NEW_COMMITS_MAX = 10_000
-RETRY_TRAILER = "Ugs-Retry"
 
 
 class Rewritten(UgsError):

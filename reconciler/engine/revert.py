@@ -11,12 +11,12 @@ from msgspec.structs import replace
 
 from reconciler.engine.control import Control
 from reconciler.engine.core import Core
-from reconciler.engine.pins import OPERATION_TRAILER, edit, left_by, message
+from reconciler.engine.pins import edit, left_by, message
 from reconciler.engine.together import settle_companions
 from reconciler.git import PushRejected
 from reconciler.model.breaker import trips
 from reconciler.model.errors import HostError, TransientError, UgsError
-from reconciler.model.upgrade import Phase, Upgrade
+from reconciler.model.upgrade import OPERATION_TRAILER, Phase, Upgrade
 
 P = ParamSpec("P")
 T = TypeVar("T")

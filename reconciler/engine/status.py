@@ -11,10 +11,11 @@ from reconciler.engine.fleet import Fleet
 from reconciler.engine.people import Conflict
 from reconciler.engine.permits import questions
 from reconciler.engine.reconcile import EnvironmentPass
+from reconciler.engine.view import ServiceView
 from reconciler.model.circumstances import Gate
 from reconciler.model.codec import builtins
 from reconciler.model.errors import Problem
-from reconciler.model.gates import GATES, starts_at
+from reconciler.model.gates import GATES, closed, starts_at
 from reconciler.model.itinerary import Step, itinerary
 from reconciler.model.plan import Change
 from reconciler.model.upgrade import Phase
@@ -42,6 +43,12 @@ def needs_person(fleet: Fleet) -> list[str]:
     """A sentence for everything that does not go on until someone acts."""
     core = fleet.core
     stopped = [fleet.sentence] if fleet.needs_person else []
+    if core.store.refused:
+        stopped.append(f"the database cannot be written: {core.store.refused}")
+    lost = [
+        f"{name or 'everywhere'}: safe mode: {recovery.reason}; see `ugs recover`"
+        for name, recovery in core.store.recoveries().items()
+    ]
     quarantined = [
         f"{name}: {row.service} {row.target.version} failed and is still pinned"
         for name, desired in sorted(core.desired.items())
@@ -63,7 +70,7 @@ def needs_person(fleet: Fleet) -> list[str]:
     ]
     asked = [text for name in sorted(fleet.passes) for text in questions(core.store.permits(name))]
     problems = [*map(str, fleet.problems), *_withdrawn(fleet)]
-    return [*stopped, *problems, *quarantined, *broken, *engines, *parked, *asked, *undelivered]
+    return [*stopped, *lost, *problems, *quarantined, *broken, *engines, *parked, *asked, *undelivered]
 
 
 def _withdrawn(fleet: Fleet) -> list[str]:
@@ -145,6 +152,49 @@ def quarantine_of(fleet: Fleet) -> Json:
     }
 
 
+def recover_of(fleet: Fleet) -> Json:
+    """What is in safe mode, what is known of it, and what accepting that would do."""
+    return {
+        "environments": [
+            {
+                "environment": name,
+                "reason": recovery.reason,
+                "since": builtins(recovery.since),
+                "base": recovery.base,
+                "services": _recovering(fleet.passes[name]) if name in fleet.passes else [],
+            }
+            for name, recovery in sorted(fleet.core.store.recoveries().items())
+        ]
+    }
+
+
+def _recovering(here: EnvironmentPass) -> list[Json]:
+    store, views = here.core.store, here.views()
+    shut = store.quarantined(here.name)
+    return [
+        {
+            "service": service,
+            "pinned": str(view.pinned) if view.pinned else None,
+            "running": str(view.running) if view.running else None,
+            "last_good": str(good[0][0].target)
+            if (good := store.good(here.name, service, limit=1))
+            else None,
+            "quarantined": [str(row.target) for row in shut if row.service == service],
+            "on_accept": _on_accept(here, service, view),
+        }
+        for service, view in sorted(views.items())
+    ]
+
+
+def _on_accept(here: EnvironmentPass, service: str, view: ServiceView) -> str:
+    """What would come of one service once safe mode is over."""
+    if service not in here.told:
+        return "nothing changes" if view.running else "is started again, where it is last-good"
+    change, gates = here.told[service]
+    waits = [gate.gate for gate in closed(gates) if gate.gate != "recovery"]
+    return f"waits: {', '.join(waits)}" if waits else f"{change.goal.target.version} is deployed"
+
+
 def problem_of(problem: Problem) -> Json:
     """As `ugs check --json` prints it."""
     place: Json = builtins(problem.place)
@@ -156,6 +206,7 @@ def _environment(fleet: Fleet, here: EnvironmentPass) -> Json:
     return {
         "environment": here.name,
         "revision": desired.revision if desired else fleet.tip,
+        "safe_mode": recovery.reason if (recovery := fleet.core.store.recovery(here.name)) else None,
         "services": [view.status() for view in here.views().values()],
     }
 

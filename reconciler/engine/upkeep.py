@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from reconciler.engine.core import Core
 from reconciler.engine.monitor import Monitor
 from reconciler.model.desired import Desired
+from reconciler.model.environment import Environment
 from reconciler.model.errors import UgsError
 from reconciler.model.observation import Observation
+from reconciler.model.permits import may_repair
 from reconciler.model.plan import Good, Records
-from reconciler.model.target import Workload
+from reconciler.model.recovery import Recovery
+from reconciler.model.target import Target, Workload
 
 log = logging.getLogger("ugs")
 REPAIR_FIRST_S = 5.0
@@ -39,13 +42,22 @@ async def adopt(
     observed: Mapping[str, Observation],
     *,
     busy: frozenset[str],
+    recovery: Recovery | None = None,
 ) -> None:
-    """The baseline: what runs healthy, of a service without any record here, becomes its last-good."""
+    """The baseline: what runs healthy, of a service without any record here, becomes its last-good.
+
+    In safe mode, once Git has been asked, so does what runs as pinned, whatever is on record; never what failed.
+    """
+    if recovery and recovery.base is None:
+        return
     name = desired.environment.name
     known = core.store.attempted(name).keys() | busy
+    shut = {(row.service, row.target) for row in core.store.quarantined(name)}
     for service, observation in observed.items():
         target = observation.running
-        if target is None or service in known:
+        if target is None or (service, target) in shut or service in busy:
+            continue
+        if service in known and not (recovery and _is_news(core, desired, service, target)):
             continue
         work = desired.workloads.get(service)
         if work is None or work.target != target:
@@ -61,6 +73,21 @@ async def adopt(
         log.info("%s: %s %s runs already and is adopted", name, service, target.version)
 
 
+def _is_news(core: Core, desired: Desired, service: str, target: Target) -> bool:
+    """Whether what runs is what is pinned, and not what is on record as last-good."""
+    pinned = desired.workloads.get(service)
+    good = core.store.good(desired.environment.name, service, limit=1)
+    return pinned is not None and pinned.target == target and [work.target for work, _ in good] != [target]
+
+
+def known_since(recovery: Recovery | None, lacking: list[Workload], records: Records) -> list[Workload]:
+    """Those of what lacks that were seen well since safe mode began: of the others nobody knows whether they
+    should still run."""
+    if recovery is None:
+        return lacking
+    return [work for work in lacking if records.good[work.service][0].at >= recovery.since]
+
+
 class Repairs:
     """Starting again what should run already: no upgrade, nothing judged, nothing reverted; backed off."""
 
@@ -70,8 +97,10 @@ class Repairs:
         self._tried: dict[str, tuple[int, float]] = {}
         """By service: how often in a row, and not before when (monotonic seconds)."""
 
-    async def mend(self, lacking: list[Workload]) -> None:
-        """Start every one of these again, unless it was tried too recently."""
+    async def mend(self, environment: Environment, lacking: list[Workload]) -> None:
+        """Start each of these again, unless it is held (no other gate counts) or was tried too recently."""
+        permits, now = self.core.store.permits(self.environment), self.core.clock.now()
+        lacking = [work for work in lacking if may_repair(permits, environment, work.service, now=now)]
         for service in self._tried.keys() - {work.service for work in lacking}:
             del self._tried[service]
         await asyncio.gather(*(self._start_again(work) for work in lacking))

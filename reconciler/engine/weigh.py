@@ -38,6 +38,8 @@ class Weigher:
         self._clock = Steady(core.clock)
         self._unsure: datetime | None = None
         self._known: tuple[str, list[Advance]] = "", []
+        self._later: dict[tuple[str, str], bool] = {}
+        """By the tip at which safe mode began and a commit: whether that came later."""
 
     async def asked(self, desired: Desired, change: Change) -> Asked:
         """The commit that asked for this change, and what stood before it."""
@@ -52,7 +54,11 @@ class Weigher:
                 self._core.frozen,
                 self._advances(desired.revision),
             )
-        return self._asked[key]
+        asked, recovery = self._asked[key], self._core.store.recovery(self._name)
+        if recovery and recovery.base and (pair := (recovery.base, asked.revision)) not in self._later:
+            is_ancestor = self._core.repository.mirror.is_ancestor
+            self._later[pair] = not await asyncio.to_thread(is_ancestor, asked.revision, recovery.base)
+        return asked
 
     def _advances(self, tip: str) -> list[Advance]:
         """What stood in the database when this tip came into force: read once for all its changes."""
@@ -73,6 +79,7 @@ class Weigher:
     ) -> Circumstances:
         """What the gates look at, as it stands at this moment."""
         store = self._core.store
+        recovery = store.recovery(self._name)
         order = _arrangement(desired, observed, changes)
         return Circumstances(
             environment=desired.environment,
@@ -100,6 +107,12 @@ class Weigher:
             floor=self._core.settings.floor_approvals,
             asked=asked,
             promoted=self._promoted(desired, changes, asked),
+            recovery=recovery,
+            later=frozenset(
+                service
+                for service, one in asked.items()
+                if recovery and recovery.base and self._later.get((recovery.base, one.revision))
+            ),
             expected_s={change.service: self._expected_s(change) for change in changes},
         )
 

@@ -50,12 +50,12 @@ CONFIGURATION = (
     ("push.gpgSign", "false"),
     ("push.recurseSubmodules", "no"),
 )
-_OBJECT_ID = re.compile(r"(?!0{40})[0-9a-f]{40}")
+OBJECT_ID = re.compile(r"(?!0{40})[0-9a-f]{40}")
 
 
 def checked(sha: str) -> str:
     """The full object id, so that it can be neither an option nor a range. Raises ValueError (a bug)."""
-    if not _OBJECT_ID.fullmatch(sha):
+    if not OBJECT_ID.fullmatch(sha):
         raise ValueError(f"{sha!r} is not a full object id")
     return sha
 

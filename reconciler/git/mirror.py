@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from reconciler.git import commit, history, objects, signatures, storage, transfer
+from reconciler.git import commit, heads, history, objects, signatures, storage, transfer
 from reconciler.git.call import NETWORK_TIMEOUT_S, Git, checked
 from reconciler.git.commit import Identity
 from reconciler.git.history import Commit
@@ -27,7 +27,7 @@ class Mirror:
 
     Safe to use from several threads of one process; the caller keeps other processes away. Revisions are
     full commit ids. Besides what a method names, every one may raise HostError, and those that talk to the
-    remote (`fetch`, `remote_tip`, `push`, `contains`, `add_notes`) TransientError.
+    remote (`fetch`, `remote_tip`, `push`, `contains`, `add_notes`, `head_of`, `keep_head`) TransientError.
     """
 
     def __init__(
@@ -182,6 +182,18 @@ class Mirror:
     def notes(self, sha: str) -> list[str]:
         """The JSON lines of the note at a commit: the remote's as last fetched, and ours not pushed yet."""
         return self._notes.at(sha)
+
+    def all_notes(self) -> dict[str, list[str]]:
+        """The JSON lines of every note, by commit; likewise."""
+        return self._notes.all()
+
+    def head_of(self, daemon: str) -> str | None:
+        """How far the database of this daemon had come, as the remote keeps it: one line."""
+        return heads.read(self._git, daemon)
+
+    def keep_head(self, daemon: str, line: str, *, at: datetime) -> None:
+        """Let the remote keep that line; does nothing where it was the last that is known there."""
+        heads.write(self._git, daemon, line, self._identity, at=at)
 
     def add_notes(self, lines: Mapping[str, Mapping[str, str]], *, at: datetime) -> None:
         """Add {commit: {operation: one JSON line}} to the notes here and on the remote.

@@ -9,7 +9,7 @@ from datetime import datetime
 from threading import Lock
 
 from reconciler.git import transfer
-from reconciler.git.call import Git, checked
+from reconciler.git.call import OBJECT_ID, Git, checked
 from reconciler.git.commit import NEW_FILE_MODE, File, Identity, build
 from reconciler.git.errors import PushRejected
 from reconciler.git.objects import REGULAR, Objects, entries
@@ -40,6 +40,18 @@ class Notes:
             self._lines(self._paths(PENDING_REF).get(sha, {})),
         )
         return [line.decode("utf-8", "replace") for line in lines]
+
+    def all(self) -> dict[str, list[str]]:
+        """Every note, by commit: as last fetched, with what is not pushed yet."""
+        fetched, pending = self._paths(transfer.NOTES_FETCHED_REF), self._paths(PENDING_REF)
+        return {
+            sha: [
+                line.decode("utf-8", "replace")
+                for line in united(self._lines(fetched.get(sha, {})), self._lines(pending.get(sha, {})))
+            ]
+            for sha in fetched.keys() | pending.keys()
+            if OBJECT_ID.fullmatch(sha)
+        }
 
     def add(self, lines: Mapping[str, Mapping[str, str]], *, at: datetime) -> None:
         """Add lines, by commit and operation, in one commit on the remote's notes.

@@ -10,6 +10,7 @@ from msgspec import Struct
 from reconciler.model.environment import ChangeClass, Environment
 from reconciler.model.observation import Observation
 from reconciler.model.permits import Permits
+from reconciler.model.recovery import Recovery
 from reconciler.model.target import Target
 from reconciler.model.version import Version
 
@@ -89,5 +90,9 @@ class Circumstances(Struct, frozen=True):
     asked: Mapping[str, Asked] = {}
     promoted: Mapping[tuple[str, str], Promoted] = {}
     """By environment and service."""
+    recovery: Recovery | None = None
+    """Safe mode: nothing starts, save what a later commit asked for."""
+    later: frozenset[str] = frozenset()
+    """Services whose pin was moved after safe mode began."""
     expected_s: Mapping[str, float] = {}
     """By service: how long the upgrade is expected to take."""

@@ -78,6 +78,17 @@ def _trust(change: Change, around: Circumstances, _now: datetime) -> Gate:
     return distrusted or Gate("trust", open=True)
 
 
+def _recovery(change: Change, around: Circumstances, _now: datetime) -> Gate:
+    if around.recovery is None or change.service in around.later:
+        return Gate("recovery", open=True)
+    return Gate(
+        "recovery",
+        open=False,
+        reason=f"safe mode: {around.recovery.reason}",
+        opened_by=f"ugs recover --accept {change.environment}, or a later commit that moves the pin",
+    )
+
+
 def _path(change: Change, around: Circumstances, _now: datetime) -> Gate:
     if change.downgrade and not _downgrade_allowed(change, around):
         base = change.running or (change.before and change.before.target)
@@ -239,6 +250,7 @@ def _concurrency(change: Change, around: Circumstances, _now: datetime) -> Gate:
 GATES: tuple[Judge, ...] = (
     _quarantine,
     _trust,
+    _recovery,
     _hold,
     _path,
     _dependency,

@@ -38,6 +38,7 @@ NOT_OVERRIDABLE = {
     "quarantine": "say `ugs retry`, which allows one more attempt at what failed",
     "host": "mend this machine: it is tried again by itself",
     "path": "pin a release that may be reached, or set `allow_downgrade: true` at the pin",
+    "recovery": "say `ugs recover`, and accept what it shows",
     "adoption": "pin what runs, as it runs; for first deployments say `ugs run --accept-first`",
 }
 """By gate: what to do instead."""

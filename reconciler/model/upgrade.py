@@ -11,6 +11,11 @@ from msgspec import Struct
 from reconciler.model.environment import ChangeClass
 from reconciler.model.target import Target, Workload
 
+OPERATION_TRAILER = "Ugs-Operation"
+"""Of a revert commit: the upgrade that failed."""
+RETRY_TRAILER = "Ugs-Retry"
+"""A person's word that this operation may be tried once more."""
+
 
 class Phase(StrEnum):
     PLANNED = "planned"
@@ -41,9 +46,11 @@ NEXT: dict[Phase, frozenset[Phase]] = {
             Phase.REVERTING,
             Phase.SUPERSEDED,
             Phase.CANCELLED,
+            Phase.STUCK,
         }
     ),
-    Phase.APPLYING: frozenset({Phase.VERIFYING, Phase.RESTORING}),
+    # Here and in preparing, to stuck: a bug of ours ended the daemon again and again. To cancelled: safe mode.
+    Phase.APPLYING: frozenset({Phase.VERIFYING, Phase.RESTORING, Phase.CANCELLED, Phase.STUCK}),
     Phase.VERIFYING: frozenset({Phase.SUCCEEDED, Phase.RESTORING, Phase.SUPERSEDED, Phase.STUCK}),
     # To cancelled: a person moved the pin back. To waiting: the host's own trouble, the old version runs again.
     Phase.RESTORING: frozenset({Phase.REVERTING, Phase.CANCELLED, Phase.WAITING, Phase.STUCK}),

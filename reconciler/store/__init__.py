@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from reconciler.model.observation import HealthState
-from reconciler.store.connection import Damaged
+from reconciler.store.connection import Corrupt, Damaged, Full
 from reconciler.store.database import bounded
+from reconciler.store.marks import ADVANCES_MAX, EVERYWHERE, Marks
 from reconciler.store.outbox import NOTE, SLACK
 from reconciler.store.permits import PermitRecords
 from reconciler.store.quarantines import Quarantines
-from reconciler.store.rows import Advance, AuditBreak, AuditRow, Note, OutboxRow, Quarantine, Step
+from reconciler.store.rows import Advance, AuditBreak, AuditRow, Head, Note, OutboxRow, Quarantine, Step
 from reconciler.store.upgrades import Upgrades
 
 __all__ = [
+    "EVERYWHERE",
     "NOTE",
     "SLACK",
     "Advance",
     "AuditBreak",
     "AuditRow",
+    "Corrupt",
     "Damaged",
+    "Full",
+    "Head",
     "Note",
     "OutboxRow",
     "Quarantine",
@@ -30,10 +35,9 @@ TRANSITIONS_MAX = 10_000
 OUTBOX_DONE_MAX = 1_000
 OUTBOX_PENDING_MAX = 10_000
 PERMITS_MAX = 1_000
-ADVANCES_MAX = 5_000
 
 
-class Store(Upgrades, Quarantines, PermitRecords):
+class Store(Upgrades, Quarantines, PermitRecords, Marks):
     """The database of one daemon, used from its event loop's thread alone; other processes open it read-only.
 
     Every writing method is one transaction of its own, or part of the caller's: `with store.transaction():`.
@@ -56,41 +60,6 @@ class Store(Upgrades, Quarantines, PermitRecords):
                 (environment, service, state, self._stamp(), bounded(detail)),
             )
         return True
-
-    def mark(self, key: str, value: str | None) -> None:
-        """Set a small fact; None forgets it."""
-        with self.transaction():
-            if value is None:
-                self._run("DELETE FROM marks WHERE key = ?", (key,))
-            else:
-                self._run("INSERT OR REPLACE INTO marks VALUES (?, ?)", (key, value))
-
-    def marks(self, prefix: str) -> dict[str, str]:
-        """The facts whose keys begin with `prefix`."""
-        rows = self._all(
-            "SELECT key, value FROM marks WHERE substr(key, 1, length(:prefix)) = :prefix ORDER BY key",
-            {"prefix": prefix},
-        )
-        return {row["key"]: row["value"] for row in rows}
-
-    def advance(self, before: str | None, tip: str) -> None:
-        """`tip` is about to be in force after `before`; None: with nothing before it that counts any more.
-
-        One that was announced and never came into force, as after a crash, gives way to the next from there.
-        """
-        with self.transaction():
-            if before is None:
-                self._run("DELETE FROM advances", ())
-            else:
-                self._run("INSERT OR REPLACE INTO advances (before, tip) VALUES (?, ?)", (before, tip))
-
-    def advances(self) -> list[Advance]:
-        """The newest ADVANCES_MAX of them, the oldest first: each begins at a commit that the one before it reached."""
-        rows = self._all(
-            "SELECT before, tip FROM (SELECT * FROM advances ORDER BY id DESC LIMIT ?) ORDER BY id",
-            (ADVANCES_MAX,),
-        )
-        return [Advance(row["before"], row["tip"]) for row in rows]
 
     def prune(
         self,

@@ -7,7 +7,7 @@ import sqlite3
 
 from reconciler.model import codec
 from reconciler.store.database import Database, bounded, time_of
-from reconciler.store.rows import AuditBreak, AuditRow
+from reconciler.store.rows import AuditBreak, AuditRow, Head
 
 SEALED = (
     "id",
@@ -35,9 +35,9 @@ class Audit(Database):
     ) -> None:
         """Append one row. Join it to what it tells of by a `transaction` around both."""
         with self.transaction():
-            last = self._one("SELECT id, hash FROM maintenance_logs ORDER BY id DESC LIMIT 1")
+            last = self.head()
             row: dict[str, str | int] = {
-                "id": last["id"] + 1 if last else 1,
+                "id": last.row + 1 if last else 1,
                 "at": self._stamp(),
                 "event": event,
                 "environment": environment,
@@ -45,13 +45,19 @@ class Audit(Database):
                 "operation": operation,
                 "actor": bounded(actor),
                 "detail": bounded(detail),
-                "previous_hash": last["hash"] if last else "",
+                "previous_hash": last.hash if last else "",
             }
             self._run(
                 "INSERT INTO maintenance_logs VALUES (:id, :at, :event, :environment, :service, :operation,"
                 " :actor, :detail, :previous_hash, :hash)",
                 row | {"hash": seal(row)},
             )
+            self._appended = True
+
+    def contains(self, head: Head) -> bool:
+        """Whether this database has come as far as that, and on the same way."""
+        row = self._one("SELECT hash FROM maintenance_logs WHERE id = ?", (head.row,))
+        return row is not None and row["hash"] == head.hash
 
     def audit_rows(self, *, limit: int) -> list[AuditRow]:
         """The newest `limit` rows, newest first."""

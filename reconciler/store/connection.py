@@ -19,6 +19,14 @@ class Damaged(HostError):
     """A failed write or a broken file: this connection takes no more. Exit, and recover on the next start."""
 
 
+class Full(HostError):
+    """No space is left: what was being written is not, and nothing is half written."""
+
+
+class Corrupt(Damaged):
+    """What the file holds is not what was written. The next start keeps it aside, and begins in safe mode."""
+
+
 def explain(path: Path, error: sqlite3.Error) -> UgsError | None:
     """What the error means to the people who run this machine; None is a bug of ours."""
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:  # the low byte is the class of an extended code
@@ -32,7 +40,7 @@ def explain(path: Path, error: sqlite3.Error) -> UgsError | None:
                 f"{path}: {error}", "let the daemon's user read and write the file and its folder"
             )
         case sqlite3.SQLITE_FULL:
-            return HostError(f"{path}: {error}", "free space on that disk; nothing was half written")
+            return Full(f"{path}: {error}", "free space on that disk; nothing was half written")
         case sqlite3.SQLITE_IOERR:
             return Damaged(f"{path}: {error}", "check the disk, then start the daemon again")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
@@ -40,11 +48,11 @@ def explain(path: Path, error: sqlite3.Error) -> UgsError | None:
     return None
 
 
-def damaged(path: Path, what: str) -> Damaged:
+def damaged(path: Path, what: str) -> Corrupt:
     """The error for a file whose content is not what was written."""
-    return Damaged(
+    return Corrupt(
         f"{path}: the database is damaged: {what}",
-        "move it away together with its -wal and -shm files, and put a backup in its place or start without",
+        "start the daemon: it keeps the file aside and goes into safe mode (`ugs recover`)",
     )
 
 

@@ -12,10 +12,12 @@ from typing import TypeVar
 import msgspec
 
 from reconciler.model import codec
-from reconciler.model.errors import HostError
+from reconciler.model.errors import HostError, UgsError
 from reconciler.store import connection as connecting
 from reconciler.store import schema
 from reconciler.store.connection import Damaged
+from reconciler.store.rows import Head
+from reconciler.store.witness import Witness
 
 TEXT_CHARS_MAX = 4_000
 
@@ -45,12 +47,23 @@ def bounded(text: str) -> str:
 class Database:
     """One connection to one file, for one thread; nothing is asked of it after `Damaged`."""
 
-    def __init__(self, path: Path, *, now: Callable[[], datetime], read_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        now: Callable[[], datetime],
+        read_only: bool = False,
+        witness: Witness | None = None,
+    ) -> None:
         """Open and check the file; make it, or bring its schema up to date, unless `read_only`.
 
-        Raises HostError (permission, damage, a newer schema) and TransientError (locked).
+        Raises HostError (permission, a newer schema), Corrupt, and TransientError (locked).
         """
         self.path = path
+        self.refused = ""
+        """Why the last write was refused; empty since one has succeeded again."""
+        self._witness = witness
+        self._appended = False
         self._now = now
         self._depth = 0
         self._damaged: Damaged | None = None
@@ -88,6 +101,8 @@ class Database:
         try:
             yield
             self._run("RELEASE nested" if nested else "COMMIT")
+            if not nested:
+                self._committed()
         except BaseException:
             # A full disk has already rolled everything back.
             if self._connection.in_transaction:
@@ -98,15 +113,28 @@ class Database:
         finally:
             self._depth -= 1
 
+    def head(self) -> Head | None:
+        """The newest row of the audit; None when it has none."""
+        row = self._one("SELECT id, hash FROM maintenance_logs ORDER BY id DESC LIMIT 1")
+        return Head(row["id"], row["hash"]) if row else None
+
+    def _committed(self) -> None:
+        self.refused = ""
+        if self._appended and self._witness and (head := self.head()):
+            self._appended = False
+            self._witness.write(head)
+
     @contextmanager
     def _explained(self) -> Iterator[None]:
         if self._damaged is not None:
-            raise Damaged(self._damaged.message, self._damaged.remedy)
+            raise type(self._damaged)(self._damaged.message, self._damaged.remedy)
         try:
             with connecting.explained(self.path):
                 yield
-        except Damaged as damaged:
-            self._damaged = damaged
+        except UgsError as error:
+            self.refused = str(error)
+            if isinstance(error, Damaged):
+                self._damaged = error
             raise
 
     def _run(self, sql: str, values: Values = ()) -> sqlite3.Cursor:

@@ -7,7 +7,7 @@ import sqlite3
 from reconciler.model.target import Target
 from reconciler.model.upgrade import Upgrade
 from reconciler.store.audit import Audit
-from reconciler.store.database import bounded, time_of
+from reconciler.store.database import bounded, text_of, time_of
 from reconciler.store.rows import Quarantine
 from reconciler.store.versions import Versions
 
@@ -50,6 +50,39 @@ class Quarantines(Audit, Versions):
             (environment,),
         )
         return [_quarantine(row) for row in rows]
+
+    def quarantine_of(self, operation: str) -> Quarantine | None:
+        """What the operation quarantined, released or not."""
+        row = self._one("SELECT * FROM rollback_records WHERE operation = ?", (operation,))
+        return _quarantine(row) if row else None
+
+    def recall_quarantine(self, record: Quarantine) -> bool:
+        """Shut out again what Git says failed; True unless it is on record already, released or not."""
+        with self.transaction():
+            added = self._run(
+                "INSERT INTO rollback_records (operation, environment, service, failed_target,"
+                " restored_target, reason, quarantined_at, revert_commit) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
+                (
+                    record.operation,
+                    record.environment,
+                    record.service,
+                    str(record.target),
+                    str(record.restored) if record.restored else None,
+                    bounded(record.reason),
+                    text_of(record.quarantined_at),
+                    record.revert_commit,
+                ),
+            ).rowcount
+            if added:
+                self.audit(
+                    "quarantine-recalled",
+                    environment=record.environment,
+                    service=record.service,
+                    operation=record.operation,
+                    detail=f"{record.target}: {record.reason}",
+                )
+        return bool(added)
 
     def release_quarantine(
         self, environment: str, service: str, *, operation: str | None, by: str, why: str

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from msgspec import Struct
 
 from reconciler.model.target import Target
+
+HEAD = re.compile(r"[1-9][0-9]{0,17} [0-9a-f]{64}")
 
 
 class Note(Struct, frozen=True):
@@ -81,3 +84,19 @@ class AuditBreak(Struct, frozen=True):
 
     id: int
     reason: str
+
+
+class Head(Struct, frozen=True):
+    """The newest row of the audit: how far a database has come. Another one that lacks it is older, or another."""
+
+    row: int
+    hash: str
+
+    def __str__(self) -> str:
+        return f"{self.row} {self.hash}"
+
+    @classmethod
+    def parse(cls, text: str) -> Head | None:
+        """What `str()` writes; None for anything else."""
+        row, _, sealed = text.strip().partition(" ")
+        return cls(int(row), sealed) if HEAD.fullmatch(text.strip()) else None

@@ -8,7 +8,7 @@ from reconciler.model import codec
 from reconciler.model.release import Release
 from reconciler.model.target import Target, Workload, frozen_digest
 from reconciler.model.version import Version
-from reconciler.store.database import Database, time_of
+from reconciler.store.database import Database, text_of, time_of
 
 
 class Versions(Database):
@@ -23,14 +23,14 @@ class Versions(Database):
                 (codec.encode(work).decode(), revision, self._stamp(), *_key(work)),
             )
 
-    def healthy(self, work: Workload) -> None:
-        """It proved healthy, and is last-good from now on. It must have been deployed."""
+    def healthy(self, work: Workload, *, at: datetime | None = None) -> None:
+        """It proved healthy, now or then, and is last-good from now on. It must have been deployed."""
         with self.transaction():
             changed = self._run(
                 "UPDATE versions SET healthy_at = ?1, healthy_seq = (SELECT 1 + coalesce(max(healthy_seq), 0)"
                 "  FROM versions WHERE environment = ?2 AND service = ?3 AND healthy_seq IS NOT NULL)"
                 " WHERE environment = ?2 AND service = ?3 AND target = ?4",
-                (self._stamp(), *_key(work)),
+                (text_of(at) if at else self._stamp(), *_key(work)),
             ).rowcount
             if changed == 0:
                 raise RuntimeError(f"{work.environment}: {work.service} {work.target} was never deployed")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import pytest
 
 from reconciler.api.app import BODY_BYTES_MAX
+from reconciler.cli.client import call
 from tests.daemon_process import DaemonProcess
 from tests.world import World
 
@@ -197,3 +200,18 @@ def test_what_the_remote_will_not_do_is_said(served: DaemonProcess, fleet: World
 def test_none_of_this_was_a_bug(served: DaemonProcess) -> None:
     """Kept last: what was asked above left no traceback in the log."""
     assert "Traceback" not in served.log()
+
+
+@pytest.mark.fault("DB-04")
+def test_a_request_that_meets_a_locked_database_may_come_again(served: DaemonProcess, fleet: World) -> None:
+    assert ask(served, "GET", "/health/check").body == {"ready": True}
+    hold = {"environment": "production", "service": "api", "reason": "database move"}
+    with closing(sqlite3.connect(fleet.state / "ugs.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        check_problem(ask(served, "POST", "/holds", hold), 503, "locked by another process")
+        check_problem(ask(served, "GET", "/health/check"), 503, "the database cannot be written")
+        assert call(served.state, "GET", "/holds") == {"holds": []}, "reading goes on"
+    made = ask(served, "POST", "/holds", hold)
+    assert made.status == 200
+    assert ask(served, "POST", "/holds/release", {"id": made.body["id"]}).status == 200
+    assert ask(served, "GET", "/health/check").status == 200

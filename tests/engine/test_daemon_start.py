@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from reconciler.cli.graph import state_lock
 from tests.daemon_process import ORDINARY, run_once, ugs
 from tests.drivers.services import wait_until
 from tests.world import World
@@ -31,15 +34,7 @@ def config(world: World) -> Path:
     return world.folder / "ugs.yaml"
 
 
-def test_a_corrupt_database(world: World, config: Path) -> None:
-    pid = world.pid()
-    (world.state / "ugs.db").write_bytes(b"no database at all, but long enough" * 1000)
-    told = refused(config)
-    assert "ugs.db: the database is damaged" in told
-    assert "move it away" in told
-    assert world.pid() == pid
-
-
+@pytest.mark.fault("DB-09")
 def test_a_database_of_a_newer_version(world: World, config: Path) -> None:
     with closing(sqlite3.connect(world.state / "ugs.db")) as later:
         later.execute("PRAGMA user_version = 99")
@@ -62,6 +57,23 @@ def test_a_state_that_cannot_be_written(world: World, config: Path) -> None:
 def test_a_file_where_the_state_should_be(world: World) -> None:
     world.state.write_text("in the way")
     assert "state: File exists; let the daemon's user own its state folder" in refused(world.configure())
+
+
+@pytest.mark.fault("OP-02")
+def test_a_state_folder_that_leads_elsewhere_or_is_anothers(world: World, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    world.state.symlink_to(elsewhere)
+    assert "state is a symbolic link; name the folder itself" in refused(world.configure())
+    assert list(elsewhere.iterdir()) == []
+    world.state.unlink()
+    world.state.mkdir(mode=0o777)
+    world.state.chmod(0o777)
+    with state_lock(world.state):
+        assert stat.S_IMODE(world.state.stat().st_mode) == 0o700
+    if os.geteuid() == 0:
+        os.chown(world.state, 12345, 12345)
+        assert "belongs to user 12345, and this runs as 0" in refused(world.configure())
 
 
 def test_no_configuration_at_all(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from tests.world import World
 
 
 def forget_everything(world: World) -> None:
-    """The engine ends, and its database is lost."""
+    """As if nothing had ever been here but what runs: no database, and nothing that remembers one."""
     world.forget()
-    for file in world.state.glob("ugs.db*"):
+    for file in world.state.glob("ugs.*"):
         file.unlink()
 
 

@@ -64,11 +64,13 @@ def test_the_database_itself_refuses_changes(audited: Store, statement: str) -> 
 @pytest.mark.parametrize(
     "column", ["at", "event", "environment", "service", "operation", "actor", "detail", "hash"]
 )
+@pytest.mark.fault("DB-14")
 def test_a_changed_field_is_found_at_its_row(audited: Store, forger: sqlite3.Connection, column: str) -> None:
     forger.execute(f"UPDATE maintenance_logs SET {column} = 'forged' WHERE id = 3")
     assert audited.verify_audit() == AuditBreak(3, "the row is not what its hash was made from")
 
 
+@pytest.mark.fault("DB-14")
 def test_a_changed_row_with_a_new_hash_is_found_at_the_next(
     audited: Store, forger: sqlite3.Connection
 ) -> None:

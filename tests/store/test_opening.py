@@ -18,6 +18,7 @@ from reconciler.store.connection import make_private
 from tests.store.builders import HandClock, bump
 
 
+@pytest.mark.fault("OP-02")
 def test_a_new_store_is_private_durable_and_empty(path: Path, store: Store) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert store._connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
@@ -26,6 +27,7 @@ def test_a_new_store_is_private_durable_and_empty(path: Path, store: Store) -> N
     assert stat.S_IMODE(path.with_name("ugs.db-wal").stat().st_mode) == 0o600
 
 
+@pytest.mark.fault("OP-02")
 def test_a_file_that_others_could_read_is_closed_to_them(path: Path, clock: HandClock) -> None:
     path.touch(mode=0o644)
     Store(path, now=clock.now).close()
@@ -78,7 +80,7 @@ def test_a_folder_in_place_of_the_file_is_a_host_error(path: Path, clock: HandCl
 
 def test_a_file_that_is_no_database_is_named_with_the_remedy(path: Path, clock: HandClock) -> None:
     path.write_bytes(b"not a database, but long enough to be looked at" * 100)
-    with pytest.raises(Damaged, match="file is not a database; move it away"):
+    with pytest.raises(Damaged, match="file is not a database; start the daemon"):
         Store(path, now=clock.now)
 
 
@@ -93,6 +95,7 @@ def test_a_damaged_page_is_found_on_opening(path: Path, clock: HandClock) -> Non
         Store(path, now=clock.now)
 
 
+@pytest.mark.fault("DB-09")
 def test_a_newer_schema_is_refused_and_not_touched(path: Path, clock: HandClock) -> None:
     Store(path, now=clock.now).close()
     with closing(sqlite3.connect(path)) as later:
@@ -131,6 +134,7 @@ def test_a_migration_that_fails_leaves_the_old_schema_whole(path: Path, clock: H
         assert store.marks("") == {"still": "here"}
 
 
+@pytest.mark.fault("DB-04")
 def test_a_database_locked_by_another_process_is_tried_again_later(
     path: Path, store: Store, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,7 @@ def test_a_nested_failure_that_is_caught_undoes_only_its_own_part(store: Store) 
     assert store.marks("") == {"outer": "1", "after": "3"}
 
 
+@pytest.mark.fault("DB-01")
 def test_a_full_disk_loses_the_whole_move_and_says_so(store: Store) -> None:
     pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
     store._connection.execute(f"PRAGMA max_page_count = {pages}")
@@ -109,6 +110,29 @@ def test_nothing_is_accepted_after_a_write_that_failed(path: Path) -> None:
     assert said[1] == said[0]
     with closing(Store(path, now=lambda: START)) as store:
         assert store.marks("") == {"before": "1"}
+
+
+@pytest.mark.fault("DB-05")
+def test_every_transaction_takes_the_write_lock_at_once(path: Path, clock: HandClock) -> None:
+    begun: list[str] = []
+    with closing(Store(path, now=clock.now)) as store:
+        store._connection.set_trace_callback(lambda sql: begun.append(sql) if "BEGIN" in sql else None)
+        store.record(bump(), event="planned", notices=[notice()])
+        store.quarantine(bump(), reason="it fell")
+        store.prune()
+        store.mark("a", "b")
+    assert len(begun) == 4
+    assert set(begun) == {"BEGIN IMMEDIATE"}
+
+
+@pytest.mark.fault("OP-03")
+def test_a_journal_of_the_next_version_is_read_and_one_of_the_last_has_defaults(store: Store) -> None:
+    store.record(bump(), event="planned")
+    store._connection.execute("UPDATE upgrades SET value = json_set(value, '$.colour', 'red')")
+    assert store.upgrades() == [bump()]
+    for added in ("goal", "needs_person", "aborted", "tries"):  # as an older version wrote it
+        store._connection.execute("UPDATE upgrades SET value = json_remove(value, ?)", (f"$.{added}",))
+    assert store.upgrades() == [bump()]
 
 
 def test_what_cannot_be_read_back_is_damage_that_names_the_file(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""Run by a test, to be killed: records upgrades without end and says on stdout which of them are durable."""
+"""Run by a test: records upgrades, without end or so many, and says on stdout which of them are durable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from tests.store.builders import bump, notice
 
 def main() -> None:
     store = Store(Path(sys.argv[1]), now=lambda: datetime.now(UTC))
-    for number in itertools.count(1):
+    numbers = range(1, 1 + int(sys.argv[2])) if len(sys.argv) > 2 else itertools.count(1)
+    for number in numbers:
         upgrade = bump(revision=f"{number:040x}")
         store.record(
             upgrade,

@@ -1,0 +1,183 @@
+"""Safe mode: the database is gone, damaged or older than it was, so Git's own account of the past is read."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec import Struct, field
+
+from reconciler.model.target import Target
+from reconciler.model.upgrade import OPERATION_TRAILER, RETRY_TRAILER, Phase
+
+TEXT_CHARS_MAX = 300
+BEGINNING = datetime.min.replace(tzinfo=UTC)
+
+
+class Recovery(Struct, frozen=True):
+    """Why an environment is in safe mode, and since when."""
+
+    reason: str
+    since: datetime
+    base: str | None = None
+    """The tip whose account was read: a pin that a later commit moved may start. None: not read yet."""
+
+
+class Line(Struct, frozen=True):
+    """One line of the notes, as `note_of` writes it."""
+
+    operation: str
+    environment: str
+    service: str
+    outcome: str
+    from_: str | None = field(name="from", default=None)
+    to: str | None = None
+    ended_at: datetime | None = None
+    reason: str = ""
+    quarantined: str | None = None
+    revert_commit: str | None = None
+
+
+class Commit(Struct, frozen=True):
+    """A commit of the tracked branch, as far as its trailers tell of the past."""
+
+    sha: str
+    at: datetime
+    trailers: tuple[tuple[str, str], ...]
+
+
+class Failed(Struct, frozen=True):
+    """A target that Git says failed, and that nobody has released."""
+
+    operation: str
+    service: str
+    target: Target
+    restored: Target | None
+    reason: str
+    at: datetime
+    revision: str
+    """The commit that pinned it."""
+    revert_commit: str | None = None
+    restoring: bool = False
+    """The last that was said: it was being taken back."""
+
+
+class Proven(Struct, frozen=True):
+    """What Git says was the last of a service to succeed."""
+
+    target: Target
+    revision: str
+    at: datetime
+
+
+class Account(Struct, frozen=True):
+    """What Git tells of one environment's past."""
+
+    failed: tuple[Failed, ...] = ()
+    proven: Mapping[str, Proven] = {}
+    ended: Mapping[str, str] = {}
+    """By operation: how it last stood."""
+
+    def proven_since(self, service: str, target: Target | None, at: datetime) -> bool:
+        """Whether this target succeeded after that."""
+        one = self.proven.get(service)
+        return one is not None and one.target == target and one.at > at
+
+
+def accounts(notes: Mapping[str, Iterable[str]], commits: Iterable[Commit]) -> dict[str, Account]:
+    """By environment. `notes`: by commit, its lines. What is not ours, or cannot be read, tells nothing."""
+    lines = [(sha, line) for sha, texts in notes.items() for text in texts if (line := _line(text))]
+    failed: dict[str, tuple[str, Failed]] = {}
+    proven: defaultdict[str, list[tuple[str, Proven]]] = defaultdict(list)
+    ended: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    retried: set[str] = set()
+    for commit in commits:
+        retried.update(value for key, value in commit.trailers if key == RETRY_TRAILER)
+        if found := _reverted(commit):
+            failed[found[1].operation] = found
+    for sha, line in sorted(lines, key=lambda one: one[1].ended_at or BEGINNING):
+        at = line.ended_at or BEGINNING
+        ended[line.environment][line.operation] = line.outcome
+        if line.quarantined and (target := _target(line.quarantined)):
+            failed[line.operation] = line.environment, _failed(sha, line, target, at)
+        elif line.outcome == Phase.SUCCEEDED and (target := _target(line.to)):
+            proven[line.environment].append((line.service, Proven(target, sha, at)))
+    places = ended.keys() | {place for place, _ in failed.values()}
+    return {
+        place: _account(
+            [one for at, one in failed.values() if at == place and one.operation not in retried],
+            proven[place],
+            ended[place],
+        )
+        for place in places
+    }
+
+
+def _account(
+    failed: Iterable[Failed], proven: Sequence[tuple[str, Proven]], ended: Mapping[str, str]
+) -> Account:
+    """`proven`: oldest first. What failed and then proved healthy was released; what failed after is not good."""
+    shut = [
+        one
+        for one in sorted(failed, key=lambda one: one.at)
+        if not any(
+            service == one.service and good.target == one.target and good.at > one.at
+            for service, good in proven
+        )
+    ]
+    bad = {(one.service, one.target) for one in shut}
+    good = {service: one for service, one in proven if (service, one.target) not in bad}
+    return Account(failed=tuple(shut), proven=good, ended=ended)
+
+
+def _failed(sha: str, line: Line, target: Target, at: datetime) -> Failed:
+    return Failed(
+        operation=line.operation,
+        service=line.service,
+        target=target,
+        restored=_target(line.from_),
+        reason="".join(c if c.isprintable() else " " for c in line.reason)[:TEXT_CHARS_MAX],
+        at=at,
+        revision=sha,
+        revert_commit=line.revert_commit,
+        restoring=line.outcome == Phase.RESTORING,
+    )
+
+
+def _reverted(commit: Commit) -> tuple[str, Failed] | None:
+    """What a revert commit says in its trailers: the environment, and what failed there."""
+    said = dict(commit.trailers)
+    target, environment = _target(said.get("Ugs-From")), said.get("Ugs-Environment")
+    operation, service = said.get(OPERATION_TRAILER), said.get("Ugs-Service")
+    if not (target and environment and operation and service):
+        return None
+    return environment, Failed(
+        operation=operation,
+        service=service,
+        target=target,
+        restored=_target(said.get("Ugs-To")),
+        reason=said.get("Ugs-Reason", ""),
+        at=commit.at,
+        revision=said.get("Reverts", ""),
+        revert_commit=commit.sha,
+    )
+
+
+def _line(text: str) -> Line | None:
+    """Whoever may push notes may write anything into them."""
+    try:
+        line = msgspec.json.decode(text, type=Line)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    names = line.operation, line.environment, line.service
+    fit = all(name.isprintable() and 0 < len(name) <= TEXT_CHARS_MAX for name in names)
+    return line if fit and (line.ended_at is None or line.ended_at.tzinfo) else None
+
+
+def _target(text: str | None) -> Target | None:
+    try:
+        return Target.parse(text) if text else None
+    except ValueError:
+        return None

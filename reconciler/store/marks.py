@@ -1,0 +1,88 @@
+"""Small facts by key, what came into force and when, and the environments that are in safe mode."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from reconciler.model import codec
+from reconciler.model.notice import Notice
+from reconciler.model.recovery import Recovery
+from reconciler.store.audit import Audit
+from reconciler.store.outbox import Outbox
+from reconciler.store.rows import Advance
+
+ADVANCES_MAX = 5_000
+RECOVERY = "recovery: "
+EVERYWHERE = ""
+"""In place of an environment's name, as long as it is not known which there are."""
+
+
+class Marks(Audit, Outbox):
+    def mark(self, key: str, value: str | None) -> None:
+        """Set a small fact; None forgets it."""
+        with self.transaction():
+            if value is None:
+                self._run("DELETE FROM marks WHERE key = ?", (key,))
+            else:
+                self._run("INSERT OR REPLACE INTO marks VALUES (?, ?)", (key, value))
+
+    def marks(self, prefix: str) -> dict[str, str]:
+        """The facts whose keys begin with `prefix`."""
+        rows = self._all(
+            "SELECT key, value FROM marks WHERE substr(key, 1, length(:prefix)) = :prefix ORDER BY key",
+            {"prefix": prefix},
+        )
+        return {row["key"]: row["value"] for row in rows}
+
+    def advance(self, before: str | None, tip: str) -> None:
+        """`tip` is about to be in force after `before`; None: with nothing before it that counts any more.
+
+        One that was announced and never came into force, as after a crash, gives way to the next from there.
+        """
+        with self.transaction():
+            if before is None:
+                self._run("DELETE FROM advances", ())
+            else:
+                self._run("INSERT OR REPLACE INTO advances (before, tip) VALUES (?, ?)", (before, tip))
+
+    def advances(self, *, advances_max: int = ADVANCES_MAX) -> list[Advance]:
+        """The newest of them, the oldest first: each begins at a commit that the one before it reached."""
+        rows = self._all(
+            "SELECT before, tip FROM (SELECT * FROM advances ORDER BY id DESC LIMIT ?) ORDER BY id",
+            (advances_max,),
+        )
+        return [Advance(row["before"], row["tip"]) for row in rows]
+
+    def recoveries(self) -> dict[str, Recovery]:
+        """By environment, or for EVERYWHERE: what is in safe mode."""
+        found = self.marks(RECOVERY)
+        return {key.removeprefix(RECOVERY): self._value(value, Recovery) for key, value in found.items()}
+
+    def recovery(self, environment: str) -> Recovery | None:
+        """Whether an environment is in safe mode, and why."""
+        found = self.recoveries()
+        return found.get(environment) or found.get(EVERYWHERE)
+
+    def enter_recovery(self, environment: str, reason: str) -> None:
+        """Safe mode, in an environment or EVERYWHERE: recorded, and a person is called. Once, while it lasts."""
+        if self.recovery(environment):
+            return
+        now, where = self._now(), f"{environment}: " if environment else ""
+        text = f"{where}safe mode: {reason}. Nothing is started; see `ugs recover`"
+        with self.transaction():
+            self.keep_recovery(environment, Recovery(reason, now))
+            self.audit("safe-mode", environment=environment, detail=reason)
+            self.tell(
+                Notice(environment, "", sentence=text, severity="person", at=now, title=f"{where}safe mode")
+            )
+
+    def keep_recovery(self, environment: str, recovery: Recovery | None) -> None:
+        """How the safe mode of an environment stands; None when it has ended."""
+        self.mark(f"{RECOVERY}{environment}", codec.encode(recovery).decode() if recovery else None)
+
+    def rebase_recoveries(self, tip: str) -> None:
+        """The branch was rewritten: what stands in it now is no later commit."""
+        with self.transaction():
+            for environment, recovery in self.recoveries().items():
+                if recovery.base:
+                    self.keep_recovery(environment, replace(recovery, base=tip))

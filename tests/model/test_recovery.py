@@ -1,0 +1,94 @@
+"""What Git tells of the past: from notes and trailers, whoever wrote them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reconciler.model.recovery import Account, Commit, accounts
+from reconciler.model.target import Target
+
+START = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+A, B = "1.0.0@aaaaaaaaaaaa", "1.1.0@bbbbbbbbbbbb"
+
+
+def line(operation: str, minute: int, outcome: str = "succeeded", to: str = B, **more: object) -> str:
+    said = {
+        "operation": operation,
+        "environment": "production",
+        "service": "api",
+        "from": A,
+        "to": to,
+        "outcome": outcome,
+        "ended_at": (START + timedelta(minutes=minute)).isoformat(),
+    }
+    return json.dumps(said | more)
+
+
+def failed(operation: str, minute: int, outcome: str = "reverted", to: str = B) -> str:
+    return line(operation, minute, outcome, to, quarantined=to, reason="the probe\x1b[31m failed")
+
+
+def commit(*trailers: tuple[str, str]) -> Commit:
+    return Commit("c" * 40, START, trailers)
+
+
+def production(*lines: str, commits: tuple[Commit, ...] = ()) -> Account:
+    return accounts({"d" * 40: lines}, commits).get("production", Account())
+
+
+def shut(account: Account) -> list[str]:
+    return [str(one.target) for one in account.failed]
+
+
+def test_what_failed_is_shut_and_the_last_that_succeeded_is_proven() -> None:
+    account = production(failed("two", 2), line("one", 1, to=A))
+    assert shut(account) == [B]
+    assert account.failed[0].reason == "the probe [31m failed"
+    assert str(account.proven["api"].target) == A
+    assert account.proven["api"].revision == "d" * 40
+    assert account.ended == {"one": "succeeded", "two": "reverted"}
+
+
+def test_what_was_good_and_failed_later_is_good_no_more() -> None:
+    account = production(line("one", 1, to=A), line("two", 2), failed("three", 3))
+    assert shut(account) == [B]
+    assert str(account.proven["api"].target) == A
+
+
+def test_what_failed_and_proved_healthy_since_or_was_retried_is_not_shut() -> None:
+    assert shut(production(failed("one", 1), line("two", 2))) == []
+    assert production(failed("one", 1), line("two", 2)).proven_since("api", Target.parse(B), START)
+    assert shut(production(failed("one", 1), commits=(commit(("Ugs-Retry", "one")),))) == []
+    assert shut(production(failed("one", 1), commits=(commit(("Ugs-Retry", "other")),))) == [B]
+
+
+def test_a_revert_alone_tells_of_the_failure() -> None:
+    revert = commit(
+        ("Ugs-Operation", "one"),
+        ("Ugs-Environment", "production"),
+        ("Ugs-Service", "api"),
+        ("Ugs-From", B),
+        ("Ugs-To", "none"),
+        ("Ugs-Reason", "it fell"),
+    )
+    [one] = production(commits=(revert,)).failed
+    assert (str(one.target), one.restored, one.reason, one.revert_commit) == (B, None, "it fell", "c" * 40)
+    assert shut(production(failed("one", 1), commits=(revert,))) == [B], "the same failure, told twice"
+    assert production(failed("one", 1, "restoring")).failed[0].restoring
+
+
+def test_what_is_not_ours_tells_nothing() -> None:
+    strange = ("", "[1", "7", "{}", line("", 1), line("a\nb", 1), line("x" * 1000, 1), "[" * 100_000)
+    naive = line("one", 1).replace("+00:00", "")
+    assert production(*strange, naive, failed("one", 1, to="nonsense")) == Account(ended={"one": "reverted"})
+    assert accounts({}, [commit(("Ugs-Operation", "one"), ("Ugs-From", "x"))]) == {}
+
+
+@settings(max_examples=40)
+@given(st.lists(st.text() | st.binary().map(lambda data: data.decode("latin-1"))), st.text(), st.text())
+def test_nothing_that_anyone_can_push_stops_the_reading(lines: list[str], key: str, value: str) -> None:
+    accounts({"d" * 40: lines}, [commit((key, value), ("Ugs-From", value), ("Ugs-Retry", value))])
