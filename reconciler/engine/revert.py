@@ -76,6 +76,7 @@ async def _revert(core: Core, upgrade: Upgrade, control: Control) -> Reverted | 
     while not control.stopping:
         control.wake.clear()  # before anything is awaited, so that no word is missed
         try:
+            await core.fence.passed()
             outcome = await pushed(core, _attempt, core, upgrade)
         except (HostError, TransientError) as error:
             core.store.end(upgrade.operation, "revert", outcome="retry", detail=str(error))
@@ -120,6 +121,7 @@ def _attempt(core: Core, upgrade: Upgrade) -> Reverted | Left:
     if isinstance(changes, Left):
         return changes
     commit = mirror.commit(tip, changes, message(upgrade), at=core.clock.now())
+    core.fence.check()  # fetching may have taken long
     core.failpoint("push:begun")
     mirror.push(commit)
     core.failpoint("push:done")

@@ -60,7 +60,17 @@ def needs_person(fleet: Fleet) -> list[str]:
     ]
     asked = [text for name in sorted(fleet.passes) for text in questions(core.store.permits(name))]
     problems = [*map(str, fleet.problems), *_withdrawn(fleet)]
-    return [*stopped, *problems, *quarantined, *broken, *engines, *parked, *asked, *undelivered]
+    return [
+        *stopped,
+        *core.leases.refusals(),
+        *problems,
+        *quarantined,
+        *broken,
+        *engines,
+        *parked,
+        *asked,
+        *undelivered,
+    ]
 
 
 def _withdrawn(fleet: Fleet) -> list[str]:
@@ -118,9 +128,15 @@ def problem_of(problem: Problem) -> Json:
 
 
 def _environment(fleet: Fleet, here: EnvironmentPass) -> Json:
+    lease = fleet.core.leases.opening(here.name)
     return {
         "environment": here.name,
         "revision": fleet.tip,
+        "lease": {
+            "held": lease.open,
+            "epoch": fleet.core.leases.epoch(here.name) or None,
+            "sentence": lease.reason,
+        },
         "services": [view.status() for view in here.views().values()],
     }
 

@@ -76,6 +76,7 @@ class Weigher:
             permits=store.permits(self._name),
             floor=self._core.settings.floor_approvals,
             asked=asked,
+            lease=self._core.leases.opening(self._name),
             promoted=self._promoted(desired, changes),
             expected_s={change.service: self._expected_s(change) for change in changes},
         )

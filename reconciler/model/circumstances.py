@@ -8,10 +8,12 @@ from datetime import datetime
 from msgspec import Struct
 
 from reconciler.model.environment import ChangeClass, Environment
+from reconciler.model.lease import OPEN
 from reconciler.model.observation import Observation
 from reconciler.model.permits import Permits
 from reconciler.model.target import Target
 from reconciler.model.version import Version
+from reconciler.model.window import Opening
 
 
 class Gate(Struct, frozen=True):
@@ -72,3 +74,5 @@ class Circumstances(Struct, frozen=True):
     promoted: Mapping[str, Promoted] = {}
     expected_s: Mapping[str, float] = {}
     """By service: how long the upgrade is expected to take."""
+    lease: Opening = OPEN
+    """Whether the environment is this daemon's to act upon."""

@@ -35,6 +35,7 @@ OVERRIDABLE = (
 )
 NOT_OVERRIDABLE = {
     "quarantine": "say `ugs retry`, which allows one more attempt at what failed",
+    "lease": "stop the daemon that has the environment: another takes over",
     "host": "mend this machine: it is tried again by itself",
     "path": "pin a release that may be reached, or set `allow_downgrade: true` at the pin",
     "adoption": "pin what runs, as it runs; for first deployments say `ugs run --accept-first`",
