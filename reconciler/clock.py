@@ -9,8 +9,8 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """`now` for instants that people see, `monotonic` for time limits, `sleep` for waiting, `wait` for an event
-    (True) or the end of a time (False). Seconds."""
+    """`now` for instants that people see, `monotonic` for time limits, which go on while the machine sleeps,
+    `sleep` for waiting, `wait` for an event (True) or the end of a time (False). Seconds."""
 
     def now(self) -> datetime: ...
     def monotonic(self) -> float: ...
@@ -42,7 +42,7 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     async def sleep(self, duration_s: float) -> None:
         await asyncio.sleep(duration_s)

@@ -129,7 +129,7 @@ class DaemonProcess:
         def runs() -> bool:
             seen = self.service(name)
             at_rest = seen is not None and seen["phase"] is None and seen["health"] == "healthy"
-            return at_rest and seen["running"].startswith(f"{version}@")
+            return at_rest and (seen["running"] or "").startswith(f"{version}@")
 
         self.until_serving()
         self.until(runs)

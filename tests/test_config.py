@@ -366,3 +366,16 @@ def test_keys_of_artifacts_are_read_and_what_is_none_is_named_by_its_place(tmp_p
     assert (
         "artifacts.keys[1]: this is neither minisign's public key nor a PEM; write the last line" in problem
     )
+
+
+@pytest.mark.parametrize(("text", "lease_s"), [("", 90), ("lease: 2m\n", 120), ("lease: off\n", None)])
+def test_a_lease_lasts_as_long_as_it_says_or_is_off(tmp_path: Path, text: str, lease_s: float | None) -> None:
+    assert settings(tmp_path, LEAST + text).lease_s == lease_s
+
+
+@pytest.mark.parametrize("text", ["500ms", "2h"])
+def test_a_lease_that_could_not_be_kept_or_would_keep_others_waiting_is_refused(
+    tmp_path: Path, text: str
+) -> None:
+    [told] = problems(tmp_path, f"{LEAST}lease: {text}\n")
+    assert told == "ugs.yaml:2:8: lease: a lease lasts from 1s to 1h; write for example 90s, or off"

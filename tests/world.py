@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -46,6 +46,8 @@ class World(FleetRepository):
         self.settings_more = ""
         self.identity_more = ""
         self.accept_first = False
+        self.leased = False
+        """Whether the engine acts only while it holds the lease; `holding` keeps it."""
         self.at: dict[str, Callable[[], object]] = {}
         """What happens at which failpoint."""
         self.driver = cast(Any, SimpleNamespace(**vars(DRIVERS["process"])))
@@ -89,9 +91,21 @@ class World(FleetRepository):
         if self._core is None:
             settings = settings_from(self.configure())
             self._closing.enter_context(state_lock(settings.state))
-            core = self._closing.enter_context(core_from(settings, self.clock))
+            core = self._closing.enter_context(core_from(settings, self.clock, leased=self.leased))
             self._core = dataclasses.replace(core, drivers={"process": self.driver}, failpoint=self._at)
         return self._core
+
+    @contextlib.asynccontextmanager
+    async def holding(self) -> AsyncIterator[None]:
+        """Look after the leases as the daemon does, for as long as this lasts."""
+        passes = self.fleet.passes
+        keep = self.core.leases.keep(lambda: passes, lambda name: passes[name].wake.set())
+        keeper = asyncio.create_task(keep)
+        try:
+            yield
+        finally:
+            keeper.cancel()
+            await asyncio.wait([keeper])
 
     def _at(self, failpoint: str) -> None:
         if failpoint in self.at:

@@ -7,6 +7,7 @@ import fcntl
 import itertools
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +21,7 @@ from reconciler.model.errors import HostError
 if TYPE_CHECKING:
     from reconciler.drivers.base import Site
     from reconciler.engine.core import Core
+    from reconciler.engine.lease import Leases
     from reconciler.engine.repository import Repository
     from reconciler.git import Identity, Mirror, Remote, Signers
     from reconciler.notify import Outbox
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 LOCKED_EXIT = 75
 """EX_TEMPFAIL: another daemon has the state folder."""
+LEASE_TIMEOUT_S = 10.0
+"""A few hundred bytes: a remote that takes longer is tried again, while the lease lasts."""
 
 
 def config_option(command: F) -> F:
@@ -87,9 +91,13 @@ def _keep_private(state: Path) -> None:
 
 
 @contextlib.contextmanager
-def core_from(settings: Settings, clock: Clock | None = None) -> Iterator[Core]:
-    """Everything that the engine works with. The caller holds the state's lock."""
+def core_from(settings: Settings, clock: Clock | None = None, *, leased: bool = False) -> Iterator[Core]:
+    """Everything that the engine works with. The caller holds the state's lock.
+
+    `leased`: act on an environment only while this daemon holds its lease, unless ugs.yaml says otherwise.
+    """
     from reconciler.engine.core import Core
+    from reconciler.engine.lease import Leases
     from reconciler.engine.repository import Repository
     from reconciler.git import Mirror
     from reconciler.store.opening import open_state
@@ -110,6 +118,7 @@ def core_from(settings: Settings, clock: Clock | None = None) -> Iterator[Core]:
             site=site_of(settings, repository),
             clock=clock,
             outbox=outbox_of(settings, store, clock),
+            leases=leases_of(settings, store, clock) if leased else Leases(),
             failpoint=failpoint_of(settings),
             own_key=own_key(mirror, clock) if signers else "",
         )
@@ -146,6 +155,23 @@ def own_key(mirror: Mirror, clock: Clock) -> str:
             "add its public key to the file that trust.signers names",
         )
     return own.key
+
+
+def leases_of(settings: Settings, store: Store, clock: Clock) -> Leases:
+    """What decides whose the environments are where several daemons follow one repository."""
+    from reconciler.engine.lease import Leases, RemoteLeases, holder_of
+    from reconciler.git import Register
+
+    if settings.lease_s is None:
+        return Leases()
+    register = Register(
+        settings.state / "lease.git",
+        remote_of(settings),
+        identity_of(settings),
+        network_timeout_s=min(LEASE_TIMEOUT_S, settings.lease_s),
+    )
+    me = holder_of(store, host=socket.gethostname(), state=settings.state, lasts_s=settings.lease_s)
+    return RemoteLeases(register, me, store, clock)
 
 
 def failpoint_of(settings: Settings) -> Callable[[str], None]:

@@ -35,7 +35,7 @@ def run(config: Path | None, *, once: bool, accept_first: bool, log_level: str) 
     for library in ("git", "uvicorn", "slack_sdk", "watchdog", "asyncio"):
         logging.getLogger(library).setLevel(logging.WARNING)
     try:
-        with state_lock(settings.state), core_from(settings) as core:
+        with state_lock(settings.state), core_from(settings, leased=True) as core:
             from reconciler.engine.daemon import Daemon
 
             daemon = Daemon(core, accept_first=accept_first)

@@ -120,6 +120,8 @@ def _print(answer: dict[str, Any]) -> None:
     click.echo(f"repository {daemon['state']}: {daemon['sentence']} (fetched {when(answer['fetched_at'])})")
     print_table(COLUMNS, _rows(answer))
     for environment in answer["environments"]:
+        if not environment["lease"]["held"]:
+            click.echo(environment["lease"]["sentence"])
         for service in environment["services"]:
             if service["phase"] or service["sync"] != "in-sync":
                 click.echo(service["sentence"])

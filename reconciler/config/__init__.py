@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 from reconciler.config.settings import Grant, Identity, Repository, Secret, Settings, Slack, Trust
 from reconciler.model import schema
 from reconciler.model.detached import Key, parse_key
-from reconciler.model.document import SIZE_BYTES_MAX, Document, read
+from reconciler.model.document import SIZE_BYTES_MAX, Document, read, seconds
 from reconciler.model.document import Path as Keys
 from reconciler.model.errors import HostError, UgsError
 from reconciler.model.findings import Findings
+from reconciler.model.lease import LASTS_MAX_S
 
 __all__ = [
     "LOCAL_FILE",
@@ -34,27 +35,13 @@ __all__ = [
 ]
 SYSTEM_FILE = Path("/etc/ugs/ugs.yaml")
 LOCAL_FILE = Path("ugs.yaml")
+LEASE_MIN_S = 1.0
 
+PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
+TLS_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH")
 GIT_VARIABLES = (
-    "PATH",
-    "HOME",
-    "USER",
-    "LANG",
-    "LC_ALL",
-    "TMPDIR",
-    "SSH_AUTH_SOCK",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "GIT_SSL_CAINFO",
-    "GIT_SSL_CAPATH",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "ALL_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "all_proxy",
+    *("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "SSH_AUTH_SOCK"),
+    *(*TLS_VARIABLES, *PROXY_VARIABLES, *map(str.lower, PROXY_VARIABLES)),
 )
 PROBE_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ")
 _SCP_FORM = re.compile(r"[^/]+:.*")
@@ -93,6 +80,7 @@ def parse(document: Document, file: Path, environ: Mapping[str, str]) -> Setting
         file=file,
         repository=parser.repository(),
         state=parser.path(data.get("state", str(Settings.state))),
+        lease_s=parser.lease_s(),
         environments=tuple(data.get("environments", ())),
         drivers=tuple(data.get("drivers", Settings.drivers)),
         artifacts_allowed=parser.allowed(),
@@ -158,6 +146,14 @@ class _Parser:
         paths = {key: self.path(path) for key, path in paths.items()}
         return Trust(**(data | paths), movers={name: tuple(who) for name, who in movers.items()})
 
+    def lease_s(self) -> float | None:
+        text: str | None = self.data.get("lease")
+        if text is None:
+            return Settings.lease_s
+        if text == "off" or not self.found.valid(("lease",), _check_lease, text):
+            return None
+        return seconds(text)
+
     def allowed(self) -> tuple[str, ...]:
         prefixes = self.data.get("artifacts", {}).get("allow", Settings.artifacts_allowed)
         for index, prefix in enumerate(prefixes):
@@ -208,6 +204,12 @@ def _watchdog_s(environ: Mapping[str, str]) -> float | None:
     """systemd says it in microseconds, and sets it only where the unit has WatchdogSec=."""
     microseconds = environ.get("WATCHDOG_USEC", "")
     return int(microseconds) / 1e6 if microseconds.isdigit() and int(microseconds) else None
+
+
+def _check_lease(text: str) -> None:
+    """Raise ValueError for what is too short to be renewed in time, or would keep others waiting."""
+    if not LEASE_MIN_S <= seconds(text) <= LASTS_MAX_S:
+        raise ValueError("a lease lasts from 1s to 1h; write for example 90s, or off")
 
 
 def _check_url(url: str) -> None:

@@ -112,6 +112,8 @@ class Settings:
     file: Path
     repository: Repository
     state: Path = Path("/var/lib/ugs")
+    lease_s: float | None = 90.0
+    """For how long an environment is this daemon's without a word to the remote; None: nobody else is asked."""
     environments: tuple[str, ...] = ()
     drivers: tuple[Literal["process"], ...] = ("process",)
     artifacts_allowed: tuple[str, ...] = ("https://",)

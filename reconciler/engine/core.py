@@ -16,6 +16,7 @@ from reconciler.clock import Clock
 from reconciler.config import Settings
 from reconciler.drivers import DRIVERS
 from reconciler.drivers.base import Driver, Site, Table
+from reconciler.engine.lease import Fence, Leases
 from reconciler.engine.repository import Repository
 from reconciler.model import sentence
 from reconciler.model.circumstances import Gate
@@ -30,6 +31,8 @@ from reconciler.store.reserve import Reserve
 P = ParamSpec("P")
 T = TypeVar("T")
 log = logging.getLogger("ugs")
+ENDING = frozenset({"restore", "settle", "tidy"})
+"""The steps that only bring back, or clear away, what this daemon itself has applied on this machine."""
 
 
 class Ahead(Struct, frozen=True):
@@ -56,6 +59,9 @@ class Core:
     own_key: str = ""
     """The fingerprint of the key that signs our commits, where signatures count."""
     drivers: Table = field(default_factory=lambda: DRIVERS)
+    leases: Leases = field(default_factory=Leases)
+    fence: Fence = field(default_factory=lambda: Fence(Leases(), ""))
+    """Of the upgrade that this core is handed to; elsewhere, where nothing is applied, always open."""
     failpoint: Callable[[str], None] = no_failpoint
     wake_notices: asyncio.Event = field(default_factory=asyncio.Event)
     wake_notes: asyncio.Event = field(default_factory=asyncio.Event)
@@ -90,7 +96,11 @@ class Core:
     async def step(
         self, upgrade: Upgrade, name: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """One journaled step: the intent is durable before the effect, the outcome after. May run twice."""
+        """One journaled step: the intent is durable before the effect, the outcome after. May run twice.
+
+        Raises Fenced where the environment is no longer this daemon's, and TransientError where nobody knows.
+        """
+        await self.fence.passed(ending=name in ENDING)
         self.store.begin(upgrade.operation, name)
         self.failpoint(f"{name}:begun")
         try:
@@ -117,7 +127,9 @@ class Core:
         """Move an upgrade to its next phase: row, audit, notice and Git note in one transaction.
 
         `quarantine`: why the target is not to be tried again; it stands before anything else happens.
+        Raises Fenced where the environment is no longer this daemon's.
         """
+        self.fence.check(ending=True)
         if to is not upgrade.phase:
             check_move(upgrade, to)
         now = self.clock.now()

@@ -50,6 +50,7 @@ class Daemon:
         watcher = self._watch()
         supervisor = Supervisor(self.core.settings)
         for name, work in (
+            ("leases", self._lease_loop),
             ("fetching", self._fetch_loop),
             ("passes", self._environment_loops),
             ("notices", lambda: carry_notices(self.core)),
@@ -74,6 +75,14 @@ class Daemon:
 
     async def run_once(self) -> bool:
         """Fetch, and pass until nothing moves any more. True when every upgrade that ended in it ended well."""
+        keeper = asyncio.create_task(endure(self.core.clock, "leases", self._lease_loop))
+        try:
+            return await self._to_rest()
+        finally:
+            await _cancelled([keeper])
+            await self.core.leases.give_back()
+
+    async def _to_rest(self) -> bool:
         await self.fleet.start()
         refused = False
         try:
@@ -122,6 +131,10 @@ class Daemon:
             return None
         return watcher
 
+    async def _lease_loop(self) -> None:
+        passes = self.fleet.passes
+        await self.core.leases.keep(lambda: passes, lambda name: passes[name].wake.set())
+
     async def _fetch_loop(self) -> None:
         poll_s = self.core.settings.repository.poll_s
         while True:
@@ -169,6 +182,8 @@ class Daemon:
         await _cancelled(self._tasks)  # first, so that none of them starts anything more
         if under_way:
             await asyncio.wait(under_way, timeout=STOP_GRACE_S)
+        if all(task.done() for task in under_way):  # what did not reach a safe point may have its effect yet
+            await self.core.leases.give_back()
         await _cancelled(under_way)
         if watcher:
             watcher.stop()

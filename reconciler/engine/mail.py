@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections import defaultdict
 from datetime import timedelta
@@ -80,13 +81,20 @@ async def back_up(core: Core) -> None:
 
 
 async def push_notes(core: Core) -> None:
-    """One round: every note that is due, in one commit on refs/notes/ugs."""
-    rows = core.store.due(NOTE, core.clock.now(), limit=NOTES_AT_ONCE_MAX)
+    """One round: every note that is due, in one commit on refs/notes/ugs. One of an environment that is not held
+    waits until it is."""
+    due = core.store.due(NOTE, core.clock.now(), limit=NOTES_AT_ONCE_MAX)
+    rows, lines = list[OutboxRow](), defaultdict[str, dict[str, str]](dict)
+    for row in due:
+        note = decode(row.payload, Note)
+        lease = core.leases.opening(json.loads(note.line)["environment"])
+        if lease.open:
+            rows.append(row)
+            lines[note.revision][note.operation] = note.line
+        else:
+            core.store.postpone([row.id], at=core.clock.now() + _backoff([row]), error=lease.reason)
     if not rows:
         return
-    lines: dict[str, dict[str, str]] = defaultdict(dict)
-    for note in (decode(row.payload, Note) for row in rows):
-        lines[note.revision][note.operation] = note.line
     try:
         await core.git(core.repository.mirror.add_notes, lines, at=core.clock.now())
     except UgsError as error:

@@ -24,6 +24,8 @@ async def rollback(fleet: Fleet, environment: str, service: str, *, actor: str, 
     core, here = fleet.core, fleet.passes.get(environment)
     if here is None:
         raise Conflict(f"there is no environment {environment}", f"name one of {', '.join(fleet.passes)}")
+    if core.leases.standing(environment) == "elsewhere":
+        raise Conflict(core.leases.opening(environment).reason, "say it to that daemon")
     verdict = f"rolled back by {actor}: {reason}"
     if running := here.running.get(service):
         upgrade = core.store.upgrade(running.operation)

@@ -15,6 +15,7 @@ from reconciler.engine import upgrade as upgrading
 from reconciler.engine.control import Control, Running
 from reconciler.engine.core import Core
 from reconciler.engine.endure import carried
+from reconciler.engine.lease import Fenced
 from reconciler.engine.ledger import Ledger
 from reconciler.engine.monitor import Monitor
 from reconciler.engine.together import leader_of
@@ -71,9 +72,10 @@ class EnvironmentPass:
         return frozenset(self.running)
 
     def resume(self, unfinished: list[Upgrade]) -> None:
-        """After a start: carry on what a former daemon left under way."""
+        """Carry on what a former daemon left under way, or this one when it lost the environment."""
         for upgrade in unfinished:
-            if upgrade.phase in upgrading.ACTIVE and poison.take_up(self.core, upgrade):
+            under_way = upgrade.phase in upgrading.ACTIVE and upgrade.service not in self.running
+            if under_way and poison.take_up(self.core, upgrade):
                 log.info("carrying on %s in phase %s", upgrade.operation, upgrade.phase.value)
                 self.launch(upgrade)
 
@@ -85,6 +87,7 @@ class EnvironmentPass:
         poison.outlive(core, {one.operation: one.since_s for one in self.running.values()}, self.broken)
         while self.left:
             self.launch(self.left.pop())
+        await core.leases.settled(self.name)
         driver, busy = core.driver(self.name), self.busy
         try:
             observed = await asyncio.to_thread(driver.observe, core.site, self.name)
@@ -96,6 +99,12 @@ class EnvironmentPass:
         recovery = core.store.recovery(self.name)
         await adopt(core, self.monitor, desired, observed, busy=self.busy, recovery=recovery)
         records = records_of(core, self.name)
+        standing = core.leases.standing(self.name)
+        if standing == "elsewhere":  # to be looked at, and left alone
+            self.told = await self._weighed(desired, records)
+            return
+        if standing == "held":
+            self.resume(core.store.upgrades(environment=self.name, unfinished=True))
         self._heed_new_pins(desired, observed, records)
         changes = planning.plan(desired, observed, records, now=core.clock.now())
         self.told = await self._start(desired, observed, changes, busy)
@@ -108,13 +117,7 @@ class EnvironmentPass:
         self.observed = await asyncio.to_thread(
             self.core.driver(self.name).observe, self.core.site, self.name
         )
-        now = self.core.clock.now()
-        changes = planning.plan(desired, self.observed, records_of(self.core, self.name), now=now)
-        asked = {change.service: await self.weigher.asked(desired, change) for change in changes}
-        around = self._around(desired, self.observed, changes, asked)
-        self.decided = desired, around
-        untrusted = beyond(self.core, desired, self.observed)
-        self.told = {change.service: self._gates(change, around) for change in (*untrusted, *changes)}
+        self.told = await self._weighed(desired, records_of(self.core, self.name))
 
     async def _controls(self) -> list[bool]:
         """Whether healthy services that nobody touches still answer: a control group for a verdict of failure."""
@@ -147,14 +150,8 @@ class EnvironmentPass:
         desired = self.core.desired.get(self.name)
         if desired is None:
             return {}
-        return view_of(
-            desired,
-            self.observed,
-            self.told,
-            self.under_way(),
-            self.monitor.states(),
-            now=self.core.clock.now(),
-        )
+        states, now = self.monitor.states(), self.core.clock.now()
+        return view_of(desired, self.observed, self.told, self.under_way(), states, now=now)
 
     def observed_target(self, service: str) -> Target | None:
         """What the last pass saw running."""
@@ -189,6 +186,15 @@ class EnvironmentPass:
             fetched_at=self.fetched_at,
             first_accepted=self.accept_first,
         )
+
+    async def _weighed(self, desired: Desired, records: Records) -> Told:
+        """Every change with its gates, and nothing done about it."""
+        changes = planning.plan(desired, self.observed, records, now=self.core.clock.now())
+        asked = {change.service: await self.weigher.asked(desired, change) for change in changes}
+        around = self._around(desired, self.observed, changes, asked)
+        self.decided = desired, around
+        untrusted = beyond(self.core, desired, self.observed)
+        return {change.service: self._gates(change, around) for change in (*untrusted, *changes)}
 
     # acting
 
@@ -252,6 +258,10 @@ class EnvironmentPass:
                 self.monitor.proven(upgrade.service)
             if done.failed:
                 await self.refresh()  # so that the next pass sees the pin as it stands now
+        except Fenced as fenced:
+            log.warning(
+                "operation %s of %s is left as it stands: %s", upgrade.operation, upgrade.service, fenced
+            )
         except Damaged:
             self.wake.set()  # the next pass meets it too, and ends the daemon
             return
@@ -270,10 +280,8 @@ class EnvironmentPass:
         desired, pinned = self.core.desired.get(self.name), upgrade.pinned
         if desired is None or pinned is None:
             return "the environment is gone from the repository"
-        records = records_of(self.core, self.name)
-        return "; ".join(
-            gate.reason for gate in self._shut_for(desired, pinned, self.observed, records, asked)
-        )
+        shut = self._shut_for(desired, pinned, self.observed, records_of(self.core, self.name), asked)
+        return "; ".join(gate.reason for gate in shut)
 
     def _heed_new_pins(self, desired: Desired, observed: Mapping[str, Observation], records: Records) -> None:
         """Tell upgrades under way that their pin has moved."""

@@ -80,6 +80,7 @@ async def _revert(core: Core, upgrade: Upgrade, control: Control) -> Outcome | N
     while not control.stopping:
         control.wake.clear()  # before anything is awaited, so that no word is missed
         try:
+            await core.fence.passed()
             outcome = await pushed(core, _attempt, core, upgrade)
         except (HostError, TransientError) as error:
             core.store.end(upgrade.operation, "revert", outcome="retry", detail=str(error))
@@ -130,6 +131,7 @@ def _attempt(core: Core, upgrade: Upgrade) -> Outcome:
     if not edits.files:
         return Outcome(None, edits.left, edits.needs_person)
     commit = mirror.commit(tip, edits.files, message(upgrade, edits.left), at=core.clock.now())
+    core.fence.check()  # fetching may have taken long
     core.failpoint("push:begun")
     mirror.push(commit)
     core.failpoint("push:done")

@@ -70,7 +70,18 @@ def needs_person(fleet: Fleet) -> list[str]:
     ]
     asked = [text for name in sorted(fleet.passes) for text in questions(core.store.permits(name))]
     problems = [*map(str, fleet.problems), *_withdrawn(fleet)]
-    return [*stopped, *lost, *problems, *quarantined, *broken, *engines, *parked, *asked, *undelivered]
+    return [
+        *stopped,
+        *core.leases.refusals(),
+        *lost,
+        *problems,
+        *quarantined,
+        *broken,
+        *engines,
+        *parked,
+        *asked,
+        *undelivered,
+    ]
 
 
 def _withdrawn(fleet: Fleet) -> list[str]:
@@ -203,10 +214,16 @@ def problem_of(problem: Problem) -> Json:
 
 def _environment(fleet: Fleet, here: EnvironmentPass) -> Json:
     desired = fleet.core.desired.get(here.name)
+    lease = fleet.core.leases.opening(here.name)
     return {
         "environment": here.name,
         "revision": desired.revision if desired else fleet.tip,
         "safe_mode": recovery.reason if (recovery := fleet.core.store.recovery(here.name)) else None,
+        "lease": {
+            "held": lease.open,
+            "epoch": fleet.core.leases.epoch(here.name) or None,
+            "sentence": lease.reason,
+        },
         "services": [view.status() for view in here.views().values()],
     }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 from typing import Any
 
 from reconciler.drivers.base import Driver
 from reconciler.engine.control import Control
 from reconciler.engine.core import Core
+from reconciler.engine.lease import Fence
 from reconciler.engine.restore import restore
 from reconciler.engine.revert import hold_all, settle_pin
 from reconciler.engine.together import condemn, go_back, settled, turn
@@ -24,7 +26,11 @@ PARK_MAX_S = 600.0
 
 
 async def carry(core: Core, upgrade: Upgrade, control: Control) -> Upgrade:
-    """Carry an upgrade on from whatever phase it is in. Every phase may be begun again after a crash."""
+    """Carry an upgrade on from whatever phase it is in. Every phase may be begun again after a crash.
+
+    Raises Fenced, having left everything as it stood, when the environment has come into other hands.
+    """
+    core = dataclasses.replace(core, fence=Fence(core.leases, upgrade.environment))
     driver = core.driver(upgrade.environment)
     while upgrade.phase in ACTIVE and not control.stopping:
         before = upgrade

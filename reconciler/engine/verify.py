@@ -41,6 +41,8 @@ async def verify(
             control.wake.clear()  # before anything is awaited, so that no word is missed
             for outcome in sorted(await prover.round(session), key=lambda outcome: outcome.sample.at):
                 series = verdict.step(series, outcome)
+            # Who was stopped for long must not judge by what was so then.
+            await core.fence.passed(ending=True)
             now = prover.clock.now()
             judgement = verdict.judge(series, now)
             if judgement.verdict is not None:

@@ -106,6 +106,7 @@ class Weigher:
             permits=store.permits(self._name),
             floor=self._core.settings.floor_approvals,
             asked=asked,
+            lease=self._core.leases.opening(self._name),
             promoted=self._promoted(desired, changes, asked),
             recovery=recovery,
             later=frozenset(

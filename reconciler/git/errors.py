@@ -29,7 +29,7 @@ REMEDIES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"Host key verification failed", "add the server's key to repository.known_hosts"),
         (
             r"Authentication failed|could not read (Username|Password)|Permission denied"
-            r"|returned error: 40[13]|Access denied|not authorized",
+            r"|returned error: 40[13]|Access denied|not authorized|marked as read only|not allowed to push",
             "check the credentials in repository, and what they may do",
         ),
         (r"does not appear to be a git repository|[Rr]epository .*not found", "check repository.url"),

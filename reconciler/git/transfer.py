@@ -1,8 +1,9 @@
-"""Talking to the remote: what its branch is, fetching it, pushing to it, never by force."""
+"""Talking to the remote: what its branch is, fetching it, pushing to it, never over anybody else's work."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from reconciler.git.call import Git
 from reconciler.git.errors import PushRefused, PushRejected, from_remote, remedy_for
@@ -15,10 +16,14 @@ NOTES_FETCHED_REF = "refs/ugs/notes-fetched"
 NOTES_REFSPEC = f"+{NOTES_REF}*:{NOTES_FETCHED_REF}*"
 NOTHING_FOUND = 2
 
-_REPORT = re.compile(r"^!\t[^\t]*\t\[(?P<kind>[^\]]*)\] ?(\((?P<reason>.*)\))?$", re.MULTILINE)
+_REPORT = re.compile(
+    r"^!\t[^\t]*:(?P<ref>[^\t]*)\t\[(?P<kind>[^\]]*)\] ?(\((?P<reason>.*)\))?$", re.MULTILINE
+)
+# No pre-push hook: the mirror has none of its own.
+_PUSH = ("push", "--porcelain", "--no-verify", "--no-follow-tags", "--end-of-options")
 # Said of a ref that somebody else moved in the very moment: the same as having come too late.
 _RACE = re.compile(
-    r"cannot lock ref|failed to (update|lock) ref|incorrect old value|fetch first|non-fast-forward"
+    r"cannot lock ref|failed to (update|lock) ref|incorrect old value|already exists|fetch first|non-fast-forward"
 )
 
 
@@ -39,14 +44,15 @@ def tip(git: Git) -> str:
     )
 
 
-def fetch(git: Git, *refspecs: str) -> None:
-    """Bring these refs of the remote here."""
+def fetch(git: Git, *refspecs: str, prune: bool = False) -> None:
+    """Bring these refs of the remote here; with `prune`, drop those that the remote does not have."""
     options = (
         "--quiet",
         "--no-tags",
         "--no-auto-maintenance",
         "--no-write-fetch-head",
         "--no-recurse-submodules",
+        *(("--prune",) if prune else ()),
     )
     with git.writing():
         result, said = git.network("fetch", *options, "--end-of-options", git.remote.url, *refspecs)
@@ -59,30 +65,50 @@ def push(git: Git, sha: str, ref: str) -> None:
 
     After a TransientError the push may have arrived all the same: ask the remote.
     """
-    # Plain push: a force would erase a colleague's fix. No pre-push hook: the mirror has none of its own.
-    result, said = git.network(
-        "push",
-        "--porcelain",
-        "--no-verify",
-        "--no-follow-tags",
-        "--end-of-options",
-        git.remote.url,
-        f"{sha}:{ref}",
-    )
+    # Plain push: a force would erase a colleague's fix.
+    result, said = git.network(*_PUSH, git.remote.url, f"{sha}:{ref}")
     if result.code == 0:
         return
-    report = _REPORT.search(result.stdout.decode("utf-8", "replace"))
     what = f"{git.remote.url}: push of {sha[:10]} to {ref}"
-    if report is None:
-        error = from_remote(what, said)
-        # Trouble of this machine looks the same on a fetch; what only a push is told is a refusal.
-        raise PushRefused(error.message, error.remedy) if isinstance(error, HostError) else error
+    report = _REPORT.search(result.stdout.decode("utf-8", "replace"))
+    raise _failure(what, said) if report is None else _reported(what, report, said)
+
+
+def swap(git: Git, moves: Mapping[str, tuple[str, str]]) -> dict[str, PushRejected | PushRefused]:
+    """Move refs of ours, {ref: (value that it must have, empty for none; new value)}, each by itself.
+
+    The answer has those that did not move. Raises as `push` does where nothing is known of any.
+    """
+    leases = [f"--force-with-lease={ref}:{expected}" for ref, (expected, _) in moves.items()]
+    result, said = git.network(
+        *_PUSH[:-1], *leases, _PUSH[-1], git.remote.url, *(f"{new}:{ref}" for ref, (_, new) in moves.items())
+    )
+    reports = list(_REPORT.finditer(result.stdout.decode("utf-8", "replace")))
+    if result.code != 0 and not reports:
+        raise _failure(f"{git.remote.url}: push to {', '.join(moves)}", said)
+    failed: dict[str, PushRejected | PushRefused] = {}
+    for report in reports:
+        error = _reported(f"{git.remote.url}: push to {report['ref']}", report, said)
+        if isinstance(error, TransientError):
+            raise error
+        failed[report["ref"]] = error
+    return failed
+
+
+def _failure(what: str, said: str) -> TransientError | PushRefused:
+    """The error for a push of which git reports nothing."""
+    error = from_remote(what, said)
+    # Trouble of this machine looks the same on a fetch; what only a push is told is a refusal.
+    return PushRefused(error.message, error.remedy) if isinstance(error, HostError) else error
+
+
+def _reported(what: str, report: re.Match[str], said: str) -> TransientError | PushRejected | PushRefused:
     kind, reason = report["kind"], report["reason"] or ""
     if kind == "rejected" or _RACE.search(reason):
-        raise PushRejected(f"{what} came too late ({reason})", "fetch, and try again")
+        return PushRejected(f"{what} came too late ({reason})", "fetch, and try again")
     if kind == "remote failure":
-        raise TransientError(f"{what}: {said}", "ask whether it arrived")
-    raise PushRefused(f"{what} was refused ({reason}): {said}", _refusal_remedy(said))
+        return TransientError(f"{what}: {said}", "ask whether it arrived")
+    return PushRefused(f"{what} was refused ({reason}): {said}", _refusal_remedy(said))
 
 
 def _refusal_remedy(said: str) -> str:

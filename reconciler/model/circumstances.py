@@ -8,11 +8,13 @@ from datetime import datetime
 from msgspec import Struct
 
 from reconciler.model.environment import ChangeClass, Environment
+from reconciler.model.lease import OPEN
 from reconciler.model.observation import Observation
 from reconciler.model.permits import Permits
 from reconciler.model.recovery import Recovery
 from reconciler.model.target import Target
 from reconciler.model.version import Version
+from reconciler.model.window import Opening
 
 
 class Gate(Struct, frozen=True, gc=False):
@@ -96,3 +98,5 @@ class Circumstances(Struct, frozen=True):
     """Services whose pin was moved after safe mode began."""
     expected_s: Mapping[str, float] = {}
     """By service: how long the upgrade is expected to take."""
+    lease: Opening = OPEN
+    """Whether the environment is this daemon's to act upon."""

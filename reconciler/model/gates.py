@@ -162,6 +162,10 @@ def _stale(_change: Change, around: Circumstances, now: datetime) -> Gate:
     )
 
 
+def _lease(_change: Change, around: Circumstances, _now: datetime) -> Gate:
+    return _from_opening("lease", around.lease)
+
+
 def _host(change: Change, around: Circumstances, now: datetime) -> Gate:
     parked = around.parked.get(change.service)
     if parked is None or parked[1] <= now:
@@ -261,6 +265,7 @@ GATES: tuple[Judge, ...] = (
     _window,
     _fit,
     _stale,
+    _lease,
     _host,
     _concurrency,
 )

@@ -36,6 +36,7 @@ OVERRIDABLE = (
 NOT_OVERRIDABLE = {
     "trust": "have the commit made again by a signer who may; `ugs explain` says which",
     "quarantine": "say `ugs retry`, which allows one more attempt at what failed",
+    "lease": "stop the daemon that has the environment: another takes over",
     "host": "mend this machine: it is tried again by itself",
     "path": "pin a release that may be reached, or set `allow_downgrade: true` at the pin",
     "recovery": "say `ugs recover`, and accept what it shows",

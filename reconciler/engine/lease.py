@@ -1,0 +1,297 @@
+"""Holding the environments: a loop that renews their leases in the remote, and the fence before every effect."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Collection
+from hashlib import sha256
+from pathlib import Path
+from secrets import token_hex
+
+import msgspec
+
+from reconciler.clock import Clock
+from reconciler.git import ABSENT, Move, PushRefused, PushRejected, Register
+from reconciler.model import lease as rules
+from reconciler.model.codec import decode, encode
+from reconciler.model.errors import HostError, TransientError, UgsError
+from reconciler.model.lease import NOBODY, Claim, Holder, Lease, Standing
+from reconciler.model.notice import Notice, Severity
+from reconciler.model.window import Opening
+from reconciler.store import Store
+
+log = logging.getLogger("ugs")
+ANSWER_S = 5.0
+"""How long an effect waits for the remote to say whose an environment is, once that has become doubtful."""
+LOOKS_MAX = 2
+"""In one round: who came too late looks again at once, to see whose it is now."""
+HOLDER_MARK = "lease-holder"
+_NO_HOST = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class Fenced(Exception):
+    """Nobody's error: the environment is another daemon's, and what is under way here ends where it stands."""
+
+
+class Leases:
+    """Without a register, as with `lease: off`: every environment is this daemon's."""
+
+    def standing(self, _environment: str) -> Standing:
+        """Whose an environment is at this very moment."""
+        return "held"
+
+    def epoch(self, _environment: str) -> int:
+        """Under which epoch an environment was last held."""
+        return 0
+
+    def opening(self, _environment: str) -> Opening:
+        """The gate `lease`, with the sentence that says whose an environment is when it is not ours."""
+        return rules.OPEN
+
+    def refusals(self) -> list[str]:
+        """What a person has to mend before the environments can be held."""
+        return []
+
+    async def settled(self, _environment: str) -> None:
+        """Wait until the remote was asked since it became doubtful whose an environment is; ANSWER_S at most."""
+
+    async def keep(
+        self, _environments: Callable[[], Collection[str]], _changed: Callable[[str], None]
+    ) -> None:
+        """Hold the environments, for ever; says whose standing has changed."""
+        await asyncio.Event().wait()
+
+    async def give_back(self) -> None:
+        """Let others take over at once. Nothing of ours may be under way any more."""
+
+
+class RemoteLeases(Leases):
+    """Leases as references on the remote. Used from the event loop's thread; what is read is read from any."""
+
+    def __init__(self, register: Register, me: Holder, store: Store, clock: Clock) -> None:
+        self._register = register
+        self._me = me
+        self._store = store
+        self._clock = clock
+        self._leases: dict[str, Lease] = {}
+        self._trouble: dict[str, UgsError] = {}
+        self._asked_s: dict[str, float] = {}
+        """When the last round began that has ended, in monotonic seconds."""
+        self._told: dict[str, tuple[Standing, str]] = {}
+        self._rounding: asyncio.Future[None] | None = None
+        self._wanted = asyncio.Event()
+        self._ended = asyncio.Event()
+        """Set, and replaced, at the end of every round."""
+
+    def standing(self, environment: str) -> Standing:
+        return rules.standing(self._lease(environment), self._me, now_s=self._clock.monotonic())
+
+    def epoch(self, environment: str) -> int:
+        return self._lease(environment).epoch
+
+    def opening(self, environment: str) -> Opening:
+        seen, trouble = self._lease(environment).seen, self._trouble.get(environment)
+        claim = seen.claim if seen else None
+        return rules.opening(
+            environment, self.standing(environment), claim, trouble.message if trouble else ""
+        )
+
+    def refusals(self) -> list[str]:
+        return [
+            f"{name}: nothing starts: {error}"
+            for name, error in sorted(self._trouble.items())
+            if isinstance(error, PushRefused)
+        ]
+
+    async def settled(self, environment: str) -> None:
+        end_s = self._clock.monotonic() + ANSWER_S
+        while self.standing(environment) == "unsure" and self._asked_s.get(
+            environment, -1.0
+        ) < rules.doubted_s(self._lease(environment)):
+            if (left_s := end_s - self._clock.monotonic()) <= 0:
+                return
+            self._wanted.set()
+            await self._clock.wait(self._ended, left_s)
+
+    async def keep(self, environments: Callable[[], Collection[str]], changed: Callable[[str], None]) -> None:
+        while True:
+            self._wanted.clear()
+            names = sorted(environments())
+            # Shielded, so that a push under way is heard out before anything is given back.
+            self._rounding = asyncio.ensure_future(self._round(names))
+            await asyncio.shield(self._rounding)
+            for name in names:
+                if self._tell(name):
+                    changed(name)
+            ended, self._ended = self._ended, asyncio.Event()
+            ended.set()
+            now_s = self._clock.monotonic()
+            due_s = [
+                rules.next_s(self._lease(name), self._me, now_s=now_s) - now_s
+                for name in names
+                if name not in self._trouble  # what failed is tried again after the usual time
+            ]
+            await self._clock.wait(self._wanted, max(0.0, min([self._me.lasts_s / rules.RENEWALS, *due_s])))
+
+    async def give_back(self) -> None:
+        if self._rounding:
+            await self._rounding
+        moves = {
+            name: _move(name, lease.grip.value, rules.given_back(lease.grip))
+            for name, lease in self._leases.items()
+            if lease.grip
+        }
+        self._leases.clear()
+        if moves:
+            try:
+                await asyncio.to_thread(self._register.swap, moves, at=self._clock.now())
+            except UgsError as error:
+                log.warning("the leases could not be given back, and end by themselves: %s", error)
+
+    async def _round(self, names: Collection[str]) -> None:
+        """Look where nothing is held, and push every claim that is due, together. Trouble is kept, not raised."""
+        began_s, trouble = self._clock.monotonic(), dict[str, UgsError]()
+        try:
+            for _ in range(LOOKS_MAX):
+                if blind := [name for name in names if self._lease(name).grip is None]:
+                    trouble = await self._look(blind)  # what is held is renewed even if this fails
+                late, refused = await self._claim([name for name in names if name not in trouble])
+                trouble |= refused
+                if not late:
+                    break
+        except UgsError as error:
+            trouble = dict.fromkeys(names, error)
+        self._trouble = trouble
+        self._asked_s.update(dict.fromkeys(names, began_s))
+
+    async def _look(self, names: Collection[str]) -> dict[str, UgsError]:
+        trouble = dict[str, UgsError]()
+        try:
+            found = await asyncio.to_thread(self._register.read)
+        except UgsError as error:
+            return dict.fromkeys(names, error)
+        now_s = self._clock.monotonic()  # after the answer: what was found was so by then
+        for name in names:
+            value, text = found.get(name, (ABSENT, ""))
+            try:
+                claim = decode(text, Claim) if value else NOBODY
+            except msgspec.MsgspecError:
+                what = f"{value[:12]}, which refs/ugs/lease/{name} names, is no lease"
+                trouble[name] = HostError(what, "see who put it there, and delete that ref")
+            else:
+                self._leases[name] = rules.looked(self._lease(name), value, claim, now_s=now_s)
+        return trouble
+
+    async def _claim(self, names: Collection[str]) -> tuple[list[str], dict[str, UgsError]]:
+        """Push what is due; who came too late, and who was refused."""
+        asked_s, claims = self._clock.monotonic(), dict[str, tuple[str, Claim]]()
+        for name in names:
+            if due := rules.move(self._lease(name), self._me, now_s=asked_s):
+                claims[name] = due
+        if not claims:
+            return [], {}
+        moves = {name: _move(name, expected, claim) for name, (expected, claim) in claims.items()}
+        try:
+            answers = await asyncio.to_thread(self._register.swap, moves, at=self._clock.now())
+        except PushRefused as error:
+            await asyncio.to_thread(self._register.read)  # raises where it is the remote that is gone
+            return [], {name: _refusal(name, error) for name in claims}
+        late, refused = list[str](), dict[str, UgsError]()
+        for name, answer in answers.items():
+            match answer:
+                case str():
+                    self._leases[name] = rules.won(answer, claims[name][1], asked_s=asked_s)
+                case PushRejected():
+                    self._leases[name] = rules.lost(self._lease(name))
+                    late.append(name)
+                case PushRefused():
+                    refused[name] = _refusal(name, answer)
+        return late, refused
+
+    def _lease(self, environment: str) -> Lease:
+        return self._leases.get(environment, Lease())
+
+    def _tell(self, name: str) -> bool:
+        """Log, audit and, where people would want to know, tell it when whose an environment is has changed."""
+        standing, epoch, before = self.standing(name), self.epoch(name), self._told.get(name)
+        sentence = (
+            f"{name} is in our hands (epoch {epoch})" if standing == "held" else self.opening(name).reason
+        )
+        if before == (standing, sentence):
+            return False
+        self._told[name] = standing, sentence
+        log.log(logging.INFO if standing == "held" else logging.WARNING, "%s", sentence)
+        if standing == "held":
+            self._store.audit("lease-taken", environment=name, detail=f"epoch {epoch}")
+        elif standing == "elsewhere" and epoch and before and before[0] != "elsewhere":
+            self._store.audit("lease-lost", environment=name, detail=sentence)
+            self._alert(name, f"{sentence}; nothing more is done here", "warning")
+        elif isinstance(error := self._trouble.get(name), PushRefused):
+            self._alert(name, str(error), "person")
+        return True
+
+    def _alert(self, name: str, text: str, severity: Severity) -> None:
+        self._store.tell(
+            Notice(
+                environment=name,
+                service="",
+                sentence=text,
+                severity=severity,
+                at=self._clock.now(),
+                title=f"lease of {name}",
+            )
+        )
+
+
+class Fence:
+    """One upgrade's tie to the epoch under which it is carried; looked at before every effect."""
+
+    def __init__(self, leases: Leases, environment: str) -> None:
+        self._leases = leases
+        self._environment = environment
+        self._epoch = 0
+
+    async def passed(self, *, ending: bool = False) -> None:
+        """Return when the effect may be had, asking the remote first where that has become doubtful.
+
+        `ending`: it only brings back, or clears away, what this daemon itself has applied on this machine: it may
+        be had unless the environment is known to be another's, so that a remote that is down prolongs no outage.
+        Raises Fenced; and TransientError where the remote does not say whose the environment is.
+        """
+        if self._leases.standing(self._environment) == "unsure":
+            await self._leases.settled(self._environment)
+        self.check(ending=ending)
+
+    def check(self, *, ending: bool = False) -> None:
+        """The same by what is known at this moment, from any thread."""
+        standing, epoch = self._leases.standing(self._environment), self._leases.epoch(self._environment)
+        if standing == "elsewhere":
+            raise Fenced(self._leases.opening(self._environment).reason)
+        if standing == "held":
+            if self._epoch not in (0, epoch):
+                raise Fenced(f"{self._environment} was in other hands meanwhile")
+            self._epoch = epoch
+        elif not ending:
+            raise TransientError(self._leases.opening(self._environment).reason, "it goes on once it is")
+
+
+def holder_of(store: Store, *, host: str, state: Path, lasts_s: float) -> Holder:
+    """Who this daemon is. A copy of its state elsewhere is somebody else."""
+    seed = store.marks(HOLDER_MARK).get(HOLDER_MARK)
+    if seed is None:
+        seed = token_hex(16)
+        store.mark(HOLDER_MARK, seed)
+    name = _NO_HOST.sub("-", host)[:253]
+    return Holder(sha256(f"{seed} {name} {state}".encode()).hexdigest()[:12], name, lasts_s)
+
+
+def _move(environment: str, expected: str, claim: Claim) -> Move:
+    subject = f"{environment} is free" if not claim.lasts_s else rules.whose(environment, claim)
+    return Move(expected, subject, encode(claim).decode())
+
+
+def _refusal(environment: str, error: PushRefused) -> PushRefused:
+    remedy = f"let this user push to refs/ugs/lease, or set `lease: off` if no other daemon has {environment}"
+    return PushRefused(error.message, remedy)

@@ -1,0 +1,321 @@
+"""An environment in our hands, in another daemon's, and in nobody's that the remote would name."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from reconciler.engine import people
+from reconciler.engine.lease import holder_of
+from reconciler.engine.permits import override
+from reconciler.engine.status import needs_person, status_of
+from reconciler.git import ABSENT, Identity, Move, Register, Remote
+from reconciler.model.codec import decode, encode
+from reconciler.model.lease import Claim
+from reconciler.model.upgrade import Phase
+from tests.git.colleague import AT, ENVIRONMENT, git
+from tests.git.http_backend import serve
+from tests.world import WAIT_S, World
+
+REF = "refs/ugs/lease/production"
+BOB = Claim("b0b", "web-2", 7, 0, 90.0)
+BOBS = "production is in the hands of daemon b0b on web-2 (epoch 7)"
+
+
+class Rival:
+    """Another daemon's lease, put there by hand."""
+
+    def __init__(self, world: World) -> None:
+        remote = Remote(str(world.remote), environment=ENVIRONMENT)
+        self.register = Register(
+            world.folder / "rival.git", remote, Identity("R", "r@x"), network_timeout_s=30
+        )
+
+    def claim(self) -> Claim | None:
+        """What stands in the ref now."""
+        found = self.register.read().get("production")
+        return decode(found[1], Claim) if found else None
+
+    def takes(self, claim: Claim = BOB) -> None:
+        self.puts(encode(claim).decode())
+
+    def puts(self, body: str) -> None:
+        expected, _ = self.register.read().get("production", (ABSENT, ""))
+        moved = self.register.swap({"production": Move(expected, "Lease", body)}, at=AT)
+        assert isinstance(moved["production"], str)
+
+    def gives_back(self, epoch: int = 7) -> None:
+        self.takes(Claim("b0b", "web-2", epoch, 99, 0.0))
+
+
+@pytest.fixture
+def rival(world: World) -> Rival:
+    world.leased = True
+    return Rival(world)
+
+
+def lease_of(world: World) -> dict[str, object]:
+    [production] = status_of(world.fleet, {})["environments"]
+    return dict(production["lease"])
+
+
+async def a_third_passes(world: World) -> None:
+    """Of the lease, and a little: a round of renewing and looking, from its beginning to its end."""
+    await world.eventually(lambda: world.clock.waiting)
+    world.clock.move(timedelta(seconds=31))
+    async with asyncio.timeout(WAIT_S):
+        while world.clock.waiting:  # noqa: ASYNC110 - it is over in the next turns of the loop
+            await asyncio.sleep(0)
+    await world.eventually(lambda: world.clock.waiting)
+
+
+async def in_others_hands(world: World) -> None:
+    await world.eventually(lambda: world.core.leases.standing("production") == "elsewhere")
+
+
+def remote_is_silent_for_long(world: World) -> None:
+    """It is gone, and the lease has ended."""
+    if world.remote.exists():
+        world.remote.rename(world.folder / "away.git")
+        world.clock.move(timedelta(seconds=91))
+
+
+def remote_is_back(world: World) -> None:
+    (world.folder / "away.git").rename(world.remote)
+    world.clock.move(timedelta(minutes=6))
+
+
+async def test_what_nobody_has_is_taken_and_given_back_at_the_end(world: World, rival: Rival) -> None:
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        assert world.phases() == ["succeeded"]
+        assert lease_of(world) == {"held": True, "epoch": 1, "sentence": ""}
+        assert "lease-taken" in world.events()
+        held = rival.claim()
+        assert held
+        assert (held.epoch, held.beat, held.lasts_s) == (1, 0, 90)
+        await a_third_passes(world)
+        renewed = rival.claim()
+        assert renewed
+        assert (renewed.epoch, renewed.beat) == (1, 1)
+    await world.core.leases.give_back()
+    free = rival.claim()
+    assert free
+    assert (free.epoch, free.lasts_s) == (1, 0)
+    assert git(world.remote, "log", "-1", "--format=%s", REF) == "production is free"
+
+
+async def test_anothers_environment_is_looked_at_and_left_alone_until_it_is_free(
+    world: World, rival: Rival
+) -> None:
+    rival.takes()
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        assert lease_of(world) == {"held": False, "epoch": None, "sentence": BOBS}
+        assert BOBS in world.view().sentence
+        assert world.upgrades() == []
+        assert (world.told(), world.calls()) == ([], [])
+        with pytest.raises(people.Conflict, match=r"b0b on web-2 \(epoch 7\); say it to that daemon"):
+            await people.rollback(world.fleet, "production", "api", actor="Ada", reason="no")
+        with pytest.raises(people.Conflict, match="nobody can override the gate lease; stop the daemon"):
+            override(world.fleet, "production", "api", gate="lease", actor="Ada", reason="x", lasting="1h")
+        rival.gives_back()
+        await a_third_passes(world)
+        assert world.core.leases.standing("production") == "held"
+        await world.settle()
+        assert world.phases() == ["succeeded"]
+        assert lease_of(world)["epoch"] == 8
+
+
+async def test_silence_ends_anothers_lease_and_not_before_its_time(world: World, rival: Rival) -> None:
+    rival.takes()
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        for _ in range(3):
+            await a_third_passes(world)
+            assert world.core.leases.standing("production") == "elsewhere"
+        await a_third_passes(world)
+        assert world.core.leases.standing("production") == "held"
+        await world.settle()
+        assert world.phases() == ["succeeded"]
+
+
+@pytest.mark.fault("GT-21", "CR-14")
+async def test_an_upgrade_whose_environment_was_taken_is_left_as_it_stands_and_goes_on_when_it_comes_back(
+    world: World, rival: Rival
+) -> None:
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        commit = world.bump("1.1.0", "unhealthy", deadline="60s")
+        taken = False
+
+        def take() -> None:
+            nonlocal taken
+            if not taken:
+                taken = True
+                rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
+                world.clock.move(timedelta(seconds=91))  # as after SIGCONT: nobody has asked the remote yet
+
+        world.at["phase:verifying"] = take
+        await world.reach(Phase.VERIFYING)
+        await in_others_hands(world)
+        await world.rest()
+        await world.eventually(world.answers)
+        pid = world.pid()
+        await world.settle()
+        await world.deliver()
+        assert world.phases() == ["succeeded", "verifying"]
+        assert world.core.store.quarantined("production") == []
+        assert (world.tip(), world.reverts()) == (commit, [])
+        assert world.pid() == pid
+        assert any(event.startswith("lease-lost") for event in world.events())
+        assert "production is in the hands of daemon b0b on web-2 (epoch 2); nothing more is done here" in (
+            world.told()
+        )
+        rival.gives_back(2)
+        await a_third_passes(world)
+        assert world.core.leases.standing("production") == "held"
+        await world.settle()
+        assert world.phases() == ["succeeded", "reverted"]
+        assert world.reverts() == [world.tip()]
+        assert lease_of(world)["epoch"] == 3
+
+
+async def test_a_remote_that_is_down_keeps_nobody_from_restoring(world: World, rival: Rival) -> None:
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        world.bump("1.1.0", "unhealthy", deadline="500s")
+        world.at["phase:verifying"] = lambda: remote_is_silent_for_long(world)
+        await world.reach(Phase.REVERTING)
+        assert world.core.leases.standing("production") == "unsure"
+        assert world.answers() == "1.0.0"
+        assert "the lease of production is not held: " in str(lease_of(world)["sentence"])
+        remote_is_back(world)
+        await world.rest()
+        assert world.phases() == ["succeeded", "reverted"]
+        assert world.reverts() == [world.tip()]
+        assert lease_of(world)["epoch"] == 1
+
+
+async def test_what_was_about_to_be_applied_waits_for_a_remote_that_says_so(
+    world: World, rival: Rival
+) -> None:
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        pid = world.pid()
+        world.bump("1.1.0")
+        world.at["phase:applying"] = lambda: remote_is_silent_for_long(world)
+        await world.reach(Phase.WAITING)
+        await world.rest()
+        assert world.pid() == pid
+        world.clock.move(timedelta(seconds=11))
+        await world.a_pass()
+        assert world.phases() == ["succeeded", "waiting"]
+        [lease] = [gate for gate in world.view().gates if gate.gate == "lease"]
+        assert (lease.open, lease.opened_by) == (False, "a remote that accepts it")
+        del world.at["phase:applying"]
+        remote_is_back(world)
+        await world.eventually(lambda: world.core.leases.standing("production") == "held")
+        await world.settle()
+        assert world.phases() == ["succeeded", "succeeded"]
+
+
+REFUSING = 'case "$1" in refs/ugs/*) echo "no leases here" >&2; exit 1;; esac'
+
+
+async def test_a_remote_that_refuses_the_lease_starts_nothing_and_a_person_is_called_once(
+    world: World, rival: Rival
+) -> None:
+    hook = world.remote / "hooks" / "update"
+    hook.write_text(f"#!/bin/sh\n{REFUSING}\n")
+    hook.chmod(0o755)
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        for _ in range(2):
+            await a_third_passes(world)
+            await world.settle()
+        assert world.phases() == ["waiting"]
+        [call] = world.calls()
+        assert "remote: no leases here" in call
+        assert "let this user push to refs/ugs/lease, or set `lease: off`" in call
+        [needed] = needs_person(world.fleet)
+        assert needed.startswith("production: nothing starts: ")
+        hook.unlink()
+        await a_third_passes(world)
+        assert world.core.leases.standing("production") == "held"
+        await world.settle()
+        assert world.phases() == ["succeeded"]
+        assert needs_person(world.fleet) == []
+
+
+async def test_a_key_that_may_only_read_is_a_refusal_too(world: World, rival: Rival) -> None:
+    world.deploy_first("1.0.0")
+    with serve(world.folder) as base:
+        git(world.remote, "config", "http.receivepack", "false")
+        world.url = f"{base}/fleet.git"
+        async with world.holding():
+            await world.settle()
+            assert world.phases() == ["waiting"]
+            [call] = world.calls()
+            assert "returned error: 403; let this user push to refs/ugs/lease" in call
+
+
+async def test_a_ref_that_holds_something_else_is_left_there_and_said(world: World, rival: Rival) -> None:
+    rival.puts("mine!")
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        assert world.phases() == ["waiting"]
+        assert "which refs/ugs/lease/production names, is no lease" in str(lease_of(world)["sentence"])
+        git(world.remote, "update-ref", "-d", REF)
+        await a_third_passes(world)
+        assert world.core.leases.standing("production") == "held"
+
+
+async def test_notes_wait_until_the_environment_is_ours_again(world: World, rival: Rival) -> None:
+    commit = world.bump("1.0.0")
+    async with world.holding():
+        await world.settle()
+        rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
+        await a_third_passes(world)
+        assert world.core.leases.standing("production") == "elsewhere"
+        await world.deliver()
+        assert git(world.remote, "for-each-ref", "refs/notes") == ""
+        rival.gives_back(2)
+        await a_third_passes(world)
+        assert world.core.leases.standing("production") == "held"
+        await world.deliver()
+        assert '"outcome": "succeeded"' in world.notes(commit)
+
+
+async def test_one_who_starts_again_on_the_same_state_goes_on_at_once(world: World, rival: Rival) -> None:
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+    world.forget()  # as by kill -9: nothing is given back
+    async with world.holding():
+        world.bump("1.1.0")
+        await world.settle()
+        assert world.phases() == ["succeeded", "succeeded"]
+        assert lease_of(world)["epoch"] == 2
+
+
+def test_a_copy_of_the_state_elsewhere_is_somebody_else(world: World) -> None:
+    store = world.core.store
+
+    def name(host: str, state: str) -> str:
+        return holder_of(store, host=host, state=Path(state), lasts_s=90).holder
+
+    assert name("web-1", "/var/lib/ugs") == name("web-1", "/var/lib/ugs")
+    assert len({name("web-1", "/var/lib/ugs"), name("web-2", "/var/lib/ugs"), name("web-1", "/srv")}) == 3
+    assert holder_of(store, host="höst\n", state=Path(), lasts_s=90).host == "h-st-"
