@@ -87,7 +87,7 @@ class EnvironmentPass:
         core, desired = self.core, self.core.desired.get(self.name)
         if desired is None:
             return
-        driver = core.driver(self.name)
+        driver, busy = core.driver(self.name), self.busy
         try:
             observed = await asyncio.to_thread(driver.observe, core.site, self.name)
         except UgsError as error:
@@ -99,9 +99,9 @@ class EnvironmentPass:
         records = records_of(core, self.name)
         self._heed_new_pins(desired, observed, records)
         changes = planning.plan(desired, observed, records, now=core.clock.now())
-        self.told = await self._start(desired, observed, changes)
+        self.told = await self._start(desired, changes, busy)
         await self.repairs.mend(
-            self._repairable(desired, planning.repairs(desired, observed, records, self.busy))
+            self._repairable(desired, planning.repairs(desired, observed, records, busy | self.busy))
         )
 
     async def preview(self) -> None:
@@ -198,17 +198,20 @@ class EnvironmentPass:
 
     # acting
 
-    async def _start(
-        self, desired: Desired, observed: Mapping[str, Observation], changes: list[Change]
-    ) -> Told:
-        """Start every change whose gates are all open, and record why the others wait."""
+    async def _start(self, desired: Desired, changes: list[Change], busy: frozenset[str]) -> Told:
+        """Start every change whose gates are all open, and record why the others wait.
+
+        What has ended since it was `busy`, before it was observed, was planned on what is so no longer."""
         told: dict[str, tuple[Change, tuple[Gate, ...]]] = {}
         asked = {change.service: await self.weigher.asked(desired, change) for change in changes}
-        ready = [change for change in changes if change.service not in self.busy]
+        busy |= self.busy
+        ready = [change for change in changes if change.service not in busy]
         waiting = self.ledger.retire(
-            {change.service: (change, asked[change.service].revision) for change in ready}, self.busy
+            {change.service: (change, asked[change.service].revision) for change in ready}, busy
         )
-        around = self._around(desired, observed, changes, asked)  # what is retired parks nothing any more
+        around = self._around(
+            desired, self.observed, changes, asked
+        )  # what is retired parks nothing any more
         self.decided = desired, around
         for planned in ready:
             change, gates = told[planned.service] = self._gates(planned, around)
