@@ -91,11 +91,14 @@ class Daemon:
             refused = True
         while True:
             environments = list(self.fleet.passes.values())
+            for environment in environments:
+                environment.wake.clear()
             await asyncio.gather(*(environment.once() for environment in environments))
             carried = [task for environment in environments for task in environment.tasks()]
-            if all(task.done() for task in carried):  # what a bug has ended is still among them
+            if not all(task.done() for task in carried):  # what a bug has ended is still among them
+                await asyncio.wait(carried)
+            elif not any(environment.wake.is_set() for environment in environments):
                 break
-            await asyncio.wait(carried)
         await empty_outbox(self.core)
         ended = [u for u in self.core.store.upgrades() if u.ended_at and u.ended_at >= self.started_at]
         return not refused and not carried and all(upgrade.phase in WELL for upgrade in ended)

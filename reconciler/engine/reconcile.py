@@ -107,9 +107,9 @@ class EnvironmentPass:
             self.resume(core.store.upgrades(environment=self.name, unfinished=True))
         self._heed_new_pins(desired, observed, records)
         changes = planning.plan(desired, observed, records, now=core.clock.now())
-        self.told = await self._start(desired, observed, changes, busy)
-        lacking = known_since(recovery, planning.repairs(desired, observed, records, self.busy), records)
-        await self.repairs.mend(desired.environment, lacking)
+        self.told = await self._start(desired, changes, busy)
+        lacking = planning.repairs(desired, observed, records, busy | self.busy)
+        await self.repairs.mend(desired.environment, known_since(recovery, lacking, records))
 
     async def preview(self) -> None:
         """Observe and decide as a pass does, and start nothing: what `ugs plan` shows without a daemon."""
@@ -198,24 +198,19 @@ class EnvironmentPass:
 
     # acting
 
-    async def _start(
-        self,
-        desired: Desired,
-        observed: Mapping[str, Observation],
-        changes: list[Change],
-        busy: frozenset[str],
-    ) -> Told:
+    async def _start(self, desired: Desired, changes: list[Change], busy: frozenset[str]) -> Told:
         """Start every change whose gates are all open, and record why the others wait.
 
-        `busy`: what was under way when it was observed; this plan does not know how it ended meanwhile.
-        """
+        What has ended since it was `busy`, before it was observed, was planned on what is so no longer."""
         told: dict[str, tuple[Change, tuple[Gate, ...]]] = {}
         asked = {change.service: await self.weigher.asked(desired, change) for change in changes}
-        ready = [change for change in changes if change.service not in busy | self.busy]
+        busy |= self.busy
+        ready = [change for change in changes if change.service not in busy]
         waiting = self.ledger.retire(
-            {change.service: (change, asked[change.service].revision) for change in ready}, busy | self.busy
+            {change.service: (change, asked[change.service].revision) for change in ready}, busy
         )
-        around = self._around(desired, observed, changes, asked)  # what is retired parks nothing any more
+        # What is retired parks nothing any more.
+        around = self._around(desired, self.observed, changes, asked)
         self.decided = desired, around
         for planned in ready:
             change, gates = told[planned.service] = self._gates(planned, around)
@@ -230,7 +225,7 @@ class EnvironmentPass:
                 planned.service in around.taken_back or self.ledger.announced(change, revision)
             ):
                 self.ledger.wait(upgrade or self.ledger.open(change, revision), shut)
-        for change in beyond(self.core, desired, observed):
+        for change in beyond(self.core, desired, self.observed):
             told.setdefault(change.service, self._gates(change, around))
         return told
 

@@ -6,6 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from reconciler.model.circumstances import Asked
+from reconciler.model.desired import Desired
+from reconciler.model.plan import Change
 from reconciler.model.upgrade import Phase
 from tests.world import World
 
@@ -128,3 +131,23 @@ async def test_a_bug_in_one_upgrade_stops_that_service_alone_until_a_restart(wor
     await world.restart()
     await world.settle()
     assert world.phases("api") == ["succeeded", "succeeded"]
+
+
+async def test_what_ends_while_a_pass_decides_is_not_started_once_more(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.bump("1.1.0")
+    await world.reach(Phase.VERIFYING)
+    here = world.fleet.passes["production"]
+    weigh = here.weigher.asked
+
+    async def asked(desired: Desired, change: Change) -> Asked:
+        """Takes so long that the upgrade has ended meanwhile."""
+        await world.rest()
+        return await weigh(desired, change)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(here.weigher, "asked", asked)
+        await world.a_pass()
+    await world.settle()
+    assert world.phases() == ["succeeded", "succeeded"]
