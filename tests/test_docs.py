@@ -221,10 +221,16 @@ def same_shape(shape: Any, value: Any, at: str) -> None:
             same_shape(shape[0], child, f"{at}[]")
 
 
+DATA = """\
+backup: {save: [touch, "{backup}"], verify: [test, -e, "{backup}"], restore: [test, -e, "{backup}"]}
+migrations: [{id: nothing, phase: before, up: ["true"], down: ["true"]}]
+"""
+
+
 async def test_json_has_the_documented_shapes(world: World) -> None:
     world.deploy_first("1.0.0")
     await world.settle()
-    world.release("1.1.0", "unhealthy")
+    world.release("1.1.0", "unhealthy", more=DATA)
     world.pin("1.1.0")
     world.merge()
     await world.settle()
@@ -241,6 +247,8 @@ async def test_json_has_the_documented_shapes(world: World) -> None:
         "history": {"upgrades": [entry(store, upgrade) for upgrade in store.upgrades() if upgrade.final]},
         "check": as_json(fleet.problems),
         "quarantine list": quarantine_of(fleet),
+        "backup list": {"backups": builtins(store.backups())},
+        "migrations list": {"migrations": builtins(store.migrations())},
         "audit log": {"rows": builtins(store.audit_rows(limit=10))},
     }
     shapes = json_shapes()

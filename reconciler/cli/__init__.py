@@ -37,6 +37,8 @@ COMMANDS = {
     "rollback": ("reconciler.cli.people", "Take a service back to what ran before, and revert its pin."),
     "retry": ("reconciler.cli.people", "Commit a quarantined pin again, for one more attempt."),
     "quarantine": ("reconciler.cli.people", "Show or release what failed and is not tried again."),
+    "backup": ("reconciler.cli.backup", "Show the backups of services' data."),
+    "migrations": ("reconciler.cli.migrations", "Show how services' data was changed, or settle it."),
     "audit": ("reconciler.cli.audit", "Show or verify the audit log."),
 }
 

@@ -12,7 +12,7 @@ import click
 
 from reconciler.cli import client
 from reconciler.cli.graph import config_option, settings_from
-from reconciler.cli.output import json_option, print_json, print_table, rich_table, when
+from reconciler.cli.output import json_option, migrating, print_json, print_table, rich_table, when
 
 WATCH_S = 0.5
 MOVING = ("as_of", "fetched_at")
@@ -59,6 +59,8 @@ def explain(environment: str, service: str, config: Path | None, *, as_json: boo
         print_gates(answer["gates"])
     if len(answer["path"]) > 1:
         click.echo(f"\ngoes through {' → '.join(answer['path'])}, each step proven by itself")
+    if data := migrating(answer["backup"], answer["migrations"]):
+        click.echo(f"\nits data is {data}")
     if answer["starts_at"]:
         click.echo(f"\nstarts {when(answer['starts_at'])}")
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from reconciler.engine.core import Core
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.revert import environment_files, find_pin, pushed
 from reconciler.engine.upgrade import condemn
 from reconciler.model import splice
+from reconciler.model.data import OPEN, Recorded
 from reconciler.model.errors import UgsError
 from reconciler.model.observation import Observation
 from reconciler.model.range import Range
@@ -75,6 +78,30 @@ def release(fleet: Fleet, environment: str, service: str, *, actor: str, why: st
     if here := fleet.passes.get(environment):
         here.wake.set()
     return released
+
+
+def settle_migration(
+    fleet: Fleet, environment: str, service: str, name: str, *, applied: bool, actor: str, why: str
+) -> Recorded:
+    """A person looked at the data: this migration, of which nobody knew, is applied, or is not."""
+    core, here = fleet.core, fleet.passes.get(environment)
+    rows = {row.id: row for row in core.store.migrations(environment, service)}
+    known = rows.get(name)
+    if known is None or known.state not in OPEN:
+        state = known.state if known else "not on record"
+        raise Conflict(f"{environment}: {service}: migration {name} is {state}", "see `ugs migrations list`")
+    if here and service in here.busy:
+        raise Conflict(f"{environment}: {service} is being upgraded", "wait until that has ended")
+    settled = replace(
+        known,
+        state="done" if applied else "undone",
+        changed_at=core.clock.now(),
+        evidence=f"{actor} says so: {why}",
+    )
+    core.store.migrated(settled, actor=actor)
+    if here:
+        here.wake.set()
+    return settled
 
 
 def _quarantined(core: Core, environment: str, service: str) -> list[Quarantine]:

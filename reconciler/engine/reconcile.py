@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from reconciler.engine import upgrade as upgrading
 from reconciler.engine.control import Control
 from reconciler.engine.core import Core
+from reconciler.engine.data import has_migrated
 from reconciler.engine.endure import endure
 from reconciler.engine.ledger import Ledger
 from reconciler.engine.monitor import Monitor
@@ -276,7 +277,9 @@ class EnvironmentPass:
                 continue
             elif upgrade.before and work.target == upgrade.before.target:
                 running.control.say(aborted=f"the pin was moved back to {work.target.version}")
-            elif untouched or not self._shut_for(desired, work, observed, records):
+            elif untouched or not (
+                has_migrated(self.core, upgrade) or self._shut_for(desired, work, observed, records)
+            ):
                 running.control.say(superseded=f"{work.target.version} is pinned now")
 
     def _shut_for(

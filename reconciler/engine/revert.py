@@ -178,6 +178,7 @@ def message(upgrade: Upgrade) -> str:
     failed, good = _required(upgrade.after, upgrade), upgrade.before
     back = f"to {good.target.version}" if good else "(its first deployment)"
     now = f"{good.target.version} runs again" if good else "it is stopped, and its pin is removed"
+    now = "a person has to look at what runs" if upgrade.needs_person else now
     return "\n".join(
         (
             f"Revert {upgrade.environment}/{upgrade.service} {back}",

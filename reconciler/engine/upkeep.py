@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from reconciler.engine.core import Core
 from reconciler.engine.monitor import Monitor
+from reconciler.model.data import Recorded
 from reconciler.model.desired import Desired
 from reconciler.model.errors import UgsError
 from reconciler.model.observation import Observation
@@ -57,8 +58,29 @@ async def adopt(
         with core.store.transaction():
             core.store.deployed(work, revision=desired.revision)
             core.store.healthy(work)
+            _adopt_migrations(core, work)
             core.store.audit("adopted", environment=name, service=service, detail=str(target))
         log.info("%s: %s %s runs already and is adopted", name, service, target.version)
+
+
+def _adopt_migrations(core: Core, work: Workload) -> None:
+    """What runs healthy has its migrations behind it."""
+    known = {row.id for row in core.store.migrations(work.environment, work.service)}
+    for migration in work.release.migrations:
+        if migration.id not in known:
+            core.store.migrated(
+                Recorded(
+                    environment=work.environment,
+                    service=work.service,
+                    id=migration.id,
+                    version=str(work.target.version),
+                    operation="",
+                    state="done",
+                    changed_at=core.clock.now(),
+                    evidence=f"{work.target.version} ran healthy already",
+                    proven=True,
+                )
+            )
 
 
 class Repairs:

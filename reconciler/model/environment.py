@@ -42,6 +42,19 @@ class Promotion(Struct, frozen=True):
     soak_s: float = 0.0
 
 
+class RestoreData(Struct, frozen=True):
+    """A backup may be brought back by itself, as long as it is at most `within_s` seconds old."""
+
+    within_s: float
+
+
+class Keeping(Struct, frozen=True, omit_defaults=True):
+    """How many of a service's backups are kept, and for how long (seconds). The newest good one always is."""
+
+    keep: int = 5
+    for_s: float = 30 * 86400.0
+
+
 class Policy(Struct, frozen=True, omit_defaults=True):
     revert: Literal["push", "off"] = "push"
     parallel: int = 4
@@ -53,6 +66,8 @@ class Policy(Struct, frozen=True, omit_defaults=True):
     promote: Promotion | None = None
     zero_minor: Literal["major", "minor"] = "major"
     """What a minor step below 1.0.0 counts as."""
+    restore_data: RestoreData | None = None
+    backups: Keeping = Keeping()
 
 
 class DriverChoice(Struct, frozen=True, omit_defaults=True):

@@ -35,7 +35,8 @@ NEXT: dict[Phase, frozenset[Phase]] = {
     Phase.PREPARING: frozenset(
         {Phase.APPLYING, Phase.WAITING, Phase.REVERTING, Phase.SUPERSEDED, Phase.CANCELLED}
     ),
-    Phase.APPLYING: frozenset({Phase.VERIFYING, Phase.RESTORING}),
+    # To reverting and stuck: what was done to the data cannot be taken back, so what runs is left alone.
+    Phase.APPLYING: frozenset({Phase.VERIFYING, Phase.RESTORING, Phase.REVERTING, Phase.STUCK}),
     Phase.VERIFYING: frozenset({Phase.SUCCEEDED, Phase.RESTORING, Phase.SUPERSEDED, Phase.STUCK}),
     # To cancelled: a person moved the pin back. To waiting: the host's own trouble, the old version runs again.
     Phase.RESTORING: frozenset({Phase.REVERTING, Phase.CANCELLED, Phase.WAITING, Phase.STUCK}),
