@@ -22,13 +22,13 @@ from msgspec import Struct
 
 from reconciler import command
 from reconciler.model.errors import HostError, UgsError
+from reconciler.model.redaction import redacted, spellings
 
 OUTPUT_BYTES_MAX = 64 << 10
 MARGIN_S = 10.0
 """What a command gets beyond its time limit before the lock is cleared by force."""
 KILL_TIMEOUT_S = 10.0
 POLL_S = 0.02
-HIDDEN = b"***"
 RUNNER = (sys.executable, "-P", "-m", "reconciler.errand")
 PACKAGE = Path(__file__).parent.parent
 
@@ -106,7 +106,7 @@ def serve(line: bytes) -> None:
             timeout_s=order.timeout_s,
             environment=order.environment,
             directory=Path(order.directory),
-            output_bytes_max=OUTPUT_BYTES_MAX + max(map(len, _hidden(order.secrets)), default=0),
+            output_bytes_max=OUTPUT_BYTES_MAX + _longest(order.secrets),
             keep="last",
             user=order.user,
             pass_fds=(instruction.lock_fd,),
@@ -125,20 +125,17 @@ def serve(line: bytes) -> None:
 def readable(data: bytes, secrets: Sequence[str], *, cut: bool) -> str:
     """What a command wrote as text that is safe to show: no secrets, no control characters.
 
-    `cut`: its beginning was dropped, so that the end of a secret may stand there; a secret's length goes too.
+    `cut`: its beginning was dropped, so that the end of a secret may stand there; as much as one's length goes too.
     """
-    hidden = _hidden(secrets)
-    for secret in hidden:
-        data = data.replace(secret, HIDDEN)
+    text = redacted(data.decode(errors="replace"), secrets)
     if cut:
-        data = data[max(map(len, hidden), default=0) :]
-    text = data.decode(errors="replace")
+        text = text[_longest(secrets) :]
     return "".join(sign if sign.isprintable() or sign in "\n\t" else "�" for sign in text).strip()
 
 
-def _hidden(secrets: Sequence[str]) -> list[bytes]:
-    """The longest first, for one may be a part of another."""
-    return sorted({secret.encode() for secret in secrets if secret}, key=len, reverse=True)
+def _longest(secrets: Sequence[str]) -> int:
+    """The bytes of the longest way to write one of them."""
+    return max((len(form.encode()) for form in spellings(secrets)), default=0)
 
 
 def _start(instruction: _Instruction) -> None:
