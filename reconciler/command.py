@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import selectors
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, Literal
 
 from msgspec import Struct
 
@@ -20,6 +21,9 @@ OUTPUT_BYTES_MAX = 1 << 20
 TERM_GRACE_S = 2.0
 LINGER_S = 0.2
 CHUNK_BYTES = 1 << 16
+
+
+Keep = Literal["first", "last"]
 
 
 class Result(Struct, frozen=True):
@@ -42,17 +46,21 @@ def run(
     directory: Path | None = None,
     stdin: bytes = b"",
     output_bytes_max: int = OUTPUT_BYTES_MAX,
+    keep: Keep = "first",
+    user: str | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> Result:
     """Run a command in a session of its own, with this environment and no other.
 
     After `timeout_s` its whole process group gets TERM, and KILL `TERM_GRACE_S` later. Of stdout and of
-    stderr the first `output_bytes_max` bytes each are kept, the rest is read and dropped. Raises HostError
-    when the command cannot be started; how it ends is the caller's to judge.
+    stderr the first, or the last, `output_bytes_max` bytes each are kept, the rest is read and dropped.
+    `user`: another than our own, with all of its groups. `pass_fds` stay open in it. Raises HostError when the
+    command cannot be started; how it ends is the caller's to judge.
     """
     started = time.monotonic()
-    with _start(argv, environment, directory, with_stdin=bool(stdin)) as process:
+    with _start(argv, environment, directory, user, pass_fds, with_stdin=bool(stdin)) as process:
         try:
-            with closing(_Pump(process, stdin, output_bytes_max)) as pump:
+            with closing(_Pump(process, stdin, output_bytes_max, keep)) as pump:
                 timed_out = not pump.until_exit(started + timeout_s)
                 if timed_out:
                     _signal_group(process, signal.SIGTERM)
@@ -73,9 +81,28 @@ def run(
     )
 
 
+def account(user: str) -> pwd.struct_passwd:
+    """A user of this machine. Raises HostError when there is none of that name."""
+    try:
+        return pwd.getpwnam(user)
+    except KeyError as error:
+        raise HostError(f"there is no user {user} on this machine", "add that user") from error
+
+
 def _start(
-    argv: Sequence[str], environment: Mapping[str, str], directory: Path | None, *, with_stdin: bool
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    directory: Path | None,
+    user: str | None,
+    pass_fds: Sequence[int],
+    *,
+    with_stdin: bool,
 ) -> subprocess.Popen[bytes]:
+    identity: dict[str, Any] = {}
+    if user is not None:
+        one = account(user)
+        groups = os.getgrouplist(one.pw_name, one.pw_gid)
+        identity = {"user": one.pw_uid, "group": one.pw_gid, "extra_groups": groups}
     try:
         return subprocess.Popen(
             list(argv),
@@ -86,17 +113,24 @@ def _start(
             cwd=directory,
             env=dict(environment),
             start_new_session=True,
+            pass_fds=pass_fds,
+            **identity,
         )
     except (OSError, ValueError) as error:
-        raise _not_started(argv[0], directory, error) from error
+        raise _not_started(argv[0], directory, user, error) from error
 
 
-def _not_started(name: str, directory: Path | None, error: OSError | ValueError) -> HostError:
+def _not_started(
+    name: str, directory: Path | None, user: str | None, error: OSError | ValueError
+) -> HostError:
     if directory is not None and not directory.is_dir():
         return HostError(f"{name}: its directory {directory} does not exist", "create it")
     match error:
         case FileNotFoundError():
             return HostError(f"{name}: command not found", "install it, or give its full path")
+        case PermissionError() if user is not None:
+            remedy = "make it executable for that user, and let the daemon run as root"
+            return HostError(f"{name}: no permission to run it as {user}", remedy)
         case PermissionError():
             return HostError(f"{name}: no permission to run it", "make it executable for this user")
         case OSError():
@@ -114,12 +148,15 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
 class _Pump:
     """Feeds stdin, collects stdout and stderr, and sees the process end: one thread, no polling."""
 
-    def __init__(self, process: subprocess.Popen[bytes], stdin: bytes, output_bytes_max: int) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], stdin: bytes, output_bytes_max: int, keep: Keep
+    ) -> None:
         self.stdout = bytearray()
         self.stderr = bytearray()
         self.truncated = False
         self._unsent = memoryview(stdin)
         self._bytes_max = output_bytes_max
+        self._keep = keep
         self._exited = False
         self._reading = 0
         self._pidfd = os.pidfd_open(process.pid)
@@ -178,6 +215,8 @@ class _Pump:
         if not data:
             self._selector.unregister(stream)
             self._reading -= 1
-        room = self._bytes_max - len(kept)
-        kept += data[:room]
-        self.truncated |= len(data) > room
+        kept += data
+        surplus = len(kept) - self._bytes_max
+        if surplus > 0:
+            self.truncated = True
+            del kept[slice(surplus) if self._keep == "last" else slice(self._bytes_max, None)]

@@ -159,5 +159,9 @@ class FleetRepository:
         """The commits on the remote's branch that carry an operation's trailer."""
         return git(self.remote, "log", "--format=%H", "--grep=^Ugs-Operation: ", "main").split()
 
+    def text_of(self, commit: str) -> str:
+        """A commit's message."""
+        return git(self.remote, "log", "-1", "--format=%B", commit)
+
     def notes(self, commit: str) -> str:
         return git(self.remote, "notes", "--ref=ugs", "show", commit)

@@ -154,3 +154,9 @@ def test_a_file_without_permission_or_sense_is_named(tmp_path: Path) -> None:
 def test_a_nul_in_an_argument_is_an_error_of_ours() -> None:
     with pytest.raises(HostError, match="embedded null byte"):
         run(("echo", "a\0b"), timeout_s=1, environment=PATH)
+
+
+def test_of_long_output_the_end_may_be_kept() -> None:
+    argv = ("sh", "-c", "yes | head -c 100000; echo end")
+    result = run(argv, timeout_s=20.0, environment=PATH, output_bytes_max=10, keep="last")
+    assert (result.stdout, result.truncated) == (b"y\ny\ny\nend\n", True)

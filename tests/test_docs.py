@@ -221,10 +221,16 @@ def same_shape(shape: Any, value: Any, at: str) -> None:
             same_shape(shape[0], child, f"{at}[]")
 
 
+DATA = """\
+backup: {save: [touch, "{backup}"], verify: [test, -e, "{backup}"], restore: [test, -e, "{backup}"]}
+migrations: [{id: nothing, phase: before, up: ["true"], down: ["true"]}]
+"""
+
+
 async def test_json_has_the_documented_shapes(world: World) -> None:
     world.deploy_first("1.0.0", "api", "web")
     await world.settle()
-    world.release("1.1.0", "unhealthy")
+    world.release("1.1.0", "unhealthy", more=DATA)
     world.release("1.1.0", service="web", more='requires: {api: ">=1.1.0"}\n')
     world.pin("1.1.0")
     world.pin("1.1.0", "web")
@@ -246,6 +252,8 @@ async def test_json_has_the_documented_shapes(world: World) -> None:
         },
         "check": as_json(fleet.problems),
         "quarantine list": quarantine_of(fleet),
+        "backup list": {"backups": builtins(store.backups())},
+        "migrations list": {"migrations": builtins(store.migrations())},
         "audit log": {"rows": builtins(store.audit_rows(limit=10))},
     }
     shapes = json_shapes()

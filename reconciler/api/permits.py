@@ -1,4 +1,4 @@
-"""The routes on which people say what opens and closes gates: holds, approvals, overrides."""
+"""The routes on which people say what is so: holds, approvals, overrides, and how a migration stands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from msgspec import Meta, Struct, field
 
-from reconciler.engine import permits
+from reconciler.engine import people, permits
 from reconciler.engine.daemon import Daemon
 from reconciler.model.codec import builtins
 from reconciler.model.permits import Approval
@@ -58,6 +58,14 @@ class WantedOverride(Struct, frozen=True, forbid_unknown_fields=True):
     service: str | None = None
     until: str | None = None
     for_: str | None = field(default=None, name="for")
+
+
+class SettledMigration(Struct, frozen=True, forbid_unknown_fields=True):
+    environment: str
+    service: str
+    id: str
+    applied: bool
+    reason: str
 
 
 def approval_json(approval: Approval) -> Json:
@@ -140,6 +148,18 @@ async def _confirm(daemon: Daemon, wanted: Numbered, actor: str) -> object:
     return permits.confirm(daemon.fleet, wanted.id, actor=actor)
 
 
+async def _settle(daemon: Daemon, wanted: SettledMigration, actor: str) -> object:
+    return people.settle_migration(
+        daemon.fleet,
+        wanted.environment,
+        wanted.service,
+        wanted.id,
+        applied=wanted.applied,
+        actor=actor,
+        why=wanted.reason,
+    )
+
+
 SAYINGS: tuple[Saying[Any], ...] = (
     Saying("/holds", "GET", Where, _holds),
     Saying("/holds", "POST", WantedHold, _hold),
@@ -150,4 +170,5 @@ SAYINGS: tuple[Saying[Any], ...] = (
     Saying("/overrides", "GET", Where, _overrides),
     Saying("/overrides", "POST", WantedOverride, _override),
     Saying("/overrides/confirm", "POST", Numbered, _confirm),
+    Saying("/migrations/settle", "POST", SettledMigration, _settle),
 )

@@ -38,7 +38,8 @@ COMMANDS = {
     "retry": ("reconciler.cli.people", "Commit a quarantined pin again, for one more attempt."),
     "quarantine": ("reconciler.cli.people", "Show or release what failed and is not tried again."),
     "recover": ("reconciler.cli.recover", "Show what safe mode is about, and accept it."),
-    "backup": ("reconciler.cli.backup", "Copy the daemon's database, verify a copy, put one back."),
+    "backup": ("reconciler.cli.backup", "Copies of the daemon's database, and of services' data."),
+    "migrations": ("reconciler.cli.migrations", "Show how services' data was changed, or settle it."),
     "audit": ("reconciler.cli.audit", "Show or verify the audit log."),
 }
 

@@ -1,15 +1,16 @@
-"""`ugs backup`: copies of the daemon's own database."""
+"""`ugs backup`: copies of the daemon's own database, and of services' data."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from reconciler.cli.client import actor_name
-from reconciler.cli.graph import config_option, settings_from, state_lock
-from reconciler.cli.output import json_option, print_json, when
+from reconciler.cli.graph import config_option, settings_from, state_lock, store_of
+from reconciler.cli.output import json_option, print_json, print_table, when
 from reconciler.clock import SystemClock
 from reconciler.model.codec import builtins
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def backup() -> None:
-    """Copy the daemon's database, verify a copy, put one back."""
+    """Copies of the daemon's database, and of services' data."""
 
 
 @backup.command()
@@ -68,6 +69,36 @@ def restore(file: Path, config: Path | None, *, as_json: bool) -> None:
         return
     click.echo(f"{file} is the database now" + (f"; what stood there is kept as {kept}" if kept else ""))
     click.echo("start the daemon: it begins in safe mode, and `ugs recover` shows what it finds")
+
+
+@backup.command("list")
+@click.argument("environment", required=False)
+@click.argument("service", required=False)
+@config_option
+@json_option
+def list_backups(environment: str | None, service: str | None, config: Path | None, *, as_json: bool) -> None:
+    """Show the backups that are kept of services' data, the newest first."""
+    with contextlib.closing(store_of(settings_from(config))) as store:
+        rows = store.backups(environment, service)
+    if as_json:
+        print_json({"backups": builtins(rows)})
+        return
+    print_table(
+        ("saved", "environment", "service", "of", "kind", "state", "bytes", "path"),
+        [
+            (
+                when(row.saved_at.isoformat()),
+                row.environment,
+                row.service,
+                row.version or "-",
+                row.kind,
+                row.state,
+                str(row.size_bytes),
+                row.path,
+            )
+            for row in rows
+        ],
+    )
 
 
 def _show(made: Backup, what: str, *, as_json: bool) -> None:

@@ -77,6 +77,16 @@ STYLES = {
 }
 
 
+def migrating(saved: bool, migrations: Sequence[dict[str, Any]]) -> str:
+    """What would be done with a service's data, as one phrase; empty when nothing would."""
+    told = [
+        f"{one['id']} ({one['phase']}{'' if one['reversible'] else ', cannot be undone'}, {one['version']})"
+        for one in migrations
+    ]
+    parts = [*(["saved first"] if saved else []), *([f"changed by {', '.join(told)}"] if told else [])]
+    return "; ".join(parts)
+
+
 def when(text: str | None) -> str:
     """An RFC 3339 instant in the terminal's own zone, to the second; `-` when there is none."""
     if text is None:

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from reconciler.cli.check import as_json as errors_json
 from reconciler.cli.markdown import code, details, inert, quote, table
-from reconciler.cli.output import print_table
+from reconciler.cli.output import migrating, print_table
 from reconciler.model.availability import lasting
 from reconciler.model.codec import builtins
 from reconciler.model.gates import closed
@@ -124,6 +124,8 @@ def facts(planned: Planned) -> Iterator[tuple[str, str]]:
         yield "at risk", f"{', '.join(planned.impact)} (they require it)"
     if planned.irreversible:
         yield "cannot be taken back", f"across {', '.join(map(str, planned.irreversible))}"
+    if data := migrating(planned.saved, builtins(planned.migrations)):
+        yield "data", data
     if planned.withdrawn:
         yield "withdrawn", planned.withdrawn
     if planned.differences:
@@ -156,6 +158,8 @@ def _change(planned: Planned) -> dict[str, Any]:
         "downtime": planned.downtime,
         "reversible": not planned.irreversible,
         "irreversible": [version.text for version in planned.irreversible],
+        "backup": planned.saved,
+        "migrations": builtins(planned.migrations),
         "withdrawn": planned.withdrawn or None,
         "impact": list(planned.impact),
         "requires": [

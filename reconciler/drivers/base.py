@@ -38,6 +38,15 @@ class Endpoint(Struct, frozen=True):
     values: dict[str, str]
 
 
+class Surroundings(Struct, frozen=True):
+    """What a command sees that works on a service's data: the release's directory, the environment that the service
+    itself gets (secrets resolved now), and what `{port}` and the like stand for."""
+
+    directory: Path
+    environment: dict[str, str]
+    values: dict[str, str]
+
+
 class Driver(Protocol):
     """One engine. Every call blocks (the caller uses threads), may be repeated, and may be killed anywhere.
 
@@ -72,6 +81,9 @@ class Driver(Protocol):
 
     def endpoints(self, site: Site, work: Workload) -> tuple[Endpoint, ...]:
         """Where each instance of `work` is to be probed."""
+
+    def surroundings(self, site: Site, work: Workload) -> Surroundings:
+        """For the commands of the release's backup and migrations; `work` must have been prepared."""
 
     def foreign_listener(self, site: Site, work: Workload, endpoint: Endpoint) -> str:
         """Who else answers at the endpoint's port (a sentence); empty when the instance itself listens there,

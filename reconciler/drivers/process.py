@@ -9,9 +9,9 @@ from contextlib import ExitStack
 
 from reconciler.clock import SystemClock
 from reconciler.drivers import artifact, checks, procfs
-from reconciler.drivers.base import Endpoint, Site
+from reconciler.drivers.base import Endpoint, Site, Surroundings
 from reconciler.drivers.groups import Group, groups, stop
-from reconciler.drivers.launch import Held, hold, launch, port_of, run_of
+from reconciler.drivers.launch import Held, hold, launch, port_of, run_of, service_environment
 from reconciler.drivers.layout import (
     directory_of,
     folder_of,
@@ -98,6 +98,13 @@ def endpoints(site: Site, work: Workload) -> tuple[Endpoint, ...]:
             port = read_record(folder_of(site, work), index, work.target).probe_port
         found.append(Endpoint(index, port, directory, instance_values(work, index, directory, port)))
     return tuple(found)
+
+
+def surroundings(site: Site, work: Workload) -> Surroundings:
+    """As the first instance sees them."""
+    directory = directory_of(site, work)
+    values = instance_values(work, 0, directory, port_of(work, 0))
+    return Surroundings(directory, service_environment(site, work, values), values)
 
 
 def foreign_listener(site: Site, work: Workload, endpoint: Endpoint) -> str:

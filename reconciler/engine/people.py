@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from reconciler.engine.core import Core
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.group import gather
@@ -9,6 +11,7 @@ from reconciler.engine.pins import environment_files, find_pin
 from reconciler.engine.revert import pushed
 from reconciler.engine.together import decide, standing
 from reconciler.model import splice
+from reconciler.model.data import OPEN, Recorded
 from reconciler.model.errors import UgsError
 from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import Phase, Upgrade
@@ -79,6 +82,30 @@ def release(fleet: Fleet, environment: str, service: str, *, actor: str, why: st
     if here := fleet.passes.get(environment):
         here.wake.set()
     return released
+
+
+def settle_migration(
+    fleet: Fleet, environment: str, service: str, name: str, *, applied: bool, actor: str, why: str
+) -> Recorded:
+    """A person looked at the data: this migration, of which nobody knew, is applied, or is not."""
+    core, here = fleet.core, fleet.passes.get(environment)
+    rows = {row.id: row for row in core.store.migrations(environment, service)}
+    known = rows.get(name)
+    if known is None or known.state not in OPEN:
+        state = known.state if known else "not on record"
+        raise Conflict(f"{environment}: {service}: migration {name} is {state}", "see `ugs migrations list`")
+    if here and service in here.busy:
+        raise Conflict(f"{environment}: {service} is being upgraded", "wait until that has ended")
+    settled = replace(
+        known,
+        state="done" if applied else "undone",
+        changed_at=core.clock.now(),
+        evidence=f"{actor} says so: {why}",
+    )
+    core.store.migrated(settled, actor=actor)
+    if here:
+        here.wake.set()
+    return settled
 
 
 def _quarantined(core: Core, environment: str, service: str) -> list[Quarantine]:

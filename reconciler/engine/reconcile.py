@@ -14,6 +14,7 @@ from reconciler.engine import poison
 from reconciler.engine import upgrade as upgrading
 from reconciler.engine.control import Control, Running
 from reconciler.engine.core import Core
+from reconciler.engine.data import has_migrated
 from reconciler.engine.endure import carried
 from reconciler.engine.lease import Fenced
 from reconciler.engine.ledger import Ledger
@@ -293,7 +294,9 @@ class EnvironmentPass:
                 continue
             elif upgrade.before and work.target == upgrade.before.target:
                 running.control.say(aborted=f"the pin was moved back to {work.target.version}")
-            elif untouched or not self._shut_for(desired, work, observed, records):
+            elif untouched or not (
+                has_migrated(self.core, upgrade) or self._shut_for(desired, work, observed, records)
+            ):
                 running.control.say(superseded=f"{work.target.version} is pinned now")
 
     def _shut_for(

@@ -9,8 +9,10 @@ from msgspec.structs import replace
 from reconciler.drivers.base import Driver
 from reconciler.engine.control import Control
 from reconciler.engine.core import Core
+from reconciler.engine.data import Steward
 from reconciler.engine.together import all_back
 from reconciler.engine.verify import verify
+from reconciler.errand import StillRunning
 from reconciler.model.errors import UgsError
 from reconciler.model.target import Workload
 from reconciler.model.upgrade import Upgrade
@@ -28,18 +30,24 @@ class Outcome:
 
 
 async def restore(core: Core, driver: Driver, upgrade: Upgrade, control: Control) -> Outcome:
-    """Stop what failed and start last-good, verified once by its own probes. Tried at most three times."""
-    good = upgrade.before
+    """Stop what failed, take its data back and start last-good, verified once by its own probes. Tried at most three
+    times."""
+    good, steward = upgrade.before, Steward(core, driver, upgrade, control)
     trouble = ""
     for attempt in range(ATTEMPTS_MAX):
         try:
-            await core.step(upgrade, "restore", _restore, core, driver, upgrade, good)
-            trouble = ""
+            trouble = await steward.take_back()
+            if not trouble:
+                await core.step(upgrade, "restore", _restore, core, driver, upgrade, good)
             break
+        except StillRunning:
+            return Outcome(False)
         except UgsError as error:
             trouble = f"the old version could not be brought back: {error}"
             if attempt + 1 < ATTEMPTS_MAX:
                 await core.clock.sleep(PAUSE_S * 2**attempt)
+    if trouble and steward.owes:
+        steward.hold(trouble)
     if trouble or good is None:
         return Outcome(True, trouble)
     await all_back(core, upgrade, control)

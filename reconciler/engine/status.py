@@ -14,11 +14,13 @@ from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.view import ServiceView
 from reconciler.model.circumstances import Gate
 from reconciler.model.codec import builtins
+from reconciler.model.data import pending
 from reconciler.model.errors import Problem
 from reconciler.model.gates import GATES, closed, starts_at
 from reconciler.model.itinerary import Step, itinerary
 from reconciler.model.plan import Change
 from reconciler.model.upgrade import Phase
+from reconciler.model.version import Version
 from reconciler.store import SLACK
 
 Json = dict[str, Any]
@@ -68,12 +70,19 @@ def needs_person(fleet: Fleet) -> list[str]:
         for name, here in sorted(fleet.passes.items())
         for service, operation in sorted(here.broken.items())
     ]
+    unknown = [
+        f"{row.environment}: {row.service}: nobody knows whether migration {row.id} is applied; look at the data, then "
+        f"say `ugs migrations settle`"
+        for row in core.store.migrations()
+        if row.state == "unknown"
+    ]
     asked = [text for name in sorted(fleet.passes) for text in questions(core.store.permits(name))]
     problems = [*map(str, fleet.problems), *_withdrawn(fleet)]
     return [
         *stopped,
         *core.leases.refusals(),
         *lost,
+        *unknown,
         *problems,
         *quarantined,
         *broken,
@@ -103,7 +112,8 @@ def explain_of(fleet: Fleet, environment: str, service: str) -> Json:
     if service not in views:
         raise Conflict(f"{environment} has no service {service}", f"it has {', '.join(views) or 'none'}")
     steps = _steps(here, service)
-    answer: Json = views[service].explain()
+    change, _ = here.told.get(service, (None, ()))
+    answer: Json = views[service].explain() | data_of(here, change)
     return answer | {
         "starts_at": builtins(steps[0].starts_at) if steps else None,
         "steps": [_step(step) for step in steps],
@@ -240,6 +250,20 @@ def _change(here: EnvironmentPass, change: Change, gates: tuple[Gate, ...], now:
         "gates": builtins(gates),
         "starts_at": builtins(starts_at(gates, now=now)),
         "duration_s": None,
+    } | data_of(here, change)
+
+
+def data_of(here: EnvironmentPass, change: Change | None) -> Json:
+    """What would be done with the service's data on the whole way to what is pinned."""
+    if change is None:
+        return {"backup": False, "migrations": []}
+    known = here.core.desired[here.name].releases.get(change.service, {})
+    way = [known[version] for text in change.path if (version := Version(text)) in known]
+    rows = here.core.store.migrations(here.name, change.service)
+    applied = {row.id for row in rows if row.state == "done"}
+    return {
+        "backup": change.before is not None and any(release.backup for release in way),
+        "migrations": builtins(pending(way, applied)),
     }
 
 

@@ -9,11 +9,13 @@ from typing import Any
 from reconciler.drivers.base import Driver
 from reconciler.engine.control import Control
 from reconciler.engine.core import Core
+from reconciler.engine.data import Steward, Unsettled
 from reconciler.engine.lease import Fence
 from reconciler.engine.restore import restore
 from reconciler.engine.revert import hold_all, settle_pin
 from reconciler.engine.together import condemn, go_back, settled, turn
 from reconciler.engine.verify import verify
+from reconciler.errand import StillRunning
 from reconciler.model.breaker import suspects_the_checker
 from reconciler.model.errors import ArtifactError, HostError, TransientError
 from reconciler.model.notice import Severity
@@ -61,6 +63,9 @@ async def _prepare(core: Core, driver: Driver, upgrade: Upgrade, control: Contro
         if upgrade.before:
             await core.step(upgrade, "restorable", _keep_restorable, core, driver, upgrade, upgrade.before)
         await core.step(upgrade, "preflight", driver.preflight, core.site, after)
+        await Steward(core, driver, upgrade, control).prepare()
+    except StillRunning:
+        return upgrade
     except ArtifactError as error:
         core.store.deployed(after, revision=upgrade.revision)
         return await condemn(core, upgrade, control, str(error), to=Phase.REVERTING)
@@ -83,11 +88,20 @@ async def _prepare(core: Core, driver: Driver, upgrade: Upgrade, control: Contro
 async def _apply(core: Core, driver: Driver, upgrade: Upgrade, control: Control) -> Upgrade:
     if control.taken_with:
         return go_back(core, upgrade, control)
+    steward = Steward(core, driver, upgrade, control)
     try:
+        await steward.migrate("before")
         await core.step(upgrade, "apply", driver.apply, core.site, upgrade.operation, _after(upgrade))
-    except ArtifactError as error:
-        return await condemn(core, upgrade, control, str(error), to=Phase.RESTORING)
-    except (HostError, TransientError) as error:
+        await steward.migrate("after")
+    except StillRunning:
+        return upgrade
+    except Unsettled as error:
+        return _leave(core, upgrade, steward, str(error))
+    except (ArtifactError, HostError, TransientError) as error:
+        if why := steward.hopeless():
+            return _leave(core, upgrade, steward, f"{error}; {why}")
+        if isinstance(error, ArtifactError):
+            return await condemn(core, upgrade, control, str(error), to=Phase.RESTORING)
         return core.move(
             upgrade,
             Phase.RESTORING,
@@ -98,9 +112,34 @@ async def _apply(core: Core, driver: Driver, upgrade: Upgrade, control: Control)
     return core.move(upgrade, Phase.VERIFYING, "", verifying_at=core.clock.now())
 
 
+def _leave(core: Core, upgrade: Upgrade, steward: Steward, reason: str) -> Upgrade:
+    """What was done to the data cannot be taken back by us: what runs is left alone, and a person looks.
+
+    The pin goes back unless it is the new version that runs.
+    """
+    steps = {step.step: step for step in core.store.steps(upgrade.operation)}
+    if "apply" in steps:  # else it is the old version that runs on, and may be started again
+        steward.hold(reason)
+    if upgrade.phase is Phase.VERIFYING or ("apply" in steps and steps["apply"].outcome == "ok"):
+        return core.move(upgrade, Phase.STUCK, reason, severity="person", quarantine=reason)
+    return core.move(
+        upgrade,
+        Phase.REVERTING,
+        reason,
+        severity="person",
+        quarantine=reason,
+        failed=True,
+        needs_person=True,
+        parked_until=None,
+    )
+
+
 async def _verify(core: Core, driver: Driver, upgrade: Upgrade, control: Control) -> Upgrade:
     after = _after(upgrade)
     judgement = await verify(core, driver, after, control=control)
+    steward = Steward(core, driver, upgrade, control)
+    if (word := control.verdict or control.aborted) and (why := steward.hopeless()):
+        return _leave(core, upgrade, steward, f"{word}; {why}")
     if control.verdict:
         return await condemn(core, upgrade, control, control.verdict, to=Phase.RESTORING)
     if control.taken_with:
@@ -115,7 +154,7 @@ async def _verify(core: Core, driver: Driver, upgrade: Upgrade, control: Control
         case "healthy":
             return await _succeed(core, driver, upgrade, control, judgement.sentence)
         case "failed":
-            return await _failed(core, upgrade, control, judgement.sentence)
+            return await _failed(core, upgrade, control, steward, judgement.sentence)
         case _:
             # No evidence from the service itself: it runs on as it is, and a person looks.
             return core.move(
@@ -123,7 +162,7 @@ async def _verify(core: Core, driver: Driver, upgrade: Upgrade, control: Control
             )
 
 
-async def _failed(core: Core, upgrade: Upgrade, control: Control, evidence: str) -> Upgrade:
+async def _failed(core: Core, upgrade: Upgrade, control: Control, steward: Steward, evidence: str) -> Upgrade:
     """Take it back, unless it must not be, or the probing itself looks broken: then a person looks."""
     controls = await control.controls() if control.controls else []
     if suspects_the_checker(controls):
@@ -131,9 +170,11 @@ async def _failed(core: Core, upgrade: Upgrade, control: Control, evidence: str)
         reason = f"{evidence}; but {ill}: the probing itself is suspect, and everything is held"
         hold_all(core, upgrade.environment, f"the probing is suspect: {ill}")
         return core.move(upgrade, Phase.STUCK, reason, severity="person", quarantine=reason)
-    if upgrade.before and not _after(upgrade).release.upgrade.reversible:
+    if upgrade.before and _after(upgrade).release.upgrade.reversible is False:
         reason = f"{evidence}; {_after(upgrade).target.version} must not be taken back by itself"
         return core.move(upgrade, Phase.STUCK, reason, severity="person", quarantine=reason)
+    if why := steward.hopeless():
+        return _leave(core, upgrade, steward, f"{evidence}; {why}")
     return await condemn(core, upgrade, control, evidence, to=Phase.RESTORING)
 
 
@@ -207,6 +248,7 @@ async def _succeed(core: Core, driver: Driver, upgrade: Upgrade, control: Contro
         return go_back(core, upgrade, control)
     with core.store.transaction():
         core.store.healthy(after)
+        core.store.prove_migrations(upgrade.environment, upgrade.service)
         return core.move(
             upgrade, Phase.SUCCEEDED, f"{reason}{trouble}", severity="person" if trouble else "info"
         )

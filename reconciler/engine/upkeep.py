@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from reconciler.engine.core import Core
 from reconciler.engine.monitor import Monitor
+from reconciler.model.data import Recorded
 from reconciler.model.desired import Desired
 from reconciler.model.environment import Environment
 from reconciler.model.errors import UgsError
@@ -69,6 +70,7 @@ async def adopt(
         with core.store.transaction():
             core.store.deployed(work, revision=desired.revision)
             core.store.healthy(work)
+            _adopt_migrations(core, work)
             core.store.audit("adopted", environment=name, service=service, detail=str(target))
         log.info("%s: %s %s runs already and is adopted", name, service, target.version)
 
@@ -86,6 +88,26 @@ def known_since(recovery: Recovery | None, lacking: list[Workload], records: Rec
     if recovery is None:
         return lacking
     return [work for work in lacking if records.good[work.service][0].at >= recovery.since]
+
+
+def _adopt_migrations(core: Core, work: Workload) -> None:
+    """What runs healthy has its migrations behind it."""
+    known = {row.id for row in core.store.migrations(work.environment, work.service)}
+    for migration in work.release.migrations:
+        if migration.id not in known:
+            core.store.migrated(
+                Recorded(
+                    environment=work.environment,
+                    service=work.service,
+                    id=migration.id,
+                    version=str(work.target.version),
+                    operation="",
+                    state="done",
+                    changed_at=core.clock.now(),
+                    evidence=f"{work.target.version} ran healthy already",
+                    proven=True,
+                )
+            )
 
 
 class Repairs:

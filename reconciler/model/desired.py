@@ -12,7 +12,7 @@ from reconciler.model.environment import Environment
 from reconciler.model.errors import Problem
 from reconciler.model.release import Release
 from reconciler.model.snapshot import Snapshot
-from reconciler.model.target import Workload, frozen_digest, workload
+from reconciler.model.target import FROZEN_FIELDS, Workload, frozen_digest, workload
 from reconciler.model.version import Version
 
 Frozen = Mapping[tuple[str, str], Release]
@@ -58,7 +58,7 @@ def thawed(snapshot: Snapshot, frozen: Frozen) -> list[Problem]:
             release.place,
             "",
             f"{service} {version} was deployed and is frozen, and this file no longer describes what was deployed",
-            "put its artifact, run, config and requires back, and publish the change as a new version",
+            f"put its {', '.join(FROZEN_FIELDS)} back, and publish the change as a new version",
         )
         for (service, version), release in snapshot.releases.items()
         if (kept := frozen.get((service, version))) and frozen_digest(kept) != frozen_digest(release)
@@ -70,7 +70,7 @@ def in_force(release: Release, frozen: Frozen) -> Release:
     kept = frozen.get((release.service, release.version.text))
     if kept is None:
         return release
-    return replace(release, artifact=kept.artifact, run=kept.run, config=kept.config, requires=kept.requires)
+    return replace(release, **{name: getattr(kept, name) for name in FROZEN_FIELDS})
 
 
 def _workloads(

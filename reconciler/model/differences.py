@@ -25,6 +25,8 @@ def _settings(work: Workload) -> dict[str, bytes]:
         **{f"config.{key}": value for key, value in work.config.items()},
         **{f"requires.{name}": wanted for name, wanted in work.release.requires.items()},
     }
+    if work.release.backup is not None:
+        values["backup"] = work.release.backup
     if work.port is not None:
         values["port"] = work.port
     if run is not None:

@@ -48,6 +48,19 @@ class Promotion(Struct, frozen=True):
     soak_s: float = 0.0
 
 
+class RestoreData(Struct, frozen=True):
+    """A backup may be brought back by itself, as long as it is at most `within_s` seconds old."""
+
+    within_s: float
+
+
+class Keeping(Struct, frozen=True, omit_defaults=True):
+    """How many of a service's backups are kept, and for how long (seconds). The newest good one always is."""
+
+    keep: int = 5
+    for_s: float = 30 * 86400.0
+
+
 class Policy(Struct, frozen=True, omit_defaults=True):
     revert: Literal["push", "off"] = "push"
     parallel: int = 4
@@ -61,6 +74,8 @@ class Policy(Struct, frozen=True, omit_defaults=True):
     """Pins that one commit moved share their fate: when one fails, all of them go back."""
     zero_minor: Literal["major", "minor"] = "major"
     """What a minor step below 1.0.0 counts as."""
+    restore_data: RestoreData | None = None
+    backups: Keeping = Keeping()
 
 
 class DriverChoice(Struct, frozen=True, omit_defaults=True):

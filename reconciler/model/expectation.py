@@ -12,7 +12,10 @@ QUANTILE = 0.95
 
 
 def expected_s(past_s: Sequence[float], release: Release) -> float:
-    """Seconds. The 95th percentile (nearest rank) of five or more past upgrades, else deadline and soak."""
+    """Seconds. The 95th percentile (nearest rank) of five or more past upgrades, else what its manifest allows:
+    deadline, soak, and the time limits of saving and verifying its data and of its migrations."""
     if len(past_s) < PAST_MIN:
-        return release.health.deadline_s + release.health.soak_s
+        data_s = 2 * release.backup.timeout_s if release.backup else 0.0
+        data_s += sum(migration.timeout_s for migration in release.migrations)
+        return release.health.deadline_s + release.health.soak_s + data_s
     return sorted(past_s)[math.ceil(QUANTILE * len(past_s)) - 1]

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from reconciler.model import schema
 from reconciler.model.codec import convert, encode
+from reconciler.model.data import parse_data
 from reconciler.model.document import Document, Path
 from reconciler.model.environment import Environment, Freeze, Pin, Window
 from reconciler.model.errors import InputError, Place, Problem
@@ -72,6 +73,7 @@ def parse_release(document: Document) -> Release:
         found.add(("strategy",), "blue-green needs `run.socket: pass`", "set it, or write stop-start")
     if "health" in data:
         data["health"] = _health(found)
+    data |= parse_data(found)
     return found.converted(data | {"place": document.place(())}, Release)
 
 
@@ -260,9 +262,8 @@ def _settings(found: Findings, name: str) -> dict[str, Any]:
 
 def _policy(found: Findings) -> dict[str, Any]:
     policy = found.timed(("policy",), ("rollback_within",))
-    if "promote" in policy:
-        policy["promote"] = found.timed(("policy", "promote"), ("soak",))
-    return policy
+    timed = {"promote": ("soak",), "restore_data": ("within",), "backups": ("for",)}
+    return policy | {k: found.timed(("policy", k), keys) for k, keys in timed.items() if k in policy}
 
 
 def _schedule(found: Findings, kind: str, value: Any, zone: str | None) -> Any:

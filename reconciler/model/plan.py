@@ -210,6 +210,4 @@ def _is_rollback(target: Target, good: tuple[Good, ...], policy: Policy, now: da
     if target == good[0].work.target:
         return True
     recent = now - good[0].at <= timedelta(seconds=policy.rollback_within_s)
-    return (
-        len(good) > 1 and target == good[1].work.target and recent and good[0].work.release.upgrade.reversible
-    )
+    return len(good) > 1 and target == good[1].work.target and recent and good[0].work.release.reversible

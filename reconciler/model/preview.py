@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -11,12 +10,14 @@ from msgspec.structs import replace
 
 from reconciler.model.circumstances import BEFORE_PUSH, Asked, Circumstances, Earlier, Gate
 from reconciler.model.codec import builtins
+from reconciler.model.data import Pending, pending
 from reconciler.model.desired import Desired, resolve, thawed
 from reconciler.model.differences import differences
 from reconciler.model.environment import ChangeClass
 from reconciler.model.errors import Problem
 from reconciler.model.expectation import expected_s
 from reconciler.model.gates import closed, evaluate
+from reconciler.model.impact import dependents, needed_by
 from reconciler.model.introduced import introduced
 from reconciler.model.itinerary import Step, itinerary
 from reconciler.model.notes import Catalogue, between, catalogue
@@ -26,7 +27,7 @@ from reconciler.model.plan import Change, Good, Records, plan
 from reconciler.model.range import Range
 from reconciler.model.release import Release
 from reconciler.model.snapshot import Snapshot
-from reconciler.model.target import Target, Workload
+from reconciler.model.target import Target
 from reconciler.model.version import Version, step_between
 
 CALENDAR_GATES = frozenset({"window", "freeze", "fit"})
@@ -74,6 +75,10 @@ class Planned(Struct, frozen=True):
     downtime: bool
     irreversible: tuple[Version, ...]
     """Releases on the way that UGS never takes back by itself."""
+    saved: bool
+    """The service's data is saved first."""
+    migrations: tuple[Pending, ...]
+    """Changes of the service's data on the way, taken that those of what runs are applied."""
     withdrawn: str
     """Why the new release is withdrawn, empty when it is not."""
     impact: tuple[str, ...]
@@ -171,7 +176,7 @@ def _environment(
     )
     would = runs | {name: work.target for name, work in desired.workloads.items()}
     around = _circumstances(desired, old, would, changes, arranged, now)
-    here = _Here(desired, old, would, arranged, around, known, _needed_by(desired.workloads), now)
+    here = _Here(desired, old, would, arranged, around, known, needed_by(desired.workloads), now)
     ordered = [*(one.service for one in arranged.order), *sorted(arranged.refused)]
     by_service = {change.service: change for change in changes}
     done: dict[str, Planned] = {}
@@ -226,9 +231,11 @@ def _planned(change: Change, here: _Here, earliest: datetime | None) -> Planned:
         steps=steps,
         starts_at=None if waits or not steps else steps[0].starts_at,
         downtime=base is not None and goal.strategy == "stop-start",
-        irreversible=tuple(one.version for one in crossed if not one.upgrade.reversible),
+        irreversible=tuple(one.version for one in crossed if not one.reversible),
+        saved=base is not None and any(step.release.backup for step in steps),
+        migrations=pending((step.release for step in steps), _applied(base, service, here.known)),
         withdrawn=release.withdrawn.reason if release.withdrawn else "",
-        impact=_dependents(service, here.needed_by),
+        impact=dependents(service, here.needed_by),
         needs=tuple(_need(name, wanted, here.would) for name, wanted in sorted(release.requires.items())),
         notes=crossed if base else (release,),
         differences=differences(was, goal) if was else (),
@@ -257,6 +264,12 @@ def _runs(service: str, version: Version, known: Catalogue) -> Running:
     return Running(version, release.requires if release else {})
 
 
+def _applied(base: Target | None, service: str, known: Catalogue) -> frozenset[str]:
+    """The migrations of what runs."""
+    runs = (one for one in known.get(service, ()) if base and one.version == base.version)
+    return frozenset(migration.id for one in runs for migration in one.migrations)
+
+
 def _observed(targets: Mapping[str, Target]) -> dict[str, Observation]:
     return {
         service: Observation(service, (Instance(0, target, "running"),))
@@ -267,25 +280,6 @@ def _observed(targets: Mapping[str, Target]) -> dict[str, Observation]:
 def _need(service: str, wanted: str, would: Mapping[str, Target]) -> Need:
     found = would[service].version if service in would else None
     return Need(service, wanted, found, met=found is not None and Range.parse(wanted).contains(found))
-
-
-def _dependents(service: str, needed_by: Mapping[str, set[str]]) -> tuple[str, ...]:
-    """Everything that requires the service, directly or not, by name."""
-    found, asked = {service}, [service]
-    while asked:
-        new = needed_by.get(asked.pop(), set()) - found
-        found |= new
-        asked += new
-    return tuple(sorted(found - {service}))
-
-
-def _needed_by(workloads: Mapping[str, Workload]) -> Mapping[str, set[str]]:
-    """By service, those that require it."""
-    found: defaultdict[str, set[str]] = defaultdict(set)
-    for name, work in workloads.items():
-        for needed in work.release.requires:
-            found[needed].add(name)
-    return found
 
 
 def _pins(desired: Mapping[str, Desired]) -> dict[tuple[str, str], Pinned]:

@@ -43,6 +43,45 @@ class Run(Struct, frozen=True, omit_defaults=True):
     stop_grace_s: float = 10.0
 
 
+class Means(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How commands beside a service are run.
+
+    `user`: another than the daemon's. `directory`: a path inside the release, or an absolute one. `environment`
+    stands over what the service itself gets.
+    """
+
+    timeout_s: float
+    user: str | None = None
+    directory: str = "."
+    environment: dict[str, str | SecretName] = {}
+
+
+class Backup(Means, frozen=True, omit_defaults=True, kw_only=True):
+    """How a service's data is saved to `{backup}`, how that is proven to be good, and how it comes back."""
+
+    save: tuple[str, ...]
+    verify: tuple[str, ...]
+    restore: tuple[str, ...]
+    timeout_s: float = 600.0
+
+
+MigrationPhase = Literal["before", "after"]
+
+
+class Migration(Means, frozen=True, omit_defaults=True, kw_only=True):
+    """One change of a service's data, known by `id`, made before or after the new version is started.
+
+    `check` tells whether it is applied: exit code 0 yes, 1 no, anything else nobody knows.
+    """
+
+    id: str
+    phase: MigrationPhase
+    up: tuple[str, ...]
+    down: tuple[str, ...] | None = None
+    check: tuple[str, ...] | None = None
+    timeout_s: float = 300.0
+
+
 class ConfigFile(Struct, frozen=True):
     """A template inside the artifact (`${key}` placeholders) and the values that it declares."""
 
@@ -80,12 +119,13 @@ class Health(Struct, frozen=True, omit_defaults=True):
 class Upgrading(Struct, frozen=True, omit_defaults=True):
     """`from_`: the range of versions that may go straight to this one, None for any.
 
-    `barrier`: every way past this version stops at it. `dead_end`: why no way leads on from this version.
+    `reversible`: None where the manifest does not say. `barrier`: every way past this version stops at it.
+    `dead_end`: why no way leads on from this version.
     """
 
     from_: str | None = field(default=None, name="from")
     urgency: Literal["normal", "emergency"] = "normal"
-    reversible: bool = True
+    reversible: bool | None = None
     barrier: bool = False
     dead_end: str | None = None
 
@@ -107,6 +147,14 @@ class Release(Struct, frozen=True, omit_defaults=True):
     requires: dict[str, str] = {}
     upgrade: Upgrading = Upgrading()
     strategy: Strategy | None = None
+    backup: Backup | None = None
+    migrations: tuple[Migration, ...] = ()
     health: Health = Health()
     withdrawn: Withdrawn | None = None
     notes: str = ""
+
+    @property
+    def reversible(self) -> bool:
+        """Whether UGS may take all of it back by itself: as the manifest says, else if every migration has a `down`."""
+        said = self.upgrade.reversible
+        return all(one.down is not None for one in self.migrations) if said is None else said

@@ -24,8 +24,8 @@ _ECHO_MAX = 40
 # Words of the repository format that later versions act upon. Ignoring one would let an operator believe in a
 # gate that is not there, so each is refused by name.
 LATER: dict[Kind, frozenset[str]] = {
-    "release": frozenset({"migrations", "backup", "flags", "image", "prometheus", "at_most", "after"}),
-    "environment": frozenset({"flags", "drift", "prune", "restore_data", "renamed_from"}),
+    "release": frozenset({"flags", "image", "prometheus", "at_most", "after"}),
+    "environment": frozenset({"flags", "drift", "prune", "renamed_from"}),
     "pins": frozenset({"flags"}),
     "ugs": frozenset({"listen", "webhooks"}),
 }

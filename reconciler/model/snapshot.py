@@ -17,6 +17,7 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.model.data import contradictions
 from reconciler.model.document import SIZE_BYTES_MAX
 from reconciler.model.document import read as read_document
 from reconciler.model.environment import Environment, Pin
@@ -185,6 +186,9 @@ class _Reading:
             self.blind.add(name)
 
     def snapshot(self, revision: str) -> Snapshot:
+        for key, problem in contradictions(self.releases.values()).items():
+            self.problems.add(problem)
+            del self.releases[key]
         environments: dict[str, Environment] = {}
         nodes: dict[tuple[str, str], str] = {}
         for name in sorted(self.names):

@@ -114,7 +114,7 @@ def _atomic(failed: Part, parts: Mapping[str, Part]) -> dict[str, str]:
 
 def _for_good(part: Part) -> dict[str, str]:
     """What is not reversible goes back by a person's verdict on it alone."""
-    if part.now is None or part.before is None or part.now.release.upgrade.reversible:
+    if part.now is None or part.before is None or part.now.release.reversible:
         return {}
     return {part.service: f"{part.service} {part.now.target.version} must not be taken back by itself"}
 

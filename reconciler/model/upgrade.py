@@ -50,7 +50,10 @@ NEXT: dict[Phase, frozenset[Phase]] = {
         }
     ),
     # Here and in preparing, to stuck: a bug of ours ended the daemon again and again. To cancelled: safe mode.
-    Phase.APPLYING: frozenset({Phase.VERIFYING, Phase.RESTORING, Phase.CANCELLED, Phase.STUCK}),
+    # To reverting and stuck also where what was done to the data cannot be taken back: what runs is left alone.
+    Phase.APPLYING: frozenset(
+        {Phase.VERIFYING, Phase.RESTORING, Phase.REVERTING, Phase.CANCELLED, Phase.STUCK}
+    ),
     Phase.VERIFYING: frozenset({Phase.SUCCEEDED, Phase.RESTORING, Phase.SUPERSEDED, Phase.STUCK}),
     # To cancelled: a person moved the pin back. To waiting: the host's own trouble, the old version runs again.
     Phase.RESTORING: frozenset({Phase.REVERTING, Phase.CANCELLED, Phase.WAITING, Phase.STUCK}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reconciler.model.observation import HealthState
 from reconciler.store.connection import Corrupt, Damaged, Full
+from reconciler.store.data import DataRecords
 from reconciler.store.database import bounded
 from reconciler.store.marks import ADVANCES_MAX, EVERYWHERE, Marks
 from reconciler.store.outbox import NOTE, SLACK
@@ -37,7 +38,7 @@ OUTBOX_PENDING_MAX = 10_000
 PERMITS_MAX = 1_000
 
 
-class Store(Upgrades, Quarantines, PermitRecords, Marks):
+class Store(Upgrades, Quarantines, PermitRecords, DataRecords, Marks):
     """The database of one daemon, used from its event loop's thread alone; other processes open it read-only.
 
     Every writing method is one transaction of its own, or part of the caller's: `with store.transaction():`.

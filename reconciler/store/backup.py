@@ -19,7 +19,7 @@ from reconciler.store.connection import Corrupt, connect, damaged, explained, ma
 from reconciler.store.marks import EVERYWHERE
 from reconciler.store.opening import DATABASE, set_aside, sync_folder
 
-FOLDER = "backups"
+FOLDER = "copies"
 KEPT_MAX = 7
 EVERY = timedelta(days=1)
 FORM = "ugs-%Y%m%dT%H%M%SZ.db"

@@ -120,10 +120,18 @@ def test_a_removed_pin_and_a_setting_are_told_beside(ada: Colleague) -> None:
     )
 
 
+DATA = """\
+backup: {save: [cp, a, "{backup}"], verify: [test, -e, "{backup}"], restore: [cp, "{backup}", a]}
+migrations:
+  - {id: shrink, phase: after, up: [bin/shrink]}
+  - {id: grow, phase: before, up: [bin/grow], down: [bin/shrink]}
+"""
+
+
 def test_all_that_hangs_on_a_change_is_told(ada: Colleague) -> None:
     more = 'requires: {db: ">=1.0.0"}\nupgrade: {from: ">=1.1.0", reversible: false}\n'
     ada.commit(
-        release("2.0.0", more=more + 'withdrawn: {reason: "loses\\torders", since: 2026-11-02}\n')
+        release("2.0.0", more=more + DATA + 'withdrawn: {reason: "loses\\torders", since: 2026-11-02}\n')
         | release("1.0.0", service="db")
         | release("1.0.0", service="web", more='requires: {api: ">=1.0.0"}\n')
         | production(api="1.0.0", web="1.0.0")
@@ -131,14 +139,17 @@ def test_all_that_hangs_on_a_change_is_told(ada: Colleague) -> None:
     ada.commit(production(api="2.0.0", db="1.0.0", web="1.0.0"))
     lines = run("--from", "HEAD~1").output.splitlines()
     at = lines.index("production/api 1.0.0 → 2.0.0")
-    facts = dict(line.strip().split(": ", 1) for line in lines[at + 1 : at + 8])
+    facts = dict(line.strip().split(": ", 1) for line in lines[at + 1 : at + 9])
     assert facts["comes after"] == "db"
     assert re.fullmatch(r"1\.1\.0 \(minor, .*\), then 2\.0\.0 \(major, .*\)", facts["goes by way of"])
     assert facts["needs"] == "db >=1.0.0: 1.0.0 would run"
     assert facts["at risk"] == "web (they require it)"
     assert facts["cannot be taken back"] == "across 2.0.0"
+    assert facts["data"] == (
+        "saved first; changed by grow (before, 2.0.0), shrink (after, cannot be undone, 2.0.0)"
+    )
     assert facts["withdrawn"] == "loses orders"
-    assert facts["settings"] == "requires.db added"
+    assert facts["settings"] == "backup added, requires.db added"
     assert "  notes of 2.0.0: none" in lines
 
 
@@ -357,7 +368,7 @@ def test_a_configuration_without_a_daemon_says_so(ada: Colleague, tmp_path: Path
 def test_the_documented_shape_is_the_one_that_is_printed(ada: Colleague) -> None:
     more = 'requires: {db: ">=1.0.0"}\nupgrade: {reversible: false}\n'
     ada.commit(
-        release("2.0.0", "Big.", more=more)
+        release("2.0.0", "Big.", more=more + DATA)
         | release("1.0.0", service="db")
         | release("1.0.0", service="web", more='requires: {api: ">=1.0.0"}\n')
         | release("1.0.0", service="old")

@@ -64,7 +64,7 @@ def test_safe_mode_is_shown_and_accepted_and_a_backup_is_made_and_put_back(
     assert said(fleet, "recover") == "nothing is in safe mode\n"
 
     made = printed(fleet, "backup", "create")
-    assert Path(made["file"]).parent == fleet.state / "backups"
+    assert Path(made["file"]).parent == fleet.state / "copies"
     file = tmp_path / "copy.db"
     assert "is made and verified" in said(fleet, "backup", "create", "--to", file)
     checked = ugs("backup", "verify", file)

@@ -46,10 +46,11 @@ def test_final_phases_are_final() -> None:
             check_move(upgrade(phase=phase), Phase.PREPARING)
 
 
-def test_only_what_was_restored_is_reverted_or_what_never_touched_anything() -> None:
+def test_only_what_was_restored_is_reverted_or_what_left_the_old_version_running() -> None:
     assert {phase for phase, following in NEXT.items() if Phase.REVERTING in following} == {
         Phase.RESTORING,
         Phase.PREPARING,
+        Phase.APPLYING,
     }
 
 

@@ -72,7 +72,7 @@ def test_a_copy_that_fails_leaves_nothing_and_takes_no_older_one_away(state: Pat
         assert backup.daily(state, now=clock.now)
         assert backup.daily(state, now=clock.now) is None, "one a day"
         clock.move(86_400)
-    kept = sorted(path.name for path in (state / "backups").iterdir())
+    kept = sorted(path.name for path in (state / "copies").iterdir())
     assert len(kept) == backup.KEPT_MAX
     assert kept[-1] == "ugs-20261130T100000Z.db"
 
@@ -92,7 +92,7 @@ def test_a_copy_that_fails_leaves_nothing_and_takes_no_older_one_away(state: Pat
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192)),
     ).stdout
     assert ".part: " in said
-    assert sorted(path.name for path in (state / "backups").iterdir()) == kept
+    assert sorted(path.name for path in (state / "copies").iterdir()) == kept
     clock.move(86_400)
     assert backup.daily(state, now=clock.now), "the next one is made"
 

@@ -1,0 +1,138 @@
+"""The data of one upgrade's service: saved before anything touches it, migrated, and taken back with what failed."""
+
+from __future__ import annotations
+
+from reconciler.drivers.base import Driver
+from reconciler.engine.control import Control
+from reconciler.engine.core import Core
+from reconciler.engine.data.backups import Backups
+from reconciler.engine.data.commands import Commands
+from reconciler.engine.data.migrations import Migrations
+from reconciler.model import data
+from reconciler.model.data import Recall
+from reconciler.model.errors import ArtifactError, UgsError
+from reconciler.model.release import Migration, MigrationPhase
+from reconciler.model.upgrade import Upgrade
+
+OWNER = "ugs: data"
+"""Who holds a service of which no version may be started by itself."""
+
+
+def has_migrated(core: Core, upgrade: Upgrade) -> bool:
+    """Whether the upgrade has touched its service's data."""
+    rows = core.store.migrations(upgrade.environment, upgrade.service)
+    return any(row.operation == upgrade.operation for row in rows)
+
+
+class Unsettled(UgsError):
+    """Nobody knows how far a migration came: nothing more is done until a person has looked."""
+
+
+class Steward:
+    """Acts on the data of one upgrade. Everything may be begun again after a crash.
+
+    Raises StillRunning when the daemon ends meanwhile: the command runs on, and the phase is begun again.
+    """
+
+    def __init__(self, core: Core, driver: Driver, upgrade: Upgrade, control: Control) -> None:
+        self._commands = Commands(core, driver, upgrade, control)
+        self._migrations = Migrations(self._commands)
+        self._backups = Backups(self._commands)
+        self._core, self._driver, self._upgrade = core, driver, upgrade
+        self._release = self._commands.work.release
+
+    async def prepare(self) -> None:
+        """See that every command is there, settle what an earlier operation left open, and take a verified backup.
+
+        Touches nothing. Raises ArtifactError for a command that the archive lacks, else HostError.
+        """
+        backup = self._release.backup
+        if backup is not None:
+            self._commands.check(backup, backup.save, backup.verify, backup.restore)
+        for migration in self._release.migrations:
+            self._commands.check(migration, migration.up, migration.down, migration.check)
+        recorded = self._migrations.recorded()
+        for migration in data.doubtful(self._release, recorded, operation=self._upgrade.operation):
+            await self._migrations.settle_doubt(migration)
+        if backup is not None and self._upgrade.before is not None:
+            await self._backups.take(backup)
+
+    async def migrate(self, phase: MigrationPhase) -> None:
+        """Apply what is not applied yet. Raises ArtifactError for one that failed, Unsettled, HostError."""
+        for migration in data.to_apply(self._release, phase, self._migrations.recorded()):
+            state, told = await self._migrations.move(migration, up=True)
+            if state == "failed":
+                raise ArtifactError(f"migration {migration.id} failed: {told}")
+            if state == "unknown":
+                raise Unsettled(f"nobody knows whether migration {migration.id} is applied: {told}")
+
+    def hopeless(self) -> str:
+        """Why what was done to the data cannot be taken back by us; empty when it can, or may stay."""
+        return self._recall().reason
+
+    @property
+    def owes(self) -> bool:
+        """Whether the data is still to be taken back: the old version must not be started on it as it is."""
+        return self._recall().how not in ("nothing", "leave")
+
+    async def take_back(self) -> str:
+        """With the new version stopped, bring the data to where the old one left it; empty when it may be started.
+
+        Otherwise why not: no version is started on such data before a person has looked.
+        """
+        plan = self._recall()
+        if plan.reason or plan.how in ("nothing", "leave"):
+            return plan.reason
+        await self._core.step(self._upgrade, "stop", self._stop_new)
+        return await (self._bring_back() if plan.how == "backup" else self._undo(plan.downs))
+
+    def hold(self, reason: str) -> None:
+        """Let nothing of the service be started until a person has looked, be it after a reboot."""
+        store, upgrade = self._core.store, self._upgrade
+        for hold in store.permits(upgrade.environment).holds:
+            if (hold.owner, hold.service) == (OWNER, upgrade.service):
+                return
+        store.hold(upgrade.environment, upgrade.service, reason=reason, owner=OWNER, until=None)
+
+    def _recall(self) -> Recall:
+        if self._backups.coming_back:
+            return Recall("backup")
+        return data.recall(
+            self._release,
+            self._migrations.recorded(),
+            self._commands.policy,
+            operation=self._upgrade.operation,
+            first=self._upgrade.before is None,
+            saved=self._backups.verified(),
+            now=self._core.clock.now(),
+        )
+
+    def _stop_new(self) -> None:
+        upgrade, site = self._upgrade, self._core.site
+        if upgrade.before is not None:
+            self._driver.settle(site, upgrade.before)  # where the old version still runs, it goes on
+        else:
+            self._driver.restore(
+                site, upgrade.operation, None, environment=upgrade.environment, service=upgrade.service
+            )
+
+    async def _undo(self, downs: tuple[Migration, ...]) -> str:
+        for migration in downs:
+            state, told = await self._migrations.move(migration, up=False)
+            if state != "undone":
+                refusal = self._backups.refused()
+                if not refusal:
+                    return await self._bring_back()
+                return f"migration {migration.id} could not be undone: {told}; {refusal}"
+        return ""
+
+    async def _bring_back(self) -> str:
+        backup = self._release.backup
+        if backup is None:
+            return "the release has no backup"
+        return await self._backups.bring_back(backup, back=self._all_undone)
+
+    def _all_undone(self, why: str) -> None:
+        for known in self._migrations.recorded().values():
+            if not known.proven and known.state not in data.ABSENT:
+                self._migrations.note(known.id, "undone", why)

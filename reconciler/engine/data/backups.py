@@ -1,0 +1,165 @@
+"""Backups of a service's data: taken, verified, kept by the rule, and brought back where the policy permits it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from reconciler import command
+from reconciler.engine.data.commands import Commands, told
+from reconciler.model import data
+from reconciler.model.data import Kind, Saved
+from reconciler.model.errors import HostError
+from reconciler.model.release import Backup
+
+CHUNK_BYTES = 1 << 20
+BRING_BACK = "restore-data"
+
+
+class Backups:
+    """Those of one upgrade's service."""
+
+    def __init__(self, commands: Commands) -> None:
+        self._commands = commands
+
+    async def take(self, backup: Backup) -> None:
+        """A verified one of what is there now. Raises HostError; the older ones stay."""
+        await self._verify(backup, await self._save("backup", "upgrade", backup))
+
+    def refused(self) -> str:
+        """Why the one of this operation may not be brought back by us; empty when it may."""
+        return data.refused(self._commands.policy, self.verified(), now=self._commands.core.clock.now())
+
+    @property
+    def coming_back(self) -> bool:
+        """Whether one is being brought back: what has begun is finished, however long the daemon was away."""
+        return self._commands.unfinished(BRING_BACK)
+
+    async def bring_back(self, backup: Backup, *, back: Callable[[str], None]) -> str:
+        """The one of this operation over what is there, which is saved first. Empty, or why that did not work.
+
+        `back` records, in the same transaction as the step's end, what the data is again.
+        """
+        saved = self.verified()
+        if saved is None:
+            return "its backup is no longer on record"
+        try:
+            if not self.coming_back:
+                await self._save("rescue", "rescue", backup)
+            if await asyncio.to_thread(_measured, Path(saved.path)) != (saved.size_bytes, saved.sha256):
+                return f"backup {saved.id} is no longer what was verified"
+            outcome = await self._commands.run(
+                BRING_BACK, backup.restore, backup, anew=True, place=saved.path
+            )
+        except HostError as error:
+            return f"its backup could not be brought back: {error}"
+        with self._commands.core.store.transaction():
+            if outcome.code == 0:
+                back(f"backup {saved.id} was brought back")
+            self._commands.close(BRING_BACK, outcome)
+        return "" if outcome.code == 0 else f"backup {saved.id} could not be brought back: {told(outcome)}"
+
+    def verified(self) -> Saved | None:
+        """The verified backup that this operation took, the newest if it took several."""
+        own = (one for one in self._backups() if one.operation == self._commands.upgrade.operation)
+        return next((one for one in own if one.state == "verified"), None)
+
+    async def _save(self, step: str, kind: Kind, backup: Backup) -> Saved:
+        """Have the data saved into a folder of its own. Raises HostError; then nothing is left of it."""
+        upgrade, store = self._commands.upgrade, self._commands.core.store
+        number = 1 + len([one for one in self._backups() if one.operation == upgrade.operation])
+        name = f"{upgrade.operation}-{number}"
+        folder = self._commands.folder("backups") / name
+        saved = Saved(
+            id=name,
+            environment=upgrade.environment,
+            service=upgrade.service,
+            operation=upgrade.operation,
+            kind=kind,
+            version=str(upgrade.before.target.version) if upgrade.before else "",
+            path=str(folder / "data"),
+            state="begun",
+            saved_at=self._commands.core.clock.now(),
+        )
+        store.saved(saved)
+        try:
+            await asyncio.to_thread(_make_folder, folder, backup.user)
+            outcome = await self._commands.run(step, backup.save, backup, anew=True, place=saved.path)
+            self._commands.close(step, outcome)
+            if outcome.code != 0:
+                raise HostError(f"the data could not be saved: {told(outcome)}", outcome.remedy)
+            size_bytes, sha256 = await asyncio.to_thread(_measured, Path(saved.path))
+        except HostError as error:
+            await self._drop(saved, str(error))
+            raise
+        saved = replace(saved, state="saved", size_bytes=size_bytes, sha256=sha256)
+        store.saved(saved)
+        return saved
+
+    async def _verify(self, backup: Backup, saved: Saved) -> None:
+        """Have it proven good. Raises HostError; a bad one goes, and the older ones stay."""
+        outcome = await self._commands.run(
+            "backup-verify", backup.verify, backup, anew=True, place=saved.path
+        )
+        self._commands.close("backup-verify", outcome)
+        if outcome.code != 0:
+            why = f"the backup did not prove good: {told(outcome)}"
+            await self._drop(saved, why)
+            raise HostError(why, outcome.remedy or "see what `backup.verify` says")
+        now = self._commands.core.clock.now()
+        self._commands.core.store.saved(replace(saved, state="verified", verified_at=now))
+        for old in self._backups():  # what a killed daemon left half done, then what the rule does not keep
+            if old.state == "begun" or (old.kind == "upgrade" and old.state != "verified"):
+                await self._drop(old, "it was never finished")
+        for old in data.surplus(self._backups(), self._commands.policy.backups, now=now):
+            await self._drop(old, "policy.backups keeps no more")
+
+    async def _drop(self, saved: Saved, why: str) -> None:
+        self._commands.core.store.drop_backup(saved, why)
+        await asyncio.to_thread(shutil.rmtree, Path(saved.path).parent, ignore_errors=True)
+
+    def _backups(self) -> list[Saved]:
+        return self._commands.core.store.backups(
+            self._commands.upgrade.environment, self._commands.upgrade.service
+        )
+
+
+def _make_folder(folder: Path, user: str | None) -> None:
+    """An empty folder that only the one who saves can enter. Raises HostError."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700, parents=True)
+        if user is not None:
+            account = command.account(user)
+            os.chown(folder, account.pw_uid, account.pw_gid)
+    except OSError as error:
+        raise HostError(f"{folder}: {error.strerror}", "let the daemon's user write there") from error
+
+
+def _measured(path: Path) -> tuple[int, str]:
+    """Bytes and SHA-256 of a file, or of all files in a folder; afterwards they are safe on the disk."""
+    size_bytes, digest = 0, hashlib.sha256()
+    try:
+        for file in _files(path):
+            digest.update(f"{file.relative_to(path)}\0".encode())
+            with file.open("rb") as reader:
+                while chunk := reader.read(CHUNK_BYTES):
+                    size_bytes += len(chunk)
+                    digest.update(chunk)
+                os.fsync(reader.fileno())
+    except OSError as error:
+        raise HostError(f"{path}: {error.strerror}", "see that `backup.save` writes it") from error
+    return size_bytes, digest.hexdigest()
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        yield from sorted(file for file in path.rglob("*") if file.is_file() and not file.is_symlink())
+    else:
+        yield path
