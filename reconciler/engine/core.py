@@ -16,7 +16,8 @@ from reconciler.clock import Clock
 from reconciler.config import Settings
 from reconciler.drivers import DRIVERS
 from reconciler.drivers.base import Driver, Site, Table
-from reconciler.engine.lease import Fence, Leases
+from reconciler.engine.fence import Fence
+from reconciler.engine.lease import Leases
 from reconciler.engine.repository import Repository
 from reconciler.model import sentence
 from reconciler.model.circumstances import Gate

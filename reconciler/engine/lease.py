@@ -1,4 +1,4 @@
-"""Holding the environments: a loop that renews their leases in the remote, and the fence before every effect."""
+"""Holding the environments: a loop that renews their leases in the remote."""
 
 from __future__ import annotations
 
@@ -29,10 +29,6 @@ LOOKS_MAX = 2
 """In one round: who came too late looks again at once, to see whose it is now."""
 HOLDER_MARK = "lease-holder"
 _NO_HOST = re.compile(r"[^A-Za-z0-9._-]+")
-
-
-class Fenced(Exception):
-    """Nobody's error: the environment is another daemon's, and what is under way here ends where it stands."""
 
 
 class Leases:
@@ -127,13 +123,19 @@ class RemoteLeases(Leases):
                     changed(name)
             ended, self._ended = self._ended, asyncio.Event()
             ended.set()
-            now_s = self._clock.monotonic()
-            due_s = [
-                rules.next_s(self._lease(name), self._me, now_s=now_s) - now_s
-                for name in names
-                if name not in self._trouble  # what failed is tried again after the usual time
-            ]
-            await self._clock.wait(self._wanted, max(0.0, min([self._me.lasts_s / rules.RENEWALS, *due_s])))
+            await self._clock.wait(self._wanted, self._pause_s(names))
+
+    def _pause_s(self, names: Collection[str]) -> float:
+        """How long until the next round: a third of the lease at most, and what may pass is tried again sooner."""
+        now_s, usual_s = self._clock.monotonic(), self._me.lasts_s / rules.RENEWALS
+        if any(isinstance(error, TransientError) for error in self._trouble.values()):
+            return usual_s / rules.RENEWALS
+        due_s = (
+            rules.next_s(self._lease(name), self._me, now_s=now_s) - now_s
+            for name in names
+            if name not in self._trouble
+        )
+        return max(0.0, min((usual_s, *due_s)))
 
     async def give_back(self) -> None:
         if self._rounding:
@@ -243,38 +245,6 @@ class RemoteLeases(Leases):
                 title=f"lease of {name}",
             )
         )
-
-
-class Fence:
-    """One upgrade's tie to the epoch under which it is carried; looked at before every effect."""
-
-    def __init__(self, leases: Leases, environment: str) -> None:
-        self._leases = leases
-        self._environment = environment
-        self._epoch = 0
-
-    async def passed(self, *, ending: bool = False) -> None:
-        """Return when the effect may be had, asking the remote first where that has become doubtful.
-
-        `ending`: it only brings back, or clears away, what this daemon itself has applied on this machine: it may
-        be had unless the environment is known to be another's, so that a remote that is down prolongs no outage.
-        Raises Fenced; and TransientError where the remote does not say whose the environment is.
-        """
-        if self._leases.standing(self._environment) == "unsure":
-            await self._leases.settled(self._environment)
-        self.check(ending=ending)
-
-    def check(self, *, ending: bool = False) -> None:
-        """The same by what is known at this moment, from any thread."""
-        standing, epoch = self._leases.standing(self._environment), self._leases.epoch(self._environment)
-        if standing == "elsewhere":
-            raise Fenced(self._leases.opening(self._environment).reason)
-        if standing == "held":
-            if self._epoch not in (0, epoch):
-                raise Fenced(f"{self._environment} was in other hands meanwhile")
-            self._epoch = epoch
-        elif not ending:
-            raise TransientError(self._leases.opening(self._environment).reason, "it goes on once it is")
 
 
 def holder_of(store: Store, *, host: str, state: Path, lasts_s: float) -> Holder:

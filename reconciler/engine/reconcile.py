@@ -16,7 +16,7 @@ from reconciler.engine.control import Control, Running
 from reconciler.engine.core import Core
 from reconciler.engine.data import has_migrated
 from reconciler.engine.endure import carried
-from reconciler.engine.lease import Fenced
+from reconciler.engine.fence import Fenced
 from reconciler.engine.ledger import Ledger
 from reconciler.engine.monitor import Monitor
 from reconciler.engine.together import leader_of

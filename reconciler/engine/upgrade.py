@@ -10,7 +10,7 @@ from reconciler.drivers.base import Driver
 from reconciler.engine.control import Control
 from reconciler.engine.core import Core
 from reconciler.engine.data import Steward, Unsettled
-from reconciler.engine.lease import Fence
+from reconciler.engine.fence import Fence
 from reconciler.engine.restore import restore
 from reconciler.engine.revert import hold_all, settle_pin
 from reconciler.engine.together import condemn, go_back, settled, turn

@@ -270,6 +270,17 @@ async def test_a_key_that_may_only_read_is_a_refusal_too(world: World, rival: Ri
             assert "returned error: 403; let this user push to refs/ugs/lease" in call
 
 
+async def test_a_server_that_is_down_at_the_start_is_asked_again_sooner(world: World, rival: Rival) -> None:
+    world.deploy_first("1.0.0")
+    with world.over_http(password="s3cret") as base:
+        await world.fleet.refresh()
+    async with world.holding():
+        await world.eventually(lambda: "connect" in str(lease_of(world)["sentence"]))
+        with world.over_http(password="s3cret", port=int(base.rpartition(":")[2])):
+            world.clock.move(timedelta(seconds=11))
+            await world.eventually(lambda: world.core.leases.standing("production") == "held")
+
+
 async def test_a_ref_that_holds_something_else_is_left_there_and_said(world: World, rival: Rival) -> None:
     rival.puts("mine!")
     world.deploy_first("1.0.0")
