@@ -159,8 +159,7 @@ def held_text(environment: str, held: Held, rule: Rule) -> str:
 
 def held_remedy(held: Held) -> str:
     """What lets an environment follow the branch again."""
-    path = min(held.files)
-    if held.revision is None:
-        return f"remove {path}, and let one of those who may add it"
-    back = f"put {path} back as it was at {held.revision[:SHORT]}"
+    path, found = min(held.files.items())
+    # Not as at the revision in force: one who may could have changed it since, unseen behind another intrusion.
+    back = f"put {path} back as it was before {found.commit[:SHORT]}"
     return f"{back}, and let one of those who may make the change again"

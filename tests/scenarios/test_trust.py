@@ -358,7 +358,7 @@ async def test_an_environment_stays_where_its_signers_left_it_and_others_go_on(
         f"commit {bad[:12]} changes {ENVIRONMENT_FILE}, and its signer mallory@example.org may not move "
         "production; those who may: ada@example.org"
     )
-    assert f"put {ENVIRONMENT_FILE} back as it was at {start[:12]}" in problem.remedy
+    assert f"put {ENVIRONMENT_FILE} back as it was before {bad[:12]}" in problem.remedy
     await world.a_pass()
     [gate] = [gate for gate in world.view().gates if not gate.open]
     assert (gate.gate, gate.reason, gate.opened_by) == ("trust", problem.message, problem.remedy)
@@ -472,7 +472,7 @@ async def test_an_environment_that_was_never_its_signers_is_not_in_force(world: 
     await follow(world)
     assert world.fleet.passes == {}
     [problem] = world.fleet.problems
-    assert problem.remedy.startswith(f"remove {ENVIRONMENT_FILE}")
+    assert problem.remedy.startswith(f"put {ENVIRONMENT_FILE} back as it was before {world.tip()[:12]}")
 
 
 async def test_a_rule_for_an_environment_that_does_not_exist_is_told(world: World, keys: Keys) -> None:
