@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec, TypeVar
+from random import Random
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from msgspec.structs import replace
 
+from reconciler import probes
 from reconciler.clock import Clock
 from reconciler.config import Settings
 from reconciler.drivers import DRIVERS
@@ -21,8 +24,12 @@ from reconciler.model.desired import Desired, Frozen
 from reconciler.model.errors import UgsError
 from reconciler.model.notice import Notice, Severity
 from reconciler.model.upgrade import FINAL, Phase, Upgrade, check_move
+from reconciler.model.verdict import Outcome
 from reconciler.notify import Outbox
 from reconciler.store import Note, Store
+
+if TYPE_CHECKING:
+    import aiohttp
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,6 +38,15 @@ log = logging.getLogger("ugs")
 
 def no_failpoint(_name: str) -> None:
     """What runs at every failpoint outside crash tests."""
+
+
+class Probing(Protocol):
+    """How instances are asked whether they are well; the module `probes` says it all."""
+
+    @property
+    def session(self) -> Callable[[], AbstractAsyncContextManager[aiohttp.ClientSession]]: ...
+    @property
+    def probe(self) -> Callable[..., Awaitable[Outcome]]: ...
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,9 @@ class Core:
     clock: Clock
     outbox: Outbox
     drivers: Table = field(default_factory=lambda: DRIVERS)
+    probes: Probing = probes
+    random: Random = field(default_factory=Random)
+    """Spreads what many would do at one instant; guards nothing."""
     failpoint: Callable[[str], None] = no_failpoint
     wake_notices: asyncio.Event = field(default_factory=asyncio.Event)
     wake_notes: asyncio.Event = field(default_factory=asyncio.Event)

@@ -54,12 +54,15 @@ class Database:
         self._now = now
         self._depth = 0
         self._damaged: Damaged | None = None
-        self._connection = connecting.connect(path, read_only=read_only)
+        self._connection = self._connect(read_only=read_only)
         try:
             self._prepare(read_only=read_only)
         except BaseException:
             self.close()
             raise
+
+    def _connect(self, *, read_only: bool) -> sqlite3.Connection:
+        return connecting.connect(self.path, read_only=read_only)
 
     def _prepare(self, *, read_only: bool) -> None:
         found = schema.check_version(self._connection, self.path)
