@@ -99,7 +99,8 @@ class EnvironmentPass:
         changes = planning.plan(desired, observed, records, now=core.clock.now())
         self.told = await self._start(desired, observed, changes)
         await self.repairs.mend(
-            self._repairable(desired, planning.repairs(desired, observed, records, self.busy))
+            self._repairable(desired, planning.repairs(desired, observed, records, self.busy)),
+            self._repairable(desired, planning.leftovers(desired, observed, records, self.busy)),
         )
 
     async def preview(self) -> None:
