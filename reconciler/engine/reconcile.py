@@ -232,12 +232,13 @@ class EnvironmentPass:
     async def _carry(self, upgrade: Upgrade, control: Control) -> None:
         async def carry_on() -> Upgrade:
             newest = self.core.store.upgrade(upgrade.operation) or upgrade
-            return await upgrading.carry(self.core, newest, control)
+            ended = await upgrading.carry(self.core, newest, control)
+            if ended.phase is Phase.SUCCEEDED:
+                self.monitor.proven(ended.service)
+            return ended
 
         try:
             done = await endure(self.core.clock, f"operation {upgrade.operation}", carry_on)
-            if done.phase is Phase.SUCCEEDED:
-                self.monitor.proven(upgrade.service)
             if done.failed:
                 await self.refresh()  # so that the next pass sees the pin as it stands now
         except Exception:
