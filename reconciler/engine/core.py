@@ -124,6 +124,7 @@ class Core:
         if to in FINAL:
             changes.setdefault("ended_at", now)
         moved = replace(upgrade, phase=to, reason=reason, changed_at=now, **changes)
+        noted = moved.started_at is not None and (moved.final or moved.failed)
         with self.store.transaction():
             if quarantine is not None:
                 self.store.quarantine(moved, reason=quarantine)
@@ -133,10 +134,12 @@ class Core:
                 actor=actor,
                 detail=reason,
                 notices=[self._notice(moved, severity)] if tell else [],
-                note=note_of(moved) if moved.started_at and (moved.final or moved.failed) else None,
+                note=note_of(moved) if noted else None,
             )
-        self.wake_notices.set()
-        self.wake_notes.set()
+        if tell:
+            self.wake_notices.set()
+        if noted:
+            self.wake_notes.set()
         log.info(
             "%s", sentence.of_move(moved), extra={"operation": moved.operation, "phase": moved.phase.value}
         )

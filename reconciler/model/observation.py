@@ -38,7 +38,8 @@ class Observation(Struct, frozen=True):
     @property
     def running(self) -> Target | None:
         """The one target that runs, or None when nothing or a mixture does."""
-        return next(iter(self.targets)) if len(self.targets) == 1 else None
+        first = self.instances[0].target if self.instances else None
+        return first if all(instance.target == first for instance in self.instances) else None
 
 
 class Sample(Struct, frozen=True):
