@@ -47,12 +47,7 @@ def closed(simulation: Simulation, upgrade: Upgrade) -> list[str]:
         found.append("window")
     if _approvals(simulation, upgrade, now) < _approvals_needed(simulation, upgrade):
         found.append("approval")
-    engaged = [
-        other
-        for other in simulation.facts.upgrades.values()
-        if other.environment == where and other.phase in ENGAGED
-    ]
-    if len(engaged) > simulation.rules.parallel:
+    if _under_way_before(simulation, upgrade) >= simulation.rules.parallel:
         found.append("concurrency")
     fetched_s = simulation.life.clone.fetched_s if simulation.life else None
     if fetched_s is None or simulation.time.now_s - fetched_s > STALE_S:
@@ -62,6 +57,19 @@ def closed(simulation: Simulation, upgrade: Upgrade) -> list[str]:
     if _unmet(simulation, upgrade):
         found.append("dependency")
     return [gate for gate in found if gate not in passed]
+
+
+def _under_way_before(simulation: Simulation, upgrade: Upgrade) -> int:
+    """How many others of the environment had begun before this one, and are under way still."""
+    begun = upgrade.started_at
+    return sum(
+        other.environment == upgrade.environment
+        and other.phase in ENGAGED
+        and other.started_at is not None
+        and begun is not None
+        and other.started_at < begun
+        for other in simulation.facts.upgrades.values()
+    )
 
 
 def _step(upgrade: Upgrade, to: Target) -> Step:

@@ -24,7 +24,7 @@ def act(simulation: Simulation) -> None:
 def bump(simulation: Simulation) -> None:
     """Move one to three pins of one environment by one commit: mostly up."""
     random, environment = simulation.people, simulation.people.choice(simulation.rules.environments)
-    services = random.sample(SERVICES, random.choices((1, 2, 3), (6, 3, 1))[0])
+    services = random.sample(SERVICES, random.choices((1, 2, 3), (4, 3, 2))[0])
     pins = simulation.pins(environment)
     changes = {service: random.choice(_likely(pins.get(service))) for service in services}
     simulation.commit_pins(environment, changes, "Bump", merged=random.random() < 0.25)

@@ -74,7 +74,7 @@ class Simulation:
         self.host.told, self.host.interrupt = self.facts.effect, lambda: self.may_kill("in an effect")
         if story.random() < 0.5:
             self.facts.run_already(self._clone())
-        self.acts = sorted(story.uniform(1.0, ACTIVE_S) for _ in range(story.randint(5, 9)))
+        self.acts = sorted(story.uniform(1.0, ACTIVE_S) for _ in range(story.randint(8, 16)))
 
     # the story
 
