@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from reconciler.engine.core import Core
 from reconciler.engine.fleet import Fleet
+from reconciler.engine.ledger import NOT_BEGUN
 from reconciler.engine.revert import environment_files, find_pin, pushed
 from reconciler.engine.upgrade import condemn
 from reconciler.model import splice
@@ -37,13 +38,17 @@ async def rollback(fleet: Fleet, environment: str, service: str, *, actor: str, 
         running.control.say(verdict=verdict)
         return upgrade.operation
     running_now = here.observed_target(service)
-    upgrade = _verdict_on_what_runs(core, fleet.tip or "", environment, service, running_now, actor)
-    if broken := _broken_by(upgrade, core, here.observed):
-        raise Conflict(
-            f"{environment}: {service} cannot go back under what needs it: {'; '.join(sorted(broken.values()))}",
-            f"roll {', '.join(sorted(broken))} back first",
-        )
-    with core.store.transaction():
+    with core.store.transaction():  # a refusal takes back the cancellation too
+        for waiting in core.store.upgrades(environment=environment, service=service, unfinished=True):
+            # What waits to try the very same once more would share its operation with the verdict.
+            if waiting.phase in NOT_BEGUN and waiting.to == running_now:
+                core.move(waiting, Phase.CANCELLED, verdict, actor=actor, tell=False)
+        upgrade = _verdict_on_what_runs(core, fleet.tip or "", environment, service, running_now, actor)
+        if broken := _broken_by(upgrade, core, here.observed):
+            raise Conflict(
+                f"{environment}: {service} cannot go back under what needs it: {'; '.join(sorted(broken.values()))}",
+                f"roll {', '.join(sorted(broken))} back first",
+            )
         core.store.forget_good(environment, service, _reached(upgrade).target)
         condemned = condemn(core, upgrade, verdict, to=Phase.RESTORING, actor=actor)
     here.launch(condemned)
