@@ -47,7 +47,7 @@ FAULTS = (
     Fault("probes-blind", ("RT-06",), 1.0, "no check can be made: nobody knows"),
     Fault("probes-flap", ("RT-02",), 0.5, "every second answer is a failure"),
     Fault("checker-broken", ("RT-06",), 1.0, "every check of every service fails"),
-    Fault("slack-down", ("NT-01",), 1.0, "the messenger takes nothing"),
+    Fault("slack-down", ("NT-01",), 0.5, "the messenger takes half of what it is told"),
 )
 BY_NAME = {fault.name: fault for fault in FAULTS}
 LASTS_S = (3.0, 25.0)
