@@ -35,13 +35,7 @@ def closed(simulation: Simulation, upgrade: Upgrade) -> list[str]:
         )
     }
     found = []
-    if simulation.disk.all(
-        "SELECT 1 FROM holds WHERE environment = ? AND (service IS NULL OR service = ?) AND released_at IS NULL"
-        " AND (until IS NULL OR until > ?)",
-        where,
-        service,
-        now,
-    ):
+    if held(simulation, where, service):
         found.append("hold")
     if _window(simulation, upgrade):
         found.append("window")
@@ -57,6 +51,15 @@ def closed(simulation: Simulation, upgrade: Upgrade) -> list[str]:
     if _unmet(simulation, upgrade):
         found.append("dependency")
     return [gate for gate in found if gate not in passed]
+
+
+def held(simulation: Simulation, environment: str, service: str) -> bool:
+    """Whether anybody holds the service, or all of its environment."""
+    sql = (
+        "SELECT 1 FROM holds WHERE environment = ? AND (service IS NULL OR service = ?) AND released_at IS NULL"
+        " AND (until IS NULL OR until > ?)"
+    )
+    return bool(simulation.disk.all(sql, environment, service, text_of(instant(simulation.time.now_s))))
 
 
 def _under_way_before(simulation: Simulation, upgrade: Upgrade) -> int:

@@ -9,6 +9,7 @@ from reconciler.model.gates import closed
 from reconciler.model.upgrade import FINAL, Phase
 from reconciler.store import NOTE, SLACK
 from tests.simulation import fleet
+from tests.simulation.opening import held
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -57,6 +58,8 @@ def _of(simulation: Simulation, here: EnvironmentPass, service: str, pinned: str
         return f"{service} waits for {passing}" if passing else ""
     running = [one.target.version.text for one in simulation.host.processes.get(key, ())]
     if running != [pinned] * simulation.rules.instances:
+        if held(simulation, *key):
+            return ""  # hold keeps from starting again, too, what should run already
         return f"{service} is pinned at {pinned}, and {running} runs, and nothing says why"
     ill = len(simulation.host.running(key)) < len(running)
     if ill and here.monitor.states().get(service) != "degraded":
