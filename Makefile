@@ -9,9 +9,13 @@ KILLS ?= 200
 SEED ?= 1
 # How many documents `make fuzz` damages for each parser.
 EXAMPLES ?= 10000
+# How many stories `make simulate` tells, and the first; `make simulate SEED=123` tells that one, aloud.
+SEEDS ?= 2000
+FROM ?= 0
+SIMULATED = $(if $(filter command,$(origin SEED)),--seed $(SEED),--seeds $(SEEDS) --from $(FROM))
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 
-.PHONY: demo test lint types contract examples crash fuzz unit scenarios coverage bench recovery lock clean
+.PHONY: demo test lint types contract examples crash fuzz simulate mutants unit scenarios coverage bench recovery lock clean
 
 demo: $(VENV)/ready
 	$(BIN)/ugs demo
@@ -48,6 +52,12 @@ fuzz: $(VENV)/ready
 unit:
 	systemd-analyze verify systemd/ugs.service
 	systemd-analyze security --offline=true --no-pager --threshold=20 systemd/ugs.service
+
+simulate: $(VENV)/ready
+	$(BIN)/python -m tests.simulation $(SIMULATED)
+
+mutants: $(VENV)/ready
+	$(BIN)/python -m tests.simulation --mutation all --seeds 1000
 
 scenarios: $(VENV)/ready
 	$(BIN)/python -m $(PYTEST) tests/scenarios

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec, TypeVar
+from random import Random
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler import probes
 from reconciler.clock import Clock
 from reconciler.config import Settings
 from reconciler.drivers import DRIVERS
@@ -25,9 +28,13 @@ from reconciler.model.desired import Desired, Frozen
 from reconciler.model.errors import UgsError
 from reconciler.model.notice import Notice, Severity
 from reconciler.model.upgrade import FINAL, Phase, Upgrade, check_move
+from reconciler.model.verdict import Outcome
 from reconciler.notify import Outbox
 from reconciler.store import Note, Store
 from reconciler.store.reserve import Reserve
+
+if TYPE_CHECKING:
+    import aiohttp
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,6 +54,15 @@ def no_failpoint(_name: str) -> None:
     """What runs at every failpoint outside crash tests."""
 
 
+class Probing(Protocol):
+    """How instances are asked whether they are well; the module `probes` says it all."""
+
+    @property
+    def session(self) -> Callable[[], AbstractAsyncContextManager[aiohttp.ClientSession]]: ...
+    @property
+    def probe(self) -> Callable[..., Awaitable[Outcome]]: ...
+
+
 @dataclass(frozen=True)
 class Core:
     """Everything an upgrade needs. The store is used from the event loop's thread alone; the rest may block."""
@@ -63,6 +79,9 @@ class Core:
     leases: Leases = field(default_factory=Leases)
     fence: Fence = field(default_factory=lambda: Fence(Leases(), ""))
     """Of the upgrade that this core is handed to; elsewhere, where nothing is applied, always open."""
+    probes: Probing = probes
+    random: Random = field(default_factory=Random)
+    """Spreads what many would do at one instant; guards nothing."""
     failpoint: Callable[[str], None] = no_failpoint
     wake_notices: asyncio.Event = field(default_factory=asyncio.Event)
     wake_notes: asyncio.Event = field(default_factory=asyncio.Event)
@@ -137,6 +156,7 @@ class Core:
         if to in FINAL:
             changes.setdefault("ended_at", now)
         moved = replace(upgrade, phase=to, reason=reason, changed_at=now, **changes)
+        noted = moved.started_at is not None and (moved.final or moved.failed)
         with self.store.transaction():
             if quarantine is not None:
                 self.store.quarantine(moved, reason=quarantine)
@@ -146,10 +166,12 @@ class Core:
                 actor=actor,
                 detail=reason,
                 notices=[self._notice(moved, severity)] if tell else [],
-                note=note_of(moved) if moved.started_at and (moved.final or moved.failed) else None,
+                note=note_of(moved) if noted else None,
             )
-        self.wake_notices.set()
-        self.wake_notes.set()
+        if tell:
+            self.wake_notices.set()
+        if noted:
+            self.wake_notes.set()
         log.info(
             "%s", sentence.of_move(moved), extra={"operation": moved.operation, "phase": moved.phase.value}
         )

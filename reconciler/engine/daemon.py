@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 import signal
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
@@ -145,7 +144,7 @@ class Daemon:
             with contextlib.suppress(UgsError):  # told by the fleet; tried again at the next poll
                 await self.fleet.refresh()
             # Spread, so that a hundred daemons do not ask one server at the same instant.
-            spread = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - guards nothing
+            spread = self.core.random.uniform(1 - JITTER, 1 + JITTER)
             await self.core.clock.wait(self._news, poll_s * spread)
 
     async def _environment_loops(self) -> None:

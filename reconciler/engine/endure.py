@@ -34,8 +34,9 @@ async def endure(clock: Clock, name: str, work: Callable[[], Awaitable[T]]) -> T
             await clock.sleep(TROUBLE_S)
 
 
-async def carried(core: Core, upgrade: Upgrade, control: Control) -> Upgrade:
-    """Carry an upgrade on from where it stands on record, in spite of such trouble.
+async def carried(core: Core, upgrade: Upgrade, control: Control, proven: Callable[[str], None]) -> Upgrade:
+    """Carry an upgrade on from where it stands on record, in spite of such trouble. `proven`: told of a service
+    whose upgrade has succeeded.
 
     On a full disk nothing new begins; what has touched anything may use the space that was put by.
     """
@@ -45,10 +46,13 @@ async def carried(core: Core, upgrade: Upgrade, control: Control) -> Upgrade:
 
     async def carry() -> Upgrade:
         try:
-            return await upgrading.carry(core, newest(), control)
+            ended = await upgrading.carry(core, newest(), control)
         except Full:
             if newest().phase is Phase.PREPARING or not core.reserve.release():
                 raise
-            return await upgrading.carry(core, newest(), control)
+            ended = await upgrading.carry(core, newest(), control)
+        if ended.phase is Phase.SUCCEEDED:
+            proven(ended.service)
+        return ended
 
     return await endure(core.clock, f"operation {upgrade.operation}", carry)

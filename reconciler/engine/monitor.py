@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from reconciler import probes
 from reconciler.engine.core import Core
 from reconciler.engine.verify import Prover
 from reconciler.model.desired import Desired
@@ -114,5 +113,5 @@ class Monitor:
         self._core.wake_notices.set()
 
     async def _outcomes(self, work: Workload) -> list[Outcome]:
-        async with self._at_once, probes.session() as session:
+        async with self._at_once, self._core.probes.session() as session:
             return await Prover(self._core, self._core.driver(self._environment), work).round(session)

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from reconciler.engine.core import Core
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.group import gather
+from reconciler.engine.ledger import NOT_BEGUN
 from reconciler.engine.pins import environment_files, find_pin
 from reconciler.engine.revert import pushed
 from reconciler.engine.together import decide, standing
@@ -50,6 +51,11 @@ async def rollback(fleet: Fleet, environment: str, service: str, *, actor: str, 
             f"roll {', '.join(sorted(broken))} back first",
         )
     with core.store.transaction():
+        for waiting in core.store.upgrades(environment=environment, service=service, unfinished=True):
+            # What waits to try the very same once more would share its operation with the verdict.
+            if waiting.phase in NOT_BEGUN and waiting.to == running_now:
+                core.move(waiting, Phase.CANCELLED, verdict, actor=actor, tell=False)
+        upgrade = _verdict_on_what_runs(core, fleet.tip or "", environment, service, running_now, actor)
         core.store.forget_good(environment, service, _reached(upgrade).target)
         condemned = decide(core, upgrade, group, verdict, to=Phase.RESTORING, actor=actor)
     here.launch(condemned)

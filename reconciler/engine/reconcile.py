@@ -110,7 +110,11 @@ class EnvironmentPass:
         changes = planning.plan(desired, observed, records, now=core.clock.now())
         self.told = await self._start(desired, changes, busy)
         lacking = planning.repairs(desired, observed, records, busy | self.busy)
-        await self.repairs.mend(desired.environment, known_since(recovery, lacking, records))
+        await self.repairs.mend(
+            desired.environment,
+            known_since(recovery, lacking, records),
+            planning.leftovers(desired, observed, records, busy | self.busy),
+        )
 
     async def preview(self) -> None:
         """Observe and decide as a pass does, and start nothing: what `ugs plan` shows without a daemon."""
@@ -249,9 +253,7 @@ class EnvironmentPass:
 
     async def _carry(self, upgrade: Upgrade, control: Control) -> None:
         try:
-            done = await carried(self.core, upgrade, control)
-            if done.phase is Phase.SUCCEEDED:
-                self.monitor.proven(upgrade.service)
+            done = await carried(self.core, upgrade, control, self.monitor.proven)
             if done.failed:
                 await self.refresh()  # so that the next pass sees the pin as it stands now
         except Fenced as fenced:

@@ -23,6 +23,7 @@ FOLDERS = ("releases", "environments")
 HISTORY_MAX = 200
 OLDER_MAX = 20
 NEW_COMMITS_MAX = 10_000
+SNAPSHOTS_MAX = 20
 
 
 class Rewritten(UgsError):
@@ -51,6 +52,7 @@ class Repository:
         self.mirror = mirror
         self.remote = remote
         self._cache = Cache()
+        self._snapshots: dict[str, Snapshot] = {}
 
     def fetch(self, *, accept_rewrite: bool = False) -> Fetched:
         """Fetch the branch. Raises Rewritten, TransientError, or HostError when the remote refuses us."""
@@ -72,11 +74,20 @@ class Repository:
         self.mirror.accept(tip)
 
     def snapshot(self, revision: str) -> Snapshot:
-        """The repository at a revision; blobs seen before are not parsed again."""
-        entries = self.mirror.entries(revision, FOLDERS)
-        return read(
-            revision, entries, self.mirror.blob, self._cache, lambda path: self._older(revision, path)
-        )
+        """The repository at a revision; blobs seen before are not parsed again, nor the last revisions read.
+
+        All that it depends on is named by the revision: the tree, and the history behind it.
+        """
+        snapshot = self._snapshots.pop(revision, None)
+        if snapshot is None:
+            entries = self.mirror.entries(revision, FOLDERS)
+            snapshot = read(
+                revision, entries, self.mirror.blob, self._cache, lambda path: self._older(revision, path)
+            )
+        self._snapshots[revision] = snapshot  # last again: what was used longest ago goes first
+        for old in list(self._snapshots)[:-SNAPSHOTS_MAX]:
+            self._snapshots.pop(old, None)
+        return snapshot
 
     def pinned(self, revision: str, environment: str) -> tuple[str, ...]:
         """The releases that an environment pins at a revision, as beginnings of their paths.
@@ -176,8 +187,7 @@ class Repository:
     ) -> Iterator[tuple[Commit, Workload | None]]:
         paths = (f"environments/{environment}.yaml", f"environments/{environment}", f"releases/{service}")
         for commit in self.mirror.log(None, tip, paths=paths, first_parent=True, limit=HISTORY_MAX):
-            wanted = desiring.resolve(self.snapshot(commit.sha), frozen).get(environment)
-            yield commit, wanted.workloads.get(service) if wanted else None
+            yield commit, desiring.asked_of(self.snapshot(commit.sha), environment, service, frozen)
 
     def _older(self, revision: str, path: str) -> Iterator[tuple[str, bytes]]:
         for commit in self.mirror.log(None, revision, paths=(path,), first_parent=True, limit=OLDER_MAX)[1:]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -115,7 +114,7 @@ async def pushed(core: Core, attempt: Callable[P, T], /, *args: P.args, **kwargs
             return await core.git(attempt, *args, **kwargs)
         except PushRejected:
             # Spread, so that two who push at once do not meet again.
-            await core.clock.sleep(random.uniform(0, JITTER_S * rejected))  # noqa: S311 - guards nothing
+            await core.clock.sleep(core.random.uniform(0, JITTER_S * rejected))
     raise UgsError(
         f"the branch moved {PUSH_ATTEMPTS_MAX} times while pushing", "try again when fewer people push"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from reconciler.engine.core import Core
 from reconciler.engine.monitor import Monitor
@@ -119,25 +119,33 @@ class Repairs:
         self._tried: dict[str, tuple[int, float]] = {}
         """By service: how often in a row, and not before when (monotonic seconds)."""
 
-    async def mend(self, environment: Environment, lacking: list[Workload]) -> None:
-        """Start each of these again, unless it is held (no other gate counts) or was tried too recently."""
+    async def mend(self, environment: Environment, lacking: list[Workload], crowded: list[Workload]) -> None:
+        """Start the lacking again, and stop what runs beside the crowded, unless it is held (no other gate counts)
+        or was tried too recently."""
         permits, now = self.core.store.permits(self.environment), self.core.clock.now()
-        lacking = [work for work in lacking if may_repair(permits, environment, work.service, now=now)]
-        for service in self._tried.keys() - {work.service for work in lacking}:
-            del self._tried[service]
-        await asyncio.gather(*(self._start_again(work) for work in lacking))
 
-    async def _start_again(self, work: Workload) -> None:
+        def allowed(works: list[Workload]) -> list[Workload]:
+            return [work for work in works if may_repair(permits, environment, work.service, now=now)]
+
+        lacking, crowded = allowed(lacking), allowed(crowded)
+        for service in self._tried.keys() - {work.service for work in (*lacking, *crowded)}:
+            del self._tried[service]
+        await asyncio.gather(
+            *(self._try(work, self._apply, "started again") for work in lacking),
+            *(self._try(work, self._settle, "alone again") for work in crowded),
+        )
+
+    async def _try(self, work: Workload, mending: Callable[[Workload], None], mended: str) -> None:
         core, now_s = self.core, self.core.clock.monotonic()
         tries, not_before_s = self._tried.get(work.service, (0, now_s))
         if now_s < not_before_s:
             return
         self._tried[work.service] = tries + 1, now_s + min(REPAIR_FIRST_S * 2**tries, REPAIR_MAX_S)
-        outcome = "started again"
+        outcome = mended
         try:
-            await asyncio.to_thread(self._apply, work)
+            await asyncio.to_thread(mending, work)
         except UgsError as error:
-            outcome = f"could not be started again: {error}"
+            outcome = f"could not be {mended}: {error}"
         log.info("%s: %s %s %s", self.environment, work.service, work.target.version, outcome)
         core.store.audit(
             "repair",
@@ -151,3 +159,6 @@ class Repairs:
         if driver.restorable(site, work):
             driver.prepare(site, work, self.core.desired[self.environment].revision)
         driver.apply(site, "repair", work)
+
+    def _settle(self, work: Workload) -> None:
+        self.core.driver(self.environment).settle(self.core.site, work)

@@ -36,7 +36,7 @@ async def verify(
     """
     prover = Prover(core, driver, work)
     series = verdict.begin(work.release.health, prover.clock.now(), prover.expected)
-    async with probes.session() as session:
+    async with core.probes.session() as session:
         while not (control.stopping if whatever_is_said else control.interrupted):
             control.wake.clear()  # before anything is awaited, so that no word is missed
             for outcome in sorted(await prover.round(session), key=lambda outcome: outcome.sample.at):
@@ -115,7 +115,7 @@ class Prover:
             )
             if foreign:
                 return Outcome(endpoint.index, Sample(spec.name, "unknown", now(), foreign))
-        return await probes.probe(
+        return await self._core.probes.probe(
             session,
             spec,
             instance=endpoint.index,

@@ -42,7 +42,7 @@ def resolve(snapshot: Snapshot, frozen: Frozen) -> dict[str, Desired]:
         name: Desired(
             revision=snapshot.revision,
             environment=environment,
-            workloads=_workloads(snapshot, environment, releases),
+            workloads=_workloads(snapshot, environment, frozen),
             blind=frozenset(service for place, service in snapshot.blind_pins if place == name),
             hidden=name in snapshot.blind,
             releases=releases,
@@ -73,16 +73,16 @@ def in_force(release: Release, frozen: Frozen) -> Release:
     return replace(release, **{name: getattr(kept, name) for name in FROZEN_FIELDS})
 
 
-def _workloads(
-    snapshot: Snapshot, environment: Environment, releases: Mapping[str, Mapping[Version, Release]]
-) -> dict[str, Workload]:
-    return {
-        service: workload(
-            environment.name,
-            pin,
-            releases[service][pin.version],
-            node=snapshot.nodes[environment.name, service],
-        )
-        for service, pin in environment.pins.items()
-        if (environment.name, service) not in snapshot.blind_pins
-    }
+def asked_of(snapshot: Snapshot, environment: str, service: str, frozen: Frozen) -> Workload | None:
+    """What one environment of the snapshot asks of one service; None where nothing, or nothing readable."""
+    found = snapshot.environments.get(environment)
+    pin = found.pins.get(service) if found else None
+    if pin is None or (environment, service) in snapshot.blind_pins:
+        return None
+    release = in_force(snapshot.releases[service, pin.version.text], frozen)
+    return workload(environment, pin, release, node=snapshot.nodes[environment, service])
+
+
+def _workloads(snapshot: Snapshot, environment: Environment, frozen: Frozen) -> dict[str, Workload]:
+    asked = {service: asked_of(snapshot, environment.name, service, frozen) for service in environment.pins}
+    return {service: work for service, work in asked.items() if work is not None}

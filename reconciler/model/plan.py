@@ -106,6 +106,24 @@ def repairs(
     ]
 
 
+def leftovers(
+    desired: Desired, observed: Mapping[str, Observation], records: Records, busy: frozenset[str]
+) -> list[Workload]:
+    """What is pinned, last-good and wholly there, while another target runs beside it: the new side of a
+    blue-green upgrade that was superseded before it had a verdict, or an old one that could not be stopped."""
+    return [
+        good[0].work
+        for service, good in sorted(records.good.items())
+        if good
+        and service not in busy
+        and (work := desired.workloads.get(service)) is not None
+        and work.target == good[0].work.target
+        and (observation := observed.get(service)) is not None
+        and len(observation.targets) > 1
+        and not needs_repair(work, observation)
+    ]
+
+
 def needs_repair(work: Workload, observation: Observation | None) -> bool:
     """Whether an instance of `work` is gone. A target beside it that is not last-good is no cause by itself."""
     if observation is None:

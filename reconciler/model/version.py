@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import semver
 
 LENGTH_MAX = 100
+PARSED_MAX = 10_000
 
 Step = Literal["major", "minor", "patch"]
 Rank = tuple[int, int, int, tuple[tuple[int, int, str], ...]]
@@ -21,15 +22,8 @@ class Version:
 
     def __init__(self, text: str) -> None:
         """Raise ValueError, with a message for people, when `text` is not SemVer 2.0."""
-        if len(text) > LENGTH_MAX:
-            raise ValueError(f"a version is at most {LENGTH_MAX} characters long")
-        if not semver.Version.is_valid(text) or text != text.strip():
-            raise ValueError(f"{text!r} is not a SemVer 2.0 version such as 1.4.2")
         self.text = text
-
-    @cached_property
-    def parts(self) -> semver.Version:
-        return semver.Version.parse(self.text)
+        self.parts = _parse(text)
 
     @cached_property
     def rank(self) -> Rank:
@@ -69,6 +63,16 @@ def rank_of(version: semver.Version) -> Rank:
             for label in version.prerelease.split(".")
         )
     return version.major, version.minor, version.patch, labels
+
+
+@lru_cache(maxsize=PARSED_MAX)
+def _parse(text: str) -> semver.Version:
+    """The same few versions are read again and again, with every row and file that names them."""
+    if len(text) > LENGTH_MAX:
+        raise ValueError(f"a version is at most {LENGTH_MAX} characters long")
+    if not semver.Version.is_valid(text) or text != text.strip():
+        raise ValueError(f"{text!r} is not a SemVer 2.0 version such as 1.4.2")
+    return semver.Version.parse(text)
 
 
 def step_between(older: Version, newer: Version, *, zero_minor: Step = "major") -> Step:

@@ -82,16 +82,15 @@ class Audit(Database):
         # Asked first: the daemon may append while this reads.
         newest = self._one("SELECT seq FROM sqlite_sequence WHERE name = 'maintenance_logs'")
         expected_id, previous_hash = 1, ""
-        with self._explained():
-            # Row by row: the audit is kept for ever, so it may not fit in memory.
-            for row in self._connection.execute("SELECT * FROM maintenance_logs ORDER BY id"):
-                if row["id"] != expected_id:
-                    return AuditBreak(expected_id, "the row is missing")
-                if row["previous_hash"] != previous_hash:
-                    return AuditBreak(expected_id, "the row does not follow from the one before it")
-                if row["hash"] != seal(row):
-                    return AuditBreak(expected_id, "the row is not what its hash was made from")
-                expected_id, previous_hash = expected_id + 1, row["hash"]
+        # Row by row: the audit is kept for ever, so it may not fit in memory.
+        for row in self._each("SELECT * FROM maintenance_logs ORDER BY id"):
+            if row["id"] != expected_id:
+                return AuditBreak(expected_id, "the row is missing")
+            if row["previous_hash"] != previous_hash:
+                return AuditBreak(expected_id, "the row does not follow from the one before it")
+            if row["hash"] != seal(row):
+                return AuditBreak(expected_id, "the row is not what its hash was made from")
+            expected_id, previous_hash = expected_id + 1, row["hash"]
         if newest and newest["seq"] >= expected_id:
             return AuditBreak(expected_id, "the row is missing")
         return None

@@ -6,13 +6,14 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
 from reconciler.model import codec
-from reconciler.model.errors import HostError, UgsError
+from reconciler.model.errors import HostError
 from reconciler.store import connection as connecting
 from reconciler.store import schema
 from reconciler.store.connection import Damaged
@@ -20,6 +21,7 @@ from reconciler.store.rows import Head
 from reconciler.store.witness import Witness
 
 TEXT_CHARS_MAX = 4_000
+DECODED_MAX = 2_000
 
 T = TypeVar("T")
 Scalar = str | int | None
@@ -42,6 +44,12 @@ def time_or_none(text: str | None) -> datetime | None:
 def bounded(text: str) -> str:
     """What other programs said, at a length and in an encoding that always fit."""
     return text[:TEXT_CHARS_MAX].encode("utf-8", "replace").decode()
+
+
+@lru_cache(maxsize=DECODED_MAX)
+def _decoded(text: str, kind: Any) -> Any:
+    """Every pass reads the same rows again; values are never changed, so that one serves all who ask."""
+    return codec.decode(text, kind)
 
 
 class Database:
@@ -67,12 +75,15 @@ class Database:
         self._now = now
         self._depth = 0
         self._damaged: Damaged | None = None
-        self._connection = connecting.connect(path, read_only=read_only)
+        self._connection = self._connect(read_only=read_only)
         try:
             self._prepare(read_only=read_only)
         except BaseException:
             self.close()
             raise
+
+    def _connect(self, *, read_only: bool) -> sqlite3.Connection:
+        return connecting.connect(self.path, read_only=read_only)
 
     def _prepare(self, *, read_only: bool) -> None:
         found = schema.check_version(self._connection, self.path)
@@ -124,28 +135,41 @@ class Database:
             self._appended = False
             self._witness.write(head)
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _usable(self) -> sqlite3.Connection:
         if self._damaged is not None:
             raise type(self._damaged)(self._damaged.message, self._damaged.remedy)
-        try:
-            with connecting.explained(self.path):
-                yield
-        except UgsError as error:
-            self.refused = str(error)
-            if isinstance(error, Damaged):
-                self._damaged = error
-            raise
+        return self._connection
+
+    def _explain(self, error: sqlite3.Error) -> NoReturn:
+        """Raise the error as ours, or as it is where it is a bug."""
+        meaning = connecting.explain(self.path, error)
+        if meaning is None:
+            raise error
+        self.refused = str(meaning)
+        if isinstance(meaning, Damaged):
+            self._damaged = meaning
+        raise meaning from error
 
     def _run(self, sql: str, values: Values = ()) -> sqlite3.Cursor:
         if self._depth and not self._connection.in_transaction:
             raise RuntimeError("an earlier error ended this transaction; nothing more may be written in it")
-        with self._explained():
-            return self._connection.execute(sql, values)
+        try:
+            return self._usable().execute(sql, values)
+        except sqlite3.Error as error:
+            self._explain(error)
 
     def _all(self, sql: str, values: Values = ()) -> list[sqlite3.Row]:
-        with self._explained():
-            return self._connection.execute(sql, values).fetchall()
+        try:
+            return self._usable().execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            self._explain(error)
+
+    def _each(self, sql: str) -> Iterator[sqlite3.Row]:
+        """Row by row, for what may not fit in memory."""
+        try:
+            yield from self._usable().execute(sql)
+        except sqlite3.Error as error:
+            self._explain(error)
 
     def _one(self, sql: str, values: Values = ()) -> sqlite3.Row | None:
         rows = self._all(sql, values)
@@ -157,8 +181,9 @@ class Database:
     def _value(self, text: str, kind: type[T]) -> T:
         """A model value that was stored as JSON. Raises HostError where it is not one."""
         try:
-            return codec.decode(text, kind)
+            value: T = _decoded(text, kind)  # type: ignore[arg-type]  # a class is hashable
         except (msgspec.MsgspecError, ValueError) as error:
             raise connecting.damaged(
                 self.path, f"a stored {kind.__name__} cannot be read: {error}"
             ) from error
+        return value

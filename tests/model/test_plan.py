@@ -137,6 +137,20 @@ def test_nothing_is_repaired_under_an_upgrade_or_beside_something_newer() -> Non
     assert plan.repairs(desired(newer), seen(newer), good(proven), frozenset()) == []
 
 
+def test_what_a_superseded_upgrade_left_beside_the_pinned_last_good_is_a_leftover() -> None:
+    proven, left = work("1.0.0"), work("1.1.0")
+    both = {"api": Observation("api", (instance(0, proven.target), instance(0, left.target)))}
+    assert plan.leftovers(desired(proven), both, good(proven), frozenset()) == [proven]
+
+
+def test_what_may_still_be_wanted_is_no_leftover() -> None:
+    proven, newer = work("1.0.0"), work("1.1.0")
+    both = {"api": Observation("api", (instance(0, proven.target), instance(0, newer.target)))}
+    assert plan.leftovers(desired(proven), both, good(proven), frozenset({"api"})) == []
+    assert plan.leftovers(desired(newer), both, good(proven), frozenset()) == []
+    assert plan.leftovers(desired(proven), seen(proven), good(proven), frozenset()) == []
+
+
 def test_a_service_whose_pin_was_removed_is_not_started_again() -> None:
     assert plan.repairs(desired(), {}, good(work("1.0.0")), frozenset()) == []
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,6 +115,30 @@ async def test_trouble_that_shows_only_while_applying_brings_the_old_version_bac
     assert world.phases() == ["succeeded", "succeeded"]
     assert world.answers() == "1.1.0"
     assert world.reverts() == []
+
+
+@pytest.mark.fault("DB-02")
+async def test_a_disk_that_is_full_at_the_very_end_stops_no_later_upgrade(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.engine.endure.TROUBLE_S", 0.01)
+    world.deploy_first("1.0.0")
+    await world.settle()
+    troubles = [HostError("the disk is full", "free some space")]
+    own = world.core.store.health
+
+    def health(*arguments: Any) -> bool:
+        if troubles:
+            raise troubles.pop()
+        return own(*arguments)
+
+    monkeypatch.setattr(world.core.store, "health", health)
+    world.bump("1.1.0")
+    await world.settle()
+    world.bump("1.2.0")
+    await world.settle()
+    assert world.phases() == ["succeeded", "succeeded", "succeeded"]
+    assert "bug api" not in world.events()
 
 
 @pytest.mark.fault("RT-10")

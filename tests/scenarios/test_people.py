@@ -52,6 +52,24 @@ async def test_what_was_rolled_back_is_not_last_good_any_more(world: World) -> N
     assert 'api: "1.0.0"' in world.pinned()
 
 
+async def test_what_waits_for_another_attempt_makes_way_for_the_verdict(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.bump("2.0.0", "unhealthy", more="upgrade: {reversible: false}\n")
+    await world.settle()
+    world.pin("1.0.0")
+    world.merge()
+    world.pin("2.0.0")
+    world.merge()
+    await world.settle()
+    assert world.phases() == ["succeeded", "stuck", "waiting"]
+
+    await rollback(world)
+    await world.settle()
+    assert world.phases() == ["succeeded", "stuck", "cancelled", "reverted"]
+    assert world.answers() == "1.0.0"
+
+
 async def test_a_version_that_is_being_verified_is_rolled_back(world: World) -> None:
     world.deploy_first("1.0.0")
     await world.settle()

@@ -1,0 +1,61 @@
+"""`python -m tests.simulation`: many seeds, or one with its story; and the mutations."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+import time
+
+from tests.simulation.runner import Failure, play, search
+
+HASH_SEED = "0"
+
+
+def main() -> int:
+    """0 when every seed holds. Strings hash alike in every run, so that a seed replays exactly."""
+    if os.environ.get("PYTHONHASHSEED") != HASH_SEED:
+        environ = {**os.environ, "PYTHONHASHSEED": HASH_SEED}
+        os.execve(sys.executable, (sys.executable, "-m", "tests.simulation", *sys.argv[1:]), environ)
+    parser = argparse.ArgumentParser(prog="simulate", description="Simulated upgrades, seed by seed.")
+    parser.add_argument("--seeds", type=int, default=2000, help="how many (default: 2000)")
+    parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed")
+    parser.add_argument("--seed", type=int, help="one seed alone, and its story")
+    parser.add_argument("--mutation", help="with this mutation of the engine; 'all': see that each is found")
+    asked = parser.parse_args()
+    gc.freeze()
+    if asked.mutation == "all":
+        return search(asked.seeds, asked.first)
+    if asked.seed is not None:
+        return _tell(play(asked.seed, asked.mutation), always=True)
+    return _many(asked.first, asked.seeds, asked.mutation)
+
+
+def _many(first: int, count: int, mutation: str | None) -> int:
+    began_s, upgrades = time.monotonic(), 0
+    for number in range(first, first + count):
+        played = play(number, mutation)
+        upgrades += played.upgrades
+        if played.wrong:
+            return _tell(played)
+        done = number - first + 1
+        if done % 100 == 0 or done == count:
+            rate = upgrades / (time.monotonic() - began_s) * 60
+            print(f"{done} seeds, {upgrades} upgrades, {rate:.0f} upgrades a minute", flush=True)
+    return 0
+
+
+def _tell(played: Failure, *, always: bool = False) -> int:
+    if always or played.wrong:
+        print("\n".join(played.story))
+    print(
+        f"seed {played.seed}: {played.wrong or 'holds'}; {played.upgrades} upgrades, {played.events} events"
+    )
+    if played.wrong:
+        print(f"replay: make simulate SEED={played.seed}")
+    return 1 if played.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

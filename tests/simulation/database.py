@@ -1,0 +1,121 @@
+"""The real store on SQLite in memory, which outlives every simulated daemon as a disk would."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from reconciler.model.codec import decode
+from reconciler.model.upgrade import Upgrade
+from reconciler.store import Store, schema
+from tests.simulation.faults import Weather
+
+FAULTS = {
+    "disk-full": (sqlite3.SQLITE_FULL, "database or disk is full"),
+    "database-locked": (sqlite3.SQLITE_BUSY, "database is locked"),
+    "disk-broken": (sqlite3.SQLITE_IOERR, "disk I/O error"),
+}
+
+
+@lru_cache(maxsize=1)
+def template() -> sqlite3.Connection:
+    """An empty database with today's schema, to be copied."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    schema.migrate(connection, Path("simulated.db"))
+    return connection
+
+
+class Disk:
+    """What was committed. `moved` hears of each commit: the upgrades and audit rows that it wrote."""
+
+    def __init__(self) -> None:
+        self.raw = sqlite3.connect(":memory:", isolation_level=None)
+        template().backup(self.raw)
+        self.raw.row_factory = sqlite3.Row
+        self.moved: Callable[[list[Upgrade], list[Mapping[str, Any]]], None] = lambda _upgrades, _rows: None
+
+    def all(self, sql: str, *values: Any) -> list[sqlite3.Row]:
+        """A question of the invariants."""
+        return self.raw.execute(sql, values).fetchall()
+
+
+class Connection:
+    """One daemon's connection: it fails as the weather says, and tells what a commit brought."""
+
+    def __init__(self, disk: Disk, weather: Weather, kill: Callable[[str], None]) -> None:
+        self._disk, self._raw, self._weather, self._kill = disk, disk.raw, weather, kill
+        self._upgrades: list[Upgrade] = []
+        self._rows: list[Mapping[str, Any]] = []
+        self._marks: list[tuple[int, int]] = []
+        if self._raw.in_transaction:
+            self._raw.execute("ROLLBACK")  # what a killed daemon had not committed
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._raw.in_transaction
+
+    def close(self) -> None: ...
+
+    def execute(self, sql: str, values: Any = ()) -> sqlite3.Cursor:
+        match sql:
+            case "BEGIN IMMEDIATE":
+                self._fail("database-locked", "disk-broken")
+            case "SAVEPOINT nested":
+                self._marks.append((len(self._upgrades), len(self._rows)))
+            case "RELEASE nested":
+                self._marks.pop()
+            case "ROLLBACK TO nested":
+                upgrades, rows = self._marks[-1]
+                del self._upgrades[upgrades:], self._rows[rows:]
+            case "ROLLBACK":
+                self._forget()
+            case "COMMIT":
+                return self._commit()
+            case _ if sql.startswith("INSERT INTO upgrades"):
+                self._upgrades.append(decode(values["value"], Upgrade))
+            case _ if sql.startswith("INSERT INTO maintenance_logs"):
+                self._rows.append(values)
+        return self._raw.execute(sql, values)
+
+    def _commit(self) -> sqlite3.Cursor:
+        self._kill("before a commit")
+        self._fail("disk-full", "disk-broken")
+        done = self._raw.execute("COMMIT")
+        upgrades, rows = self._upgrades, self._rows
+        self._forget()
+        if upgrades or rows:
+            self._disk.moved(upgrades, rows)
+        self._kill("after a commit")
+        return done
+
+    def _forget(self) -> None:
+        self._upgrades, self._rows, self._marks = [], [], []
+
+    def _fail(self, *faults: str) -> None:
+        for fault in faults:
+            if self._weather.strikes(fault):
+                code, message = FAULTS[fault]
+                if self._raw.in_transaction:  # as SQLite itself does
+                    self._raw.execute("ROLLBACK")
+                    self._forget()
+                error = sqlite3.OperationalError(message)
+                error.sqlite_errorcode = code
+                raise error
+
+
+class SimulatedStore(Store):
+    """The store over what a former daemon left."""
+
+    def __init__(self, connection: Connection, *, now: Callable[[], datetime]) -> None:
+        self._given = connection
+        super().__init__(Path("simulated.db"), now=now)
+
+    def _connect(self, *, read_only: bool) -> Any:
+        return self._given
+
+    def _prepare(self, *, read_only: bool) -> None:
+        """The schema is today's, and memory needs no sync."""

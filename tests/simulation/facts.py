@@ -1,0 +1,149 @@
+"""What really happened, told by the world and not by the engine: committed rows, effects on the host, pushes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from reconciler.engine.repository import Repository
+from reconciler.model.desired import resolve
+from reconciler.model.target import Target, Workload
+from reconciler.model.upgrade import Phase, Upgrade
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+Key = tuple[str, str]
+STARTED = frozenset({Phase.APPLYING, Phase.VERIFYING, Phase.RESTORING, Phase.REVERTING})
+
+
+class Violation(SystemExit):
+    """Something that must always hold does not. No `except Exception` of the engine's takes it for its own."""
+
+
+class Facts:
+    """The record that the invariants look at, checked at everything that happens."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self.upgrades: dict[str, Upgrade] = {}
+        """Every upgrade as last committed."""
+        self.shut: dict[tuple[str, str, Target], str] = {}
+        """What failed and was not released since: by which operation."""
+        self.proven: dict[Key, list[Target]] = {}
+        """By service, what proved healthy, the last first."""
+        self.proven_s: dict[tuple[str, str, Target], float] = {}
+        self.deployed: set[Key] = set()
+        """Where anything was ever started or tried."""
+        self.applied: set[str] = set()
+        """Operations whose apply is known to be done."""
+        self.reverts: dict[str, str] = {}
+        """By operation, the commit that reverts it."""
+        self.touched: set[str] = set()
+        """Operations that have touched what runs."""
+        self.restored: set[str] = set()
+        """Operations that have brought the old version back, or tried to."""
+        self.forced = False
+        self.rewrite_accepted = False
+        """Whether a person has agreed to the newest rewrite."""
+        self.ended = 0
+        """How many upgrades that had started have come to their end."""
+
+    def run_already(self, repository: Repository) -> None:
+        """What the first commit pins ran before there was a daemon."""
+        simulation = self._simulation
+        for name, desired in resolve(repository.snapshot(simulation.remote.tip), {}).items():
+            for service, work in desired.workloads.items():
+                simulation.host.kept.add((name, service, work.target))
+                simulation.host.start((name, service), work, "by hand")
+
+    # the world tells
+
+    def committed(self, upgrades: list[Upgrade], rows: list[Mapping[str, Any]]) -> None:
+        """A transaction of the daemon's was committed."""
+        from tests.simulation import invariants
+
+        for upgrade in upgrades:
+            before = self.upgrades.get(upgrade.operation)
+            self.upgrades[upgrade.operation] = upgrade
+            self._simulation.note(
+                f"{upgrade.operation} {upgrade.environment}/{upgrade.service} "
+                f"{upgrade.before.target.version if upgrade.before else None} -> "
+                f"{upgrade.to.version if upgrade.to else None}: {upgrade.phase.value} {upgrade.reason}"
+            )
+            self._check(invariants.AFTER_MOVE, before, upgrade, rows)
+            self._moved(before, upgrade)
+        for row in rows:
+            self._audited(row)
+
+    def effect(self, kind: str, operation: str, work: Workload | None, key: Key) -> None:
+        """The driver is about to touch what runs."""
+        from tests.simulation import invariants
+
+        target = work.target.version if work else None
+        self._simulation.note(f"{operation} {kind} {'/'.join(key)} {target}")
+        self._check(invariants.BEFORE_EFFECT, kind, operation, work, key)
+        self.deployed.add(key)
+        (self.touched if kind == "apply" else self.restored).add(operation)
+
+    def accepted(self, before: str | None, after: str) -> None:
+        """The daemon is about to put a commit in force."""
+        from tests.simulation import invariants
+
+        self._check(invariants.BEFORE_ACCEPT, before, after)
+        self.rewrite_accepted = False
+
+    def pushed(self, before: str, after: str, who: str) -> None:
+        """The remote's branch has moved."""
+        from tests.simulation import invariants
+
+        self.forced |= who == "force"
+        if who == "ugs":
+            self._simulation.note(
+                f"ugs pushes {after[:12]} {self._simulation.remote.made[after].commit.subject}"
+            )
+            self._check(invariants.AFTER_PUSH, before, after)
+
+    def _check(self, checks: Any, *happened: Any) -> None:
+        for check in checks:
+            if wrong := check(self._simulation, *happened):
+                raise Violation(f"{check.__name__}: {wrong}")
+
+    def _moved(self, before: Upgrade | None, upgrade: Upgrade) -> None:
+        if before and before.phase is upgrade.phase:
+            return
+        key, target = (upgrade.environment, upgrade.service), upgrade.to
+        assert target is not None
+        self.ended += upgrade.final and upgrade.started_at is not None
+        match upgrade.phase:
+            case Phase.APPLYING:
+                self.deployed.add(key)
+            case Phase.VERIFYING:
+                self.applied.add(upgrade.operation)
+            case Phase.WAITING:
+                self.applied.discard(upgrade.operation)
+            case Phase.SUCCEEDED:
+                self.prove(key, target)
+        if upgrade.failed or upgrade.phase is Phase.STUCK:
+            if not (before and before.failed):
+                self.shut[(*key, target)] = upgrade.operation
+            if upgrade.reason.startswith("rolled back by") and target in self.proven.get(key, ()):
+                self.proven[key].remove(target)
+
+    def prove(self, key: Key, target: Target) -> None:
+        known = self.proven.setdefault(key, [])
+        if target in known:
+            known.remove(target)
+        known.insert(0, target)
+        self.proven_s[(*key, target)] = self._simulation.time.now_s
+
+    def _audited(self, row: Mapping[str, Any]) -> None:
+        key = row["environment"], row["service"]
+        match row["event"]:
+            case "adopted":
+                self.prove(key, Target.parse(row["detail"]))
+                self.deployed.add(key)
+            case "quarantine-released":
+                self.shut = {shut: by for shut, by in self.shut.items() if by != row["operation"]}
+            case "bug":
+                raise Violation(f"a bug stopped {row['operation']} of {'/'.join(key)}")

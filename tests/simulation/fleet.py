@@ -1,0 +1,159 @@
+"""The repository of a simulated fleet: a catalogue of releases, and environments as a seed has drawn them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from random import Random
+from typing import NamedTuple
+
+from tests.simulation.remote import BLOBS, Tree
+
+SERVICES = ("api", "database", "queue", "web")
+VERSIONS = ("1.0.0", "1.0.1", "1.1.0", "1.1.1", "2.0.0")
+FIRST = VERSIONS[0]
+MORE = {
+    ("api", "1.0.1"): "upgrade: {urgency: emergency}\n",
+    ("api", "2.0.0"): 'upgrade: {from: ">=1.1.0"}\n',
+    ("database", "2.0.0"): "upgrade: {reversible: false}\n",
+    ("queue", "1.1.0"): "strategy: blue-green\n",
+    ("queue", "1.1.1"): "strategy: blue-green\n",
+    ("web", "1.1.0"): 'requires: {database: ">=1.0.1 <3.0.0"}\n',
+    ("web", "1.1.1"): 'requires: {database: ">=1.0.0 <3.0.0"}\n',
+}
+RELEASE = """\
+service: {service}
+version: "{version}"
+artifact: {{archive: {{url: "archives/{service}-{version}.tar.gz", sha256: "{digest}"}}}}
+run: {{command: ["bin/{service}", "{{port}}"], port: {port}, socket: pass}}
+{more}health:
+  soak: 300ms
+  deadline: 2s
+  probes:
+    - {{http: "http://127.0.0.1:{{port}}/version", interval: 300ms, timeout: 100ms, failures: 2}}
+"""
+ENVIRONMENT = """\
+environment: {name}
+timezone: Europe/Berlin
+driver: {{kind: process}}
+{more}"""
+PIN = re.compile(r'^  (\w+): (?:"(?P<plain>[^"]+)"|\{version: "(?P<version>[^"]+)".*)', re.MULTILINE)
+BROKEN = b"pins:\n  api: 1.0\n"
+
+
+class Rules(NamedTuple):
+    """What a seed has drawn for every environment of it; the invariants look at these, not at the engine's gates."""
+
+    windows: bool
+    """Minor versions start in even minutes alone."""
+    approvals: int
+    """How many people approve a minor version."""
+    parallel: int
+    promote: bool
+    """Production takes only what is healthy in staging."""
+    revert: bool
+    split: bool
+    """One file a pin."""
+    instances: int
+
+    @property
+    def environments(self) -> tuple[str, ...]:
+        return ("production", "staging") if self.promote else ("production",)
+
+    def text(self, name: str) -> str:
+        """The environment's own lines."""
+        lines = ['windows: {minor: [{cron: "*/2 * * * *", duration: 1m}]}'] if self.windows else []
+        policy = [f"parallel: {self.parallel}"]
+        policy += [f"approvals: {{minor: {self.approvals}}}"] if self.approvals else []
+        policy += ["promote: {from: staging, soak: 2s}"] if self.promote and name == "production" else []
+        policy += [] if self.revert else ["revert: off"]
+        lines.append(f"policy: {{{', '.join(policy)}}}")
+        return ENVIRONMENT.format(name=name, more="\n".join(lines) + "\n")
+
+
+def rules(random: Random) -> Rules:
+    return Rules(
+        windows=random.random() < 0.25,
+        approvals=random.choices((0, 1), (5, 1))[0],
+        parallel=random.choice((1, 2, 4)),
+        promote=random.random() < 0.15,
+        revert=random.random() < 0.9,
+        split=random.random() < 0.7,
+        instances=random.choices((1, 2), (4, 1))[0],
+    )
+
+
+@lru_cache(maxsize=1)
+def releases() -> dict[str, bytes]:
+    """Every release of the catalogue, by path."""
+    return {
+        f"releases/{service}/{version}.yaml": RELEASE.format(
+            service=service,
+            version=version,
+            digest="0" * 64,
+            port=8000 + 10 * at,
+            more=MORE.get((service, version), ""),
+        ).encode()
+        for at, service in enumerate(SERVICES)
+        for version in VERSIONS
+    }
+
+
+def pin_of(rules: Rules, version: str) -> str:
+    """A pin's value as the people of this seed write it."""
+    more = ", allow_downgrade: true"
+    return (
+        f'{{version: "{version}", instances: {rules.instances}{more}}}'
+        if rules.instances > 1
+        else f'"{version}"'
+    )
+
+
+def first_files(rules: Rules) -> dict[str, bytes | None]:
+    """What the first commit holds."""
+    files: dict[str, bytes | None] = dict(releases())
+    for name in rules.environments:
+        lines = {service: f"  {service}: {pin_of(rules, FIRST)}\n" for service in SERVICES}
+        if rules.split:
+            files[f"environments/{name}/environment.yaml"] = rules.text(name).encode()
+            for service, line in lines.items():
+                files[path_of(rules, name, service)] = f"pins:\n{line}".encode()
+        else:
+            text = rules.text(name) + "pins:\n" + "".join(lines.values())
+            files[path_of(rules, name, FIRST)] = text.encode()
+    return files
+
+
+def path_of(rules: Rules, environment: str, service: str) -> str:
+    """The file that pins a service."""
+    return f"environments/{environment}/{service}.yaml" if rules.split else f"environments/{environment}.yaml"
+
+
+def with_pin(rules: Rules, data: bytes | None, service: str, version: str) -> bytes:
+    """The file with the pin moved, or put back where it was removed."""
+    line = f"  {service}: {pin_of(rules, version)}"
+    text = (data or b"pins: {}\n").decode()
+    if f"\n  {service}: " in text:
+        return re.sub(rf"^  {service}: .*$", line, text, flags=re.MULTILINE).encode()
+    return text.replace("pins: {}\n", "pins:\n").encode() + f"{line}\n".encode()
+
+
+def pins_of(tree: Tree, environment: str) -> dict[str, str]:
+    """By service, the version that is pinned; read without any code of the engine's."""
+    whole = tree.get(f"environments/{environment}.yaml")
+    prefix = f"environments/{environment}/"
+    oids = [whole] if whole else [oid for path, oid in tree.items() if path.startswith(prefix)]
+    return {service: version for oid in oids for service, version in _pins_in(oid)}
+
+
+@lru_cache(maxsize=100_000)
+def _pins_in(oid: str) -> tuple[tuple[str, str], ...]:
+    found = PIN.finditer(BLOBS[oid].decode())
+    return tuple((one[1], one["plain"] or one["version"]) for one in found)
+
+
+def broken(tree: Mapping[str, str], rules: Rules, environment: str, service: str) -> bool:
+    """Whether the file of this pin cannot be read now."""
+    oid = tree.get(path_of(rules, environment, service))
+    return oid is not None and BLOBS[oid] == BROKEN

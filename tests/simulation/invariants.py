@@ -1,0 +1,302 @@
+"""What always holds: section 3 of the design, one function a sentence, each named with its number there.
+
+Each answers what is wrong, or nothing. They look at what the world has seen, and judge by rules of their own:
+no gate, verdict or plan of the engine's is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+from reconciler.model.target import Target, Workload
+from reconciler.model.upgrade import NEXT, Phase, Upgrade
+from reconciler.store import SLACK
+from reconciler.store.database import time_of
+from tests.simulation import fleet
+from tests.simulation.loop import EPOCH
+from tests.simulation.opening import closed
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+SOAK_S = 0.3
+RECENT_S = 1.0
+HEARD_S = 0.02
+"""How long ago an answer may have been given that the engine has only just heard."""
+
+SOAK_S = 0.3
+
+
+# after every move of an upgrade: (simulation, as it was, as it is, the audit rows of the same transaction)
+
+
+def moves_are_legal_3_8(
+    _simulation: Simulation, before: Upgrade | None, upgrade: Upgrade, _rows: list[Mapping[str, Any]]
+) -> str:
+    phase = before.phase if before else None
+    legal = phase is upgrade.phase or phase is None or upgrade.phase in NEXT[phase]
+    return "" if legal else f"{upgrade.operation} went from {phase} to {upgrade.phase}"
+
+
+def each_move_has_one_audit_row_3_10(
+    _simulation: Simulation, _before: Upgrade | None, upgrade: Upgrade, rows: list[Mapping[str, Any]]
+) -> str:
+    events = [row["event"] for row in rows if row["operation"] == upgrade.operation]
+    count = events.count(upgrade.phase.value)
+    return "" if count == 1 else f"{upgrade.operation} is {upgrade.phase} with {count} rows in the audit"
+
+
+def starts_behind_open_gates_alone_3_2(
+    simulation: Simulation, before: Upgrade | None, upgrade: Upgrade, _rows: list[Mapping[str, Any]]
+) -> str:
+    if upgrade.phase is not Phase.APPLYING or (before and before.phase is Phase.APPLYING):
+        return ""
+    shut = closed(simulation, upgrade)
+    return f"{upgrade.operation} starts, and closed is: {', '.join(shut)}" if shut else ""
+
+
+def one_attempt_a_release_3_3(
+    simulation: Simulation, _before: Upgrade | None, upgrade: Upgrade, _rows: list[Mapping[str, Any]]
+) -> str:
+    if upgrade.phase is not Phase.APPLYING:
+        return ""
+    by = simulation.facts.shut.get((upgrade.environment, upgrade.service, _to(upgrade)))
+    return f"{upgrade.operation} tries again what {by} found to fail" if by else ""
+
+
+def quarantine_stands_first_3_3(
+    simulation: Simulation, _before: Upgrade | None, upgrade: Upgrade, _rows: list[Mapping[str, Any]]
+) -> str:
+    blamed = upgrade.failed or (upgrade.phase is Phase.STUCK and not upgrade.taken_with)
+    if not blamed:
+        return ""
+    return "" if _quarantined(simulation, upgrade.operation) else f"{upgrade.operation} failed unquarantined"
+
+
+def failure_needs_evidence_3_7_3_12(
+    simulation: Simulation, before: Upgrade | None, upgrade: Upgrade, _rows: list[Mapping[str, Any]]
+) -> str:
+    if not upgrade.failed or (before and before.failed) or upgrade.needs_person:
+        return ""
+    said = upgrade.reason.startswith("rolled back by")
+    shown = (upgrade.environment, upgrade.service, _to(upgrade)) in simulation.host.evidence
+    return "" if said or shown else f"{upgrade.operation} counts as failed, and nothing showed it"
+
+
+def success_is_proven_3_12(
+    simulation: Simulation, _before: Upgrade | None, upgrade: Upgrade, _rows: list[Mapping[str, Any]]
+) -> str:
+    if upgrade.phase is not Phase.SUCCEEDED:
+        return ""
+    steps = simulation.disk.all(
+        "SELECT started_at FROM steps WHERE operation = ? AND step = 'settle'", upgrade.operation
+    )
+    judged_at = time_of(steps[0]["started_at"]) if steps else upgrade.changed_at
+    judged_s = (judged_at - EPOCH).total_seconds()
+    answers = simulation.host.answers.get((upgrade.environment, upgrade.service, _to(upgrade)), [])
+    heard = [(at_s, verdict) for at_s, verdict in answers if at_s <= judged_s]
+    run = list(takewhile(lambda answer: answer[1] == "healthy", reversed(heard)))
+    if run and judged_s - run[0][0] <= RECENT_S and judged_s - run[-1][0] >= SOAK_S - HEARD_S:
+        return ""
+    return f"{upgrade.operation} succeeded, and its last answers were {heard[-3:]}"
+
+
+def who_is_stuck_calls_a_person_inv_2(
+    simulation: Simulation, _before: Upgrade | None, upgrade: Upgrade, _rows: list[Mapping[str, Any]]
+) -> str:
+    if upgrade.phase is not Phase.STUCK:
+        return ""
+    notices = simulation.disk.all(
+        "SELECT payload FROM outbox WHERE channel = ? AND key = ?", SLACK, upgrade.operation
+    )
+    called = any('"severity":"person"' in row["payload"] for row in notices)
+    return "" if called else f"{upgrade.operation} is stuck, and nobody was called"
+
+
+def reverted_is_said_when_it_is_there_3_5(
+    simulation: Simulation, _before: Upgrade | None, upgrade: Upgrade, _rows: list[Mapping[str, Any]]
+) -> str:
+    if upgrade.phase is not Phase.REVERTED or simulation.facts.forced:
+        return ""
+    there = upgrade.revert_commit and simulation.remote.reaches(simulation.remote.tip, upgrade.revert_commit)
+    return (
+        ""
+        if there
+        else f"{upgrade.operation} says reverted, and the branch does not have {upgrade.revert_commit}"
+    )
+
+
+def left_alone_is_said_when_it_is_so_3_6(
+    simulation: Simulation, _before: Upgrade | None, upgrade: Upgrade, _rows: list[Mapping[str, Any]]
+) -> str:
+    there = upgrade.phase is Phase.RESTORED and upgrade.operation in simulation.facts.reverts
+    return f"{upgrade.operation} says that Git was left alone, and it was reverted there" if there else ""
+
+
+AFTER_MOVE = (
+    moves_are_legal_3_8,
+    each_move_has_one_audit_row_3_10,
+    starts_behind_open_gates_alone_3_2,
+    one_attempt_a_release_3_3,
+    quarantine_stands_first_3_3,
+    failure_needs_evidence_3_7_3_12,
+    success_is_proven_3_12,
+    who_is_stuck_calls_a_person_inv_2,
+    reverted_is_said_when_it_is_there_3_5,
+    left_alone_is_said_when_it_is_so_3_6,
+)
+
+
+# before every effect on what runs: (simulation, what, operation, what is to run, environment and service)
+
+
+def intent_stands_before_effect_3_8(
+    simulation: Simulation, kind: str, operation: str, _work: Workload | None, _key: tuple[str, str]
+) -> str:
+    if operation == "repair":
+        return ""
+    phase = {"apply": Phase.APPLYING, "restore": Phase.RESTORING}[kind]
+    upgrade = simulation.facts.upgrades.get(operation)
+    if upgrade is None or upgrade.phase is not phase:
+        return f"{kind} by {operation}, which is {upgrade.phase if upgrade else 'unknown'}"
+    sql = "SELECT 1 FROM steps WHERE operation = ? AND step = ? AND ended_at IS NULL"
+    return "" if simulation.disk.all(sql, operation, kind) else f"{kind} by {operation} before its intent"
+
+
+def applied_once_inv_1(
+    simulation: Simulation, kind: str, operation: str, _work: Workload | None, _key: tuple[str, str]
+) -> str:
+    again = kind == "apply" and operation in simulation.facts.applied
+    return f"{operation} is applied again" if again else ""
+
+
+def git_asks_for_what_starts_3_1(
+    simulation: Simulation, kind: str, operation: str, work: Workload | None, key: tuple[str, str]
+) -> str:
+    if kind != "apply" or work is None:
+        return ""
+    if operation == "repair":
+        good = simulation.facts.proven.get(key, [None])[0]
+        return "" if work.target == good else f"a repair starts {work.target}, and last-good is {good}"
+    upgrade = simulation.facts.upgrades[operation]
+    pins = fleet.pins_of(simulation.remote.made[upgrade.revision].tree, key[0])
+    wanted = upgrade.pinned.target.version.text if upgrade.pinned else None
+    return (
+        "" if pins.get(key[1]) == wanted else f"{operation} starts what {upgrade.revision[:12]} does not pin"
+    )
+
+
+def quarantine_stands_before_restore_3_3(
+    simulation: Simulation, kind: str, operation: str, work: Workload | None, key: tuple[str, str]
+) -> str:
+    if kind != "restore":
+        return ""
+    upgrade = simulation.facts.upgrades[operation]
+    if work is not None and work.target not in simulation.facts.proven.get(key, ()):
+        return f"{operation} brings back {work.target}, which never proved healthy"
+    excused = upgrade.aborted or upgrade.parked_until is not None
+    operation = upgrade.taken_with or operation
+    return "" if excused or _quarantined(simulation, operation) else f"{operation} restores before quarantine"
+
+
+BEFORE_EFFECT = (
+    intent_stands_before_effect_3_8,
+    applied_once_inv_1,
+    git_asks_for_what_starts_3_1,
+    quarantine_stands_before_restore_3_3,
+)
+
+
+# after every push of ours: (simulation, the branch before, the branch after)
+
+
+def only_fast_forward_3_5(simulation: Simulation, before: str, after: str) -> str:
+    return "" if simulation.remote.reaches(after, before) else f"{after[:12]} drops {before[:12]}"
+
+
+def one_revert_an_operation_3_4(simulation: Simulation, _before: str, after: str) -> str:
+    operation = _trailer(simulation, after, "Ugs-Operation")
+    if operation is None:
+        return ""
+    first = simulation.facts.reverts.setdefault(operation, after)
+    return "" if first == after else f"{operation} is reverted twice: {first[:12]} and {after[:12]}"
+
+
+def a_revert_moves_what_failed_3_6(simulation: Simulation, before: str, after: str) -> str:
+    """The failed pin, and those that go back with it: each from what failed to what was there before, and no more."""
+    operation = _trailer(simulation, after, "Ugs-Operation")
+    if operation is None:
+        return ""
+    upgrade, remote = simulation.facts.upgrades[operation], simulation.remote
+    allowed = {upgrade.service: (_version(upgrade.pinned), _version(upgrade.before))}
+    allowed |= {
+        one.service: (one.failed.version.text, one.restored.version.text if one.restored else None)
+        for one in upgrade.companions
+    }
+    was, now = (fleet.pins_of(remote.made[sha].tree, upgrade.environment) for sha in (before, after))
+    moved = {
+        service: (was.get(service), now.get(service))
+        for service in was.keys() | now.keys()
+        if was.get(service) != now.get(service)
+    }
+    if moved and moved.items() <= allowed.items() and len(remote.made[after].changed) <= len(moved):
+        return ""
+    return f"{after[:12]} reverts {operation}, and moves {moved}, where {allowed} goes back"
+
+
+def a_revert_follows_a_verdict_3_7(simulation: Simulation, _before: str, after: str) -> str:
+    operation = _trailer(simulation, after, "Ugs-Operation")
+    if operation is None:
+        return ""
+    if not simulation.rules.revert:
+        return f"{operation} is reverted, and policy.revert is off"
+    return (
+        "" if simulation.facts.upgrades[operation].failed else f"{operation} is reverted and has not failed"
+    )
+
+
+def restoring_comes_before_reverting_4(simulation: Simulation, _before: str, after: str) -> str:
+    operation = _trailer(simulation, after, "Ugs-Operation")
+    if operation is None or operation not in simulation.facts.touched:
+        return ""
+    restored = operation in simulation.facts.restored
+    return "" if restored else f"{operation} is reverted, and nothing was restored"
+
+
+AFTER_PUSH = (
+    only_fast_forward_3_5,
+    one_revert_an_operation_3_4,
+    a_revert_moves_what_failed_3_6,
+    a_revert_follows_a_verdict_3_7,
+    restoring_comes_before_reverting_4,
+)
+
+# before a commit is put in force: (simulation, what was in force, what is to be)
+
+
+def a_rewritten_branch_waits_for_a_person_3_5(simulation: Simulation, before: str | None, after: str) -> str:
+    if before is None or simulation.facts.rewrite_accepted or simulation.remote.reaches(after, before):
+        return ""
+    return f"{after[:12]} is put in force, and does not contain {before[:12]}, which was"
+
+
+BEFORE_ACCEPT = (a_rewritten_branch_waits_for_a_person_3_5,)
+
+
+def _trailer(simulation: Simulation, sha: str, key: str) -> str | None:
+    return dict(simulation.remote.made[sha].commit.trailers).get(key)
+
+
+def _quarantined(simulation: Simulation, operation: str) -> bool:
+    return bool(simulation.disk.all("SELECT 1 FROM rollback_records WHERE operation = ?", operation))
+
+
+def _version(work: Workload | None) -> str | None:
+    return work.target.version.text if work else None
+
+
+def _to(upgrade: Upgrade) -> Target:
+    assert upgrade.after is not None
+    return upgrade.after.target

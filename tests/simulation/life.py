@@ -1,0 +1,67 @@
+"""One life of the daemon: the real engine, put together over the simulated world."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any, cast
+
+from reconciler import config
+from reconciler.config import Settings
+from reconciler.drivers.base import Site
+from reconciler.engine.core import Core
+from reconciler.engine.daemon import Daemon
+from reconciler.engine.repository import Repository
+from reconciler.model.errors import HostError
+from reconciler.model.snapshot import Cache
+from reconciler.notify import Outbox
+from tests.simulation.database import Connection, SimulatedStore
+from tests.simulation.loop import Loop, VirtualClock
+from tests.simulation.remote import Clone
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+PARSED = Cache()
+"""Files by their blob's id: what they say is the same in every seed."""
+SETTINGS = Settings(
+    file=Path("/etc/ugs/ugs.yaml"),
+    repository=config.Repository(url="/fleet.git", poll_s=5.0, max_stale_s=8.0),
+    state=Path("/var/lib/ugs"),
+)
+
+
+class Life:
+    """One daemon, from its start to its end."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self.loop = Loop(simulation.scheduler, simulation.latency, simulation.time)  # type: ignore[abstract]  # the rest is never asked for
+        self.clock = VirtualClock(self.loop)
+        connection = Connection(simulation.disk, simulation.weather, simulation.may_kill)
+        store = SimulatedStore(connection, now=self.clock.now)
+        self.clone = Clone(
+            simulation.remote, simulation.refs, simulation.weather, simulation.race, simulation.facts.accepted
+        )
+        repository = Repository(cast(Any, self.clone), cast(Any, simulation.remote))
+        repository._cache = PARSED
+        self.core = Core(
+            settings=SETTINGS,
+            store=store,
+            repository=repository,
+            site=Site(state=SETTINGS.state, secret=_no_secret, blob=repository.file),
+            clock=self.clock,
+            outbox=Outbox(store, simulation.messenger, now=self.clock.now),
+            drivers={"process": simulation.driver},
+            probes=cast(Any, simulation.probes),
+            random=Random(simulation.scheduler.random()),
+            failpoint=lambda name: simulation.may_kill(f"at {name}"),
+        )
+        self.daemon = Daemon(self.core)
+        self.fleet = self.daemon.fleet
+        self.task = self.loop.create_task(self.daemon.run())
+        self.said: list[asyncio.Task[Any]] = []
+
+
+def _no_secret(name: str, environment: str, service: str) -> str:
+    raise HostError(f"the secret {name} is not granted", "grant it")

@@ -1,0 +1,246 @@
+"""An event loop on a virtual clock: nothing waits, and what is ready at one instant runs in a seeded order.
+
+Everything runs on one thread. What the engine hands to a thread is called at a later virtual instant, and its
+answer arrives at a later one still, so that all else may happen before, between and after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import heapq
+import itertools
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+from reconciler.clock import SystemClock
+
+EPOCH = datetime(2026, 3, 2, 9, 0, 40, tzinfo=UTC)
+"""Where virtual time begins: on a Monday, in the last third of a minute."""
+
+
+class Time:
+    """Virtual seconds since the beginning; one for the loop and for the world around it."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+
+class Handle:
+    """A callback that will run once, unless it is cancelled before."""
+
+    __slots__ = ("arguments", "callback", "context", "gone", "when_s")
+
+    def __init__(
+        self,
+        when_s: float,
+        callback: Callable[..., object],
+        arguments: tuple[object, ...],
+        context: contextvars.Context | None,
+    ) -> None:
+        self.when_s, self.callback, self.arguments, self.context = when_s, callback, arguments, context
+        self.gone = False
+
+    def cancel(self) -> None:
+        self.gone = True
+
+    def cancelled(self) -> bool:
+        return self.gone
+
+    def when(self) -> float:
+        return self.when_s
+
+    def run(self) -> None:
+        if self.context is None:
+            self.callback(*self.arguments)
+        else:
+            self.context.run(self.callback, *self.arguments)
+
+
+class Task(asyncio.Task[Any]):
+    """A task whose place in a set is the same at every replay: asyncio and the engine keep sets of them."""
+
+    def __init__(self, coro: Coroutine[Any, Any, Any], *, number: int, **more: Any) -> None:
+        self.number = number
+        super().__init__(coro, **more)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class Loop(asyncio.AbstractEventLoop):
+    """One daemon's loop. It ends with its daemon; the clock goes on with the next one's."""
+
+    def __init__(self, random: Random, latency: Callable[[str], tuple[float, float]], time: Time) -> None:
+        """`latency`: for a blocking call by name, how long until it has its effect, and until it answers."""
+        self._random, self._latency = random.random, latency
+        self._time = time
+        self._ready: list[Handle] = []
+        self._timers: list[tuple[float, int, Handle]] = []
+        self._numbers = itertools.count(1)
+        self.events = 0
+        self.trouble: list[str] = []
+        """What asyncio reported as an exception that nobody took."""
+
+    # the simulation's side
+
+    def run_until(self, end_s: float, stopped: Callable[[], bool] = lambda: False) -> None:
+        """Let everything happen that is due until then, or until `stopped`."""
+        asyncio._set_running_loop(self)
+        try:
+            while not stopped():
+                if not self._ready and not self._advance(end_s):
+                    break
+                self._one()
+        finally:
+            asyncio._set_running_loop(None)
+
+    def die(self) -> None:
+        """Throw away all that was under way, here and now: later, the garbage collector would do so whenever it
+        likes, and whatever tidies up behind itself would do that on the next daemon's loop."""
+        asyncio._set_running_loop(self)
+        for task in sorted(asyncio.all_tasks(self), key=hash):
+            with contextlib.suppress(RuntimeError):  # it would have awaited something more
+                task.get_coro().close()
+        asyncio._set_running_loop(None)
+        self._ready.clear()
+        self._timers.clear()
+
+    def _advance(self, end_s: float) -> bool:
+        """Move time on to the next timer, and make ready all that is due then."""
+        timers = self._timers
+        while timers and timers[0][2].gone:
+            heapq.heappop(timers)
+        if not timers or timers[0][0] > end_s:
+            self._time.now_s = max(self._time.now_s, end_s)
+            return False
+        self._time.now_s = max(self._time.now_s, timers[0][0])
+        while timers and timers[0][0] <= self._time.now_s:
+            self._ready.append(heapq.heappop(timers)[2])
+        return True
+
+    def _one(self) -> None:
+        ready = self._ready
+        at = int(self._random() * len(ready)) if len(ready) > 1 else 0
+        ready[at], ready[-1] = ready[-1], ready[at]
+        handle = ready.pop()
+        if not handle.gone:
+            self.events += 1
+            handle.run()
+
+    # asyncio's side
+
+    def time(self) -> float:
+        return self._time.now_s
+
+    def call_soon(  # type: ignore[override]  # a Handle of our own serves as asyncio's
+        self,
+        callback: Callable[..., object],
+        *args: object,
+        context: contextvars.Context | None = None,
+    ) -> Handle:
+        handle = Handle(self._time.now_s, callback, args, context)
+        self._ready.append(handle)
+        return handle
+
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]  # there is only one thread
+
+    def call_at(  # type: ignore[override]  # as above
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: object,
+        context: contextvars.Context | None = None,
+    ) -> Handle:
+        handle = Handle(when, callback, args, context)
+        heapq.heappush(self._timers, (when, next(self._numbers), handle))
+        return handle
+
+    def call_later(  # type: ignore[override]  # as above
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: object,
+        context: contextvars.Context | None = None,
+    ) -> Handle:
+        return self.call_at(self._time.now_s + delay, callback, *args, context=context)
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=self)
+
+    def create_task(self, coro: Any, **more: Any) -> Task:
+        return Task(coro, number=next(self._numbers), loop=self, **more)
+
+    def run_in_executor(self, _executor: object, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]  # no threads here
+        future = self.create_future()
+        before_s, after_s = self._latency(_name(func))
+
+        def call() -> None:
+            # A thread goes on when the task that waits for it is cancelled; so does this.
+            try:
+                answer, error = func(*args), None
+            except Exception as raised:
+                answer, error = None, raised
+            if after_s:
+                self.call_later(after_s, settle, future, answer, error)
+            else:
+                settle(future, answer, error)
+
+        if before_s:
+            self.call_later(before_s, call)
+        else:
+            self.call_soon(call)
+        return future
+
+    def get_debug(self) -> bool:
+        return False
+
+    def is_running(self) -> bool:
+        return True
+
+    def is_closed(self) -> bool:
+        return False
+
+    def add_signal_handler(  # type: ignore[override]  # there are no signals
+        self, sig: int, callback: Callable[..., object], *args: Any
+    ) -> None:
+        """Signals are sent by calling what would heed them."""
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        self.trouble.append(f"{context.get('message')}: {context.get('exception')!r}")
+
+
+def settle(future: asyncio.Future[Any], answer: object, error: Exception | None) -> None:
+    if future.cancelled():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(answer)
+
+
+def _name(func: Callable[..., object]) -> str:
+    """What a blocking call is, as far as it says: asyncio.to_thread hands over a partial of Context.run."""
+    called = getattr(func, "args", (func,))[0]
+    return str(getattr(called, "__name__", ""))
+
+
+class VirtualClock(SystemClock):
+    """The clock that the engine reads: the loop's."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+
+    def now(self) -> datetime:
+        return instant(self._loop.time())
+
+    def monotonic(self) -> float:
+        return self._loop.time()
+
+
+def instant(at_s: float) -> datetime:
+    """The virtual instant, `at_s` seconds after the beginning."""
+    return EPOCH + timedelta(seconds=at_s)

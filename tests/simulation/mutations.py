@@ -1,0 +1,132 @@
+"""Faults put into the engine itself: the simulation is worth something only if it finds each of them."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import textwrap
+from collections.abc import Iterator
+from types import FunctionType
+from typing import NamedTuple
+
+
+class Mutation(NamedTuple):
+    """`where` is module:function; in its source, `new` stands in place of `old`."""
+
+    where: str
+    old: str
+    new: str
+
+
+MUTATIONS = {
+    "a failure is not quarantined first": Mutation(
+        "reconciler.engine.upgrade:condemn", "quarantine=reason,", "quarantine=None,"
+    ),
+    "what is quarantined is tried again": Mutation(
+        "reconciler.model.gates:_quarantine", "if why is None:", "if True:"
+    ),
+    "the push is retried without asking the remote": Mutation(
+        "reconciler.engine.revert:_attempt",
+        "if done := mirror.find_trailer(",
+        "if done := (lambda *a, **k: None)(",
+    ),
+    "a pin that was moved meanwhile is reverted": Mutation(
+        "reconciler.engine.revert:edit", "if node != pinned.node:", "if False:"
+    ),
+    "reverted although nobody wants it": Mutation(
+        "reconciler.engine.revert:_revert", 'policy.revert == "off"', 'policy.revert == "never"'
+    ),
+    "a refused push counts as pushed": Mutation(
+        "reconciler.engine.revert:_attempt",
+        "    mirror.push(commit)\n",
+        "    with __import__('contextlib').suppress(UgsError):\n        mirror.push(commit)\n"
+        "    return Reverted(commit)\n",
+    ),
+    "the journal is written after the effect": Mutation(
+        "reconciler.engine.core:Core.step",
+        '    self.store.begin(upgrade.operation, name)\n    self.failpoint(f"{name}:begun")\n    try:\n'
+        "        result = await asyncio.to_thread(call, *args, **kwargs)\n",
+        "    try:\n        try:\n            result = await asyncio.to_thread(call, *args, **kwargs)\n"
+        "        finally:\n            self.store.begin(upgrade.operation, name)\n",
+    ),
+    "gates are looked at when planned alone": Mutation(
+        "reconciler.engine.upgrade:_prepare", "if closed := control.closed():", 'if closed := "":'
+    ),
+    "holds are overlooked": Mutation(
+        "reconciler.model.gates:_hold",
+        'return _from_opening("hold", state)',
+        'return Gate("hold", open=True)',
+    ),
+    "windows are overlooked": Mutation(
+        "reconciler.model.gates:_window", "return _strictest(", 'return Gate("window", open=True) or ('
+    ),
+    "approvals are overlooked": Mutation(
+        "reconciler.model.gates:_approval", "return _strictest(", 'return Gate("approval", open=True) or ('
+    ),
+    "everything starts at once": Mutation(
+        "reconciler.model.gates:_concurrency", "len(around.busy) < limit", "len(around.busy) < limit + 9"
+    ),
+    "what is stale counts as news": Mutation(
+        "reconciler.model.gates:_stale", "if around.fetched_at is not None and", "if True or"
+    ),
+    "unknown counts as healthy": Mutation(
+        "reconciler.engine.upgrade:_verify", 'case "healthy":', 'case "healthy" | "unknown":'
+    ),
+    "unknown counts as failed": Mutation(
+        "reconciler.engine.upgrade:_verify", 'case "failed":', 'case "failed" | "unknown":'
+    ),
+    "nothing soaks": Mutation(
+        "reconciler.engine.verify:verify",
+        "verdict.begin(work.release.health,",
+        "verdict.begin(replace(work.release.health, soak_s=0.0),",
+    ),
+    "reverted, and nothing was restored": Mutation(
+        "reconciler.engine.restore:restore",
+        'await core.step(upgrade, "restore",',
+        '(lambda *_: None)(upgrade, "restore",',
+    ),
+    "a rewritten branch is taken as it comes": Mutation(
+        "reconciler.engine.repository:Repository.fetch", "if not accept_rewrite:", "if False:"
+    ),
+    "what a former daemon left under way is forgotten": Mutation(
+        "reconciler.engine.reconcile:EnvironmentPass.resume",
+        "if upgrade.phase in upgrading.ACTIVE:",
+        "if False:",
+    ),
+    "a notice counts as delivered before it is": Mutation(
+        "reconciler.notify.outbox:Outbox._send",
+        "        await self._sender.tell(notice, thread)\n        self._rows.delivered([rows[0].id])\n",
+        "        self._rows.delivered([rows[0].id])\n        await self._sender.tell(notice, thread)\n",
+    ),
+    "a broken database is borne with": Mutation(
+        "reconciler.engine.endure:endure", "        except Damaged:\n            raise\n", ""
+    ),
+}
+"""By name: what somebody might break."""
+
+
+@contextlib.contextmanager
+def mutated(mutation: Mutation) -> Iterator[None]:
+    """The engine with this mutation in it, wherever the function is already known."""
+    function = _function(mutation.where)
+    source = textwrap.dedent(inspect.getsource(function))
+    if source.count(mutation.old) != 1:
+        raise LookupError(f"{mutation.where} no longer says {mutation.old!r}: write the mutation anew")
+    scope: dict[str, FunctionType] = {}
+    text = f"from __future__ import annotations\n{source.replace(mutation.old, mutation.new)}"
+    exec(compile(text, f"<{mutation.where}>", "exec"), function.__globals__, scope)
+    whole, function.__code__ = function.__code__, scope[function.__name__].__code__
+    try:
+        yield
+    finally:
+        function.__code__ = whole
+
+
+def _function(where: str) -> FunctionType:
+    module, _, path = where.partition(":")
+    found: object = importlib.import_module(module)
+    for name in path.split("."):
+        found = getattr(found, name)
+    assert isinstance(found, FunctionType), where
+    return found

@@ -1,0 +1,141 @@
+"""Which gates are closed, by rules of the simulation's own: what the engine's gates are held against."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from reconciler.model.target import Target
+from reconciler.model.upgrade import Phase, Upgrade
+from reconciler.store.database import text_of
+from tests.simulation.loop import instant
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+Step = Literal["major", "minor", "patch"]
+STALE_S = 10.0
+"""`max_stale`, and what a fetch may take to be heard of."""
+PROMOTED_S = 2.0
+NEEDED = {("web", "1.1.0"): ("database", "1.0.1"), ("web", "1.1.1"): ("database", "1.0.0")}
+"""By service and version: the least version of another that must run."""
+ENGAGED = frozenset({Phase.PREPARING, Phase.APPLYING, Phase.VERIFYING, Phase.RESTORING, Phase.REVERTING})
+
+
+def closed(simulation: Simulation, upgrade: Upgrade) -> list[str]:
+    """The gates that keep this upgrade from starting at this moment, save those that someone has overridden."""
+    assert upgrade.after is not None
+    now, where, service = text_of(instant(simulation.time.now_s)), upgrade.environment, upgrade.service
+    passed = {
+        row["gate"]
+        for row in simulation.disk.all(
+            "SELECT gate FROM overrides WHERE environment = ? AND (service IS NULL OR service = ?) AND until > ?",
+            where,
+            service,
+            now,
+        )
+    }
+    found = []
+    if held(simulation, where, service):
+        found.append("hold")
+    if _window(simulation, upgrade):
+        found.append("window")
+    if _approvals(simulation, upgrade, now) < _approvals_needed(simulation, upgrade):
+        found.append("approval")
+    if _under_way_before(simulation, upgrade) >= simulation.rules.parallel:
+        found.append("concurrency")
+    fetched_s = simulation.life.clone.fetched_s if simulation.life else None
+    if fetched_s is None or simulation.time.now_s - fetched_s > STALE_S:
+        found.append("stale")
+    if _unpromoted(simulation, upgrade):
+        found.append("promotion")
+    if _unmet(simulation, upgrade):
+        found.append("dependency")
+    return [gate for gate in found if gate not in passed]
+
+
+def held(simulation: Simulation, environment: str, service: str) -> bool:
+    """Whether anybody holds the service, or all of its environment."""
+    sql = (
+        "SELECT 1 FROM holds WHERE environment = ? AND (service IS NULL OR service = ?) AND released_at IS NULL"
+        " AND (until IS NULL OR until > ?)"
+    )
+    return bool(simulation.disk.all(sql, environment, service, text_of(instant(simulation.time.now_s))))
+
+
+def _under_way_before(simulation: Simulation, upgrade: Upgrade) -> int:
+    """How many others of the environment had begun before this one, and are under way still."""
+    begun = upgrade.started_at
+    return sum(
+        other.environment == upgrade.environment
+        and other.phase in ENGAGED
+        and other.started_at is not None
+        and begun is not None
+        and other.started_at < begun
+        for other in simulation.facts.upgrades.values()
+    )
+
+
+def _step(upgrade: Upgrade, to: Target) -> Step:
+    """How large the step is from what runs, else from last-good, whichever way it goes."""
+    assert upgrade.before is not None
+    base = upgrade.running if upgrade.running and upgrade.running != upgrade.to else upgrade.before.target
+    was, will = (version.text.split(".") for version in (base.version, to.version))
+    if was[0] != will[0]:
+        return "major"
+    return "minor" if was[1] != will[1] else "patch"
+
+
+def _window(simulation: Simulation, upgrade: Upgrade) -> bool:
+    """Whether it is a minor step outside its windows, which are the even minutes."""
+    if not simulation.rules.windows or upgrade.change_class in ("rollback", "initial", "emergency"):
+        return False
+    if upgrade.before is None or upgrade.after is None or _step(upgrade, upgrade.after.target) != "minor":
+        return False
+    return bool(instant(simulation.time.now_s).minute % 2)
+
+
+def _approvals_needed(simulation: Simulation, upgrade: Upgrade) -> int:
+    if upgrade.change_class in ("rollback", "initial") or upgrade.before is None or upgrade.pinned is None:
+        return 0
+    return simulation.rules.approvals if _step(upgrade, upgrade.pinned.target) == "minor" else 0
+
+
+def _approvals(simulation: Simulation, upgrade: Upgrade, now: str) -> int:
+    """How many people have approved this very version by this very commit."""
+    assert upgrade.pinned is not None
+    [row] = simulation.disk.all(
+        "SELECT count(DISTINCT approver) AS people FROM approvals WHERE environment = ? AND withdrawn_at IS NULL"
+        " AND until > ? AND ask ->> 'service' = ? AND ask ->> 'to_target' = ? AND ask ->> 'revision' = ?",
+        upgrade.environment,
+        now,
+        upgrade.service,
+        str(upgrade.pinned.target),
+        upgrade.revision,
+    )
+    return int(row["people"])
+
+
+def _unpromoted(simulation: Simulation, upgrade: Upgrade) -> bool:
+    """Whether production would take what has not proved healthy in staging for long enough."""
+    if (
+        not simulation.rules.promote
+        or upgrade.environment != "production"
+        or upgrade.change_class == "rollback"
+    ):
+        return False
+    assert upgrade.pinned is not None
+    key = "staging", upgrade.service
+    good = simulation.facts.proven.get(key, [])
+    if not good or good[0].version != upgrade.pinned.target.version:
+        return True
+    return simulation.time.now_s - simulation.facts.proven_s[(*key, good[0])] < PROMOTED_S
+
+
+def _unmet(simulation: Simulation, upgrade: Upgrade) -> bool:
+    """Whether what it needs does not run."""
+    assert upgrade.after is not None
+    needed = NEEDED.get((upgrade.service, upgrade.after.target.version.text))
+    if needed is None:
+        return False
+    running = simulation.host.processes.get((upgrade.environment, needed[0]), [])
+    return not any(process.target.version.text >= needed[1] for process in running)

@@ -1,0 +1,247 @@
+"""Git in memory: the remote's commits and branch, and a clone of it with the interface of the real mirror."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple
+
+from reconciler.git import Commit, Entry, PushRefused, PushRejected
+from reconciler.model.errors import HostError, TransientError
+from tests.simulation.faults import Weather
+
+Tree = Mapping[str, str]
+"""Path -> blob id."""
+TRAILER = re.compile(r"^([A-Za-z-]+): (.*)$")
+BLOBS: dict[str, bytes] = {}
+"""Every blob of every simulation in this process: an id says its content."""
+
+
+class Made(NamedTuple):
+    """A commit with all that it holds. `changed`: the paths that it changed of its first parent."""
+
+    commit: Commit
+    tree: Tree
+    changed: frozenset[str]
+    message: str
+
+
+@lru_cache(maxsize=100_000)
+def blob_of(data: bytes) -> str:
+    """Keep a blob; its id."""
+    oid = hashlib.sha1(data).hexdigest()
+    BLOBS[oid] = data
+    return oid
+
+
+class Remote:
+    """The commits that anyone ever made, the branch, and the notes. `moved` hears of every move of the branch."""
+
+    local_path = None
+
+    def __init__(self) -> None:
+        self.made: dict[str, Made] = {}
+        self.tip = ""
+        self.notes: dict[tuple[str, str], str] = {}
+        self.heads: dict[str, str] = {}
+        """By daemon: how far its database had come."""
+        self.moved: Callable[[str, str, str], None] = lambda _old, _new, _who: None
+
+    def commit(
+        self,
+        parents: tuple[str, ...],
+        changes: Mapping[str, bytes | None],
+        message: str,
+        *,
+        author: str,
+        at: datetime,
+    ) -> str:
+        base = self.made[parents[0]].tree if parents else {}
+        tree = dict(base)
+        for path, data in changes.items():
+            if data is None:
+                tree.pop(path, None)
+            else:
+                tree[path] = blob_of(data)
+        changed = frozenset(path for path in changes if tree.get(path) != base.get(path))
+        parts = (
+            *parents,
+            *(f"{path}={tree.get(path)}" for path in sorted(changes)),
+            message,
+            author,
+            str(at),
+        )
+        sha = hashlib.sha1("\0".join(parts).encode()).hexdigest()
+        if sha not in self.made:
+            lines = message.rstrip("\n").split("\n")
+            trailers = tuple((found[1], found[2]) for line in lines[1:] if (found := TRAILER.match(line)))
+            commit = Commit(sha, parents, author, f"{author}@example.org", at, lines[0], trailers)
+            self.made[sha] = Made(commit, tree, changed, message)
+        return sha
+
+    def move(self, sha: str, who: str) -> None:
+        before, self.tip = self.tip, sha
+        self.moved(before, sha, who)
+
+    def history(self, tip: str, *, first_parent: bool = False) -> Iterator[Made]:
+        """What the tip reaches, newest first."""
+        waiting, seen = [tip], {tip}
+        while waiting:
+            made = self.made[waiting.pop(0)]
+            yield made
+            for parent in made.commit.parents[: 1 if first_parent else None]:
+                if parent not in seen:
+                    seen.add(parent)
+                    waiting.append(parent)
+
+    def reaches(self, newer: str, older: str) -> bool:
+        return older in self.made and any(made.commit.sha == older for made in self.history(newer))
+
+
+@dataclass
+class Refs:
+    """What the clone keeps on the daemon's disk."""
+
+    fetched: str = ""
+    accepted: str | None = None
+    notes: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Lines that were not pushed yet."""
+
+
+class Clone:
+    """What reconciler.git.Mirror is, for one life of the daemon."""
+
+    def __init__(
+        self,
+        remote: Remote,
+        refs: Refs,
+        weather: Weather,
+        race: Callable[[], None],
+        told: Callable[[str | None, str], None],
+    ) -> None:
+        """`race`: what a colleague does who is faster. `told` hears of what is put in force, and of what was."""
+        self.remote, self.refs, self.weather, self._race = remote, refs, weather, race
+        self._told = told
+        self.fetched_s: float | None = None
+        """When the last fetch succeeded."""
+
+    def close(self) -> None: ...
+
+    def fetch(self) -> str:
+        self._reach("fetch")
+        self.refs.fetched = self.remote.tip
+        self.fetched_s = self.weather.now_s
+        return self.remote.tip
+
+    def remote_tip(self) -> str:
+        self._reach("ls-remote")
+        return self.remote.tip
+
+    def accepted(self) -> str | None:
+        return self.refs.accepted
+
+    def accept(self, sha: str) -> None:
+        self._told(self.refs.accepted, sha)
+        self.refs.accepted = sha
+
+    def is_ancestor(self, older: str, newer: str) -> bool:
+        return self.remote.reaches(newer, older)
+
+    def entries(self, revision: str, folders: Sequence[str]) -> list[Entry]:
+        tree, prefixes = self.remote.made[revision].tree, tuple(f"{folder}/" for folder in folders)
+        return [_entry(path, oid) for path, oid in sorted(tree.items()) if path.startswith(prefixes)]
+
+    def blob(self, oid: str) -> bytes:
+        return BLOBS[oid]
+
+    def blob_at(self, revision: str, path: str) -> bytes | None:
+        oid = self.remote.made[revision].tree.get(path)
+        return BLOBS[oid] if oid else None
+
+    def log(
+        self,
+        since: str | None,
+        until: str,
+        *,
+        paths: Sequence[str] = (),
+        first_parent: bool = True,
+        limit: int = 1000,
+    ) -> list[Commit]:
+        known = {made.commit.sha for made in self.remote.history(since)} if since else set()
+        found: list[Commit] = []
+        for made in self.remote.history(until, first_parent=first_parent):
+            if made.commit.sha in known:
+                if first_parent:
+                    break
+                continue
+            if not paths or any(_under(path, paths) for path in made.changed):
+                found.append(made.commit)
+                if len(found) == limit:
+                    break
+        return found
+
+    def find_trailer(self, key: str, value: str, *, until: str, limit: int) -> str | None:
+        commits = self.log(None, until, first_parent=False, limit=limit)
+        return next((commit.sha for commit in commits if (key, value) in commit.trailers), None)
+
+    def commit(self, parent: str, changes: Mapping[str, bytes | None], message: str, *, at: datetime) -> str:
+        return self.remote.commit((parent,), changes, message, author="UGS", at=at)
+
+    def push(self, sha: str) -> None:
+        self._reach("push")
+        if self.weather.strikes("push-raced"):
+            self._race()
+        if not self.remote.reaches(sha, self.remote.tip):
+            raise PushRejected("the branch has moved on")
+        if self.weather.strikes("remote-refuses"):
+            raise PushRefused("main is protected", "let the daemon push")
+        if sha != self.remote.tip:
+            self.remote.move(sha, "ugs")
+        if self.weather.strikes("push-unanswered"):
+            raise TransientError("push: the connection was closed", "it is tried again")
+
+    def contains(self, sha: str) -> bool:
+        return self.remote.reaches(self.fetch(), sha)
+
+    def notes(self, sha: str) -> list[str]:
+        lines = self.remote.notes | self.refs.notes
+        return [line for (revision, _), line in lines.items() if revision == sha]
+
+    def all_notes(self) -> dict[str, list[str]]:
+        lines = self.remote.notes | self.refs.notes
+        return {revision: self.notes(revision) for revision, _ in lines}
+
+    def head_of(self, daemon: str) -> str | None:
+        self._reach("fetch of the head")
+        return self.remote.heads.get(daemon)
+
+    def keep_head(self, daemon: str, line: str, *, at: datetime) -> None:
+        self._reach("push of the head")
+        self.remote.heads[daemon] = line
+
+    def add_notes(self, lines: Mapping[str, Mapping[str, str]], *, at: datetime) -> None:
+        for revision, by_operation in lines.items():
+            for operation, line in by_operation.items():
+                self.refs.notes[revision, operation] = line
+        self._reach("push of notes")
+        self.remote.notes |= self.refs.notes
+        self.refs.notes.clear()
+
+    def _reach(self, what: str) -> None:
+        if self.weather.strikes("remote-down") or self.weather.strikes("remote-flaky"):
+            raise TransientError(f"{what}: the remote does not answer", "it is tried again")
+        if not self.remote.tip:
+            raise HostError(f"{what}: couldn't find remote ref", "push the branch")
+
+
+@lru_cache(maxsize=100_000)
+def _entry(path: str, oid: str) -> Entry:
+    return Entry("100644", oid, path, len(BLOBS[oid]))
+
+
+def _under(path: str, paths: Sequence[str]) -> bool:
+    return any(path == one or path.startswith(f"{one}/") for one in paths)

@@ -1,0 +1,88 @@
+"""How it ends: liveness once the faults have stopped, and what can only be looked at in the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.engine.reconcile import EnvironmentPass
+from reconciler.model.gates import closed
+from reconciler.model.upgrade import FINAL, Phase
+from reconciler.store import NOTE, SLACK
+from tests.simulation import fleet
+from tests.simulation.opening import held
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+LASTING = frozenset(
+    {"quarantine", "hold", "approval", "promotion", "window", "fit", "dependency", "path", "adoption"}
+)
+"""Gates that may keep a change for ever; the others are about what ends by itself."""
+
+
+def restless(simulation: Simulation) -> list[str]:
+    """What is not yet in sync, waiting for a named gate, or stuck with a person called. (INV-9)"""
+    life = simulation.life
+    if life is None:
+        return ["no daemon lives"]
+    if life.fleet.state != "ok" or life.fleet.tip != simulation.remote.tip:
+        return [f"the repository is {life.fleet.state}: {life.fleet.sentence}"]
+    found = [
+        f"{environment}: {why}"
+        for environment in simulation.rules.environments
+        for why in _in_environment(simulation, environment)
+    ]
+    store = life.core.store
+    found += [f"the outbox holds {channel}s" for channel in (SLACK, NOTE) if store.pending(channel)]
+    return found
+
+
+def _in_environment(simulation: Simulation, environment: str) -> list[str]:
+    assert simulation.life is not None
+    here = simulation.life.fleet.passes.get(environment)
+    if here is None:
+        return ["it is not known"]
+    if here.running:
+        return [f"{', '.join(here.running)} under way"]
+    pins = simulation.pins(environment)
+    return [why for service in fleet.SERVICES if (why := _of(simulation, here, service, pins.get(service)))]
+
+
+def _of(simulation: Simulation, here: EnvironmentPass, service: str, pinned: str | None) -> str:
+    """Why a service is not at rest; empty when it is."""
+    key = here.name, service
+    if pinned is None:
+        return ""  # not pinned, or in a file that cannot be read: it is left as it is
+    if service in here.told and (gates := closed(here.told[service][1])):
+        passing = [gate.gate for gate in gates if gate.gate not in LASTING]
+        return f"{service} waits for {passing}" if passing else ""
+    running = [one.target.version.text for one in simulation.host.processes.get(key, ())]
+    if running != [pinned] * simulation.rules.instances:
+        if held(simulation, *key):
+            return ""  # hold keeps from starting again, too, what should run already
+        return f"{service} is pinned at {pinned}, and {running} runs, and nothing says why"
+    ill = len(simulation.host.running(key)) < len(running)
+    if ill and here.monitor.states().get(service) != "degraded":
+        return f"{service} is ill, and nobody was told"
+    return ""
+
+
+def at_the_end(simulation: Simulation) -> str:
+    """What must hold in the end; empty when it does."""
+    assert simulation.life is not None
+    store, facts = simulation.life.core.store, simulation.facts
+    if broken := store.verify_audit():
+        return f"the audit is broken at {broken.id}: {broken.reason}"  # 3.10, INV-6
+    for upgrade in facts.upgrades.values():
+        if upgrade.phase not in FINAL | {Phase.WAITING}:
+            return f"{upgrade.operation} was left {upgrade.phase}"  # INV-2
+        noted = any(operation == upgrade.operation for _, operation in simulation.remote.notes)
+        if upgrade.final and upgrade.started_at and not noted:
+            return f"{upgrade.operation} ended, and no note says so"
+    told = {(notice.operation, notice.phase) for notice in simulation.messenger.told}
+    for upgrade in facts.upgrades.values():
+        if upgrade.final and upgrade.started_at and (upgrade.operation, upgrade.phase.value) not in told:
+            return f"{upgrade.operation} is {upgrade.phase}, and nobody was told"
+    if simulation.life.loop.trouble:
+        return f"asyncio says: {simulation.life.loop.trouble[0]}"
+    return ""

@@ -1,0 +1,82 @@
+"""Playing seeds: one after the other, with the engine as it is or with one mutation."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import traceback
+import warnings
+from typing import NamedTuple
+
+from tests.simulation.facts import Violation
+from tests.simulation.mutations import MUTATIONS, mutated
+from tests.simulation.simulation import Simulation
+
+
+class Failure(NamedTuple):
+    """How a seed went. `wrong`: what did not hold; empty when everything did."""
+
+    seed: int
+    wrong: str
+    story: list[str]
+    upgrades: int
+    events: int
+
+
+def play(seed: int, mutation: str | None = None) -> Failure:
+    """One seed, to its end."""
+    # A killed daemon's coroutines are thrown away half-way; what they say to that is nobody's business.
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited")
+    sys.unraisablehook = lambda _unraisable: None
+    simulation = Simulation(seed)
+    _log_into(simulation)
+    wrong = ""
+    with mutated(MUTATIONS[mutation]) if mutation else contextlib.nullcontext():
+        try:
+            simulation.run()
+        except Violation as violation:
+            wrong = str(violation)
+        except Exception:
+            wrong = f"the simulation itself failed:\n{traceback.format_exc()}"
+    if simulation.life:
+        simulation.events += simulation.life.loop.events
+    drawn = ", ".join(fault.name for fault in simulation.weather.drawn) or "none"
+    story = [f"seed {seed}: {simulation.rules}; faults: {drawn}"] if wrong else []
+    story = [f"{simulation.rules}; faults: {drawn}"]
+    story += [f"{at_s:9.3f}  {text}" for at_s, text in simulation.trace]
+    return Failure(seed, wrong, story, simulation.facts.ended, simulation.events)
+
+
+class _Noted(logging.Handler):
+    """What the daemon logs as an error becomes part of the story."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        super().__init__(logging.ERROR)
+        self.simulation = simulation
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.simulation.note(f"log: {self.format(record)}")
+
+
+def _log_into(simulation: Simulation) -> None:
+    for name in ("ugs", "reconciler"):
+        log = logging.getLogger(name)
+        log.setLevel(logging.ERROR)
+        log.propagate = False
+        log.handlers = [_Noted(simulation)]
+
+
+def search(seeds: int, first: int) -> int:
+    """See that each mutation is found within so many seeds; 1 when one is not."""
+    missed = 0
+    for name in MUTATIONS:
+        found = next(
+            (one for number in range(first, first + seeds) if (one := play(number, name)).wrong), None
+        )
+        missed += found is None
+        print(
+            f"{name}: " + (f"seed {found.seed}: {found.wrong.splitlines()[-1]}" if found else "not found"),
+            flush=True,
+        )
+    return 1 if missed else 0

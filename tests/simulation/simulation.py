@@ -1,0 +1,289 @@
+"""One seed: the real engine, killed and started again, in a simulated world of faults and people."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from random import Random
+from typing import Any, cast
+
+from reconciler.engine.repository import Repository
+from reconciler.model.errors import UgsError
+from tests.simulation import fleet, people, rest
+from tests.simulation.database import Disk
+from tests.simulation.facts import Facts, Violation
+from tests.simulation.faults import Weather
+from tests.simulation.host import Host, SimulatedDriver, SimulatedProbes
+from tests.simulation.life import PARSED, Life
+from tests.simulation.loop import Time, instant
+from tests.simulation.messenger import Messenger
+from tests.simulation.remote import BLOBS, Clone, Refs, Remote
+
+ACTIVE_S = 45.0
+"""For so long people act and faults strike."""
+CALM_MAX_S = 400.0
+"""By then after that, everything has come to rest."""
+LOOK_S = 2.5
+RESTART_S = 2.0
+EVENTS_MAX = 400_000
+QUICK = frozenset({"observe", "_processes", "endpoints", "foreign_listener", "snapshot", "asked"})
+EFFECTS = frozenset({"apply", "restore", "_restore", "prepare", "settle"})
+
+
+class Killed(SystemExit):
+    """kill -9: raised through whatever runs, and nothing of that daemon ever runs again."""
+
+
+class Simulation:
+    """Everything that outlives a daemon, and the story that a seed tells. `run` raises Violation."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.time = Time()
+        story = self._random("story")
+        self.rules = fleet.rules(story)
+        self.scheduler, self.people, self._chance = (
+            self._random(name) for name in ("loop", "people", "chance")
+        )
+        self.weather = Weather(self._random("weather"), self.time, clear_s=ACTIVE_S)
+        self.remote, self.refs, self.disk = Remote(), Refs(), Disk()
+        self.host = Host(self._random("host"), self.weather)
+        self.messenger = Messenger(self.weather)
+        self.driver, self.probes = SimulatedDriver(self.host), SimulatedProbes(self.host)
+        self.trace: list[tuple[float, str]] = []
+        self.facts = Facts(self)
+        self.life: Life | None = None
+        self.lives = 0
+        self.events = 0
+        self._begin(story)
+
+    def _clone(self) -> Repository:
+        clone = Clone(self.remote, self.refs, self.weather, self.race, self.facts.accepted)
+        repository = Repository(cast(Any, clone), cast(Any, self.remote))
+        repository._cache = PARSED
+        return repository
+
+    def _random(self, name: str) -> Random:
+        return Random(f"{self.seed} {name}")
+
+    def _begin(self, story: Random) -> None:
+        """The first commit; on half of the fleets it runs already, and is adopted."""
+        for service in fleet.SERVICES:
+            self.host.natures[service, fleet.FIRST] = "good"
+        self.commit(fleet.first_files(self.rules), "Begin")
+        self.disk.moved, self.remote.moved = self.facts.committed, self.facts.pushed
+        self.host.told, self.host.interrupt = self.facts.effect, lambda: self.may_kill("in an effect")
+        if story.random() < 0.5:
+            self.facts.run_already(self._clone())
+        self.acts = sorted(story.uniform(1.0, ACTIVE_S) for _ in range(story.randint(8, 16)))
+
+    # the story
+
+    def run(self) -> None:
+        """To the end, when everything has come to rest. Raises Violation."""
+        for at_s, act in self._moments():
+            self._until(at_s)
+            act()
+        self._until(ACTIVE_S)
+        self.note("from here on nobody acts, and nothing fails")
+        restless = ["it has not been looked at"]
+        while restless and self.time.now_s < ACTIVE_S + CALM_MAX_S:
+            self._until(self.time.now_s + LOOK_S)
+            restless = rest.restless(self)
+            if "rewritten" in "".join(restless):
+                self.facts.rewrite_accepted = True
+                self.ask(lambda life: life.fleet.refresh(accept_rewrite=True), "accept the rewrite", "")
+        if restless:
+            raise Violation("liveness: " + "; ".join(restless))
+        if wrong := rest.at_the_end(self):
+            raise Violation(f"in the end: {wrong}")
+        self._stop()
+
+    def _moments(self) -> list[tuple[float, Callable[[], None]]]:
+        moments: list[tuple[float, Callable[[], None]]] = [
+            (at_s, lambda: people.act(self)) for at_s in self.acts
+        ]
+        for name, act in (
+            ("killed", self.kill),
+            ("terminated", self._terminate),
+            ("rebooted", self._reboot),
+            ("service-dies", lambda: self.host.crash(self.somewhere())),
+            ("artifacts-lost", self.host.kept.clear),
+            ("rewritten", self._rewrite),
+            ("bad-file", self._break_file),
+        ):
+            moments += [(at_s, self._struck(name, act)) for at_s in self.weather.moments(name)]
+        return sorted(moments, key=lambda moment: moment[0])
+
+    def _struck(self, name: str, act: Callable[[], None]) -> Callable[[], None]:
+        def strike() -> None:
+            self.weather.struck.add(name)
+            self.note(f"fault: {name}")
+            act()
+
+        return strike
+
+    def _until(self, end_s: float) -> None:
+        """Let the daemon live until then, starting it again whenever it ends."""
+        while self.time.now_s < end_s:
+            if self.life is None:
+                self.life = Life(self)
+                self.lives += 1
+                self.note(f"daemon {self.lives} starts")
+            life = self.life
+            try:
+                life.loop.run_until(end_s, life.task.done)
+            except Killed as kill:
+                self.note(f"kill -9 {kill}")
+                self._bury()
+                continue
+            self._check(life)
+
+    def _check(self, life: Life) -> None:
+        if self.events + life.loop.events > EVENTS_MAX:
+            raise Violation("bounds (13): it goes round and round")
+        for said in [said for said in life.said if said.done()]:
+            life.said.remove(said)
+            error = None if said.cancelled() else said.exception()
+            if error is not None and not isinstance(error, UgsError):
+                raise Violation(f"a bug: a person was answered {error!r}") from error
+        if life.task.done():
+            error = None if life.task.cancelled() else life.task.exception()
+            if error is not None and not isinstance(error, UgsError):
+                raise Violation(f"a bug ended the daemon: {error!r}") from error
+            self.note(f"the daemon ends: {error}")
+            self._bury()
+            self.time.now_s += RESTART_S
+
+    def _bury(self) -> None:
+        if self.life:
+            self.events += self.life.loop.events
+            self.life.loop.die()
+        self.life = None
+
+    # what happens to the daemon and its host
+
+    def may_kill(self, where: str) -> None:
+        """Kill the daemon here, if the weather says so."""
+        if where.startswith("at "):
+            fault = "killed-at-failpoint"
+        else:
+            fault = "killed-in-effect" if where == "in an effect" else "killed-at-commit"
+        if self.weather.lasts(fault) and self.weather.strikes(fault):
+            raise Killed(where)
+
+    def kill(self) -> None:
+        if self.life:
+            self.note("kill -9")
+        self._bury()
+
+    def _terminate(self) -> None:
+        if self.life:
+            self.life.daemon.stop()
+
+    def _reboot(self) -> None:
+        self.kill()
+        self.host.reboot()
+
+    def _stop(self) -> None:
+        """The last daemon ends as it should: within its time."""
+        if self.life:
+            self._terminate()
+            self.life.loop.run_until(self.time.now_s + 60.0, self.life.task.done)
+            if not self.life.task.done():
+                raise Violation("bounds (13): told to stop, the daemon does not")
+        self._bury()
+
+    def latency(self, name: str) -> tuple[float, float]:
+        """How long a blocking call takes to have its effect, and then to answer, in seconds."""
+        if name in EFFECTS and self.weather.strikes("engine-slow"):
+            return 30.0, 0.0
+        chance = self._chance.random()
+        if name == "prepare" and chance < 0.2:
+            return 20.0 * chance, 0.0  # a large artifact
+        if name in QUICK:
+            return (0.0, 0.0) if chance < 0.9 else (0.01 * chance, 0.0)
+        return 0.05 * chance, 0.03 * ((chance * 7919) % 1)
+
+    # what people do
+
+    def commit(
+        self, changes: Mapping[str, bytes | None], subject: str, *, merged: bool = False, trailer: str = ""
+    ) -> str:
+        """Push a commit onto the tip, or a merge of a branch that holds it."""
+        remote, at = self.remote, instant(self.time.now_s)
+        parents = (remote.tip,) if remote.tip else ()
+        sha = remote.commit(parents, changes, f"{subject}\n\n{trailer}\n", author="Ada", at=at)
+        if merged and parents:
+            sha = remote.commit((*parents, sha), changes, f"Merge {subject}\n", author="Bob", at=at)
+        self.note(f"push {sha[:12]} {subject} {', '.join(sorted(changes)) if parents else ''}")
+        remote.move(sha, "a person")
+        if self.life and self.people.random() < 0.7:
+            self.life.daemon.nudge()
+        return sha
+
+    def commit_pins(
+        self, environment: str, pins: Mapping[str, str], subject: str, *, merged: bool = False
+    ) -> None:
+        tree = self.remote.made[self.remote.tip].tree
+        changes: dict[str, bytes | None] = {}
+        for service, version in sorted(pins.items()):
+            path = fleet.path_of(self.rules, environment, service)
+            oid = tree.get(path)
+            data = changes.get(path) or (BLOBS[oid] if oid else None)
+            if data == fleet.BROKEN:
+                return
+            changes[path] = fleet.with_pin(self.rules, data, service, version)
+        said = ", ".join(f"{service} {version}" for service, version in sorted(pins.items()))
+        self.commit(changes, f"{subject} {environment}: {said}", merged=merged)
+
+    def pins(self, environment: str) -> dict[str, str]:
+        return fleet.pins_of(self.remote.made[self.remote.tip].tree, environment)
+
+    def somewhere(self) -> tuple[str, str]:
+        return self.people.choice(self.rules.environments), self.people.choice(fleet.SERVICES)
+
+    def race(self) -> None:
+        """A colleague is faster than a push of ours: with something else, or with the very pin."""
+        if self.people.random() < 0.7:
+            people.write_something_else(self)
+        else:
+            people.bump(self)
+
+    def _rewrite(self) -> None:
+        """Someone drops the newest commit by force."""
+        parents = self.remote.made[self.remote.tip].commit.parents
+        if parents:
+            self.remote.move(parents[0], "force")
+
+    def _break_file(self) -> None:
+        """A pin's file is broken; it is mended a little later."""
+        environment, service = self.somewhere()
+        path = fleet.path_of(self.rules, environment, service)
+        oid = self.remote.made[self.remote.tip].tree.get(path)
+        if oid is None or BLOBS[oid] == fleet.BROKEN:
+            return
+        self.commit({path: fleet.BROKEN}, "Break")
+        if self.people.random() < 0.5:
+            self._until(min(ACTIVE_S, self.time.now_s + self.people.uniform(1.0, 8.0)))
+            self.commit({path: BLOBS[oid]}, "Mend")
+
+    def ask(self, what: Callable[[Life], Awaitable[object]], name: str, whom: str) -> None:
+        """A person asks the daemon for something; it may be refused."""
+        if self.life is None:
+            return
+        life = self.life
+        self.note(f"a person says {name} {whom}")
+
+        async def asked() -> None:
+            await what(life)
+
+        life.said.append(life.loop.create_task(asked()))
+
+    def say(self, what: Callable[[Life], object], name: str, whom: str) -> None:
+        async def said(life: Life) -> None:
+            what(life)
+
+        self.ask(said, name, whom)
+
+    def note(self, text: str) -> None:
+        self.trace.append((self.time.now_s, text))
