@@ -15,7 +15,7 @@ FROM ?= 0
 SIMULATED = $(if $(filter command,$(origin SEED)),--seed $(SEED),--seeds $(SEEDS) --from $(FROM))
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 
-.PHONY: demo test lint types contract examples crash fuzz simulate mutants unit scenarios coverage bench recovery lock clean
+.PHONY: demo test lint types contract examples crash faults fuzz simulate mutants unit scenarios coverage bench recovery lock clean
 
 demo: $(VENV)/ready
 	$(BIN)/ugs demo
@@ -44,6 +44,10 @@ coverage: $(VENV)/ready
 crash: $(VENV)/ready
 	$(BIN)/python -m $(PYTEST) --dist load -m crash
 	$(BIN)/python -m tests.crash --kills $(KILLS) --seed $(SEED)
+
+# Writes the tables of docs/reliability.md from the marks on the tests.
+faults: $(VENV)/ready
+	$(BIN)/python -m tests.faults
 
 fuzz: $(VENV)/ready
 	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m $(PYTEST) --dist load tests/fuzz

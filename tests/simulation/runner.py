@@ -42,8 +42,7 @@ def play(seed: int, mutation: str | None = None) -> Failure:
     if simulation.life:
         simulation.events += simulation.life.loop.events
     drawn = ", ".join(fault.name for fault in simulation.weather.drawn) or "none"
-    story = [f"seed {seed}: {simulation.rules}; faults: {drawn}"] if wrong else []
-    story = [f"{simulation.rules}; faults: {drawn}"]
+    story = [f"seed {seed}: {simulation.rules}; faults: {drawn}"]
     story += [f"{at_s:9.3f}  {text}" for at_s, text in simulation.trace]
     return Failure(seed, wrong, story, simulation.facts.ended, simulation.events)
 
