@@ -82,7 +82,9 @@ def failure_needs_evidence_3_7_3_12(
         return ""
     said = upgrade.reason.startswith("rolled back by")
     shown = (upgrade.environment, upgrade.service, _to(upgrade)) in simulation.host.evidence
-    return "" if said or shown else f"{upgrade.operation} counts as failed, and nothing showed it"
+    here = simulation.host.processes.get((upgrade.environment, upgrade.service), ())
+    gone = all(process.target != _to(upgrade) for process in here)
+    return "" if said or shown or gone else f"{upgrade.operation} counts as failed, and nothing showed it"
 
 
 def success_is_proven_3_12(
