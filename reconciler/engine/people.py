@@ -54,7 +54,7 @@ async def rollback(fleet: Fleet, environment: str, service: str, *, actor: str, 
         for waiting in core.store.upgrades(environment=environment, service=service, unfinished=True):
             # What waits to try the very same once more would share its operation with the verdict.
             if waiting.phase in NOT_BEGUN and waiting.to == running_now:
-                core.move(waiting, Phase.CANCELLED, verdict, actor=actor, tell=False)
+                core.move(waiting, Phase.CANCELLED, verdict, actor=actor)
         upgrade = _verdict_on_what_runs(core, fleet.tip or "", environment, service, running_now, actor)
         core.store.forget_good(environment, service, _reached(upgrade).target)
         condemned = decide(core, upgrade, group, verdict, to=Phase.RESTORING, actor=actor)
