@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 from random import Random
 from typing import NamedTuple
 
-from tests.simulation.remote import BLOBS, Tree
+from ruamel.yaml import YAML
+
+from tests.simulation.remote import BLOBS, Tree, blob_of
 
 SERVICES = ("api", "database", "queue", "web")
 VERSIONS = ("1.0.0", "1.0.1", "1.1.0", "1.1.1", "2.0.0")
@@ -39,6 +40,7 @@ timezone: Europe/Berlin
 driver: {{kind: process}}
 {more}"""
 PIN = re.compile(r'^  (\w+): (?:"(?P<plain>[^"]+)"|\{version: "(?P<version>[^"]+)".*)', re.MULTILINE)
+FLOW = "pins: {"
 BROKEN = b"pins:\n  api: 1.0\n"
 
 
@@ -134,9 +136,14 @@ def with_pin(rules: Rules, data: bytes | None, service: str, version: str) -> by
     """The file with the pin moved, or put back where it was removed."""
     line = f"  {service}: {pin_of(rules, version)}"
     text = (data or b"pins: {}\n").decode()
+    if FLOW in text:
+        pins = {
+            name: f"  {name}: {pin_of(rules, pinned)}\n" for name, pinned in _pins_in(blob_of(text.encode()))
+        }
+        text = text[: text.index("pins:")] + "pins:\n" + "".join(pins.values())
     if f"\n  {service}: " in text:
         return re.sub(rf"^  {service}: .*$", line, text, flags=re.MULTILINE).encode()
-    return text.replace("pins: {}\n", "pins:\n").encode() + f"{line}\n".encode()
+    return f"{text}{line}\n".encode()
 
 
 def pins_of(tree: Tree, environment: str) -> dict[str, str]:
@@ -149,11 +156,10 @@ def pins_of(tree: Tree, environment: str) -> dict[str, str]:
 
 @lru_cache(maxsize=100_000)
 def _pins_in(oid: str) -> tuple[tuple[str, str], ...]:
-    found = PIN.finditer(BLOBS[oid].decode())
-    return tuple((one[1], one["plain"] or one["version"]) for one in found)
-
-
-def broken(tree: Mapping[str, str], rules: Rules, environment: str, service: str) -> bool:
-    """Whether the file of this pin cannot be read now."""
-    oid = tree.get(path_of(rules, environment, service))
-    return oid is not None and BLOBS[oid] == BROKEN
+    if BROKEN in BLOBS[oid]:
+        return ()  # whatever else was added to it since: nothing can be said of the file
+    text = BLOBS[oid].decode()
+    if FLOW in text:  # as an empty `pins: {}` is filled by a splice
+        pins = YAML(typ="safe").load(text)["pins"].items()
+        return tuple((service, pin if isinstance(pin, str) else pin["version"]) for service, pin in pins)
+    return tuple((one[1], one["plain"] or one["version"]) for one in PIN.finditer(text))

@@ -17,6 +17,7 @@ from reconciler.store.database import time_of
 from tests.simulation import fleet
 from tests.simulation.loop import EPOCH
 from tests.simulation.opening import closed
+from tests.simulation.remote import BLOBS
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -237,13 +238,18 @@ def a_revert_moves_what_failed_3_6(simulation: Simulation, before: str, after: s
         one.service: (one.failed.version.text, one.restored.version.text if one.restored else None)
         for one in upgrade.companions
     }
+    changed = remote.made[after].changed
+    if any(fleet.BROKEN in BLOBS[remote.made[before].tree[path]] for path in changed):
+        return (
+            "" if len(changed) <= len(allowed) else f"{after[:12]} reverts {operation} in {sorted(changed)}"
+        )
     was, now = (fleet.pins_of(remote.made[sha].tree, upgrade.environment) for sha in (before, after))
     moved = {
         service: (was.get(service), now.get(service))
         for service in was.keys() | now.keys()
         if was.get(service) != now.get(service)
     }
-    if moved and moved.items() <= allowed.items() and len(remote.made[after].changed) <= len(moved):
+    if moved and moved.items() <= allowed.items() and len(changed) <= len(moved):
         return ""
     return f"{after[:12]} reverts {operation}, and moves {moved}, where {allowed} goes back"
 
