@@ -38,6 +38,11 @@ async def rollback(fleet: Fleet, environment: str, service: str, *, actor: str, 
                 f"{environment}: {service} is {upgrade.phase.value if upgrade else 'busy'}",
                 "an upgrade that has touched nothing is stopped by moving its pin back",
             )
+        if upgrade.before and upgrade.before.target == upgrade.to:
+            raise Conflict(
+                f"{environment}: {service} is on its way back to {upgrade.before.target.version} already",
+                "wait until it has arrived; nothing older is kept to go back to in its place",
+            )
         running.control.say(verdict=verdict)
         return upgrade.operation
     running_now = here.observed_target(service)

@@ -70,6 +70,23 @@ async def test_what_waits_for_another_attempt_makes_way_for_the_verdict(world: W
     assert world.answers() == "1.0.0"
 
 
+async def test_the_way_back_to_last_good_is_not_rolled_back(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.bump("2.0.0", "unhealthy", more="upgrade: {reversible: false}\n")
+    await world.settle()
+    free = world.hold("apply")
+    world.pin("1.0.0")
+    world.merge()
+    await world.reach(Phase.APPLYING)
+    with pytest.raises(Conflict, match=r"on its way back to 1\.0\.0 already"):
+        await rollback(world)
+    free.set()
+    await world.settle()
+    assert world.phases() == ["succeeded", "stuck", "succeeded"]
+    assert world.answers() == "1.0.0"
+
+
 async def test_a_version_that_is_being_verified_is_rolled_back(world: World) -> None:
     world.deploy_first("1.0.0")
     await world.settle()
