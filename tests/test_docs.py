@@ -224,6 +224,7 @@ def same_shape(shape: Any, value: Any, at: str) -> None:
 DATA = """\
 backup: {save: [touch, "{backup}"], verify: [test, -e, "{backup}"], restore: [test, -e, "{backup}"]}
 migrations: [{id: nothing, phase: before, up: ["true"], down: ["true"]}]
+flags: {new-checkout: {default: false}}
 """
 
 

@@ -87,6 +87,15 @@ def migrating(saved: bool, migrations: Sequence[dict[str, Any]]) -> str:
     return "; ".join(parts)
 
 
+def switching(flags: Sequence[dict[str, Any]]) -> str:
+    """Which flags change their values, as one phrase; empty when none does."""
+    return ", ".join(f"{one['name']} {_flag(one['from'])} → {_flag(one['to'])}" for one in flags)
+
+
+def _flag(value: Any) -> str:
+    return "undeclared" if value is None else json.dumps(value, ensure_ascii=False)
+
+
 def when(text: str | None) -> str:
     """An RFC 3339 instant in the terminal's own zone, to the second; `-` when there is none."""
     if text is None:

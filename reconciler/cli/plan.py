@@ -14,7 +14,7 @@ from reconciler.cli import client
 from reconciler.cli import preview as show
 from reconciler.cli.check import annotation
 from reconciler.cli.graph import config_option, core_from, settings_from, state_lock
-from reconciler.cli.output import migrating, print_json, print_table, when, working
+from reconciler.cli.output import migrating, print_json, print_table, switching, when, working
 from reconciler.cli.revisions import Revisions, repository_option, revisions_of
 from reconciler.clock import SystemClock
 from reconciler.config import LOCAL_FILE, SYSTEM_FILE, Settings
@@ -123,6 +123,8 @@ def _now(config: Path | None, *, as_json: bool) -> int:
         for change in changes:
             if data := migrating(change["backup"], change["migrations"]):
                 click.echo(f"{change['change']}: its data is {data}")
+            if flags := switching(change["flags"]):
+                click.echo(f"{change['change']}: its flags: {flags}")
     return 2 if changes else 0
 
 

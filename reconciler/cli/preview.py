@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from reconciler.cli.check import as_json as errors_json
 from reconciler.cli.markdown import code, details, inert, quote, table
-from reconciler.cli.output import migrating, print_table
+from reconciler.cli.output import migrating, print_table, switching
 from reconciler.model.availability import lasting
 from reconciler.model.codec import builtins
 from reconciler.model.gates import closed
@@ -128,6 +128,8 @@ def facts(planned: Planned) -> Iterator[tuple[str, str]]:
         yield "data", data
     if planned.withdrawn:
         yield "withdrawn", planned.withdrawn
+    if flags := switching(builtins(planned.flags)):
+        yield "flags", flags
     if planned.differences:
         yield "settings", ", ".join(planned.differences)
 
@@ -168,6 +170,7 @@ def _change(planned: Planned) -> dict[str, Any]:
         ],
         "notes": [{"version": one.version.text, "notes": one.notes} for one in planned.notes],
         "differences": list(planned.differences),
+        "flags": builtins(planned.flags),
     }
 
 

@@ -12,7 +12,7 @@ import click
 
 from reconciler.cli import client
 from reconciler.cli.graph import config_option, settings_from
-from reconciler.cli.output import json_option, migrating, print_json, print_table, rich_table, when
+from reconciler.cli.output import json_option, migrating, print_json, print_table, rich_table, switching, when
 from reconciler.model.availability import lasting
 
 WATCH_S = 0.5
@@ -60,6 +60,8 @@ def explain(environment: str, service: str, config: Path | None, *, as_json: boo
         print_gates(answer["gates"])
     if data := migrating(answer["backup"], answer["migrations"]):
         click.echo(f"\nits data is {data}")
+    if flags := switching(answer["flags"]):
+        click.echo(f"\nits flags: {flags}")
     if answer["steps"]:
         click.echo()
         print_steps(answer["steps"])

@@ -170,6 +170,8 @@ def _order(site: Site, operation: str, work: Workload, index: int, held: Held) -
         "UGS_SERVICE": work.service,
         "UGS_VERSION": str(work.target.version),
     }
+    if work.flags:
+        environment["UGS_FLAGS"] = json.dumps(work.flags, ensure_ascii=False, sort_keys=True)
     order = {
         "command": [expand(word, values, work) for word in run.command],
         "environment": environment,

@@ -10,6 +10,7 @@ from msgspec import Struct
 from reconciler.git import Mirror
 from reconciler.model import splice
 from reconciler.model.errors import InputError, UgsError
+from reconciler.model.flags import switched
 from reconciler.model.range import Range
 from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import OPERATION_TRAILER, Upgrade
@@ -32,7 +33,7 @@ def edit(mirror: Mirror, tip: str, upgrade: Upgrade) -> Edits:
     files = dict(environment_files(mirror, tip, upgrade.environment))
     old = dict(files)
     own = _put_back(files, upgrade.service, *_nodes(upgrade))
-    told = {upgrade.service: own}
+    told = {upgrade.service: f"{own}{_flags_left(upgrade)}" if own == UNCHANGED else own}
     for one in reversed(upgrade.companions):  # what is needed before what needs it
         try:
             if one.needs and all(_pins(files, name, wanted) for name, wanted in one.needs.items()):
@@ -139,6 +140,14 @@ def _put_back(files: dict[str, bytes], service: str, failed: str, good: str | No
         splice.remove_pin(data, path, service) if good is None else splice.set_pin(data, path, service, good)
     )
     return ""
+
+
+def _flags_left(upgrade: Upgrade) -> str:
+    """What a person has to look at: a flag is the environment's, and other services may do well with it."""
+    if upgrade.before is None or upgrade.pinned is None:
+        return ""
+    names = [one.name for one in switched(upgrade.before.flags, upgrade.pinned.flags)]
+    return f"; look at the flags in its environment: {', '.join(names)}" if names else ""
 
 
 def _pins(files: Mapping[str, bytes], service: str, wanted: str) -> bool:

@@ -207,6 +207,6 @@ class Repository:
 
 
 def _rules(snapshot: Snapshot, work: Workload) -> Environment | None:
-    """What the environment of `work` says, its pins aside."""
+    """What the environment of `work` says, its pins and flags aside."""
     environment = snapshot.environments.get(work.environment)
-    return replace(environment, pins={}) if environment else None
+    return replace(environment, pins={}, flags={}) if environment else None

@@ -16,6 +16,7 @@ from reconciler.model.circumstances import Gate
 from reconciler.model.codec import builtins
 from reconciler.model.data import pending
 from reconciler.model.errors import Problem
+from reconciler.model.flags import switched
 from reconciler.model.gates import GATES, closed, starts_at
 from reconciler.model.itinerary import Step, itinerary
 from reconciler.model.plan import Change
@@ -113,7 +114,7 @@ def explain_of(fleet: Fleet, environment: str, service: str) -> Json:
         raise Conflict(f"{environment} has no service {service}", f"it has {', '.join(views) or 'none'}")
     steps = _steps(here, service)
     change, _ = here.told.get(service, (None, ()))
-    answer: Json = views[service].explain() | data_of(here, change)
+    answer: Json = views[service].explain() | data_of(here, change) | flags_of(change)
     return answer | {
         "starts_at": builtins(steps[0].starts_at) if steps else None,
         "steps": [_step(step) for step in steps],
@@ -239,18 +240,29 @@ def _environment(fleet: Fleet, here: EnvironmentPass) -> Json:
 
 
 def _change(here: EnvironmentPass, change: Change, gates: tuple[Gate, ...], now: datetime) -> Json:
-    return {
-        "change": f"{here.name}/{change.service}",
-        "environment": here.name,
-        "service": change.service,
-        "from": str(change.running) if change.running else None,
-        "to": str(change.goal.target),
-        "class": change.change_class,
-        "path": list(change.path),
-        "gates": builtins(gates),
-        "starts_at": builtins(starts_at(gates, now=now)),
-        "duration_s": None,
-    } | data_of(here, change)
+    return (
+        {
+            "change": f"{here.name}/{change.service}",
+            "environment": here.name,
+            "service": change.service,
+            "from": str(change.running) if change.running else None,
+            "to": str(change.goal.target),
+            "class": change.change_class,
+            "path": list(change.path),
+            "gates": builtins(gates),
+            "starts_at": builtins(starts_at(gates, now=now)),
+            "duration_s": None,
+        }
+        | data_of(here, change)
+        | flags_of(change)
+    )
+
+
+def flags_of(change: Change | None) -> Json:
+    """The flags that what is pinned has otherwise than last-good."""
+    if change is None or change.before is None:
+        return {"flags": []}
+    return {"flags": builtins(switched(change.before.flags, change.goal.flags))}
 
 
 def data_of(here: EnvironmentPass, change: Change | None) -> Json:

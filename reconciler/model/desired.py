@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from reconciler.model.environment import Environment
 from reconciler.model.errors import Problem
+from reconciler.model.flags import described_as, mistyped
 from reconciler.model.release import Release
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.target import FROZEN_FIELDS, Workload, frozen_digest, workload
@@ -38,17 +39,19 @@ def resolve(snapshot: Snapshot, frozen: Frozen) -> dict[str, Desired]:
     releases: dict[str, dict[Version, Release]] = defaultdict(dict)
     for (service, _), release in snapshot.releases.items():
         releases[service][release.version] = in_force(release, frozen)
-    return {
-        name: Desired(
+    found = {}
+    for name, environment in snapshot.environments.items():
+        asked = {service: asked_of(snapshot, name, service, frozen) for service in environment.pins}
+        unread = frozenset(service for place, service in snapshot.blind_pins if place == name)
+        found[name] = Desired(
             revision=snapshot.revision,
             environment=environment,
-            workloads=_workloads(snapshot, environment, frozen),
-            blind=frozenset(service for place, service in snapshot.blind_pins if place == name),
+            workloads={service: work for service, work in asked.items() if work is not None},
+            blind=unread.union(service for service, work in asked.items() if work is None),
             hidden=name in snapshot.blind,
             releases=releases,
         )
-        for name, environment in snapshot.environments.items()
-    }
+    return found
 
 
 def thawed(snapshot: Snapshot, frozen: Frozen) -> list[Problem]:
@@ -66,23 +69,28 @@ def thawed(snapshot: Snapshot, frozen: Frozen) -> list[Problem]:
 
 
 def in_force(release: Release, frozen: Frozen) -> Release:
-    """The release with the fields of its target as they froze; notes, health and withdrawal may change."""
+    """The release with the fields of its target as they froze.
+
+    Notes, health, withdrawal and the descriptions of flags may change.
+    """
     kept = frozen.get((release.service, release.version.text))
     if kept is None:
         return release
-    return replace(release, **{name: getattr(kept, name) for name in FROZEN_FIELDS})
+    fields = {name: getattr(kept, name) for name in FROZEN_FIELDS}
+    return replace(release, **fields | {"flags": described_as(kept.flags, release.flags)})
 
 
 def asked_of(snapshot: Snapshot, environment: str, service: str, frozen: Frozen) -> Workload | None:
-    """What one environment of the snapshot asks of one service; None where nothing, or nothing readable."""
+    """What one environment of the snapshot asks of one service; None where nothing, or nothing readable.
+
+    Nor where its release froze with flags of other types than those of its file, to which the values were held.
+    """
     found = snapshot.environments.get(environment)
     pin = found.pins.get(service) if found else None
-    if pin is None or (environment, service) in snapshot.blind_pins:
+    if found is None or pin is None or (environment, service) in snapshot.blind_pins:
         return None
     release = in_force(snapshot.releases[service, pin.version.text], frozen)
-    return workload(environment, pin, release, node=snapshot.nodes[environment, service])
-
-
-def _workloads(snapshot: Snapshot, environment: Environment, frozen: Frozen) -> dict[str, Workload]:
-    asked = {service: asked_of(snapshot, environment.name, service, frozen) for service in environment.pins}
-    return {service: work for service, work in asked.items() if work is not None}
+    if mistyped(release, found.flags):
+        return None
+    node = snapshot.nodes[environment, service]
+    return workload(environment, pin, release, node=node, flags=found.flags)

@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from reconciler.model.cron import Days
 from reconciler.model.errors import Place
-from reconciler.model.release import Scalar, Strategy
+from reconciler.model.release import FlagValue, Scalar, Strategy
 from reconciler.model.version import Version
 
 ChangeClass = Literal["major", "minor", "patch", "config", "emergency", "initial", "rollback", "removal"]
@@ -97,6 +97,13 @@ class Pin(Struct, frozen=True, omit_defaults=True):
     allow_downgrade: bool = False
 
 
+class FlagSetting(Struct, frozen=True):
+    """The value of a flag in one environment. `place` is that of the value in its file."""
+
+    value: FlagValue
+    place: Place
+
+
 class Environment(Struct, frozen=True, omit_defaults=True):
     """One environment, its files merged. A class that is absent from `windows`, or None there, is always open."""
 
@@ -106,4 +113,5 @@ class Environment(Struct, frozen=True, omit_defaults=True):
     windows: dict[ChangeClass, Schedule] = {}
     freezes: tuple[Freeze, ...] = ()
     policy: Policy = Policy()
+    flags: dict[str, FlagSetting] = {}
     pins: dict[str, Pin] = {}

@@ -16,8 +16,10 @@ from reconciler.model.document import Document, Path
 from reconciler.model.environment import Environment, Freeze, Pin, Window
 from reconciler.model.errors import InputError, Place, Problem
 from reconciler.model.findings import Findings
+from reconciler.model.flags import Settings, mistyped
+from reconciler.model.health import parse_health
 from reconciler.model.range import Range
-from reconciler.model.release import Health, Release
+from reconciler.model.release import Release
 from reconciler.model.window import check_freeze, check_window, check_zone
 
 PORT_MAX = 65_535
@@ -72,7 +74,7 @@ def parse_release(document: Document) -> Release:
     if data.get("strategy") == "blue-green" and data["run"].get("socket") != "pass":
         found.add(("strategy",), "blue-green needs `run.socket: pass`", "set it, or write stop-start")
     if "health" in data:
-        data["health"] = _health(found)
+        data["health"] = parse_health(found)
     data |= parse_data(found)
     return found.converted(data | {"place": document.place(())}, Release)
 
@@ -144,8 +146,8 @@ def merge(parts: Iterable[Part], older: Iterable[Part] = ()) -> Merged:
     return Merged(environment, nodes, frozenset(problems), tuple(problems.values()))
 
 
-def misfits(pin: Pin, release: Release) -> list[Problem]:
-    """What a pin asks for that its release cannot give."""
+def misfits(pin: Pin, release: Release, flags: Settings) -> list[Problem]:
+    """What a pin, or a flag that its environment sets, asks for that its release cannot give."""
     path = f"pins.{pin.service}"
     problems = []
     declared = {key for file in release.config for key in file.values}
@@ -160,7 +162,7 @@ def misfits(pin: Pin, release: Release) -> list[Problem]:
     if port is not None and port + pin.instances - 1 > PORT_MAX:
         message = f"the last instance's port would be above {PORT_MAX}"
         problems.append(Problem(pin.place, path, message, "set a lower `port`"))
-    return problems
+    return [*problems, *mistyped(release, flags)]
 
 
 def _file(part: Part) -> str:
@@ -204,40 +206,6 @@ def _inside(path: str) -> bool:
     return not {"", ".", ".."} & set(path.split("/")) and not any(sign in path for sign in ":\\\n")
 
 
-def _health(found: Findings) -> dict[str, Any]:
-    health = found.timed(("health",), ("soak", "deadline"))
-    typical = Health()
-    deadline_s = health.get("deadline_s", typical.deadline_s)
-    if deadline_s <= health.get("soak_s", typical.soak_s):
-        remedy = "raise `deadline` or lower `soak`"
-        found.add(("health",), "the deadline is not longer than the soak", remedy)
-    probes = [_probe(found, index, deadline_s) for index in range(len(health.get("probes", ())))]
-    names = [_asked(probe) for probe in probes]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            path: Path = ("health", "probes", index)
-            found.add(path, "an earlier probe asks the same", "expect all of its answer in one probe")
-    return health | {"probes": probes}
-
-
-def _asked(probe: dict[str, Any]) -> tuple[object, ...]:
-    """What a probe asks, which is also what it is known by."""
-    return tuple((kind, str(probe[kind])) for kind in ("http", "tcp", "command") if kind in probe)
-
-
-def _probe(found: Findings, index: int, deadline_s: float) -> dict[str, Any]:
-    path: Path = ("health", "probes", index)
-    probe = found.timed(path, ("interval", "timeout"), positive=True)
-    if sum(kind in probe for kind in ("http", "tcp", "command")) != 1:
-        found.add(path, "a probe is exactly one of http, tcp and command", "write one of them")
-    expect = probe.pop("expect", {})
-    if expect and "http" not in probe:
-        found.add((*path, "expect"), "only an http probe can expect an answer", "remove it")
-    if probe.get("timeout_s", 0.0) > deadline_s:
-        found.add((*path, "timeout"), "this is longer than the deadline", "shorten it")
-    return probe | {f"expect_{key}": value for key, value in expect.items()}
-
-
 def _settings(found: Findings, name: str) -> dict[str, Any]:
     """The environment without its pins, ready to convert."""
     data = found.document.data
@@ -256,6 +224,10 @@ def _settings(found: Findings, name: str) -> dict[str, Any]:
         "windows": {kind: _schedule(found, kind, value, zone) for kind, value in windows.items()},
         "freezes": [_freeze(found, index) for index in range(len(freezes))],
         "policy": _policy(found) if "policy" in data else {},
+        "flags": {
+            flag: {"value": value, "place": found.document.place(("flags", flag))}
+            for flag, value in data.get("flags", {}).items()
+        },
     }
     return settings | ({"timezone": zone} if zone else {})
 

@@ -199,11 +199,12 @@ def _way(desired: Desired, goal: Workload, base: Version | None) -> _Steps:
     if len(steps) == 1:
         return _Steps(goal, path)
     pin = replace(desired.environment.pins[goal.service], version=steps[0].version)
-    if problems := misfits(pin, steps[0]):
+    flags = desired.environment.flags
+    if problems := misfits(pin, steps[0], flags):
         why = f"on the way to {version}: {problems[0].path}: {problems[0].message}"
         return _Steps(goal, blocked=why, unblocked_by=problems[0].remedy)
     node = node_at(goal.node, steps[0].version)
-    return _Steps(workload(desired.environment.name, pin, steps[0], node=node), path)
+    return _Steps(workload(desired.environment.name, pin, steps[0], node=node, flags=flags), path)
 
 
 def node_at(node: str, version: Version) -> str:

@@ -16,6 +16,7 @@ from reconciler.model.differences import differences
 from reconciler.model.environment import ChangeClass
 from reconciler.model.errors import Problem
 from reconciler.model.expectation import expected_s
+from reconciler.model.flags import Switched, switched
 from reconciler.model.gates import closed, evaluate
 from reconciler.model.impact import dependents, needed_by
 from reconciler.model.introduced import introduced
@@ -88,6 +89,7 @@ class Planned(Struct, frozen=True):
     """The releases whose notes tell the change, newest first."""
     differences: tuple[str, ...]
     """What is set otherwise, each in words; never a value."""
+    flags: tuple[Switched, ...]
 
     @property
     def ends_at(self) -> datetime | None:
@@ -239,6 +241,7 @@ def _planned(change: Change, here: _Here, earliest: datetime | None) -> Planned:
         needs=tuple(_need(name, wanted, here.would) for name, wanted in sorted(release.requires.items())),
         notes=crossed if base else (release,),
         differences=differences(was, goal) if was else (),
+        flags=switched(was.flags, goal.flags) if was else (),
     )
 
 

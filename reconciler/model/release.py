@@ -9,7 +9,8 @@ from msgspec import Struct, field
 from reconciler.model.errors import Place
 from reconciler.model.version import Version
 
-Scalar = str | int | float | bool | None
+FlagValue = str | int | float | bool
+Scalar = FlagValue | None
 Strategy = Literal["stop-start", "blue-green"]
 
 
@@ -130,6 +131,13 @@ class Upgrading(Struct, frozen=True, omit_defaults=True):
     dead_end: str | None = None
 
 
+class Flag(Struct, frozen=True, omit_defaults=True):
+    """A switch that an environment may set to another value of the same type."""
+
+    default: FlagValue
+    description: str = ""
+
+
 class Withdrawn(Struct, frozen=True):
     reason: str
     since: str
@@ -150,6 +158,7 @@ class Release(Struct, frozen=True, omit_defaults=True):
     backup: Backup | None = None
     migrations: tuple[Migration, ...] = ()
     health: Health = Health()
+    flags: dict[str, Flag] = {}
     withdrawn: Withdrawn | None = None
     notes: str = ""
 

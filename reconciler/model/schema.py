@@ -24,9 +24,9 @@ _ECHO_MAX = 40
 # Words of the repository format that later versions act upon. Ignoring one would let an operator believe in a
 # gate that is not there, so each is refused by name.
 LATER: dict[Kind, frozenset[str]] = {
-    "release": frozenset({"flags", "image", "prometheus", "at_most", "after"}),
-    "environment": frozenset({"flags", "drift", "prune", "renamed_from"}),
-    "pins": frozenset({"flags"}),
+    "release": frozenset({"image", "prometheus", "at_most", "after"}),
+    "environment": frozenset({"drift", "prune", "renamed_from"}),
+    "pins": frozenset(),
     "ugs": frozenset({"listen", "webhooks"}),
 }
 LATER_VALUES = (

@@ -22,6 +22,7 @@ from reconciler.model.document import SIZE_BYTES_MAX
 from reconciler.model.document import read as read_document
 from reconciler.model.environment import Environment, Pin
 from reconciler.model.errors import InputError, Place, Problem
+from reconciler.model.flags import undeclared
 from reconciler.model.manifest import Part, main_is_missing, merge, misfits, parse_part, parse_release
 from reconciler.model.release import Release
 from reconciler.model.version import Version
@@ -215,15 +216,24 @@ class _Reading:
     def followable(self, environment: Environment) -> Environment:
         """The environment with those pins alone that their release can serve."""
         pins: dict[str, Pin] = {}
+        self.problems.update(self.idle_flags(environment))
         for service, pin in environment.pins.items():
             release = self.releases.get((service, pin.version.text))
-            found = misfits(pin, release) if release else [self.unreleased(pin)]
+            found = misfits(pin, release, environment.flags) if release else [self.unreleased(pin)]
             if found:
                 self.problems.update(found)
                 self.blind_pins.add((environment.name, service))
             else:
                 pins[service] = pin
         return replace(environment, pins=pins)
+
+    def idle_flags(self, environment: Environment) -> list[Problem]:
+        """Flags that nothing here declares; nobody can say so while a pin, or a pin's release, is out of sight."""
+        pinned = [self.releases.get((pin.service, pin.version.text)) for pin in environment.pins.values()]
+        releases = [release for release in pinned if release]
+        torn = environment.name in {name for name, _ in self.blind_pins}
+        hidden = torn or environment.name in self.blind or len(releases) < len(pinned)
+        return [] if hidden else undeclared(releases, environment.flags)
 
     def unreleased(self, pin: Pin) -> Problem:
         """The problem of a pin to a release that is not there, with what it could say instead."""

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
 
 from reconciler.model.codec import builtins, encode
-from reconciler.model.environment import Pin
+from reconciler.model.environment import FlagSetting, Pin
 from reconciler.model.errors import Place
-from reconciler.model.release import Release, Scalar, Strategy
+from reconciler.model.flags import flag_values
+from reconciler.model.release import FlagValue, Release, Scalar, Strategy
 from reconciler.model.version import Version
 
 DIGEST_LENGTH = 12
-FROZEN_FIELDS = ("artifact", "run", "config", "migrations", "backup", "requires")
+FROZEN_FIELDS = ("artifact", "run", "config", "migrations", "backup", "requires", "flags")
 
 
 class Target(Struct, frozen=True):
@@ -51,25 +53,37 @@ class Workload(Struct, frozen=True):
     """Where the pin stood: for messages."""
     node: str
     """The pin's value as JSON, so that a revert can put it back."""
+    flags: dict[str, FlagValue] = {}
+    """The environment's values over the declared defaults, of the flags that the release declares."""
 
 
 def frozen_digest(release: Release) -> str:
     """The digest over the fields that freeze when a release is deployed, in full hex."""
     fields: dict[str, Any] = builtins(release)
+    if release.flags:
+        fields["flags"] = {name: flag.default for name, flag in release.flags.items()}
     return _sha256({name: fields[name] for name in FROZEN_FIELDS if name in fields})
 
 
-def workload(environment: str, pin: Pin, release: Release, *, node: str) -> Workload:
-    """What a pin and its release ask for. The pin's config must already be known to be declared."""
+def workload(
+    environment: str, pin: Pin, release: Release, *, node: str, flags: Mapping[str, FlagSetting] = {}
+) -> Workload:
+    """What a pin and its release ask for. The pin's config must already be known to be declared.
+
+    `flags`: what the environment sets, already known to be of the declared types.
+    """
     declared = {key: value for file in release.config for key, value in file.values.items()}
     config = declared | pin.config
     port = pin.port if pin.port is not None else (release.run.port if release.run else None)
-    identity = {
+    values = flag_values(release, flags)
+    identity: dict[str, object] = {
         "release": frozen_digest(release),
         "config": config,
         "instances": pin.instances,
         "port": port,
     }
+    if values:  # a release without flags is the target that it was before there were any
+        identity["flags"] = values
     return Workload(
         environment=environment,
         service=pin.service,
@@ -81,6 +95,7 @@ def workload(environment: str, pin: Pin, release: Release, *, node: str) -> Work
         strategy=pin.strategy or release.strategy or "stop-start",
         place=pin.place,
         node=node,
+        flags=values,
     )
 
 

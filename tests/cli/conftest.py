@@ -28,7 +28,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         world.pin("1.1.0")
         world.release("1.1.0", "unhealthy", service="web")
         world.pin("1.1.0", "web")
-        world.release("2.0.0", service="db")
+        world.release("2.0.0", service="db", more="flags: {new-index: {default: true}}\n")
         world.pin("2.0.0", "db")
         world.merge("Bump all three")
         assert run_once(world)[0] == 1

@@ -153,6 +153,21 @@ def test_all_that_hangs_on_a_change_is_told(ada: Colleague) -> None:
     assert "  notes of 2.0.0: none" in lines
 
 
+def test_every_format_says_which_flags_change_their_values(ada: Colleague) -> None:
+    ada.commit(release("1.0.0", more="flags: {new-checkout: {default: false}, words: {default: a}}\n"))
+    ada.commit(production("flags: {new-checkout: true, words: 'ü`'}\n", api="1.0.0"))
+    [change] = as_json("--from", "HEAD~1")["changes"]
+    assert change["flags"] == [
+        {"name": "new-checkout", "from": False, "to": True},
+        {"name": "words", "from": "a", "to": "ü`"},
+    ]
+    assert (change["class"], change["differences"]) == ("config", [])
+    said = 'new-checkout false → true, words "a" → "ü`"'
+    assert f"  flags: {said}\n" in run("--from", "HEAD~1").output
+    for form in ("markdown", "github"):
+        assert f"- flags: ``{said}``\n" in run("--from", "HEAD~1", "--format", form).stdout
+
+
 def test_a_requirement_that_nothing_meets_and_no_way(ada: Colleague) -> None:
     more = 'requires: {db: ">=1.0.0"}\nupgrade: {from: ">=1.5.0"}\n'
     ada.commit(release("2.0.0", more=more))
@@ -368,7 +383,7 @@ def test_a_configuration_without_a_daemon_says_so(ada: Colleague, tmp_path: Path
 def test_the_documented_shape_is_the_one_that_is_printed(ada: Colleague) -> None:
     more = 'requires: {db: ">=1.0.0"}\nupgrade: {reversible: false}\n'
     ada.commit(
-        release("2.0.0", "Big.", more=more + DATA)
+        release("2.0.0", "Big.", more=more + DATA + "flags: {new-checkout: {default: false}}\n")
         | release("1.0.0", service="db")
         | release("1.0.0", service="web", more='requires: {api: ">=1.0.0"}\n')
         | release("1.0.0", service="old")

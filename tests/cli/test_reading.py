@@ -70,7 +70,8 @@ def test_explain_says_why_in_a_sentence_and_then_shows_every_gate(config: Path) 
     sentence, _, header, *rows = text(config, "explain", "production", "db").splitlines()
     assert sentence.startswith("production: db 1.0.0 → 2.0.0 waits: frozen until Wed 2200-01-01")
     assert header.split() == ["gate", "state", "reason", "until", "opened", "by"]
-    rows, steps = rows[: rows.index("")], rows[rows.index("") + 1 :]
+    rows, [flags, _, *steps] = rows[: rows.index("")], rows[rows.index("") + 1 :]
+    assert flags == "its flags: new-index undeclared → true"
     [closed] = [row for row in rows if " closed " in row]
     assert closed.startswith("freeze ")
     assert closed.endswith("the calendar")
@@ -99,9 +100,10 @@ def test_explain_of_what_is_at_rest_is_one_sentence(config: Path) -> None:
 
 
 def test_plan_shows_what_would_change_and_exits_with_2(config: Path) -> None:
-    header, row = text(config, "plan", code=2).splitlines()
+    header, row, flags = text(config, "plan", code=2).splitlines()
     assert header.split()[:6] == ["environment", "service", "from", "to", "class", "starts"]
     assert re.match(r"production +db +1\.0\.0@\w{12} +2\.0\.0@\w{12} +major +2200-01-01 00:00:00 +froz", row)
+    assert flags == "production/db: its flags: new-index undeclared → true"
 
 
 def test_plan_in_json(config: Path, fleet: World) -> None:

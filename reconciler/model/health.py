@@ -1,0 +1,44 @@
+"""How a manifest's `health` is read: times in seconds, and probes that can be told apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reconciler.model.document import Path
+from reconciler.model.findings import Findings
+from reconciler.model.release import Health
+
+
+def parse_health(found: Findings) -> dict[str, Any]:
+    """The mapping `health`, ready to convert; what is wrong with it is among the findings."""
+    health = found.timed(("health",), ("soak", "deadline"))
+    typical = Health()
+    deadline_s = health.get("deadline_s", typical.deadline_s)
+    if deadline_s <= health.get("soak_s", typical.soak_s):
+        remedy = "raise `deadline` or lower `soak`"
+        found.add(("health",), "the deadline is not longer than the soak", remedy)
+    probes = [_probe(found, index, deadline_s) for index in range(len(health.get("probes", ())))]
+    names = [_asked(probe) for probe in probes]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            path: Path = ("health", "probes", index)
+            found.add(path, "an earlier probe asks the same", "expect all of its answer in one probe")
+    return health | {"probes": probes}
+
+
+def _asked(probe: dict[str, Any]) -> tuple[object, ...]:
+    """What a probe asks, which is also what it is known by."""
+    return tuple((kind, str(probe[kind])) for kind in ("http", "tcp", "command") if kind in probe)
+
+
+def _probe(found: Findings, index: int, deadline_s: float) -> dict[str, Any]:
+    path: Path = ("health", "probes", index)
+    probe = found.timed(path, ("interval", "timeout"), positive=True)
+    if sum(kind in probe for kind in ("http", "tcp", "command")) != 1:
+        found.add(path, "a probe is exactly one of http, tcp and command", "write one of them")
+    expect = probe.pop("expect", {})
+    if expect and "http" not in probe:
+        found.add((*path, "expect"), "only an http probe can expect an answer", "remove it")
+    if probe.get("timeout_s", 0.0) > deadline_s:
+        found.add((*path, "timeout"), "this is longer than the deadline", "shorten it")
+    return probe | {f"expect_{key}": value for key, value in expect.items()}
