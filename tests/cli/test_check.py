@@ -66,7 +66,8 @@ def test_every_problem_is_a_line_that_an_editor_can_jump_to(tree: Path) -> None:
         "environments/test.yaml:3:13: pins.api: release 1.5.0 cannot be used; correct releases/api/1.5.0.yaml",
         'releases/api/1.5.0.yaml:1:1: the key `service` is missing; add it, for example `service: "api"`',
         "releases/api/1.5.0.yaml:1:1: servce: this key is unknown; did you mean `service`? known here: "
-        "artifact, config, health, notes, requires, run, service, strategy, upgrade, version, withdrawn",
+        "artifact, backup, config, health, migrations, notes, requires, run, service, strategy, upgrade, version, "
+        "withdrawn",
         "5 problems beside 0 releases, 1 environment",
     ]
 
