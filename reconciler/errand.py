@@ -73,24 +73,39 @@ class _Instruction(Struct, frozen=True):
 def carry_out(folder: Path, name: str, order: Order, *, anew: bool, leave: Callable[[], bool]) -> Outcome:
     """Run it, and wait for its end. Without `anew` one of that name that has begun is only waited for.
 
-    One errand at a time in a folder. Raises StillRunning as soon as `leave` says so, HostError when this machine
-    does not let it run or end.
+    One errand at a time in a folder. Raises StillRunning as soon as `leave` says so, HostError when it may be under
+    way and cannot be waited for.
     """
-    result = folder / f"{name}.json"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    patience_s = order.timeout_s + MARGIN_S
-    with _alone(folder, patience_s, leave) as lock_fd:
-        if anew:
-            result.unlink(missing_ok=True)
-        if not result.exists():
-            _start(_Instruction(order, str(result), lock_fd))
-    with _alone(folder, patience_s, leave):
-        return _read(result)
+    result, patience_s = folder / f"{name}.json", order.timeout_s + MARGIN_S
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _alone(folder, patience_s, leave) as lock_fd:
+            if anew:
+                result.unlink(missing_ok=True)
+            if not result.exists():
+                _start(_Instruction(order, str(result), lock_fd))
+    except (OSError, HostError) as error:
+        trouble = _trouble(error)
+        if not anew:  # the one that has begun may be under way
+            raise trouble from error
+        return Outcome(refusal=trouble.message, remedy=trouble.remedy)
+    try:
+        with _alone(folder, patience_s, leave):
+            return _read(result)
+    except OSError as error:
+        raise _trouble(error) from error
+
+
+def _trouble(error: OSError | HostError) -> HostError:
+    if isinstance(error, HostError):
+        return error
+    return HostError(f"a command cannot be run or waited for: {error}", "see to this machine, then try again")
 
 
 def forget(folder: Path, name: str) -> None:
     """Once its outcome is on record elsewhere."""
-    (folder / f"{name}.json").unlink(missing_ok=True)
+    with suppress(OSError):  # then it stays, and the next one of that name begins anew all the same
+        (folder / f"{name}.json").unlink()
 
 
 def serve(line: bytes) -> None:
@@ -140,19 +155,16 @@ def _longest(secrets: Sequence[str]) -> int:
 
 def _start(instruction: _Instruction) -> None:
     """A runner in a session of its own, which the lock goes with."""
-    try:
-        runner = subprocess.Popen(
-            RUNNER,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            env={"PYTHONPATH": str(PACKAGE), "PATH": os.defpath},
-            pass_fds=(instruction.lock_fd,),
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise HostError(f"a command cannot be started: {error.strerror}", "see to this machine") from error
+    runner = subprocess.Popen(
+        RUNNER,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        env={"PYTHONPATH": str(PACKAGE), "PATH": os.defpath},
+        pass_fds=(instruction.lock_fd,),
+        start_new_session=True,
+    )
     if runner.stdin is not None:
         with suppress(BrokenPipeError), runner.stdin as channel:  # broken: it has no outcome then
             channel.write(msgspec.json.encode(instruction) + b"\n")
@@ -207,7 +219,11 @@ def _holders(path: Path) -> list[int]:
 def _read(result: Path) -> Outcome:
     try:
         return msgspec.json.decode(result.read_bytes(), type=Outcome)
-    except (OSError, msgspec.MsgspecError):
+    except FileNotFoundError:
+        return Outcome(
+            refusal="a command could not be begun", remedy="see that the state folder can be written"
+        )
+    except msgspec.MsgspecError:
         return Outcome()
 
 

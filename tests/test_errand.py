@@ -126,8 +126,11 @@ def test_what_does_not_even_die_is_told(left: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(errand, "MARGIN_S", 0.0)
     monkeypatch.setattr(errand, "KILL_TIMEOUT_S", 0.0)
     monkeypatch.setattr(os, "kill", lambda _pid, _number: None)
-    with pytest.raises(HostError, match=f"not even when killed: .*{begun(left)[0]}"):
-        carried(left, order("true", timeout_s=0.1))
+    outcome = carried(left, order("true", timeout_s=0.1))
+    assert "not even when killed" in outcome.refusal
+    assert str(begun(left)[0]) in outcome.refusal
+    with pytest.raises(HostError, match="not even when killed"):
+        carried(left, order("true", timeout_s=0.1), anew=False)
 
 
 def test_half_an_order_is_no_order() -> None:
@@ -163,9 +166,27 @@ def test_a_result_that_cannot_be_read_says_nothing(tmp_path: Path) -> None:
     assert carried(tmp_path, order("true"), anew=False) == Outcome()
 
 
-def test_a_runner_that_cannot_be_started_is_this_machines_trouble(
+@pytest.mark.parametrize("runner", ["gone", "/bin/true"])
+def test_a_runner_that_does_nothing_has_begun_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runner: str
+) -> None:
+    monkeypatch.setattr(errand, "RUNNER", (runner,))
+    outcome = carried(tmp_path, order("true"))
+    assert (outcome.code, bool(outcome.refusal), bool(outcome.remedy)) == (None, True, True)
+
+
+def test_a_folder_that_cannot_be_had_is_this_machines_trouble(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "Not a directory" in carried(tmp_path / "file/folder", order("true")).refusal
+    errand.forget(tmp_path / "file", "op.step")
+
+
+def test_a_wait_that_breaks_off_says_nothing_about_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(errand, "RUNNER", (str(tmp_path / "gone"),))
-    with pytest.raises(HostError, match="a command cannot be started: No such file"):
+    def unreadable(_result: Path) -> Outcome:
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(errand, "_read", unreadable)
+    with pytest.raises(HostError, match="too many open files"):
         carried(tmp_path, order("true"))

@@ -176,7 +176,7 @@ def recall(
     rows = {row.id: row for row in recorded.values() if not row.proven and row.state not in ABSENT}
     if not rows:
         return Recall("nothing")
-    lost = next((row.id for row in rows.values() if row.state == "unknown"), None)
+    lost = next((row.id for row in rows.values() if row.state in ("begun", "unknown")), None)
     if lost is not None:
         return Recall("stuck", reason=f"nobody knows whether migration {lost} is applied")
     ordered = sorted(release.migrations, key=lambda one: one.phase == "after")

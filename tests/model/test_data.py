@@ -234,10 +234,11 @@ def test_a_backup_comes_back_only_where_it_is_permitted_young_and_holds_all_of_i
     assert foreign.reason.startswith("migration gone is applied, 1.0.0 has no `down` for it")
 
 
+@pytest.mark.parametrize("state", ["unknown", "begun"])
 @pytest.mark.parametrize("reversible", [True, None])
-def test_what_nobody_knows_is_never_taken_back(reversible: bool | None) -> None:
+def test_what_nobody_knows_is_never_taken_back(reversible: bool | None, state: State) -> None:
     of = release(migrations=BOTH, upgrade=Upgrading(reversible=reversible))
-    found = recalled(of, rows(row("a"), row("b", "unknown")), policy=True)
+    found = recalled(of, rows(row("a"), row("b", state)), policy=True)
     assert found == Recall("stuck", reason="nobody knows whether migration b is applied")
 
 

@@ -135,7 +135,7 @@ async def test_what_cannot_be_undone_leaves_the_new_version_running_and_calls_a_
     await world.settle()
 
     assert world.phases() == ["succeeded", "stuck"]
-    assert world.answers() == "1.1.0"
+    await world.eventually(lambda: world.answers() == "1.1.0")
     assert shop.ledger.tables() == ["orders", "early"]
     assert not world.reverts()
     assert "1.1.0 has no `down` for it, and no backup is brought back by itself" in world.calls()[-1]
