@@ -99,6 +99,7 @@ def message(upgrade: Upgrade, left: Mapping[str, str]) -> str:
     else:
         title = f"Revert {upgrade.environment}/{upgrade.service} {back}"
         now = f"{good.target.version} runs again" if good else "it is stopped, and its pin is removed"
+        now = "a person has to look at what runs" if upgrade.needs_person else now
         if moved:
             title += f", and {moved[0].service if len(moved) == 1 else f'{len(moved)} more'} with it"
     with_it = [

@@ -66,8 +66,8 @@ def test_every_problem_is_a_line_that_an_editor_can_jump_to(tree: Path) -> None:
         "environments/test.yaml:3:13: pins.api: release 1.5.0 cannot be used; correct releases/api/1.5.0.yaml",
         'releases/api/1.5.0.yaml:1:1: the key `service` is missing; add it, for example `service: "api"`',
         "releases/api/1.5.0.yaml:1:1: servce: this key is unknown; did you mean `service`? known here: "
-        "artifact, backup, config, health, migrations, notes, requires, run, service, strategy, upgrade, version, "
-        "withdrawn",
+        "artifact, backup, config, flags, health, migrations, notes, requires, run, service, strategy, upgrade, "
+        "version, withdrawn",
         "5 problems beside 0 releases, 1 environment",
     ]
 
@@ -105,7 +105,7 @@ def test_github_gets_annotations_that_no_content_can_break_out_of(
         f"::error file={tree.name}/environments/a%2Cb%3A100%25.yaml,line=1,col=1::the name is not one that can be "
         "used here; rename it with lower-case letters, digits and hyphens",
         f"::error file={tree.name}/environments/test.yaml,line=3,col=1::50%25 ::error: this key is unknown; "
-        "known here: driver, environment, freezes, pins, policy, timezone, windows",
+        "known here: driver, environment, flags, freezes, pins, policy, timezone, windows",
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,7 +97,7 @@ def test_no_secret_reaches_anything_that_is_written_told_or_committed(world: Wor
             slack.answer_always(Answer(500, f"no: {SLACK}"))
             password, forced = world.folder / "git-password", running.log().count("is in force")
             password.write_text(f"{GIT}-no-more")  # refused
-            running.until(lambda: "check the credentials" in running.log())
+            running.until(lambda: re.search("repository: .*check the credentials", running.log()))
             password.write_text(GIT)
             running.until(lambda: running.log().count("is in force") == forced + 1)
             password.unlink()  # gone

@@ -21,7 +21,7 @@ class Mutation(NamedTuple):
 
 MUTATIONS = {
     "a failure is not quarantined first": Mutation(
-        "reconciler.engine.upgrade:condemn", "quarantine=reason,", "quarantine=None,"
+        "reconciler.engine.together:decide", "quarantine=reason,", "quarantine=None,"
     ),
     "what is quarantined is tried again": Mutation(
         "reconciler.model.gates:_quarantine", "if why is None:", "if True:"
@@ -32,7 +32,7 @@ MUTATIONS = {
         "if done := (lambda *a, **k: None)(",
     ),
     "a pin that was moved meanwhile is reverted": Mutation(
-        "reconciler.engine.revert:edit", "if node != pinned.node:", "if False:"
+        "reconciler.engine.pins:_put_back", "if node != failed:", "if False:"
     ),
     "reverted although nobody wants it": Mutation(
         "reconciler.engine.revert:_revert", 'policy.revert == "off"', 'policy.revert == "never"'
@@ -91,8 +91,8 @@ MUTATIONS = {
     ),
     "what a former daemon left under way is forgotten": Mutation(
         "reconciler.engine.reconcile:EnvironmentPass.resume",
-        "if upgrade.phase in upgrading.ACTIVE:",
-        "if False:",
+        "if under_way and poison",
+        "if False and poison",
     ),
     "a notice counts as delivered before it is": Mutation(
         "reconciler.notify.outbox:Outbox._send",

@@ -7,6 +7,7 @@ import logging
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from tests.simulation.facts import Violation
@@ -26,13 +27,10 @@ class Failure(NamedTuple):
 
 def play(seed: int, mutation: str | None = None) -> Failure:
     """One seed, to its end."""
-    # A killed daemon's coroutines are thrown away half-way; what they say to that is nobody's business.
-    warnings.filterwarnings("ignore", "coroutine .* was never awaited")
-    sys.unraisablehook = lambda _unraisable: None
     simulation = Simulation(seed)
-    _log_into(simulation)
     wrong = ""
-    with mutated(MUTATIONS[mutation]) if mutation else contextlib.nullcontext():
+    broken = mutated(MUTATIONS[mutation]) if mutation else contextlib.nullcontext()
+    with broken, _noted(simulation), _unheard():
         try:
             simulation.run()
         except Violation as violation:
@@ -58,12 +56,29 @@ class _Noted(logging.Handler):
         self.simulation.note(f"log: {self.format(record)}")
 
 
-def _log_into(simulation: Simulation) -> None:
-    for name in ("ugs", "reconciler"):
-        log = logging.getLogger(name)
-        log.setLevel(logging.ERROR)
-        log.propagate = False
-        log.handlers = [_Noted(simulation)]
+@contextlib.contextmanager
+def _noted(simulation: Simulation) -> Iterator[None]:
+    logs = [logging.getLogger(name) for name in ("ugs", "reconciler")]
+    before = [(log.level, log.propagate, log.handlers) for log in logs]
+    for log in logs:
+        log.level, log.propagate, log.handlers = logging.ERROR, False, [_Noted(simulation)]
+    try:
+        yield
+    finally:
+        for log, (level, propagate, handlers) in zip(logs, before, strict=True):
+            log.level, log.propagate, log.handlers = level, propagate, handlers
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """A killed daemon's coroutines are thrown away half-way; what they say to that is nobody's business."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _unraisable: None
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited")
+            yield
+    finally:
+        sys.unraisablehook = hook
 
 
 def search(seeds: int, first: int) -> int:
