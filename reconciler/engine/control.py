@@ -34,3 +34,12 @@ class Control:
         for name, value in words.items():
             setattr(self, name, value)
         self.wake.set()
+
+
+@dataclass
+class Running:
+    """An upgrade under way: its task and its ear. Its state is the store's."""
+
+    operation: str
+    control: Control
+    task: asyncio.Task[None] | None = None

@@ -8,6 +8,7 @@ import logging
 from datetime import datetime
 from typing import Literal
 
+from reconciler.engine import departure
 from reconciler.engine.core import Core
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.repository import Retry, Rewritten
@@ -17,6 +18,12 @@ from reconciler.model.notice import Notice, Severity
 from reconciler.model.snapshot import Snapshot
 
 log = logging.getLogger("ugs")
+EMPTIED = Problem(
+    Place("environments"),
+    "",
+    "the repository was emptied: it has neither releases nor environments any more",
+    "put them back; to give an environment up, remove its file alone",
+)
 PROBLEM_MARK = "problem: "
 State = Literal["starting", "ok", "unreachable", "rewritten", "unreadable"]
 
@@ -68,6 +75,8 @@ class Fleet:
                 fetched = await core.git(core.repository.fetch, accept_rewrite=accept_rewrite)
                 news = fetched.tip != self.tip
                 snapshot = await asyncio.to_thread(core.repository.snapshot, fetched.tip) if news else None
+                if snapshot is not None and core.desired and snapshot.empty:
+                    raise InputError(EMPTIED)
             except UgsError as error:
                 self._tell(*trouble_of(error), str(error))
                 raise
@@ -77,6 +86,7 @@ class Fleet:
                     core.store.audit("rewrite-accepted", detail=fetched.tip)
                 for retry in fetched.retries:
                     self._release(retry)
+                departure.keep(core, snapshot)
                 await core.git(core.repository.accept, fetched.tip)
                 core.store.audit("accepted", detail=fetched.tip)
                 await self._take(snapshot)
@@ -112,11 +122,12 @@ class Fleet:
         }
         # What cannot be read at all stays as it is: it is neither gone nor emptied.
         kept = {name: core.desired[name] for name in snapshot.blind & core.desired.keys() - usable.keys()}
+        gone = departure.gone(core, snapshot)
         core.desired.clear()
-        core.desired.update(kept | usable)
+        core.desired.update(kept | usable | gone)
         self.tip = snapshot.revision
         self._tell_problems((*snapshot.problems, *thawed(snapshot, frozen), *self._refused(snapshot)))
-        for name in usable:
+        for name in usable | gone:
             self._pass(name)
         for environment in self.passes.values():
             environment.wake.set()

@@ -11,8 +11,9 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
+from reconciler.engine import departure
 from reconciler.engine import upgrade as upgrading
-from reconciler.engine.control import Control
+from reconciler.engine.control import Control, Running
 from reconciler.engine.core import Core
 from reconciler.engine.endure import endure
 from reconciler.engine.ledger import Ledger
@@ -32,15 +33,6 @@ from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import Phase, Upgrade
 
 log = logging.getLogger("ugs")
-
-
-@dataclass
-class Running:
-    """An upgrade under way: its task and its ear. Its state is the store's."""
-
-    operation: str
-    control: Control
-    task: asyncio.Task[None] | None = None
 
 
 @dataclass
@@ -95,12 +87,15 @@ class EnvironmentPass:
         self.trouble, self.observed = "", observed
         await adopt(core, self.monitor, desired, observed, busy=self.busy)
         records = records_of(core, self.name)
-        self._heed_new_pins(desired, observed, records)
+        self._heed_new_pins(desired, records)
         changes = planning.plan(desired, observed, records, now=core.clock.now())
         self.told = await self._start(desired, observed, changes)
         await self.repairs.mend(
             self._repairable(desired, planning.repairs(desired, observed, records, self.busy))
         )
+        left = observed or records.removing or self.busy
+        if desired.gone is not None and not left and core.desired.get(self.name) is desired:
+            departure.close(core, self.name)
 
     async def preview(self) -> None:
         """Observe and decide as a pass does, and start nothing: what `ugs plan` shows without a daemon."""
@@ -235,7 +230,7 @@ class EnvironmentPass:
 
         try:
             done = await endure(self.core.clock, f"operation {upgrade.operation}", carry_on)
-            if done.phase is Phase.SUCCEEDED:
+            if done.phase is Phase.SUCCEEDED and done.after:
                 self.monitor.proven(upgrade.service)
             if done.failed:
                 await self.refresh()  # so that the next pass sees the pin as it stands now
@@ -253,21 +248,24 @@ class EnvironmentPass:
 
     def _closed_now(self, upgrade: Upgrade, asked: Asked | None) -> str:
         """Why a gate is closed at this very moment, by the newest that is known; empty when all are open."""
-        desired, pinned = self.core.desired.get(self.name), upgrade.pinned
-        if desired is None or pinned is None:
+        desired = self.core.desired.get(self.name)
+        if desired is None:
             return "the environment is gone from the repository"
-        records = records_of(self.core, self.name)
-        return "; ".join(
-            gate.reason for gate in self._shut_for(desired, pinned, self.observed, records, asked)
-        )
+        records, service = records_of(self.core, self.name), upgrade.service
+        if upgrade.pinned is None and service not in planning.unwanted(
+            desired, self.observed, records.removing
+        ):
+            return "its removal is asked for no longer"
+        change = self._change(desired, service, upgrade.pinned, records)
+        return "; ".join(gate.reason for gate in self._shut_for(desired, change, asked))
 
-    def _heed_new_pins(self, desired: Desired, observed: Mapping[str, Observation], records: Records) -> None:
+    def _heed_new_pins(self, desired: Desired, records: Records) -> None:
         """Tell upgrades under way that their pin has moved."""
         for service, running in self.running.items():
             upgrade = self.core.store.upgrade(running.operation)
             work = desired.workloads.get(service)
-            if upgrade is None or (work and upgrade.pinned and work.target == upgrade.pinned.target):
-                continue
+            if upgrade is None or upgrade.pinned is None or (work and work.target == upgrade.pinned.target):
+                continue  # a removal looks for itself before it touches anything, and is not stopped half-way
             untouched = upgrade.phase is Phase.PREPARING
             if work is None:
                 if untouched and not (desired.hidden or service in desired.blind):
@@ -276,18 +274,17 @@ class EnvironmentPass:
                 continue
             elif upgrade.before and work.target == upgrade.before.target:
                 running.control.say(aborted=f"the pin was moved back to {work.target.version}")
-            elif untouched or not self._shut_for(desired, work, observed, records):
+            elif untouched or not self._shut_for(desired, self._change(desired, service, work, records)):
                 running.control.say(superseded=f"{work.target.version} is pinned now")
 
-    def _shut_for(
-        self,
-        desired: Desired,
-        work: Workload,
-        observed: Mapping[str, Observation],
-        records: Records,
-        asked: Asked | None = None,
-    ) -> tuple[Gate, ...]:
-        now = self.core.clock.now()
-        change = planning.change_to(desired, work, observed.get(work.service), records, now=now)
-        around = self._around(desired, observed, [change], {work.service: asked} if asked else {})
+    def _change(self, desired: Desired, service: str, work: Workload | None, records: Records) -> Change:
+        """What would make `work` run, or with None remove the service."""
+        seen, now = self.observed.get(service), self.core.clock.now()
+        if work is None:
+            return planning.removal_of(desired, service, seen, records)
+        return planning.change_to(desired, work, seen, records, now=now)
+
+    def _shut_for(self, desired: Desired, change: Change, asked: Asked | None = None) -> tuple[Gate, ...]:
+        known = {change.service: asked} if asked else {}
+        around = self._around(desired, self.observed, [change], known)
         return closed(self._gates(change, around)[1])

@@ -9,7 +9,7 @@ from msgspec import Struct
 from reconciler.git import Commit, Mirror, Remote
 from reconciler.model import desired as desiring
 from reconciler.model.circumstances import Asked
-from reconciler.model.desired import Frozen
+from reconciler.model.desired import Desired, Frozen
 from reconciler.model.errors import ArtifactError, UgsError
 from reconciler.model.snapshot import Cache, Snapshot, read
 from reconciler.model.target import Target, Workload
@@ -39,6 +39,27 @@ class Fetched(Struct, frozen=True):
     tip: str
     previous: str | None
     retries: tuple[Retry, ...]
+
+
+class Then(Struct, frozen=True):
+    """An environment as it stood at a commit: None where the repository did not have it, or it was `hidden`."""
+
+    commit: Commit
+    desired: Desired | None
+    hidden: bool
+
+    def asks(self, service: str, work: Workload | None) -> bool:
+        """Whether it asked for `work` to run, or with None for the service to be removed."""
+        here = self.desired
+        if work is None and here is None:
+            return not self.hidden
+        if here is None:
+            return False
+        if work is None:
+            pinned = here.hidden or service in here.workloads or service in here.blind
+            return here.environment.policy.prune and not pinned
+        found = here.workloads.get(service)
+        return found is not None and found.target == work.target
 
 
 class Repository:
@@ -84,28 +105,24 @@ class Repository:
             )
         return data
 
-    def revision_of(self, tip: str, work: Workload, frozen: Frozen) -> str:
-        """The first-parent commit that made `work` what the environment asks for."""
-        moved = tip
-        for commit, candidate in self._past(tip, work.environment, work.service, frozen):
-            if candidate is None or candidate.target != work.target:
+    def asked(self, tip: str, environment: str, service: str, work: Workload | None, frozen: Frozen) -> Asked:
+        """The first-parent commit since which the environment asks for `work` (None: for a removal of what runs),
+        who wrote it, and what it changed of the environment."""
+        revision = tip
+        for then in self._past(tip, environment, service, frozen):
+            if not then.asks(service, work):
                 break
-            moved = commit.sha
-        return moved
-
-    def asked(self, tip: str, work: Workload, frozen: Frozen) -> Asked:
-        """The commit that asked for `work`, who wrote it, and what it changed of the environment."""
-        revision = self.revision_of(tip, work, frozen)
+            revision = then.commit.sha
         [commit] = self.mirror.log(None, revision, limit=1)
         first = commit.parents[0] if commit.parents else None
         brought = self.mirror.log(first, revision, first_parent=False, limit=NEW_COMMITS_MAX)
         after = self.snapshot(revision)
-        release = after.releases.get((work.service, work.target.version.text))
+        release = after.releases.get((service, work.target.version.text)) if work else None
         return Asked(
             revision=revision,
             authors=tuple(sorted({name for one in (commit, *brought) for name in (one.author, one.email)})),
-            before=self.snapshot(first).environments.get(work.environment) if first else None,
-            since=after.environments.get(work.environment),
+            before=self.snapshot(first).environments.get(environment) if first else None,
+            since=after.environments.get(environment),
             urgency=release.upgrade.urgency if release else None,
         )
 
@@ -113,18 +130,18 @@ class Repository:
         self, tip: str, environment: str, service: str, target: Target, frozen: Frozen
     ) -> Workload | None:
         """What describes a running target, from the recent past of the repository."""
-        for _, candidate in self._past(tip, environment, service, frozen):
+        for then in self._past(tip, environment, service, frozen):
+            candidate = then.desired.workloads.get(service) if then.desired else None
             if candidate is not None and candidate.target == target:
                 return candidate
         return None
 
-    def _past(
-        self, tip: str, environment: str, service: str, frozen: Frozen
-    ) -> Iterator[tuple[Commit, Workload | None]]:
+    def _past(self, tip: str, environment: str, service: str, frozen: Frozen) -> Iterator[Then]:
         paths = (f"environments/{environment}.yaml", f"environments/{environment}", f"releases/{service}")
         for commit in self.mirror.log(None, tip, paths=paths, first_parent=True, limit=HISTORY_MAX):
-            wanted = desiring.resolve(self.snapshot(commit.sha), frozen).get(environment)
-            yield commit, wanted.workloads.get(service) if wanted else None
+            snapshot = self.snapshot(commit.sha)
+            desired = desiring.resolve(snapshot, frozen).get(environment)
+            yield Then(commit, desired, environment in snapshot.blind)
 
     def _older(self, revision: str, path: str) -> Iterator[tuple[str, bytes]]:
         for commit in self.mirror.log(None, revision, paths=(path,), first_parent=True, limit=OLDER_MAX)[1:]:

@@ -12,8 +12,9 @@ from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.model.circumstances import Gate
 from reconciler.model.codec import builtins
 from reconciler.model.errors import Problem
-from reconciler.model.gates import starts_at
+from reconciler.model.gates import closed, starts_at
 from reconciler.model.plan import Change
+from reconciler.model.sentence import of_change
 from reconciler.model.upgrade import Phase
 from reconciler.store import SLACK
 
@@ -22,7 +23,8 @@ Json = dict[str, Any]
 
 def status_of(fleet: Fleet, about: Json, *, environment: str | None = None) -> Json:
     """Every environment, or the one that is named."""
-    chosen = fleet.passes
+    # One that is gone, and of which nothing is left, is shown no more.
+    chosen = {name: here for name, here in fleet.passes.items() if name in fleet.core.desired or here.busy}
     if environment is not None:
         chosen = {environment: _pass(fleet, environment)}
     return {
@@ -60,7 +62,18 @@ def needs_person(fleet: Fleet) -> list[str]:
     ]
     asked = [text for name in sorted(fleet.passes) for text in questions(core.store.permits(name))]
     problems = [*map(str, fleet.problems), *_withdrawn(fleet)]
-    return [*stopped, *problems, *quarantined, *broken, *engines, *parked, *asked, *undelivered]
+    leaving = _unapproved(fleet)
+    return [*stopped, *problems, *quarantined, *broken, *engines, *parked, *leaving, *asked, *undelivered]
+
+
+def _unapproved(fleet: Fleet) -> list[str]:
+    """Removals that wait for a person's word."""
+    return [
+        f"{of_change(change, tuple(said))}; to let it go, say `{said[0].opened_by}`"
+        for _, here in sorted(fleet.passes.items())
+        for change, gates in here.told.values()
+        if change.after is None and (said := [gate for gate in closed(gates) if gate.gate == "approval"])
+    ]
 
 
 def _withdrawn(fleet: Fleet) -> list[str]:
@@ -131,7 +144,7 @@ def _change(here: EnvironmentPass, change: Change, gates: tuple[Gate, ...], now:
         "environment": here.name,
         "service": change.service,
         "from": str(change.running) if change.running else None,
-        "to": str(change.goal.target),
+        "to": str(change.to) if change.to else None,
         "class": change.change_class,
         "path": list(change.path),
         "gates": builtins(gates),

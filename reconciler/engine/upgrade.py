@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from reconciler.drivers.base import Driver
@@ -28,6 +29,10 @@ async def carry(core: Core, upgrade: Upgrade, control: Control) -> Upgrade:
     while upgrade.phase in ACTIVE and not control.stopping:
         before = upgrade
         match upgrade.phase:
+            case Phase.PREPARING if upgrade.after is None:
+                upgrade = _reconsidered(core, upgrade, control) or core.move(upgrade, Phase.APPLYING, "")
+            case Phase.APPLYING if upgrade.after is None:
+                upgrade = await _remove(core, driver, upgrade)
             case Phase.PREPARING:
                 upgrade = await _prepare(core, driver, upgrade, control)
             case Phase.APPLYING:
@@ -57,6 +62,14 @@ async def _prepare(core: Core, driver: Driver, upgrade: Upgrade, control: Contro
         return condemn(core, upgrade, str(error), to=Phase.REVERTING)
     except (HostError, TransientError) as error:
         return park(core, upgrade, error)
+    if given_up := _reconsidered(core, upgrade, control):
+        return given_up
+    core.store.deployed(after, revision=upgrade.revision)
+    return core.move(upgrade, Phase.APPLYING, "")
+
+
+def _reconsidered(core: Core, upgrade: Upgrade, control: Control) -> Upgrade | None:
+    """One more look before anything is touched: where the upgrade stands that must not go on, None when it may."""
     if control.stopping:
         return upgrade
     if control.aborted:
@@ -65,8 +78,26 @@ async def _prepare(core: Core, driver: Driver, upgrade: Upgrade, control: Contro
         return core.move(upgrade, Phase.SUPERSEDED, control.superseded)
     if closed := control.closed():
         return core.move(upgrade, Phase.WAITING, closed)
-    core.store.deployed(after, revision=upgrade.revision)
-    return core.move(upgrade, Phase.APPLYING, "")
+    return None
+
+
+async def _remove(core: Core, driver: Driver, upgrade: Upgrade) -> Upgrade:
+    """Stop the service. Its files stay, so that a pin brings it back without fetching anything."""
+    name, service = upgrade.environment, upgrade.service
+    try:
+        await core.step(
+            upgrade,
+            "remove",
+            partial(driver.restore, environment=name, service=service),
+            core.site,
+            upgrade.operation,
+            None,
+        )
+    except (HostError, TransientError) as error:
+        return park(core, upgrade, error)
+    with core.store.transaction():
+        core.store.removed(name, service)
+        return core.move(upgrade, Phase.SUCCEEDED, "it is stopped")
 
 
 async def _apply(core: Core, driver: Driver, upgrade: Upgrade) -> Upgrade:

@@ -21,14 +21,22 @@ REPAIR_MAX_S = 300.0
 
 def records_of(core: Core, environment: str) -> Records:
     """What is remembered of an environment."""
-    store = core.store
+    store, desired = core.store, core.desired.get(environment)
     attempted = store.attempted(environment)
+    good = {
+        service: tuple(Good(work, at) for work, at in store.good(environment, service))
+        for service in attempted
+    }
+    left = desired.gone if desired and desired.gone else frozenset[str]()
     return Records(
-        good={
-            service: tuple(Good(work, at) for work, at in store.good(environment, service))
-            for service in attempted
-        },
+        good=good,
         attempted=attempted,
+        removing={service: False for service in left if good.get(service)}
+        | {
+            upgrade.service: upgrade.tries > 0
+            for upgrade in store.upgrades(environment=environment, unfinished=True)
+            if upgrade.after is None
+        },
     )
 
 

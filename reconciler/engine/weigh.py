@@ -12,9 +12,10 @@ from reconciler.engine.core import Core
 from reconciler.model.circumstances import Asked, Circumstances, Promoted
 from reconciler.model.desired import Desired
 from reconciler.model.expectation import expected_s
+from reconciler.model.impact import running_of
 from reconciler.model.observation import Observation
-from reconciler.model.order import Arrangement, Running, arrange
-from reconciler.model.plan import Change
+from reconciler.model.order import Arrangement, arrange
+from reconciler.model.plan import Change, unwanted
 from reconciler.model.target import Target
 from reconciler.model.upgrade import Phase
 
@@ -27,16 +28,21 @@ class Weigher:
     def __init__(self, core: Core, environment: str) -> None:
         self._core = core
         self._name = environment
-        self._asked: dict[tuple[str, str, Target], Asked] = {}
+        self._asked: dict[tuple[str, str, Target | None], Asked] = {}
 
     async def asked(self, desired: Desired, change: Change) -> Asked:
         """The commit that asked for this change, and what stood before it."""
-        key = desired.revision, change.service, change.goal.target
+        key = desired.revision, change.service, change.to
         if key not in self._asked:
             if len(self._asked) >= ASKED_MAX:
                 self._asked.clear()
             self._asked[key] = await asyncio.to_thread(
-                self._core.repository.asked, desired.revision, change.goal, self._core.frozen
+                self._core.repository.asked,
+                desired.revision,
+                self._name,
+                change.service,
+                change.goal,
+                self._core.frozen,
             )
         return self._asked[key]
 
@@ -53,6 +59,7 @@ class Weigher:
     ) -> Circumstances:
         """What the gates look at, as it stands at this moment."""
         store = self._core.store
+        unfinished = store.upgrades(environment=self._name, unfinished=True)
         order = _arrangement(desired, observed, changes)
         return Circumstances(
             environment=desired.environment,
@@ -66,9 +73,11 @@ class Weigher:
             max_stale_s=self._core.settings.repository.max_stale_s,
             initials=sum(change.change_class == "initial" for change in changes),
             first_accepted=first_accepted or bool(store.services(self._name)),
+            gone=desired.gone is not None,
+            unwanted=unwanted(desired, observed, {one.service for one in unfinished if one.after is None}),
             parked={
                 upgrade.service: (upgrade.reason, upgrade.parked_until)
-                for upgrade in store.upgrades(environment=self._name, unfinished=True)
+                for upgrade in unfinished
                 if upgrade.parked_until is not None and upgrade.phase is Phase.WAITING
             },
             refused=order.refused,
@@ -77,7 +86,11 @@ class Weigher:
             floor=self._core.settings.floor_approvals,
             asked=asked,
             promoted=self._promoted(desired, changes),
-            expected_s={change.service: self._expected_s(change) for change in changes},
+            expected_s={
+                change.service: expected_s(store.durations(self._name, change.service), change.after.release)
+                for change in changes
+                if change.after
+            },
         )
 
     def _promoted(self, desired: Desired, changes: Sequence[Change]) -> dict[str, Promoted]:
@@ -93,22 +106,15 @@ class Weigher:
             if good
         }
 
-    def _expected_s(self, change: Change) -> float:
-        return expected_s(self._core.store.durations(self._name, change.service), change.after.release)
-
 
 def _arrangement(
     desired: Desired, observed: Mapping[str, Observation], changes: Sequence[Change]
 ) -> Arrangement:
     """The order of the changes as they will be in the end: what is on its way counts as arrived."""
+    last = {change.service: change.before for change in changes}
     running = {
-        service: _running(desired, service, target)
+        service: running_of(target, desired.releases.get(service, {}).values(), last.get(service))
         for service, observation in observed.items()
         if (target := observation.running)
     }
     return arrange((replace(change, after=change.goal) for change in changes), running)
-
-
-def _running(desired: Desired, service: str, target: Target) -> Running:
-    release = desired.releases.get(service, {}).get(target.version)
-    return Running(target.version, release.requires if release else {})

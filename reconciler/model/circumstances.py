@@ -59,6 +59,10 @@ class Circumstances(Struct, frozen=True):
     initials: int
     """How many first deployments this plan holds."""
     first_accepted: bool
+    gone: bool = False
+    """The repository has the environment no longer."""
+    unwanted: frozenset[str] = frozenset()
+    """Services that run, or waited to be removed, and are to be stopped."""
     parked: Mapping[str, tuple[str, datetime]] = {}
     """By service: the host's own trouble, and when it is tried again."""
     refused: Mapping[str, str] = {}

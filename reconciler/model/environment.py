@@ -53,6 +53,8 @@ class Policy(Struct, frozen=True, omit_defaults=True):
     promote: Promotion | None = None
     zero_minor: Literal["major", "minor"] = "major"
     """What a minor step below 1.0.0 counts as."""
+    prune: bool = False
+    """Stop a service whose pin was removed; otherwise it runs on."""
 
 
 class DriverChoice(Struct, frozen=True, omit_defaults=True):

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from reconciler.model import permits as said
+from reconciler.model import removal
 from reconciler.model.availability import fits
 from reconciler.model.circumstances import Asked, Circumstances, Gate
 from reconciler.model.environment import Environment, Policy
@@ -54,6 +55,8 @@ def _passed_by(gate: Gate, change: Change, around: Circumstances, now: datetime)
 
 
 def _quarantine(change: Change, around: Circumstances, _now: datetime) -> Gate:
+    if change.after is None:
+        return Gate("quarantine", open=True)
     why = around.quarantined.get((change.service, change.after.target))
     if why is None:
         return Gate("quarantine", open=True)
@@ -66,7 +69,7 @@ def _quarantine(change: Change, around: Circumstances, _now: datetime) -> Gate:
 
 
 def _path(change: Change, around: Circumstances, _now: datetime) -> Gate:
-    if change.downgrade and not _downgrade_allowed(change, around):
+    if change.goal and change.downgrade and not _downgrade_allowed(change, around):
         base = change.running or (change.before and change.before.target)
         return Gate(
             "path",
@@ -89,7 +92,7 @@ def _dependency(change: Change, around: Circumstances, _now: datetime) -> Gate:
     unmet = [f"it comes after {', '.join(first)}"] if first else []
     unmet += [
         sentence
-        for service, wanted in sorted(change.after.release.requires.items())
+        for service, wanted in sorted(change.after.release.requires.items() if change.after else ())
         if service not in first and (sentence := _unmet(service, wanted, around))
     ]
     if not unmet:
@@ -98,12 +101,12 @@ def _dependency(change: Change, around: Circumstances, _now: datetime) -> Gate:
 
 
 def _adoption(change: Change, around: Circumstances, _now: datetime) -> Gate:
-    if change.running is not None and change.before is None:
+    if change.before is None and (change.running is not None or change.after is None):
         return Gate(
             "adoption",
             open=False,
-            reason=f"{change.running} runs, but nothing that is known here describes it, so it could not be "
-            "brought back",
+            reason=f"{change.running or 'something'} runs, but nothing that is known here describes it, so it "
+            "could not be brought back",
             opened_by="a pin to what runs, as it runs",
         )
     if (
@@ -150,25 +153,29 @@ def _hold(change: Change, around: Circumstances, now: datetime) -> Gate:
 
 def _approval(change: Change, around: Circumstances, now: datetime) -> Gate:
     asked = around.asked.get(change.service) or Asked("")
+    guard = removal.guard(change, around)
+    floor = {**around.floor, "removal": max(1, around.floor.get("removal", 0))} if guard else around.floor
 
     def look(environment: Environment) -> Opening:
-        return said.approval_gate(
+        answer = said.approval_gate(
             around.permits,
             environment,
             said.ask_of(change, asked.revision, change.path),
             said.approval_class(change, zero_minor=environment.policy.zero_minor),
-            floor=around.floor,
+            floor=floor,
             authors=asked.authors,
             now=now,
         )
+        return answer if answer.open or not guard else replace(answer, reason=f"{guard}: {answer.reason}")
 
     return _strictest("approval", change, around, look)
 
 
 def _promotion(change: Change, around: Circumstances, now: datetime) -> Gate:
-    rule, version = around.environment.policy.promote, change.goal.target.version
-    if rule is None or change.change_class == "rollback":
+    rule = around.environment.policy.promote
+    if rule is None or change.goal is None or change.change_class == "rollback":
         return Gate("promotion", open=True)
+    version = change.goal.target.version
     found = around.promoted.get(change.service)
     if found is None or found.version != version:
         runs = f", where {found.version} runs" if found else ""

@@ -36,11 +36,13 @@ class Step(Struct, frozen=True):
 def itinerary(
     change: Change, known: Mapping[Version, Release], places: Sequence[Environment], *, now: datetime | None
 ) -> tuple[Step, ...]:
-    """The steps of a change, `known` being its service's releases; none where no way leads there.
+    """The steps of a change, `known` being its service's releases; none for a removal, nor where no way leads there.
 
     Each is as early as all `places` let it start, the first one from `now` on (None: nobody knows when), every other
     when the one before it has taken its time.
     """
+    if change.goal is None:
+        return ()
     steps: list[Step] = []
     base, at = change.running.version if change.running else None, now
     for text in change.path:

@@ -75,7 +75,7 @@ def dependents(service: str, changes: Iterable[Change]) -> tuple[str, ...]:
     back = {name: change.before.target.version if change.before else None for name, change in made.items()}
     needy: dict[str, set[str]] = defaultdict(set)
     for name, change in made.items():
-        for needed, wanted in change.after.release.requires.items():
+        for needed, wanted in _requires(change.after).items():
             if needed in made and needed != name and not _fits(wanted, back[needed]):
                 needy[needed].add(name)
     found, asked = {service}, [service]
@@ -96,17 +96,14 @@ class _Survey:
         self.rather: dict[str, set[str]] = {service: set() for service in changes}
         self.faults: dict[str, list[str]] = defaultdict(list)
         lasting = {service: runs.requires for service, runs in running.items()}
-        lasting |= {service: change.goal.release.requires for service, change in changes.items()}
+        lasting |= {service: _requires(change.goal) for service, change in changes.items()}
         self.wanted: dict[str, dict[str, str]] = defaultdict(dict)
         """By service: the ranges of it that are wanted in the end, each with the first service that wants it."""
         for service, requires in sorted(lasting.items()):
             for needed, wanted in requires.items():
                 self.wanted[needed].setdefault(wanted, service)
         for change in changes.values():
-            steps = (
-                (change.goal,) if change.after.target == change.goal.target else (change.goal, change.after)
-            )
-            for step in steps:
+            for step in _steps(change):
                 for needed, wanted in sorted(step.release.requires.items()):
                     self._of_step(step, needed, wanted, last=step is change.goal)
         for service, runs in sorted(running.items()):
@@ -132,7 +129,9 @@ class _Survey:
         """What `needed` is now fits a version that `service` leaves, or stays at: it must not move before that."""
         if all(_fits(wanted, state) for state in self._states(needed)):
             return
-        reason = f"{who} needs {needed} {wanted}; the pin moves {needed} to {self._states(needed)[-1]}"
+        last = self._states(needed)[-1]
+        moved = f"the pin moves {needed} to {last}" if last else f"{needed} is pinned no longer"
+        reason = f"{who} needs {needed} {wanted}; {moved}"
         if service in self.changes:
             self.must[needed][service] = reason
         else:
@@ -142,7 +141,7 @@ class _Survey:
         """What runs of a service, then its next step and what is pinned where it changes, were nothing refused."""
         old = self.running[service].version if service in self.running else None
         change = self.changes.get(service)
-        return (old, change.after.target.version, change.goal.target.version) if change else (old,)
+        return (old, _version(change.after), _version(change.goal)) if change else (old,)
 
     def _unmet(self, step: Workload, needed: str, wanted: str) -> str:
         needs = f"{step.service} {step.target.version} needs {needed} {wanted}"
@@ -154,12 +153,9 @@ class _Survey:
                     f" and {rival} {self._states(rival)[-1]} needs {needed} {other}, which no version fits"
                 )
                 break
-        last = self._states(needed)[-1]
-        return (
-            f"{needs}; {needed} is pinned to {last}"
-            if needed in self.changes
-            else f"{needs}; {needed} {last} runs"
-        )
+        if (last := self._states(needed)[-1]) is None:
+            return f"{needs}, which is pinned no longer"
+        return f"{needs}; {needed} " + (f"is pinned to {last}" if needed in self.changes else f"{last} runs")
 
 
 def _refused(must: Waits, faults: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
@@ -283,6 +279,21 @@ def _fits(wanted: str, version: Version | None) -> bool:
 @lru_cache(RANGES_KEPT_MAX)
 def _range(text: str) -> Range:
     return Range.parse(text)
+
+
+def _requires(work: Workload | None) -> Mapping[str, str]:
+    return work.release.requires if work else {}
+
+
+def _version(work: Workload | None) -> Version | None:
+    return work.target.version if work else None
+
+
+def _steps(change: Change) -> tuple[Workload, ...]:
+    """What is pinned, and the next step where that is another one; none for a removal."""
+    if change.goal is None or change.after is None:
+        return ()
+    return (change.goal,) if change.after.target == change.goal.target else (change.goal, change.after)
 
 
 def _service(change: Change) -> str:

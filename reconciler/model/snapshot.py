@@ -69,6 +69,11 @@ class Snapshot(Struct, frozen=True):
     blind_pins: frozenset[tuple[str, str]]
     """By environment and service: pins that are there and cannot be followed."""
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing that has a meaning is left in the repository, not even a bad file."""
+        return not (self.releases or self.environments or self.problems)
+
 
 class Cache:
     """What files were found to describe, by blob and path. `parsed` counts the files that were really read.

@@ -35,7 +35,8 @@ NEXT: dict[Phase, frozenset[Phase]] = {
     Phase.PREPARING: frozenset(
         {Phase.APPLYING, Phase.WAITING, Phase.REVERTING, Phase.SUPERSEDED, Phase.CANCELLED}
     ),
-    Phase.APPLYING: frozenset({Phase.VERIFYING, Phase.RESTORING}),
+    # To succeeded is a removal: nothing is left to be proven. To waiting, one that this machine kept from it.
+    Phase.APPLYING: frozenset({Phase.VERIFYING, Phase.RESTORING, Phase.SUCCEEDED, Phase.WAITING}),
     Phase.VERIFYING: frozenset({Phase.SUCCEEDED, Phase.RESTORING, Phase.SUPERSEDED, Phase.STUCK}),
     # To cancelled: a person moved the pin back. To waiting: the host's own trouble, the old version runs again.
     Phase.RESTORING: frozenset({Phase.REVERTING, Phase.CANCELLED, Phase.WAITING, Phase.STUCK}),

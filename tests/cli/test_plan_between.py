@@ -111,7 +111,7 @@ def test_a_removed_pin_and_a_setting_are_told_beside(ada: Colleague) -> None:
     assert result.exit_code == 2
     assert result.output.splitlines()[1:] == [
         "",
-        "production/web is pinned no longer: 1.0.0 runs on until a person stops it",
+        "production/web is pinned no longer: policy.prune is off, so 1.0.0 runs on",
         "production sets `policy` otherwise",
     ]
     assert "0 changes, 1 pin removed" in result.output

@@ -163,7 +163,6 @@ LATER: list[tuple[schema.Kind, str, str]] = [
     ("environment", "renamed_from: old", "renamed_from: `renamed_from`"),
     ("environment", "policy: {drift: correct}", "policy.drift: `drift`"),
     ("environment", "policy: {atomic: true}", "policy.atomic: `atomic`"),
-    ("environment", "policy: {prune: true}", "policy.prune: `prune`"),
     ("environment", "policy: {restore_data: {}}", "policy.restore_data: `restore_data`"),
     ("environment", "policy: {revert: pull-request}", "policy.revert: `pull-request`"),
     ("environment", "pins: {a: {version: '1', strategy: rolling}}", "pins.a.strategy: `rolling`"),
