@@ -14,9 +14,11 @@ from reconciler.drivers.groups import Group, groups, stop
 from reconciler.drivers.launch import Held, hold, launch, port_of, run_of
 from reconciler.drivers.layout import (
     directory_of,
+    environment_folder,
     folder_of,
     is_complete,
     log_name,
+    names_of,
     read_record,
     service_folder,
 )
@@ -88,6 +90,19 @@ def restore(site: Site, operation: str, good: Workload | None, *, environment: s
         _make_so(site, operation, good, beside=False)
 
 
+def rename(site: Site, old: str, new: str) -> None:
+    """`new` becomes another name of the same folder: what runs knows its files by the name it was started under."""
+    was, now = environment_folder(site, old), environment_folder(site, new)
+    with host_trouble(f"give {old} the name {new}"):
+        if not was.exists() or was.resolve() == now.resolve():
+            return
+        if now.is_dir() and not any(now.iterdir()):
+            now.rmdir()
+        if now.exists():
+            raise HostError(f"{now} is there already, so {old} cannot be renamed to {new}", "move it away")
+        now.symlink_to(old)
+
+
 def endpoints(site: Site, work: Workload) -> tuple[Endpoint, ...]:
     """Each instance's own port; for one that is passed its sockets, the probe socket's."""
     directory = directory_of(site, work)
@@ -106,7 +121,7 @@ def foreign_listener(site: Site, work: Workload, endpoint: Endpoint) -> str:
         return ""
 
     def own() -> set[int]:
-        ours = procfs.processes(site_id(site.state), work.environment, work.service)
+        ours = procfs.processes(site_id(site.state), names_of(site, work.environment), work.service)
         wanted = (endpoint.index, work.target)
         return {process.pid for process in ours if (process.mark.index, process.mark.target) == wanted}
 

@@ -12,12 +12,13 @@ MARK = "gone: "
 
 
 def keep(core: Core, snapshot: Snapshot) -> None:
-    """Write down every environment that is in force and that this commit has no longer.
+    """Write down every environment that is in force and that this commit has no longer, under no other name either.
 
     To be said before the commit is accepted: whoever is killed in between still knows of what runs there.
     """
+    claimed = {one.renamed_from for one in snapshot.environments.values() if ours(core, one)}
     for name, desired in core.desired.items():
-        if desired.gone is None and not _has(snapshot, name):
+        if desired.gone is None and name not in claimed and not _has(snapshot, name):
             with core.store.transaction():
                 core.store.mark(MARK + name, encode(desired.environment).decode())
                 core.store.audit("environment-gone", environment=name, detail=snapshot.revision)
@@ -25,16 +26,20 @@ def keep(core: Core, snapshot: Snapshot) -> None:
 
 def gone(core: Core, snapshot: Snapshot) -> dict[str, Desired]:
     """By name, the environments that were written down and have not come back, as they were last."""
-    found, settings = dict[str, Desired](), core.settings
+    found = dict[str, Desired]()
     for mark, text in core.store.marks(MARK).items():
         name, last = mark.removeprefix(MARK), decode(text, Environment)
         if _has(snapshot, name):
             core.store.mark(mark, None)
-        elif (not settings.environments or name in settings.environments) and (
-            last.driver.kind in settings.drivers
-        ):
+        elif ours(core, last):
             found[name] = departed(last, snapshot.revision)
     return found
+
+
+def ours(core: Core, environment: Environment) -> bool:
+    """Whether this daemon has to do with an environment."""
+    wanted = core.settings.environments
+    return (not wanted or environment.name in wanted) and environment.driver.kind in core.settings.drivers
 
 
 def close(core: Core, name: str) -> None:

@@ -8,7 +8,7 @@ import logging
 from datetime import datetime
 from typing import Literal
 
-from reconciler.engine import departure
+from reconciler.engine import departure, rename
 from reconciler.engine.core import Core
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.repository import Retry, Rewritten
@@ -58,6 +58,8 @@ class Fleet:
         self.joined = asyncio.Event()
         """Set when an environment has come that no task runs for yet."""
         self._refreshing = asyncio.Lock()
+        self._again = False
+        """Something of the commit in force could not be taken yet."""
 
     async def start(self) -> None:
         """What was in force before is in force again at once, even while the remote is down."""
@@ -74,14 +76,15 @@ class Fleet:
             try:
                 fetched = await core.git(core.repository.fetch, accept_rewrite=accept_rewrite)
                 news = fetched.tip != self.tip
-                snapshot = await asyncio.to_thread(core.repository.snapshot, fetched.tip) if news else None
+                look = news or self._again
+                snapshot = await asyncio.to_thread(core.repository.snapshot, fetched.tip) if look else None
                 if snapshot is not None and core.desired and snapshot.empty:
                     raise InputError(EMPTIED)
             except UgsError as error:
                 self._tell(*trouble_of(error), str(error))
                 raise
             self.fetched_at = core.clock.now()
-            if snapshot is not None:
+            if snapshot is not None and news:
                 if accept_rewrite and fetched.previous is None:
                     core.store.audit("rewrite-accepted", detail=fetched.tip)
                 for retry in fetched.retries:
@@ -89,6 +92,7 @@ class Fleet:
                 departure.keep(core, snapshot)
                 await core.git(core.repository.accept, fetched.tip)
                 core.store.audit("accepted", detail=fetched.tip)
+            if snapshot is not None:
                 await self._take(snapshot)
             waited_for = self.state != "ok"
             self._tell("ok", "info", f"{fetched.tip[:12]} is in force")
@@ -113,20 +117,22 @@ class Fleet:
         )
 
     async def _take(self, snapshot: Snapshot) -> None:
-        core, wanted = self.core, self.core.settings.environments
-        frozen = core.frozen
-        usable = {
-            name: desired
-            for name, desired in resolve(snapshot, frozen).items()
-            if (not wanted or name in wanted) and desired.environment.driver.kind in core.settings.drivers
-        }
-        # What cannot be read at all stays as it is: it is neither gone nor emptied.
-        kept = {name: core.desired[name] for name in snapshot.blind & core.desired.keys() - usable.keys()}
+        core, frozen = self.core, self.core.frozen
+        found = resolve(snapshot, frozen)
+        wanted = {name: found[name] for name in found if departure.ours(core, found[name].environment)}
+        busy = frozenset(name for name, here in self.passes.items() if here.busy)
+        renames = await rename.carry_over(core, wanted, busy)
+        self._again = renames.again
+        usable = {name: desired for name, desired in wanted.items() if name not in renames.waiting}
+        # What cannot be read at all stays as it is, neither gone nor emptied; so does what keeps its name for now.
+        staying = snapshot.blind.union(renames.waiting.values()) & core.desired.keys() - usable.keys()
+        kept = {name: core.desired[name] for name in staying}
         gone = departure.gone(core, snapshot)
         core.desired.clear()
-        core.desired.update(kept | usable | gone)
+        core.desired.update(gone | kept | usable)
         self.tip = snapshot.revision
-        self._tell_problems((*snapshot.problems, *thawed(snapshot, frozen), *self._refused(snapshot)))
+        refused = (*self._refused(snapshot), *renames.problems)
+        self._tell_problems((*snapshot.problems, *thawed(snapshot, frozen), *refused))
         for name in usable | gone:
             self._pass(name)
         for environment in self.passes.values():

@@ -8,9 +8,7 @@ from reconciler.engine.core import Core
 from reconciler.model.circumstances import Gate
 from reconciler.model.notice import Severity
 from reconciler.model.plan import Change
-from reconciler.model.upgrade import Phase, Upgrade, operation_id
-
-NOT_BEGUN = frozenset({Phase.PLANNED, Phase.WAITING})
+from reconciler.model.upgrade import NOT_BEGUN, Phase, Upgrade, operation_id
 
 
 class Ledger:

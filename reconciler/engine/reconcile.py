@@ -77,7 +77,7 @@ class EnvironmentPass:
         core, desired = self.core, self.core.desired.get(self.name)
         if desired is None:
             return
-        driver = core.driver(self.name)
+        driver, busy = core.driver(self.name), self.busy
         try:
             observed = await asyncio.to_thread(driver.observe, core.site, self.name)
         except UgsError as error:
@@ -89,7 +89,9 @@ class EnvironmentPass:
         records = records_of(core, self.name)
         self._heed_new_pins(desired, records)
         changes = planning.plan(desired, observed, records, now=core.clock.now())
-        self.told = await self._start(desired, observed, changes)
+        # What was being removed while we looked may be gone by now: the next pass sees it.
+        unsure = frozenset(change.service for change in changes if change.after is None) & busy
+        self.told = await self._start(desired, observed, changes, unsure)
         await self.repairs.mend(
             self._repairable(desired, planning.repairs(desired, observed, records, self.busy))
         )
@@ -191,14 +193,21 @@ class EnvironmentPass:
     # acting
 
     async def _start(
-        self, desired: Desired, observed: Mapping[str, Observation], changes: list[Change]
+        self,
+        desired: Desired,
+        observed: Mapping[str, Observation],
+        changes: list[Change],
+        unsure: frozenset[str],
     ) -> Told:
-        """Start every change whose gates are all open, and record why the others wait."""
+        """Start every change whose gates are all open, and record why the others wait; leave the `unsure` alone."""
         told: dict[str, tuple[Change, tuple[Gate, ...]]] = {}
         asked = {change.service: await self.weigher.asked(desired, change) for change in changes}
-        ready = [change for change in changes if change.service not in self.busy]
+        if self.name not in self.core.desired:
+            return {}  # it was given another name meanwhile
+        busy = self.busy | unsure
+        ready = [change for change in changes if change.service not in busy]
         waiting = self.ledger.retire(
-            {change.service: (change, asked[change.service].revision) for change in ready}, self.busy
+            {change.service: (change, asked[change.service].revision) for change in ready}, busy
         )
         around = self._around(desired, observed, changes, asked)  # what is retired parks nothing any more
         for planned in ready:

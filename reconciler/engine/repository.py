@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.git import Commit, Mirror, Remote
 from reconciler.model import desired as desiring
@@ -45,6 +46,8 @@ class Then(Struct, frozen=True):
     """An environment as it stood at a commit: None where the repository did not have it, or it was `hidden`."""
 
     commit: Commit
+    name: str
+    """The environment's, at that time."""
     desired: Desired | None
     hidden: bool
 
@@ -108,21 +111,24 @@ class Repository:
     def asked(self, tip: str, environment: str, service: str, work: Workload | None, frozen: Frozen) -> Asked:
         """The first-parent commit since which the environment asks for `work` (None: for a removal of what runs),
         who wrote it, and what it changed of the environment."""
-        revision = tip
+        revision, name = tip, environment
         for then in self._past(tip, environment, service, frozen):
             if not then.asks(service, work):
                 break
-            revision = then.commit.sha
+            revision, name = then.commit.sha, then.name
         [commit] = self.mirror.log(None, revision, limit=1)
         first = commit.parents[0] if commit.parents else None
         brought = self.mirror.log(first, revision, first_parent=False, limit=NEW_COMMITS_MAX)
         after = self.snapshot(revision)
         release = after.releases.get((service, work.target.version.text)) if work else None
+        since = after.environments.get(name)
+        past = self.snapshot(first).environments if first else {}
+        former = past.get(since.renamed_from) if since and since.renamed_from else None
         return Asked(
             revision=revision,
-            authors=tuple(sorted({name for one in (commit, *brought) for name in (one.author, one.email)})),
-            before=self.snapshot(first).environments.get(environment) if first else None,
-            since=after.environments.get(environment),
+            authors=tuple(sorted({who for one in (commit, *brought) for who in (one.author, one.email)})),
+            before=past.get(name, former),
+            since=since,
             urgency=release.upgrade.urgency if release else None,
         )
 
@@ -133,15 +139,32 @@ class Repository:
         for then in self._past(tip, environment, service, frozen):
             candidate = then.desired.workloads.get(service) if then.desired else None
             if candidate is not None and candidate.target == target:
-                return candidate
+                return replace(candidate, environment=environment)
         return None
 
     def _past(self, tip: str, environment: str, service: str, frozen: Frozen) -> Iterator[Then]:
-        paths = (f"environments/{environment}.yaml", f"environments/{environment}", f"releases/{service}")
-        for commit in self.mirror.log(None, tip, paths=paths, first_parent=True, limit=HISTORY_MAX):
-            snapshot = self.snapshot(commit.sha)
-            desired = desiring.resolve(snapshot, frozen).get(environment)
-            yield Then(commit, desired, environment in snapshot.blind)
+        """The commits that may have changed what the environment asks of a service, the newest first, also under
+        the names that it had before."""
+        name, start, left = environment, tip, HISTORY_MAX
+        while start and left > 0:
+            until, start = start, ""
+            paths = (f"environments/{name}.yaml", f"environments/{name}", f"releases/{service}")
+            for commit in self.mirror.log(None, until, paths=paths, first_parent=True, limit=left):
+                left -= 1
+                snapshot = self.snapshot(commit.sha)
+                desired = desiring.resolve(snapshot, frozen).get(name)
+                yield Then(commit, name, desired, name in snapshot.blind)
+                if old := self._renamed_at(commit, desired):
+                    name, start = old, commit.parents[0]
+                    break
+
+    def _renamed_at(self, commit: Commit, desired: Desired | None) -> str:
+        """The name that the environment had until this very commit; empty when it had none."""
+        old = desired.environment.renamed_from if desired else None
+        if desired is None or old is None or not commit.parents:
+            return ""
+        before = self.snapshot(commit.parents[0])
+        return old if desired.environment.name not in before.environments.keys() | before.blind else ""
 
     def _older(self, revision: str, path: str) -> Iterator[tuple[str, bytes]]:
         for commit in self.mirror.log(None, revision, paths=(path,), first_parent=True, limit=OLDER_MAX)[1:]:

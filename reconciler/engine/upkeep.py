@@ -13,6 +13,7 @@ from reconciler.model.errors import UgsError
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Good, Records
 from reconciler.model.target import Workload
+from reconciler.model.upgrade import NOT_BEGUN
 
 log = logging.getLogger("ugs")
 REPAIR_FIRST_S = 5.0
@@ -33,7 +34,7 @@ def records_of(core: Core, environment: str) -> Records:
         attempted=attempted,
         removing={service: False for service in left if good.get(service)}
         | {
-            upgrade.service: upgrade.tries > 0
+            upgrade.service: upgrade.phase not in NOT_BEGUN or upgrade.tries > 0
             for upgrade in store.upgrades(environment=environment, unfinished=True)
             if upgrade.after is None
         },
@@ -104,7 +105,9 @@ class Repairs:
         )
 
     def _apply(self, work: Workload) -> None:
-        driver, site = self.core.driver(self.environment), self.core.site
+        driver, site, desired = self.core.driver(self.environment), self.core.site, self.core.desired
+        if self.environment not in desired:
+            return  # it was given another name meanwhile
         if driver.restorable(site, work):
-            driver.prepare(site, work, self.core.desired[self.environment].revision)
+            driver.prepare(site, work, desired[self.environment].revision)
         driver.apply(site, "repair", work)

@@ -86,3 +86,5 @@ class Environment(Struct, frozen=True, omit_defaults=True):
     freezes: tuple[Freeze, ...] = ()
     policy: Policy = Policy()
     pins: dict[str, Pin] = {}
+    renamed_from: str | None = None
+    """The name that it had before: what is remembered and runs under that one is its own."""

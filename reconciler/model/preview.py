@@ -24,6 +24,7 @@ from reconciler.model.observation import Instance, Observation
 from reconciler.model.order import Arrangement, arrange
 from reconciler.model.plan import Change, Good, Records, plan
 from reconciler.model.release import Release
+from reconciler.model.renaming import renamed
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.target import Target
 from reconciler.model.version import Version, step_between
@@ -95,7 +96,8 @@ class Preview(Struct, frozen=True):
 
 def preview(before: Snapshot, after: Snapshot, *, now: datetime, running: Observed | None = None) -> Preview:
     """What `after` would change at `now`. Without `running`, what `before` pins runs, and is last-good."""
-    old = resolve(before, {})
+    old = renamed(resolve(before, {}), after.environments)
+    running = running and renamed(running, after.environments)
     kept = {
         (work.service, work.target.version.text): work.release
         for desired in old.values()

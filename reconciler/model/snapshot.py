@@ -23,6 +23,7 @@ from reconciler.model.environment import Environment, Pin
 from reconciler.model.errors import InputError, Place, Problem
 from reconciler.model.manifest import Part, main_is_missing, merge, misfits, parse_part, parse_release
 from reconciler.model.release import Release
+from reconciler.model.renaming import misnamed
 from reconciler.model.version import Version
 
 FILES_MAX = 50_000
@@ -203,6 +204,9 @@ class _Reading:
                 continue
             environments[name] = self.followable(merged.environment)
             nodes.update(((name, service), merged.nodes[service]) for service in environments[name].pins)
+        for name, problem in misnamed(environments, self.names | self.blind, self.paths).items():
+            self.spoil(problem.place.file, problem)
+            del environments[name]
         return Snapshot(
             revision=revision,
             releases=self.releases,

@@ -48,6 +48,7 @@ NEXT: dict[Phase, frozenset[Phase]] = {
     Phase.CANCELLED: frozenset(),
     Phase.STUCK: frozenset(),
 }
+NOT_BEGUN = frozenset({Phase.PLANNED, Phase.WAITING})
 FINAL = frozenset(phase for phase, following in NEXT.items() if not following)
 
 

@@ -8,6 +8,7 @@ from reconciler.store.database import bounded
 from reconciler.store.outbox import NOTE, SLACK
 from reconciler.store.permits import PermitRecords
 from reconciler.store.quarantines import Quarantines
+from reconciler.store.renames import Renames
 from reconciler.store.rows import AuditBreak, AuditRow, Note, OutboxRow, Quarantine, Step
 from reconciler.store.upgrades import Upgrades
 
@@ -31,7 +32,7 @@ OUTBOX_PENDING_MAX = 10_000
 PERMITS_MAX = 1_000
 
 
-class Store(Upgrades, Quarantines, PermitRecords):
+class Store(Upgrades, Quarantines, PermitRecords, Renames):
     """The database of one daemon, used from its event loop's thread alone; other processes open it read-only.
 
     Every writing method is one transaction of its own, or part of the caller's: `with store.transaction():`.

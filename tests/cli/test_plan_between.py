@@ -120,6 +120,18 @@ def test_a_removed_pin_and_a_setting_are_told_beside(ada: Colleague) -> None:
     )
 
 
+def test_a_removal_is_a_change_to_nothing(ada: Colleague) -> None:
+    prune = "policy: {prune: true}\n"
+    ada.commit(release("1.0.0", service="web") | production(prune, api="1.0.0", web="1.0.0"))
+    ada.commit(production(prune, api="1.0.0"))
+    result = run("--from", "HEAD~1")
+    assert result.exit_code == 2
+    assert "production/web 1.0.0 → nothing" in result.output
+    assert "runs on" not in result.output
+    [change] = json.loads(run("--from", "HEAD~1", "--json").output)["changes"]
+    assert (change["to"], change["class"], change["downtime"], change["path"]) == (None, "removal", True, [])
+
+
 def test_all_that_hangs_on_a_change_is_told(ada: Colleague) -> None:
     more = 'requires: {db: ">=1.0.0"}\nupgrade: {from: ">=1.1.0", reversible: false}\n'
     ada.commit(

@@ -449,3 +449,14 @@ def test_an_environment_that_goes_is_a_plan_that_waits_for_a_person() -> None:
     assert gate.gate == "approval"
     assert gate.reason.startswith("the repository has no environment production any more: needs 1 approval")
     assert planned.starts_at is None
+
+
+def test_an_environment_that_only_has_another_name_changes_nothing() -> None:
+    before = production("policy: {approvals: {major: 1}}\n", api="1.0.0")
+    named = production("renamed_from: production\npolicy: {approvals: {major: 1}}\n", "live", api="1.0.0")
+    assert between(API, before, named) == Preview((), (), (), (), ())
+    runs = {"production": {"api": work("1.0.0").target}}
+    loosened = production("renamed_from: production\n", "live", api="2.0.0")
+    planned = only(between(API, before, loosened, running=runs))
+    assert (planned.change.environment, planned.change_class) == ("live", "major")
+    assert [gate.gate for gate in closed(planned.gates) if "before the commit" in gate.reason] == ["approval"]

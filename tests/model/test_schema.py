@@ -160,7 +160,6 @@ LATER: list[tuple[schema.Kind, str, str]] = [
     ("release", "health: {probes: [{prometheus: x}]}", "health.probes[0].prometheus: `prometheus`"),
     ("release", "health: {after: restore}", "health.after: `after`"),
     ("environment", "flags: {}", "flags: `flags`"),
-    ("environment", "renamed_from: old", "renamed_from: `renamed_from`"),
     ("environment", "policy: {drift: correct}", "policy.drift: `drift`"),
     ("environment", "policy: {atomic: true}", "policy.atomic: `atomic`"),
     ("environment", "policy: {restore_data: {}}", "policy.restore_data: `restore_data`"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -149,6 +151,31 @@ async def test_a_pin_that_comes_back_too_late_starts_the_service_again(world: Wo
     await world.settle()
     assert world.phases() == ["succeeded", "succeeded", "succeeded"]
     assert world.answers() == "1.0.0"
+
+
+async def test_what_ends_while_a_pass_looks_is_neither_removed_twice_nor_started_again(world: World) -> None:
+    await start(world)
+    free, seen, look = world.hold("restore"), threading.Event(), world.driver.observe
+    world.pin(None)
+    world.merge("Remove api")
+    await world.reach(Phase.APPLYING)
+
+    def look_and_think(*arguments: object) -> object:
+        found = look(*arguments)
+        assert seen.wait(30)
+        return found
+
+    world.driver.observe = look_and_think
+    passing = asyncio.create_task(world.a_pass())
+    await asyncio.sleep(0)
+    free.set()
+    await world.until(Phase.SUCCEEDED)
+    await world.rest()
+    seen.set()
+    await passing
+    await world.settle()
+    assert world.phases() == ["succeeded", "succeeded"]
+    assert world.answers() == ""
 
 
 async def test_a_removal_that_a_former_daemon_began_ends_when_the_pin_is_there_again(world: World) -> None:
