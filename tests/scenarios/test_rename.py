@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.engine import permits
 from reconciler.engine.status import needs_person, status_of
@@ -177,6 +178,18 @@ async def test_what_this_machine_hinders_is_tried_again(world: World) -> None:
     await world.settle()
     assert (world.pid(), list(world.core.desired)) == (pid, ["staging"])
     assert needs_person(world.fleet) == []
+
+
+async def test_a_name_with_a_history_of_its_own_is_not_taken(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    pid, past = world.pid(), world.newest()
+    assert past is not None
+    world.core.store.record(replace(past, operation="0" * 16, environment="staging"), event="succeeded")
+    named(world, "staging", "production")
+    await world.settle()
+    assert [text for text in needs_person(world.fleet) if "staging has a history of its own" in text]
+    assert (world.pid(), list(world.core.desired)) == (pid, ["production"])
 
 
 async def test_a_rename_loosens_no_gate(world: World) -> None:
