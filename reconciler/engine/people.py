@@ -32,6 +32,8 @@ async def rollback(fleet: Fleet, environment: str, service: str, *, actor: str, 
     verdict = f"rolled back by {actor}: {reason}"
     if running := here.running.get(service):
         upgrade = core.store.upgrade(running.operation)
+        if upgrade and upgrade.after is None:
+            raise Conflict(f"{environment}: {service} is being removed", "to have it back, pin it again")
         if upgrade is None or upgrade.phase not in (Phase.APPLYING, Phase.VERIFYING):
             raise Conflict(
                 f"{environment}: {service} is {upgrade.phase.value if upgrade else 'busy'}",

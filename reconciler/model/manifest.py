@@ -256,6 +256,7 @@ def _settings(found: Findings, name: str) -> dict[str, Any]:
         "windows": {kind: _schedule(found, kind, value, zone) for kind, value in windows.items()},
         "freezes": [_freeze(found, index) for index in range(len(freezes))],
         "policy": _policy(found) if "policy" in data else {},
+        "renamed_from": data.get("renamed_from"),
     }
     return settings | ({"timezone": zone} if zone else {})
 

@@ -25,7 +25,7 @@ _ECHO_MAX = 40
 # gate that is not there, so each is refused by name.
 LATER: dict[Kind, frozenset[str]] = {
     "release": frozenset({"flags", "image", "prometheus", "at_most", "after"}),
-    "environment": frozenset({"flags", "drift", "prune", "renamed_from"}),
+    "environment": frozenset({"flags", "drift"}),
     "pins": frozenset({"flags"}),
     "ugs": frozenset({"listen", "webhooks"}),
 }
