@@ -94,17 +94,20 @@ def good(*works: Workload, at: datetime = NOW) -> Records:
     )
 
 
-def change(before: Workload | None, after: Workload, **fields: Any) -> Change:
+def change(before: Workload | None, after: Workload | None, **fields: Any) -> Change:
+    """`after` None: the removal of `before`."""
+    either = after or before
+    assert either is not None
     return Change(
         environment="production",
-        service=after.service,
-        change_class=fields.pop("change_class", "patch"),
+        service=either.service,
+        change_class=fields.pop("change_class", "patch" if after else "removal"),
         running=fields.pop("running", before.target if before else None),
         before=before,
         after=after,
         downgrade=fields.pop("downgrade", False),
         goal=fields.pop("goal", after),
-        path=fields.pop("path", (after.target.version.text,)),
+        path=fields.pop("path", (after.target.version.text,) if after else ()),
         **fields,
     )
 

@@ -134,7 +134,7 @@ def _row(change: dict[str, Any]) -> tuple[str, ...]:
         change["environment"],
         change["service"],
         change["from"] or "-",
-        change["to"],
+        change["to"] or "nothing",
         change["class"],
         "now" if not reasons else when(change["starts_at"]),
         "; ".join(reasons),

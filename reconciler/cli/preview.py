@@ -141,7 +141,7 @@ def _change(planned: Planned) -> dict[str, Any]:
         "environment": change.environment,
         "service": change.service,
         "from": str(change.running) if change.running else None,
-        "to": str(change.goal.target),
+        "to": str(change.to) if change.to else None,
         "class": planned.change_class,
         "path": [one.release.version.text for one in planned.steps],
         "gates": builtins(planned.gates),
@@ -181,7 +181,7 @@ def _row(planned: Planned) -> tuple[str, ...]:
         change.environment,
         change.service,
         change.running.version.text if change.running else "-",
-        change.goal.target.version.text,
+        change.to.version.text if change.to else "nothing",
         planned.change_class,
         _when(planned.starts_at, planned.zone) if closed(planned.gates) or planned.after else "at once",
         lasting(duration_s) if duration_s is not None else "-",
@@ -199,14 +199,16 @@ def _section(planned: Planned) -> list[str]:
 
 def _title(planned: Planned) -> str:
     change = planned.change
-    return f"{change.environment}/{change.service} {step(change.running, change.goal.target)}"
+    return f"{change.environment}/{change.service} {step(change.running, change.to)}"
 
 
 def _aside(preview: Preview) -> list[str]:
     """What changes without anything being deployed."""
+    stopped = {(planned.change.environment, planned.change.service) for planned in preview.changes}
     gone = [
-        f"{pin.environment}/{pin.service} is pinned no longer: {pin.version} runs on until a person stops it"
+        f"{pin.environment}/{pin.service} is pinned no longer: policy.prune is off, so {pin.version} runs on"
         for pin in preview.removed
+        if (pin.environment, pin.service) not in stopped
     ]
     return gone + [f"{name} sets `{key}` otherwise" for name, key in preview.settings]
 

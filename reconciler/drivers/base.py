@@ -79,6 +79,12 @@ class Driver(Protocol):
     ) -> None:
         """Stop whatever is not `good`, then see that `good` runs; None stops the service altogether."""
 
+    def rename(self, site: Site, old: str, new: str) -> None:
+        """Everything of the environment `old` is `new`'s from now on, and runs on untouched.
+
+        Raises HostError where `new` has something of its own already.
+        """
+
     def endpoints(self, site: Site, work: Workload) -> tuple[Endpoint, ...]:
         """Where each instance of `work` is to be probed."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from reconciler.drivers import procfs
 from reconciler.drivers.base import Site
 from reconciler.drivers.launch import command_file, port_of, run_of, search_path
-from reconciler.drivers.layout import directory_of
+from reconciler.drivers.layout import directory_of, names_of
 from reconciler.drivers.mark import site_id
 from reconciler.drivers.ports import stranger
 from reconciler.drivers.render import expand, instance_values
@@ -67,7 +67,7 @@ def check_ports(site: Site, work: Workload) -> None:
     """Raise HostError, naming the holder, when a port is held by a process that is none of this service's."""
 
     def own() -> set[int]:
-        ours = procfs.processes(site_id(site.state), work.environment, work.service)
+        ours = procfs.processes(site_id(site.state), names_of(site, work.environment), work.service)
         return {process.pid for process in ours}
 
     for index in range(work.instances):

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from reconciler.clock import SystemClock
 from reconciler.drivers.base import Site
-from reconciler.drivers.layout import Record, read_record, service_folder
+from reconciler.drivers.layout import Record, names_of, read_record, service_folder
 from reconciler.drivers.mark import site_id
 from reconciler.drivers.procfs import Process, processes, started_at
 from reconciler.model.errors import HostError
@@ -62,7 +62,7 @@ class Group(Struct, frozen=True):
 def groups(site: Site, environment: str, service: str | None = None) -> dict[str, list[Group]]:
     """Every instance of which anything runs, by service, in order of index: one look at the machine."""
     found: dict[str, dict[tuple[int, Target], list[Process]]] = {}
-    for process in processes(site_id(site.state), environment, service):
+    for process in processes(site_id(site.state), names_of(site, environment), service):
         instances = found.setdefault(process.mark.service, {})
         instances.setdefault((process.mark.index, process.mark.target), []).append(process)
     return {

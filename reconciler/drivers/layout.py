@@ -38,9 +38,24 @@ class Record(Struct, frozen=True):
     last_exit: str = ""
 
 
+def environment_folder(site: Site, environment: str) -> Path:
+    """Absolute, for services and shims have working directories of their own.
+
+    Of an environment that was renamed, a link to the folder under its first name.
+    """
+    return site.state.resolve() / "services" / environment
+
+
+def names_of(site: Site, environment: str) -> frozenset[str]:
+    """The environment's name and all that it had before: what runs is marked with the one it was started under."""
+    here = environment_folder(site, environment)
+    home = here.resolve()
+    others = here.parent.iterdir() if here.is_dir() else ()
+    return frozenset({environment, *(other.name for other in others if other.resolve() == home)})
+
+
 def service_folder(site: Site, environment: str, service: str) -> Path:
-    """Absolute, for services and shims have working directories of their own."""
-    return site.state.resolve() / "services" / environment / service
+    return environment_folder(site, environment) / service
 
 
 def folder_of(site: Site, work: Workload) -> Path:

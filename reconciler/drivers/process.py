@@ -9,14 +9,17 @@ from contextlib import ExitStack
 
 from reconciler.clock import SystemClock
 from reconciler.drivers import artifact, checks, procfs
+from reconciler.drivers.alias import name_too
 from reconciler.drivers.base import Endpoint, Site, Surroundings
 from reconciler.drivers.groups import Group, groups, stop
 from reconciler.drivers.launch import Held, hold, launch, port_of, run_of, service_environment
 from reconciler.drivers.layout import (
     directory_of,
+    environment_folder,
     folder_of,
     is_complete,
     log_name,
+    names_of,
     read_record,
     service_folder,
 )
@@ -88,6 +91,11 @@ def restore(site: Site, operation: str, good: Workload | None, *, environment: s
         _make_so(site, operation, good, beside=False)
 
 
+def rename(site: Site, old: str, new: str) -> None:
+    """`new` becomes another name of the same folder: what runs knows its files by the name it was started under."""
+    name_too(environment_folder(site, old), new)
+
+
 def endpoints(site: Site, work: Workload) -> tuple[Endpoint, ...]:
     """Each instance's own port; for one that is passed its sockets, the probe socket's."""
     directory = directory_of(site, work)
@@ -113,7 +121,7 @@ def foreign_listener(site: Site, work: Workload, endpoint: Endpoint) -> str:
         return ""
 
     def own() -> set[int]:
-        ours = procfs.processes(site_id(site.state), work.environment, work.service)
+        ours = procfs.processes(site_id(site.state), names_of(site, work.environment), work.service)
         wanted = (endpoint.index, work.target)
         return {process.pid for process in ours if (process.mark.index, process.mark.target) == wanted}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,8 +50,10 @@ class Stat(Struct, frozen=True):
     started_ticks: int
 
 
-def processes(site: str, environment: str, service: str | None = None) -> list[Process]:
+def processes(site: str, names: Collection[str], service: str | None = None) -> list[Process]:
     """Every live process of the site's environment (or of one service there), shims among them, oldest first.
+
+    `names`: all that the environment has and had.
 
     A process belongs where its own mark says, else where its nearest marked ancestor's does: some programs
     overwrite their environment to show a title.
@@ -64,7 +67,7 @@ def processes(site: str, environment: str, service: str | None = None) -> list[P
     found: list[Process] = []
     for pid, stat in stats.items():
         mark = _mark_of(pid, stats, marks)
-        if mark is None or (mark.site, mark.environment) != (site, environment):
+        if mark is None or mark.site != site or mark.environment not in names:
             continue
         if service is None or mark.service == service:
             found.append(Process(pid, stat.parent, stat.session, stat.started_ticks, mark, marks[pid][1]))

@@ -134,8 +134,13 @@ class Daemon:
         return watcher
 
     async def _lease_loop(self) -> None:
-        passes = self.fleet.passes
-        await self.core.leases.keep(lambda: passes, lambda name: passes[name].wake.set())
+        passes, desired = self.fleet.passes, self.core.desired
+
+        def ours() -> list[str]:
+            # One that is gone, or has another name now, is given up.
+            return [name for name, here in passes.items() if name in desired or here.busy or here.left]
+
+        await self.core.leases.keep(ours, lambda name: passes[name].wake.set())
 
     async def _fetch_loop(self) -> None:
         poll_s = self.core.settings.repository.poll_s

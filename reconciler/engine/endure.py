@@ -51,7 +51,7 @@ async def carried(core: Core, upgrade: Upgrade, control: Control, proven: Callab
             if newest().phase is Phase.PREPARING or not core.reserve.release():
                 raise
             ended = await upgrading.carry(core, newest(), control)
-        if ended.phase is Phase.SUCCEEDED:
+        if ended.phase is Phase.SUCCEEDED and ended.after:
             proven(ended.service)
         return ended
 

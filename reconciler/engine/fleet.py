@@ -8,9 +8,9 @@ import logging
 from datetime import datetime
 from typing import Literal
 
-from msgspec import Struct
-
+from reconciler.engine import departure, rename
 from reconciler.engine.core import Core
+from reconciler.engine.reading import Reading, accepted_environments, read
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.recovery import Recall
 from reconciler.engine.repository import Retry, Rewritten
@@ -22,6 +22,12 @@ from reconciler.model.snapshot import Snapshot
 from reconciler.model.trust import refusal_remedy, refusal_text
 
 log = logging.getLogger("ugs")
+EMPTIED = Problem(
+    Place("environments"),
+    "",
+    "the repository was emptied: it has neither releases nor environments any more",
+    "put them back; to give an environment up, remove its file alone",
+)
 PROBLEM_MARK = "problem: "
 State = Literal["starting", "ok", "unreachable", "rewritten", "unreadable", "untrusted"]
 
@@ -39,16 +45,6 @@ def trouble_of(error: UgsError) -> tuple[State, Severity]:
             return "unreachable", "person"
         case _:
             return "unreachable", "warning"
-
-
-class Reading(Struct, frozen=True):
-    """What was read of a tip, as far as it is trusted."""
-
-    snapshot: Snapshot
-    held: dict[str, Snapshot | None]
-    """Environments that stay behind, at their last trusted revisions."""
-    beyond: Snapshot | None
-    """What the tip says that is not trusted: to be shown, never followed."""
 
 
 class Fleet:
@@ -72,6 +68,8 @@ class Fleet:
         self._seen: tuple[str, Judged] | None = None
         """The branch's tip, and how far it is followed."""
         self._recall = Recall(core)
+        self._again = False
+        """Something of the commit in force could not be taken yet."""
 
     async def start(self) -> None:
         """What was in force before is in force again at once, even while the remote is down."""
@@ -81,7 +79,12 @@ class Fleet:
             except UgsError as error:
                 self._tell("untrusted", "person", str(error))  # nothing is followed until it can be verified
             else:
-                if reading := await asyncio.to_thread(self._read, accepted, judged):
+                if reading := await asyncio.to_thread(read, self.core.repository, accepted, judged):
+                    departure.keep(
+                        self.core,
+                        await asyncio.to_thread(accepted_environments, self.core.repository),
+                        reading,
+                    )
                     await self._take(reading, judged)
         for upgrade in self.core.store.upgrades(unfinished=True):
             here, recovery = self._pass(upgrade.environment), self.core.store.recovery(upgrade.environment)
@@ -98,11 +101,18 @@ class Fleet:
                 fetched = await core.git(core.repository.fetch, accept_rewrite=accept_rewrite)
                 judged = await self.guard.judge(fetched.tip)
                 news = (fetched.tip, judged) != self._seen
-                reading = await asyncio.to_thread(self._read, fetched.tip, judged) if news else None
+                look = news or self._again
+                reading = (
+                    await asyncio.to_thread(read, core.repository, fetched.tip, judged) if look else None
+                )
+                if reading is not None and core.desired and reading.snapshot.empty:
+                    raise InputError(EMPTIED)
                 if accept_rewrite and news and fetched.previous is None:
                     core.store.audit("rewrite-accepted", detail=fetched.tip)
                     core.store.rebase_recoveries(fetched.tip)
                 if reading is not None:
+                    in_force = [one.environment for one in core.desired.values() if one.gone is None]
+                    departure.keep(core, in_force, reading)
                     await self._accept(fetched.previous, reading.snapshot.revision)
                     await self._take(reading, judged)
                 self._seen = fetched.tip, judged
@@ -130,18 +140,6 @@ class Fleet:
             return None
         stays = f"{judged.tip[:12]} stays in force" if judged.tip else "nothing is in force"
         return Untrusted(f"{refusal_text(judged.refused)}; {stays}", refusal_remedy(judged.refused))
-
-    def _read(self, tip: str, judged: Judged) -> Reading | None:
-        """Blocking. None where there is nothing that is trusted."""
-        if judged.tip is None:
-            return None
-        read = self.core.repository.snapshot
-        beyond = None
-        if judged.tip != tip:
-            with contextlib.suppress(InputError):
-                beyond = read(tip)
-        held = {name: read(one.revision) if one.revision else None for name, one in judged.held.items()}
-        return Reading(read(judged.tip), held, beyond)
 
     async def _accept(self, previous: str | None, tip: str) -> None:
         """From now on this is in force, with what people released in the commits that came."""
@@ -178,31 +176,30 @@ class Fleet:
         )
 
     async def _take(self, reading: Reading, judged: Judged) -> None:
-        core, wanted, snapshot = self.core, self.core.settings.environments, reading.snapshot
-        frozen = core.frozen
-        at_tip = resolve(snapshot, frozen)
-        trusted = {name: desired for name, desired in at_tip.items() if name not in reading.held}
-        for name, older in reading.held.items():
-            if older and (desired := resolve(older, frozen).get(name)):
-                trusted[name] = desired
-        usable = {
+        core, frozen, snapshot = self.core, self.core.frozen, reading.snapshot
+        wanted = {
             name: desired
-            for name, desired in trusted.items()
-            if (not wanted or name in wanted) and desired.environment.driver.kind in core.settings.drivers
+            for name, desired in reading.resolved(frozen).items()
+            if departure.ours(core, desired.environment)
         }
-        # What cannot be read at all stays as it is: it is neither gone nor emptied.
-        kept = {name: core.desired[name] for name in snapshot.blind & core.desired.keys() - usable.keys()}
+        busy = frozenset(name for name, here in self.passes.items() if here.busy or here.left)
+        renames = await rename.carry_over(core, wanted, reading.there, busy)
+        self._again = renames.again
+        usable = {name: desired for name, desired in wanted.items() if name not in renames.waiting}
+        # What cannot be read at all stays as it is, neither gone nor emptied; so does what keeps its name for now.
+        staying = snapshot.blind.union(renames.waiting.values()) & core.desired.keys() - usable.keys()
+        kept = {name: core.desired[name] for name in staying if core.desired[name].gone is None}
+        gone = departure.gone(core, reading)
         core.desired.clear()
-        core.desired.update(kept | usable)
+        core.desired.update(gone | kept | usable)
         core.ahead.clear()
-        beyond = resolve(reading.beyond, frozen) if reading.beyond else at_tip
+        beyond = resolve(reading.beyond or snapshot, frozen)
         core.ahead.update(ahead_of(judged, self.guard.rule, beyond, core.desired))
         self.tip = snapshot.revision
         distrusted = self.guard.problems(judged.held, {*snapshot.environments, *snapshot.blind})
-        self._tell_problems(
-            (*snapshot.problems, *thawed(snapshot, frozen), *self._refused(snapshot), *distrusted)
-        )
-        for name in usable:
+        refused = (*self._refused(snapshot), *renames.problems)
+        self._tell_problems((*snapshot.problems, *thawed(snapshot, frozen), *refused, *distrusted))
+        for name in usable | gone:
             self._pass(name)
         for environment in self.passes.values():
             environment.wake.set()

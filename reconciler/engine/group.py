@@ -34,7 +34,9 @@ class Group:
 
 async def gather(core: Core, upgrade: Upgrade) -> Group:
     """Who goes back with an upgrade, were it to fail now. Raises UgsError where that cannot be seen."""
-    moved = await asyncio.to_thread(core.repository.moved, upgrade.revision, upgrade.environment, core.frozen)
+    moved = await asyncio.to_thread(
+        core.repository.past.moved, upgrade.revision, upgrade.environment, core.frozen
+    )
     driver = core.driver(upgrade.environment)
     return _group(
         core, upgrade, moved, await asyncio.to_thread(driver.observe, core.site, upgrade.environment)

@@ -8,9 +8,7 @@ from reconciler.engine.core import Core
 from reconciler.model.circumstances import Gate
 from reconciler.model.notice import Severity
 from reconciler.model.plan import Change
-from reconciler.model.upgrade import Phase, Upgrade, operation_id
-
-NOT_BEGUN = frozenset({Phase.PLANNED, Phase.WAITING})
+from reconciler.model.upgrade import NOT_BEGUN, Phase, Upgrade, operation_id
 
 
 class Ledger:
@@ -24,7 +22,8 @@ class Ledger:
         """A new upgrade for a change; recorded by its first move."""
         now = self._core.clock.now()
         before = change.before.target if change.before else None
-        names = change.environment, change.service, before, change.after.target, revision
+        after = change.after.target if change.after else None
+        names = change.environment, change.service, before, after, revision
         attempt = 1 + self._core.store.attempts(*names)
         return Upgrade(
             operation=operation_id(*names, attempt),
@@ -50,13 +49,14 @@ class Ledger:
         if parked or (upgrade.phase is Phase.WAITING and upgrade.reason == reason):
             return
         news = upgrade.phase is not Phase.WAITING
-        severity: Severity = "person" if news and "quarantine" in names else "info"
+        called = "quarantine" in names or (upgrade.after is None and "approval" in names)
+        severity: Severity = "person" if news and called else "info"
         self._core.move(upgrade, Phase.WAITING, reason, severity=severity, tell=news)
 
     def announced(self, change: Change, revision: str) -> bool:
         """Whether this commit is the very one whose upgrade failed: only another one is news."""
         for row in self._core.store.quarantined(self._environment):
-            if row.service == change.service and row.target == change.after.target:
+            if row.service == change.service and change.after and row.target == change.after.target:
                 failed = self._core.store.upgrade(row.operation)
                 return failed is not None and failed.revision == revision
         return False
@@ -74,8 +74,15 @@ class Ledger:
             change, revision = asked[upgrade.service]
             if upgrade.service not in kept and _waits_for(upgrade, change, revision):
                 kept[upgrade.service] = upgrade
+            elif upgrade.after is None and change.after:
+                self._core.move(upgrade, Phase.CANCELLED, "it is pinned again")
             else:
-                self._core.move(upgrade, Phase.SUPERSEDED, f"{change.after.target.version} is pinned now")
+                now = (
+                    f"{change.after.target.version} is pinned now"
+                    if change.after
+                    else "it is no longer pinned"
+                )
+                self._core.move(upgrade, Phase.SUPERSEDED, now)
         return kept
 
     def _not_begun(self) -> list[Upgrade]:
@@ -85,5 +92,5 @@ class Ledger:
 
 def _waits_for(upgrade: Upgrade, change: Change, revision: str) -> bool:
     """Whether the upgrade is on record for exactly this change, as asked for by this commit."""
-    same = upgrade.to == change.after.target and upgrade.before == change.before
+    same = upgrade.to == (change.after.target if change.after else None) and upgrade.before == change.before
     return same and upgrade.revision == revision

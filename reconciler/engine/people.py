@@ -7,7 +7,6 @@ from msgspec.structs import replace
 from reconciler.engine.core import Core
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.group import gather
-from reconciler.engine.ledger import NOT_BEGUN
 from reconciler.engine.pins import environment_files, find_pin
 from reconciler.engine.revert import pushed
 from reconciler.engine.together import decide, standing
@@ -15,7 +14,7 @@ from reconciler.model import splice
 from reconciler.model.data import OPEN, Recorded
 from reconciler.model.errors import UgsError
 from reconciler.model.target import Target, Workload
-from reconciler.model.upgrade import Phase, Upgrade
+from reconciler.model.upgrade import NOT_BEGUN, Phase, Upgrade
 from reconciler.store import Quarantine
 
 
@@ -33,6 +32,8 @@ async def rollback(fleet: Fleet, environment: str, service: str, *, actor: str, 
     verdict = f"rolled back by {actor}: {reason}"
     if running := here.running.get(service):
         upgrade = core.store.upgrade(running.operation)
+        if upgrade and upgrade.after is None:
+            raise Conflict(f"{environment}: {service} is being removed", "to have it back, pin it again")
         if upgrade is None or upgrade.phase not in (Phase.APPLYING, Phase.VERIFYING):
             raise Conflict(
                 f"{environment}: {service} is {upgrade.phase.value if upgrade else 'busy'}",

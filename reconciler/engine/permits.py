@@ -9,14 +9,14 @@ from reconciler.engine.fleet import Fleet
 from reconciler.engine.people import Conflict
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.model import permits as said
-from reconciler.model.circumstances import Asked
+from reconciler.model.circumstances import Asked, Gate
 from reconciler.model.environment import Environment
 from reconciler.model.errors import UgsError
 from reconciler.model.expiry import expiry
+from reconciler.model.gates import closed
 from reconciler.model.notice import Notice, Severity
 from reconciler.model.permits import Approval, Hold, Override, Permits
 from reconciler.model.plan import Change
-from reconciler.model.target import Workload
 from reconciler.model.upgrade import Phase
 
 REASON_CHARS_MAX = 1_000
@@ -71,9 +71,10 @@ async def approve(
     """One person's word for the change that is planned at this moment, for a week unless said otherwise."""
     core, here = fleet.core, _pass(fleet, environment, service)
     end = _end(core, until, lasting) or core.clock.now() + said.APPROVAL_LASTS
-    desired, change = core.desired[environment], _planned(core, here, service)
+    desired, (change, gates) = core.desired[environment], _planned(core, here, service)
     asked = await here.weigher.asked(desired, change)
-    _check_approvable(core, change, asked, desired.environment, actor)
+    shut = {gate.gate for gate in closed(gates)}
+    _check_approvable(core, change, asked, desired.environment, actor, guarded="approval" in shut)
     ask = said.ask_of(change, asked.revision, change.path)
     given = in_force(fleet, environment).approvals
     for one in given:
@@ -174,12 +175,16 @@ def questions(permits: Permits) -> list[str]:
     ]
 
 
-def _check_approvable(core: Core, change: Change, asked: Asked, now: Environment, actor: str) -> None:
+def _check_approvable(
+    core: Core, change: Change, asked: Asked, now: Environment, actor: str, *, guarded: bool
+) -> None:
     """Raise Conflict where no approval is needed, by the environment as it is and as it was before the push, or
-    none of this person's counts."""
+    none of this person's counts. `guarded`: the gate is closed, whatever both of them say."""
     places = [now, *(then.environment for then in asked.earlier)]
     kind = said.approval_class(change, zero_minor=now.policy.zero_minor)
-    if not any(said.approvals_needed(each, kind, floor=core.settings.floor_approvals) for each in places):
+    if not guarded and not any(
+        said.approvals_needed(each, kind, floor=core.settings.floor_approvals) for each in places
+    ):
         raise Conflict(
             f"{now.name}: {kind} changes need no approval",
             f"say `ugs explain {now.name} {change.service}` for what it waits for",
@@ -190,22 +195,23 @@ def _check_approvable(core: Core, change: Change, asked: Asked, now: Environment
         )
 
 
-def _planned(core: Core, here: EnvironmentPass, service: str) -> Change:
-    """The change that waits for somebody. Raises Conflict where there is none, or not yet."""
-    work: Workload | None = core.desired[here.name].workloads.get(service)
+def _planned(core: Core, here: EnvironmentPass, service: str) -> tuple[Change, tuple[Gate, ...]]:
+    """The change that waits for somebody, and its gates. Raises Conflict where there is none, or not yet."""
+    work = core.desired[here.name].workloads.get(service)
     change, gates = here.told.get(service, (None, ()))
     if service in here.busy:
         raise Conflict(f"{here.name}: the change of {service} is under way", "nothing is left to approve")
-    if change is None or not gates or work is None:
+    if change is None or not gates:
         raise Conflict(f"{here.name}: nothing is planned for {service}", "see `ugs plan`")
     if change.blocked:
         raise Conflict(f"{here.name}: {change.blocked}", change.unblocked_by)
-    if change.goal.target != work.target:
+    if change.to != (work.target if work else None):
+        now = f"{work.target.version} of {service} was" if work else f"{service} is no longer"
         raise Conflict(
-            f"{here.name}: {work.target.version} of {service} was pinned this very moment",
+            f"{here.name}: {now} pinned this very moment",
             "look at `ugs plan`, and say it again",
         )
-    return change
+    return change, gates
 
 
 def _pass(fleet: Fleet, environment: str, service: str | None) -> EnvironmentPass:

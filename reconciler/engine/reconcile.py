@@ -10,13 +10,13 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from reconciler.engine import poison
+from reconciler.engine import departure, poison
 from reconciler.engine import upgrade as upgrading
 from reconciler.engine.control import Control, Running
 from reconciler.engine.core import Core
-from reconciler.engine.data import has_migrated
 from reconciler.engine.endure import carried
 from reconciler.engine.fence import Fenced
+from reconciler.engine.heed import Heed
 from reconciler.engine.ledger import Ledger
 from reconciler.engine.monitor import Monitor
 from reconciler.engine.together import leader_of
@@ -31,7 +31,7 @@ from reconciler.model.errors import UgsError
 from reconciler.model.gates import closed, evaluate, judged, starts_at
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Change, Records
-from reconciler.model.target import Target, Workload
+from reconciler.model.target import Target
 from reconciler.model.upgrade import Phase, Upgrade
 from reconciler.store import Damaged
 
@@ -67,6 +67,7 @@ class EnvironmentPass:
         self.repairs = Repairs(self.core, self.name)
         self.ledger = Ledger(self.core, self.name)
         self.weigher = Weigher(self.core, self.name)
+        self.heed = Heed(self.core, self.name, self._shut_for)
 
     @property
     def busy(self) -> frozenset[str]:
@@ -106,7 +107,7 @@ class EnvironmentPass:
             return
         if standing == "held":
             self.resume(core.store.upgrades(environment=self.name, unfinished=True))
-        self._heed_new_pins(desired, observed, records)
+        self.heed.new_pins(desired, observed, records, self.running)
         changes = planning.plan(desired, observed, records, now=core.clock.now())
         self.told = await self._start(desired, changes, busy)
         lacking = planning.repairs(desired, observed, records, busy | self.busy)
@@ -115,6 +116,9 @@ class EnvironmentPass:
             known_since(recovery, lacking, records),
             planning.leftovers(desired, observed, records, busy | self.busy),
         )
+        left = observed or records.removing or self.busy
+        if desired.gone is not None and not left and core.desired.get(self.name) is desired:
+            departure.close(core, self.name)
 
     async def preview(self) -> None:
         """Observe and decide as a pass does, and start nothing: what `ugs plan` shows without a daemon."""
@@ -209,6 +213,8 @@ class EnvironmentPass:
         What has ended since it was `busy`, before it was observed, was planned on what is so no longer."""
         told: dict[str, tuple[Change, tuple[Gate, ...]]] = {}
         asked = {change.service: await self.weigher.asked(desired, change) for change in changes}
+        if self.name not in self.core.desired:
+            return {}  # it was given another name meanwhile
         busy |= self.busy
         ready = [change for change in changes if change.service not in busy]
         waiting = self.ledger.retire(
@@ -236,7 +242,9 @@ class EnvironmentPass:
 
     def launch(self, upgrade: Upgrade, asked: Asked | None = None) -> None:
         """Give an upgrade a task that carries it on. `asked`: the commit, where the gates are still to be looked at."""
-        control = Control(lambda: self._closed_now(upgrade, asked), self._controls, self.take_back)
+        control = Control(
+            lambda: self.heed.closed_now(upgrade, self.observed, asked), self._controls, self.take_back
+        )
         control.taken_with = leader_of(self.core, upgrade)
         running = Running(upgrade.operation, control, self.core.clock.monotonic())
         self.running[upgrade.service] = running
@@ -273,43 +281,6 @@ class EnvironmentPass:
         poison.put_down(self.core, upgrade.operation)
         self.wake.set()
 
-    def _closed_now(self, upgrade: Upgrade, asked: Asked | None) -> str:
-        """Why a gate is closed at this very moment, by the newest that is known; empty when all are open."""
-        desired, pinned = self.core.desired.get(self.name), upgrade.pinned
-        if desired is None or pinned is None:
-            return "the environment is gone from the repository"
-        shut = self._shut_for(desired, pinned, self.observed, records_of(self.core, self.name), asked)
-        return "; ".join(gate.reason for gate in shut)
-
-    def _heed_new_pins(self, desired: Desired, observed: Mapping[str, Observation], records: Records) -> None:
-        """Tell upgrades under way that their pin has moved."""
-        for service, running in self.running.items():
-            upgrade = self.core.store.upgrade(running.operation)
-            work = desired.workloads.get(service)
-            if upgrade is None or (work and upgrade.pinned and work.target == upgrade.pinned.target):
-                continue
-            untouched = upgrade.phase is Phase.PREPARING
-            if work is None:
-                if untouched and not (desired.hidden or service in desired.blind):
-                    running.control.say(aborted="it is no longer pinned")
-            elif not (untouched or upgrade.phase is Phase.VERIFYING):
-                continue
-            elif upgrade.before and work.target == upgrade.before.target:
-                running.control.say(aborted=f"the pin was moved back to {work.target.version}")
-            elif untouched or not (
-                has_migrated(self.core, upgrade) or self._shut_for(desired, work, observed, records)
-            ):
-                running.control.say(superseded=f"{work.target.version} is pinned now")
-
-    def _shut_for(
-        self,
-        desired: Desired,
-        work: Workload,
-        observed: Mapping[str, Observation],
-        records: Records,
-        asked: Asked | None = None,
-    ) -> tuple[Gate, ...]:
-        now = self.core.clock.now()
-        change = planning.change_to(desired, work, observed.get(work.service), records, now=now)
-        around = self._around(desired, observed, [change], {work.service: asked} if asked else {})
-        return closed(self._gates(change, around)[1])
+    def _shut_for(self, desired: Desired, change: Change, asked: Asked | None) -> tuple[Gate, ...]:
+        known = {change.service: asked} if asked else {}
+        return closed(self._gates(change, self._around(desired, self.observed, [change], known))[1])

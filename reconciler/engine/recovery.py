@@ -21,14 +21,13 @@ from reconciler.model.observation import Observation
 from reconciler.model.recovery import Account, Commit, Failed, Proven, Recovery, accounts
 from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import Phase, Upgrade, check_move
-from reconciler.store import EVERYWHERE, Head, Quarantine
+from reconciler.store import EVERYWHERE, KNOWN, Head, Quarantine
 
 log = logging.getLogger("ugs")
 MACHINE_ID = Path("/etc/machine-id")
 HISTORY_MAX = 10_000
 DAEMON_MARK = "daemon"
 SUPERSEDED_MARK = "head superseded"
-KNOWN_MARK = "known: "
 ENDS = {
     Phase.PREPARING: Phase.CANCELLED,
     Phase.APPLYING: Phase.CANCELLED,
@@ -56,8 +55,8 @@ class Recall:
         if not self._compared:
             await self._compare(passes)
             self._compared = True
-        store, seen = self._core.store, set(self._core.store.marks(KNOWN_MARK))
-        strangers = [name for name in passes if f"{KNOWN_MARK}{name}" not in seen]
+        store, seen = self._core.store, set(self._core.store.marks(KNOWN))
+        strangers = [name for name in passes if f"{KNOWN}{name}" not in seen]
         if not strangers and all(one.base for one in store.recoveries().values()):
             return
         told = await asyncio.to_thread(self._accounts, tip)
@@ -65,8 +64,8 @@ class Recall:
             for name in strangers:
                 if name in told and not store.attempted(name):
                     store.enter_recovery(name, "Git tells of upgrades here of which nothing is known")
-                store.mark(f"{KNOWN_MARK}{name}", "seen")
-        names = {key.removeprefix(KNOWN_MARK) for key in store.marks(KNOWN_MARK)}
+                store.mark(f"{KNOWN}{name}", "seen")
+        names = {key.removeprefix(KNOWN) for key in store.marks(KNOWN)}
         everywhere = store.recoveries().get(EVERYWHERE)
         for name in sorted(names | store.recoveries().keys() - {EVERYWHERE}):
             recovery = store.recoveries().get(name) or everywhere
@@ -96,8 +95,11 @@ class Recall:
     def _accounts(self, tip: str) -> dict[str, Account]:
         mirror = self._core.repository.mirror
         commits = mirror.log(None, tip, first_parent=False, limit=HISTORY_MAX)
+        now = {one.environment.renamed_from: name for name, one in self._core.desired.items()}
         return accounts(
-            mirror.all_notes(), (Commit(commit.sha, commit.at, commit.trailers) for commit in commits)
+            mirror.all_notes(),
+            (Commit(commit.sha, commit.at, commit.trailers) for commit in commits),
+            {old: name for old, name in now.items() if old and old not in self._core.desired},
         )
 
     async def _learn(
@@ -163,8 +165,8 @@ class Recall:
         return found
 
     async def _described(self, tip: str, name: str, service: str, target: Target) -> Workload | None:
-        repository, frozen = self._core.repository, self._core.frozen
-        return await asyncio.to_thread(repository.workload_of, tip, name, service, target, frozen)
+        past, frozen = self._core.repository.past, self._core.frozen
+        return await asyncio.to_thread(past.workload_of, tip, name, service, target, frozen)
 
     def _end_the_unknown(self, name: str, account: Account, carried_on: Collection[str]) -> None:
         """Nothing goes on from where an older database left it: what came of it is in Git, or nobody knows."""

@@ -7,9 +7,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from reconciler.engine.attention import needs_person
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.people import Conflict
-from reconciler.engine.permits import questions
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.view import ServiceView
 from reconciler.model.circumstances import Gate
@@ -18,18 +18,17 @@ from reconciler.model.data import pending
 from reconciler.model.errors import Problem
 from reconciler.model.flags import switched
 from reconciler.model.gates import GATES, closed, starts_at
-from reconciler.model.itinerary import Step, itinerary
+from reconciler.model.itinerary import Step, first_start, itinerary
 from reconciler.model.plan import Change
-from reconciler.model.upgrade import Phase
 from reconciler.model.version import Version
-from reconciler.store import SLACK
 
 Json = dict[str, Any]
 
 
 def status_of(fleet: Fleet, about: Json, *, environment: str | None = None) -> Json:
     """Every environment, or the one that is named."""
-    chosen = fleet.passes
+    # One that is gone, and of which nothing is left, is shown no more.
+    chosen = {name: here for name, here in fleet.passes.items() if name in fleet.core.desired or here.busy}
     if environment is not None:
         chosen = {environment: _pass(fleet, environment)}
     return {
@@ -42,70 +41,6 @@ def status_of(fleet: Fleet, about: Json, *, environment: str | None = None) -> J
     }
 
 
-def needs_person(fleet: Fleet) -> list[str]:
-    """A sentence for everything that does not go on until someone acts."""
-    core = fleet.core
-    stopped = [fleet.sentence] if fleet.needs_person else []
-    if core.store.refused:
-        stopped.append(f"the database cannot be written: {core.store.refused}")
-    lost = [
-        f"{name or 'everywhere'}: safe mode: {recovery.reason}; see `ugs recover`"
-        for name, recovery in core.store.recoveries().items()
-    ]
-    quarantined = [
-        f"{name}: {row.service} {row.target.version} failed and is still pinned"
-        for name, desired in sorted(core.desired.items())
-        for row in core.store.quarantined(name)
-        if (work := desired.workloads.get(row.service)) and work.target == row.target
-    ]
-    engines = [f"{here.name}: {here.trouble}" for here in fleet.passes.values() if here.trouble]
-    parked = [
-        f"{upgrade.environment}: {upgrade.service}: {upgrade.reason}"
-        for upgrade in core.store.upgrades(unfinished=True)
-        if upgrade.phase is Phase.WAITING and upgrade.parked_until
-    ]
-    mail = core.store.trouble(SLACK)
-    undelivered = [f"notices are not delivered: {mail}"] if mail else []
-    broken = [
-        f"{name}: {service}: a bug stopped operation {operation}; look at the log, and start the daemon again"
-        for name, here in sorted(fleet.passes.items())
-        for service, operation in sorted(here.broken.items())
-    ]
-    unknown = [
-        f"{row.environment}: {row.service}: nobody knows whether migration {row.id} is applied; look at the data, then "
-        f"say `ugs migrations settle`"
-        for row in core.store.migrations()
-        if row.state == "unknown"
-    ]
-    asked = [text for name in sorted(fleet.passes) for text in questions(core.store.permits(name))]
-    problems = [*map(str, fleet.problems), *_withdrawn(fleet)]
-    return [
-        *stopped,
-        *core.leases.refusals(),
-        *lost,
-        *unknown,
-        *problems,
-        *quarantined,
-        *broken,
-        *engines,
-        *parked,
-        *asked,
-        *undelivered,
-    ]
-
-
-def _withdrawn(fleet: Fleet) -> list[str]:
-    """Releases that were withdrawn and run all the same."""
-    return [
-        f"{name}: {work.service} {work.target.version} runs as pinned, and is withdrawn: {withdrawn.reason}"
-        for name, desired in sorted(fleet.core.desired.items())
-        for _, work in sorted(desired.workloads.items())
-        if (withdrawn := work.release.withdrawn)
-        and (here := fleet.passes.get(name))
-        and here.observed_target(work.service) == work.target
-    ]
-
-
 def explain_of(fleet: Fleet, environment: str, service: str) -> Json:
     """Why a service is not yet where its pin says, and the way there."""
     here = _pass(fleet, environment)
@@ -116,7 +51,7 @@ def explain_of(fleet: Fleet, environment: str, service: str) -> Json:
     change, _ = here.told.get(service, (None, ()))
     answer: Json = views[service].explain() | data_of(here, change) | flags_of(change)
     return answer | {
-        "starts_at": builtins(steps[0].starts_at) if steps else None,
+        "starts_at": builtins(steps[0].starts_at if steps else _stops_at(here, service)),
         "steps": [_step(step) for step in steps],
     }
 
@@ -134,6 +69,16 @@ def _steps(here: EnvironmentPass, service: str) -> tuple[Step, ...]:
         first=GATES,
         past_s=here.core.store.durations(here.name, service),
     )
+
+
+def _stops_at(here: EnvironmentPass, service: str) -> datetime | None:
+    """When a removal that waits may begin; None where that is not known, or it is none."""
+    if service not in here.told or service in here.busy or here.decided is None:
+        return None
+    (_, around), (change, _) = here.decided, here.told[service]
+    if change.goal is not None:
+        return None
+    return first_start(change, replace(around, busy=here.busy), GATES, now=here.core.clock.now())[0]
 
 
 def _step(step: Step) -> Json:
@@ -214,7 +159,10 @@ def _on_accept(here: EnvironmentPass, service: str, view: ServiceView) -> str:
         return "nothing changes" if view.running else "is started again, where it is last-good"
     change, gates = here.told[service]
     waits = [gate.gate for gate in closed(gates) if gate.gate != "recovery"]
-    return f"waits: {', '.join(waits)}" if waits else f"{change.goal.target.version} is deployed"
+    done = (
+        f"{change.goal.target.version} is deployed" if change.goal else "is stopped: it is pinned no longer"
+    )
+    return f"waits: {', '.join(waits)}" if waits else done
 
 
 def problem_of(problem: Problem) -> Json:
@@ -246,7 +194,7 @@ def _change(here: EnvironmentPass, change: Change, gates: tuple[Gate, ...], now:
             "environment": here.name,
             "service": change.service,
             "from": str(change.running) if change.running else None,
-            "to": str(change.goal.target),
+            "to": str(change.to) if change.to else None,
             "class": change.change_class,
             "path": list(change.path),
             "gates": builtins(gates),
@@ -260,7 +208,7 @@ def _change(here: EnvironmentPass, change: Change, gates: tuple[Gate, ...], now:
 
 def flags_of(change: Change | None) -> Json:
     """The flags that what is pinned has otherwise than last-good."""
-    if change is None or change.before is None:
+    if change is None or change.before is None or change.goal is None:
         return {"flags": []}
     return {"flags": builtins(switched(change.before.flags, change.goal.flags))}
 

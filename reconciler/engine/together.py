@@ -16,12 +16,11 @@ from reconciler.engine.group import UNDER_WAY, Group, from_journal, gather, orig
 from reconciler.model.errors import UgsError
 from reconciler.model.target import Target, Workload
 from reconciler.model.together import needs
-from reconciler.model.upgrade import Companion, Phase, Upgrade, operation_id
+from reconciler.model.upgrade import NOT_BEGUN, Companion, Phase, Upgrade, operation_id
 
 log = logging.getLogger("ugs")
 TURN_MAX_S = 120.0
 POLL_S = 0.05
-NOT_BEGUN = frozenset({Phase.PLANNED, Phase.WAITING})
 
 
 async def condemn(core: Core, upgrade: Upgrade, control: Control, reason: str, *, to: Phase) -> Upgrade:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import timedelta
-from typing import Any
 
 from reconciler.drivers.base import Driver
 from reconciler.engine.control import Control
 from reconciler.engine.core import Core
 from reconciler.engine.data import Steward, Unsettled
 from reconciler.engine.fence import Fence
+from reconciler.engine.park import park, parking, severity_of
+from reconciler.engine.remove import remove
 from reconciler.engine.restore import restore
 from reconciler.engine.revert import hold_all, settle_pin
 from reconciler.engine.together import condemn, go_back, settled, turn
@@ -18,13 +18,10 @@ from reconciler.engine.verify import verify
 from reconciler.errand import StillRunning
 from reconciler.model.breaker import suspects_the_checker
 from reconciler.model.errors import ArtifactError, HostError, TransientError
-from reconciler.model.notice import Severity
 from reconciler.model.target import Workload
 from reconciler.model.upgrade import Phase, Upgrade
 
 ACTIVE = frozenset({Phase.PREPARING, Phase.APPLYING, Phase.VERIFYING, Phase.RESTORING, Phase.REVERTING})
-PARK_FIRST_S = 10.0
-PARK_MAX_S = 600.0
 
 
 async def carry(core: Core, upgrade: Upgrade, control: Control) -> Upgrade:
@@ -37,6 +34,10 @@ async def carry(core: Core, upgrade: Upgrade, control: Control) -> Upgrade:
     while upgrade.phase in ACTIVE and not control.stopping:
         before = upgrade
         match upgrade.phase:
+            case Phase.PREPARING if upgrade.after is None:
+                upgrade = _reconsidered(core, upgrade, control) or core.move(upgrade, Phase.APPLYING, "")
+            case Phase.APPLYING if upgrade.after is None:
+                upgrade = await remove(core, driver, upgrade)
             case Phase.PREPARING:
                 upgrade = await _prepare(core, driver, upgrade, control)
             case Phase.APPLYING:
@@ -71,6 +72,14 @@ async def _prepare(core: Core, driver: Driver, upgrade: Upgrade, control: Contro
         return await condemn(core, upgrade, control, str(error), to=Phase.REVERTING)
     except (HostError, TransientError) as error:
         return go_back(core, upgrade, control) if control.taken_with else park(core, upgrade, error)
+    if given_up := _reconsidered(core, upgrade, control):
+        return given_up
+    core.store.deployed(after, revision=upgrade.revision)
+    return core.move(upgrade, Phase.APPLYING, "")
+
+
+def _reconsidered(core: Core, upgrade: Upgrade, control: Control) -> Upgrade | None:
+    """One more look before anything is touched: where the upgrade stands that must not go on, None when it may."""
     if control.stopping:
         return upgrade
     if control.taken_with:
@@ -81,8 +90,7 @@ async def _prepare(core: Core, driver: Driver, upgrade: Upgrade, control: Contro
         return core.move(upgrade, Phase.SUPERSEDED, control.superseded)
     if closed := control.closed():
         return core.move(upgrade, Phase.WAITING, closed)
-    core.store.deployed(after, revision=upgrade.revision)
-    return core.move(upgrade, Phase.APPLYING, "")
+    return None
 
 
 async def _apply(core: Core, driver: Driver, upgrade: Upgrade, control: Control) -> Upgrade:
@@ -106,8 +114,8 @@ async def _apply(core: Core, driver: Driver, upgrade: Upgrade, control: Control)
             upgrade,
             Phase.RESTORING,
             str(error),
-            severity=_severity(upgrade, error),
-            **_parking(core, upgrade),
+            severity=severity_of(upgrade, error),
+            **parking(core, upgrade),
         )
     return core.move(upgrade, Phase.VERIFYING, "", verifying_at=core.clock.now())
 
@@ -208,30 +216,6 @@ async def _restore(core: Core, driver: Driver, upgrade: Upgrade, control: Contro
             needs_person=True,
         )
     return core.move(upgrade, Phase.CANCELLED if upgrade.aborted else Phase.WAITING, upgrade.reason)
-
-
-def park(core: Core, upgrade: Upgrade, error: HostError | TransientError) -> Upgrade:
-    """Trouble that is not the release's: wait and try again; a person is called, once."""
-    return core.move(
-        upgrade,
-        Phase.WAITING,
-        str(error),
-        severity=_severity(upgrade, error),
-        tell=upgrade.tries == 0,
-        **_parking(core, upgrade),
-    )
-
-
-def _severity(upgrade: Upgrade, error: HostError | TransientError) -> Severity:
-    """A person is called the first time, and not at every try."""
-    if upgrade.tries:
-        return "info"
-    return "person" if isinstance(error, HostError) else "warning"
-
-
-def _parking(core: Core, upgrade: Upgrade) -> dict[str, Any]:
-    wait_s = min(PARK_FIRST_S * 2**upgrade.tries, PARK_MAX_S)
-    return {"parked_until": core.clock.now() + timedelta(seconds=wait_s), "tries": upgrade.tries + 1}
 
 
 async def _succeed(core: Core, driver: Driver, upgrade: Upgrade, control: Control, reason: str) -> Upgrade:

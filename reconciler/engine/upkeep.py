@@ -17,6 +17,7 @@ from reconciler.model.permits import may_repair
 from reconciler.model.plan import Good, Records
 from reconciler.model.recovery import Recovery
 from reconciler.model.target import Target, Workload
+from reconciler.model.upgrade import NOT_BEGUN
 
 log = logging.getLogger("ugs")
 REPAIR_FIRST_S = 5.0
@@ -25,14 +26,22 @@ REPAIR_MAX_S = 300.0
 
 def records_of(core: Core, environment: str) -> Records:
     """What is remembered of an environment."""
-    store = core.store
+    store, desired = core.store, core.desired.get(environment)
     attempted = store.attempted(environment)
+    good = {
+        service: tuple(Good(work, at) for work, at in store.good(environment, service))
+        for service in attempted
+    }
+    left = desired.gone if desired and desired.gone else frozenset[str]()
     return Records(
-        good={
-            service: tuple(Good(work, at) for work, at in store.good(environment, service))
-            for service in attempted
-        },
+        good=good,
         attempted=attempted,
+        removing={service: False for service in left if good.get(service)}
+        | {
+            upgrade.service: upgrade.phase not in NOT_BEGUN or upgrade.tries > 0
+            for upgrade in store.upgrades(environment=environment, unfinished=True)
+            if upgrade.after is None
+        },
     )
 
 
@@ -63,7 +72,7 @@ async def adopt(
         work = desired.workloads.get(service)
         if work is None or work.target != target:
             work = await asyncio.to_thread(
-                core.repository.workload_of, desired.revision, name, service, target, core.frozen
+                core.repository.past.workload_of, desired.revision, name, service, target, core.frozen
             )
         if work is None or not await monitor.healthy_now(work):
             continue
@@ -155,9 +164,11 @@ class Repairs:
         )
 
     def _apply(self, work: Workload) -> None:
-        driver, site = self.core.driver(self.environment), self.core.site
+        driver, site, desired = self.core.driver(self.environment), self.core.site, self.core.desired
+        if self.environment not in desired:
+            return  # it was given another name meanwhile
         if driver.restorable(site, work):
-            driver.prepare(site, work, self.core.desired[self.environment].revision)
+            driver.prepare(site, work, desired[self.environment].revision)
         driver.apply(site, "repair", work)
 
     def _settle(self, work: Workload) -> None:

@@ -71,7 +71,7 @@ def view_of(
     now: datetime,
 ) -> dict[str, ServiceView]:
     """Every service that is pinned, runs, or once ran healthy here and still does."""
-    services = sorted(desired.workloads.keys() | observed.keys() | desired.blind)
+    services = sorted(desired.workloads.keys() | observed.keys() | told.keys() | desired.blind)
     return {
         service: _service(
             desired.environment.name,
@@ -108,7 +108,8 @@ def _service(
     elif service in desired.blind:
         text = f"{environment}: {service} is left as it is: its pin cannot be used (see the errors)"
     else:
-        text = sentence.of_rest(environment, service, running, pinned, health)
+        prune = desired.environment.policy.prune
+        text = sentence.of_rest(environment, service, running, pinned, health, prune=prune)
     return ServiceView(
         service=service,
         pinned=pinned,

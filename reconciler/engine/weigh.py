@@ -15,9 +15,10 @@ from reconciler.engine.together import taken_back
 from reconciler.model.circumstances import Asked, Circumstances, Gate, Promoted
 from reconciler.model.desired import Desired
 from reconciler.model.expectation import expected_s
+from reconciler.model.impact import running_of
 from reconciler.model.observation import Observation
-from reconciler.model.order import Arrangement, Running, arrange
-from reconciler.model.plan import Change
+from reconciler.model.order import Arrangement, arrange
+from reconciler.model.plan import Change, unwanted
 from reconciler.model.target import Target
 from reconciler.model.upgrade import Phase
 from reconciler.store import Advance
@@ -34,7 +35,7 @@ class Weigher:
     def __init__(self, core: Core, environment: str) -> None:
         self._core = core
         self._name = environment
-        self._asked: dict[tuple[str, str, Target], Asked] = {}
+        self._asked: dict[tuple[str, str, Target | None], Asked] = {}
         self._clock = Steady(core.clock)
         self._unsure: datetime | None = None
         self._known: tuple[str, list[Advance]] = "", []
@@ -43,13 +44,15 @@ class Weigher:
 
     async def asked(self, desired: Desired, change: Change) -> Asked:
         """The commit that asked for this change, and what stood before it."""
-        key = desired.revision, change.service, change.goal.target
+        key = desired.revision, change.service, change.to
         if key not in self._asked:
             if len(self._asked) >= ASKED_MAX:
                 self._asked.clear()
             self._asked[key] = await asyncio.to_thread(
-                self._core.repository.asked,
+                self._core.repository.past.asked,
                 desired.revision,
+                self._name,
+                change.service,
                 change.goal,
                 self._core.frozen,
                 self._advances(desired.revision),
@@ -80,6 +83,7 @@ class Weigher:
         """What the gates look at, as it stands at this moment."""
         store = self._core.store
         recovery = store.recovery(self._name)
+        unfinished = store.upgrades(environment=self._name, unfinished=True)
         order = _arrangement(desired, observed, changes)
         return Circumstances(
             environment=desired.environment,
@@ -93,9 +97,11 @@ class Weigher:
             max_stale_s=self._core.settings.repository.max_stale_s,
             initials=sum(change.change_class == "initial" for change in changes),
             first_accepted=first_accepted or bool(store.services(self._name)),
+            gone=desired.gone is not None,
+            unwanted=unwanted(desired, observed, {one.service for one in unfinished if one.after is None}),
             parked={
                 upgrade.service: (upgrade.reason, upgrade.parked_until)
-                for upgrade in store.upgrades(environment=self._name, unfinished=True)
+                for upgrade in unfinished
                 if upgrade.parked_until is not None and upgrade.phase is Phase.WAITING
             },
             distrusted=self._distrusted(),
@@ -114,7 +120,11 @@ class Weigher:
                 for service, one in asked.items()
                 if recovery and recovery.base and self._later.get((recovery.base, one.revision))
             ),
-            expected_s={change.service: self._expected_s(change) for change in changes},
+            expected_s={
+                change.service: expected_s(store.durations(self._name, change.service), change.after.release)
+                for change in changes
+                if change.after
+            },
         )
 
     def _distrusted(self) -> dict[tuple[str, Target], Gate]:
@@ -159,22 +169,15 @@ class Weigher:
         }
         return {key: Promoted(good[0][0].target.version, good[0][1]) for key, good in found.items() if good}
 
-    def _expected_s(self, change: Change) -> float:
-        return expected_s(self._core.store.durations(self._name, change.service), change.after.release)
-
 
 def _arrangement(
     desired: Desired, observed: Mapping[str, Observation], changes: Sequence[Change]
 ) -> Arrangement:
     """The order of the changes as they will be in the end: what is on its way counts as arrived."""
+    last = {change.service: change.before for change in changes}
     running = {
-        service: _running(desired, service, target)
+        service: running_of(target, desired.releases.get(service, {}).values(), last.get(service))
         for service, observation in observed.items()
         if (target := observation.running)
     }
     return arrange((replace(change, after=change.goal) for change in changes), running)
-
-
-def _running(desired: Desired, service: str, target: Target) -> Running:
-    release = desired.releases.get(service, {}).get(target.version)
-    return Running(target.version, release.requires if release else {})

@@ -47,6 +47,10 @@ class Asked(Struct, frozen=True):
     """Names and addresses of those who wrote it; None when they are not known."""
     earlier: tuple[Earlier, ...] = ()
     """The rules up to the push that brought the commit, where they were others than it left."""
+    pinned: frozenset[str] = frozenset()
+    """What was pinned before that push."""
+    left_out: frozenset[str] = frozenset()
+    """Of that, what was pinned no longer after it."""
     since: Environment | None = None
     """The environment as that push left it; as the commit left it, where it is not known what was pushed with it."""
     urgency: str | None = None
@@ -74,6 +78,10 @@ class Circumstances(Struct, frozen=True):
     initials: int
     """How many first deployments this plan holds."""
     first_accepted: bool
+    gone: bool = False
+    """The repository has the environment no longer."""
+    unwanted: frozenset[str] = frozenset()
+    """Services that run, or waited to be removed, and are to be stopped."""
     parked: Mapping[str, tuple[str, datetime]] = {}
     """By service: the host's own trouble, and when it is tried again."""
     distrusted: Mapping[tuple[str, Target], Gate] = {}

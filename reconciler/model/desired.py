@@ -32,6 +32,8 @@ class Desired(Struct, frozen=True):
     """A bad file may hide pins: nothing that is absent counts as removed."""
     releases: Mapping[str, Mapping[Version, Release]] = {}
     """By service, every release in force: the ways that a change may go."""
+    gone: frozenset[str] | None = None
+    """What was pinned when the repository lost the environment, whose last settings these are; None while it has it."""
 
 
 def resolve(snapshot: Snapshot, frozen: Frozen) -> dict[str, Desired]:
@@ -52,6 +54,18 @@ def resolve(snapshot: Snapshot, frozen: Frozen) -> dict[str, Desired]:
             releases=releases,
         )
     return found
+
+
+def departed(last: Environment, revision: str) -> Desired:
+    """What an environment asks for that the repository has no longer: nothing, by its last settings."""
+    return Desired(
+        revision=revision,
+        environment=replace(last, pins={}),
+        workloads={},
+        blind=frozenset(),
+        hidden=False,
+        gone=frozenset(last.pins),
+    )
 
 
 def thawed(snapshot: Snapshot, frozen: Frozen) -> list[Problem]:

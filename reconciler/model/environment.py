@@ -76,6 +76,8 @@ class Policy(Struct, frozen=True, omit_defaults=True):
     """What a minor step below 1.0.0 counts as."""
     restore_data: RestoreData | None = None
     backups: Keeping = Keeping()
+    prune: bool = False
+    """Stop a service whose pin was removed; otherwise it runs on."""
 
 
 class DriverChoice(Struct, frozen=True, omit_defaults=True):
@@ -115,3 +117,5 @@ class Environment(Struct, frozen=True, omit_defaults=True):
     policy: Policy = Policy()
     flags: dict[str, FlagSetting] = {}
     pins: dict[str, Pin] = {}
+    renamed_from: str | None = None
+    """The name that it had before: what is remembered and runs under that one is its own."""

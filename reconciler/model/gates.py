@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from reconciler.model import permits as said
+from reconciler.model import removal
 from reconciler.model.availability import fits
 from reconciler.model.circumstances import Asked, Circumstances, Gate
 from reconciler.model.environment import ChangeClass, Environment, Policy
@@ -58,8 +59,8 @@ def _passed_by(gate: Gate, change: Change, around: Circumstances, now: datetime)
 
 
 def _quarantine(change: Change, around: Circumstances, _now: datetime) -> Gate:
-    why = around.quarantined.get((change.service, change.after.target))
-    if why is None:
+    why = around.quarantined.get((change.service, change.after.target)) if change.after else None
+    if change.after is None or why is None:
         if fate := around.fate.get(change.service):
             return Gate(
                 "quarantine", open=False, reason=fate, opened_by="a retry of what failed, or another commit"
@@ -74,7 +75,7 @@ def _quarantine(change: Change, around: Circumstances, _now: datetime) -> Gate:
 
 
 def _trust(change: Change, around: Circumstances, _now: datetime) -> Gate:
-    distrusted = around.distrusted.get((change.service, change.goal.target))
+    distrusted = around.distrusted.get((change.service, change.goal.target)) if change.goal else None
     return distrusted or Gate("trust", open=True)
 
 
@@ -90,7 +91,7 @@ def _recovery(change: Change, around: Circumstances, _now: datetime) -> Gate:
 
 
 def _path(change: Change, around: Circumstances, _now: datetime) -> Gate:
-    if change.downgrade and not _downgrade_allowed(change, around):
+    if change.goal and change.downgrade and not _downgrade_allowed(change, around):
         base = change.running or (change.before and change.before.target)
         return Gate(
             "path",
@@ -115,7 +116,7 @@ def _dependency(change: Change, around: Circumstances, _now: datetime) -> Gate:
     unmet = [f"it comes after {', '.join(first)}"] if first else []
     unmet += [
         sentence
-        for service, wanted in sorted(change.after.release.requires.items())
+        for service, wanted in sorted(change.after.release.requires.items() if change.after else ())
         if service not in first and (sentence := _unmet(service, wanted, around))
     ]
     if not unmet:
@@ -124,12 +125,12 @@ def _dependency(change: Change, around: Circumstances, _now: datetime) -> Gate:
 
 
 def _adoption(change: Change, around: Circumstances, _now: datetime) -> Gate:
-    if change.running is not None and change.before is None:
+    if change.before is None and (change.running is not None or change.after is None):
         return Gate(
             "adoption",
             open=False,
-            reason=f"{change.running} runs, but nothing that is known here describes it, so it could not be "
-            "brought back",
+            reason=f"{change.running or 'something'} runs, but nothing that is known here describes it, so it "
+            "could not be brought back",
             opened_by="a pin to what runs, as it runs",
         )
     if (
@@ -180,20 +181,23 @@ def _hold(change: Change, around: Circumstances, now: datetime) -> Gate:
 
 def _approval(change: Change, around: Circumstances, now: datetime) -> Gate:
     asked = around.asked.get(change.service) or Asked("")
+    guard = removal.guard(change, around)
+    floor = {**around.floor, "removal": max(1, around.floor.get("removal", 0))} if guard else around.floor
 
     def look(environment: Environment) -> Opening:
         kind = said.approval_class(change, zero_minor=environment.policy.zero_minor)
-        if not said.approvals_needed(environment, kind, floor=around.floor):
+        if not said.approvals_needed(environment, kind, floor=floor):
             return Opening(True, f"{kind} changes need no approval", None, "")
-        return said.approval_gate(
+        answer = said.approval_gate(
             around.permits,
             environment,
             said.ask_of(change, asked.revision, change.path),
             kind,
-            floor=around.floor,
+            floor=floor,
             authors=asked.authors,
             now=now,
         )
+        return answer if answer.open or not guard else replace(answer, reason=f"{guard}: {answer.reason}")
 
     return _strictest("approval", change, around, look)
 
@@ -203,9 +207,10 @@ def _promotion(change: Change, around: Circumstances, now: datetime) -> Gate:
 
 
 def _promoted(change: Change, around: Circumstances, place: Environment, now: datetime) -> Opening:
-    rule, version = place.policy.promote, change.goal.target.version
-    if rule is None or change.change_class == "rollback":
+    rule = place.policy.promote
+    if rule is None or change.goal is None or change.change_class == "rollback":
         return Opening(True, "no other environment comes first", None, "")
+    version = change.goal.target.version
     found = around.promoted.get((rule.from_, change.service))
     if found is None or found.version != version:
         runs = f", where {found.version} runs" if found else ""
@@ -292,7 +297,7 @@ def _strictest(
 
 def _class_in(place: Environment, change: Change) -> ChangeClass:
     """The class that a change has by the policy of `place`: below 1.0.0 a minor step may count as more there."""
-    below = change.change_class == "minor" and change.after.target.version.parts.major == 0
+    below = change.after and change.change_class == "minor" and change.after.target.version.parts.major == 0
     return place.policy.zero_minor if below else change.change_class
 
 

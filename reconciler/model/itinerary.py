@@ -46,11 +46,13 @@ def itinerary(
     first: Sequence[Judge] = CALENDAR,
     past_s: Sequence[float] = (),
 ) -> tuple[Step, ...]:
-    """The steps of a change, `known` being its service's releases; none where no way leads there.
+    """The steps of a change, `known` being its service's releases; none for a removal, nor where no way leads there.
 
     The first is as early as the gates `first` let it start, from `now` on (None: nobody knows when). Every other
     waits for the calendar alone, once the one before it has taken its time. `past_s`: what past upgrades took.
     """
+    if change.goal is None:
+        return ()
     steps: list[Step] = []
     base, at, unknown = change.running.version if change.running else None, now, "something else comes first"
     for text in change.path:

@@ -228,6 +228,7 @@ def _settings(found: Findings, name: str) -> dict[str, Any]:
             flag: {"value": value, "place": found.document.place(("flags", flag))}
             for flag, value in data.get("flags", {}).items()
         },
+        "renamed_from": data.get("renamed_from"),
     }
     return settings | ({"timezone": zone} if zone else {})
 

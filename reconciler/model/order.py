@@ -77,17 +77,14 @@ class _Survey:
         self.faults: dict[str, list[str]] = defaultdict(list)
         self.states: dict[str, States] = {}
         lasting = {service: runs.requires for service, runs in running.items()}
-        lasting |= {service: change.goal.release.requires for service, change in changes.items()}
+        lasting |= {service: _requires(change.goal) for service, change in changes.items()}
         self.wanted: dict[str, dict[str, str]] = defaultdict(dict)
         """By service: the ranges of it that are wanted in the end, each with the first service that wants it."""
         for service, requires in sorted(lasting.items()):
             for needed, wanted in requires.items():
                 self.wanted[needed].setdefault(wanted, service)
         for change in changes.values():
-            steps = (
-                (change.goal,) if change.after.target == change.goal.target else (change.goal, change.after)
-            )
-            for step in steps:
+            for step in _steps(change):
                 for needed, wanted in sorted(step.release.requires.items()):
                     self._of_step(step, needed, wanted, last=step is change.goal)
         for service, runs in sorted(running.items()):
@@ -113,7 +110,9 @@ class _Survey:
         """What `needed` is now fits a version that `service` leaves, or stays at: it must not move before that."""
         if all(_fits(wanted, self._states(needed))):
             return
-        reason = f"{who} needs {needed} {wanted}; the pin moves {needed} to {self._states(needed)[-1]}"
+        last = self._states(needed)[-1]
+        moved = f"the pin moves {needed} to {last}" if last else f"{needed} is pinned no longer"
+        reason = f"{who} needs {needed} {wanted}; {moved}"
         if service in self.changes:
             self.must[needed][service] = reason
         else:
@@ -124,7 +123,7 @@ class _Survey:
         if service not in self.states:
             old = self.running[service].version.text if service in self.running else None
             change = self.changes.get(service)
-            steps = (change.after.target.version.text, change.goal.target.version.text) if change else ()
+            steps = (_version(change.after), _version(change.goal)) if change else ()
             self.states[service] = (old, *steps)
         return self.states[service]
 
@@ -138,12 +137,9 @@ class _Survey:
                     f" and {rival} {self._states(rival)[-1]} needs {needed} {other}, which no version fits"
                 )
                 break
-        last = self._states(needed)[-1]
-        return (
-            f"{needs}; {needed} is pinned to {last}"
-            if needed in self.changes
-            else f"{needs}; {needed} {last} runs"
-        )
+        if (last := self._states(needed)[-1]) is None:
+            return f"{needs}, which is pinned no longer"
+        return f"{needs}; {needed} " + (f"is pinned to {last}" if needed in self.changes else f"{last} runs")
 
 
 def _refused(must: Waits, faults: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
@@ -268,6 +264,21 @@ def fits(wanted: str, version: Version | None) -> bool:
 def _fits(wanted: str, states: States) -> tuple[bool, ...]:
     """Whether each is there and in the range."""
     return tuple(text is not None and Range.parse(wanted).contains(Version(text)) for text in states)
+
+
+def _requires(work: Workload | None) -> Mapping[str, str]:
+    return work.release.requires if work else {}
+
+
+def _version(work: Workload | None) -> str | None:
+    return work.target.version.text if work else None
+
+
+def _steps(change: Change) -> tuple[Workload, ...]:
+    """What is pinned, and the next step where that is another one; none for a removal."""
+    if change.goal is None or change.after is None:
+        return ()
+    return (change.goal,) if change.after.target == change.goal.target else (change.goal, change.after)
 
 
 def _service(change: Change) -> str:

@@ -66,6 +66,7 @@ class Ask(Struct, frozen=True):
     service: str
     from_target: str | None
     to_target: str
+    """`nothing` for a removal."""
     path: tuple[str, ...]
     """The versions on the way, the last one included."""
     revision: str
@@ -184,7 +185,7 @@ def ask_of(change: Change, revision: str, path: tuple[str, ...]) -> Ask:
         environment=change.environment,
         service=change.service,
         from_target=str(start) if start else None,
-        to_target=str(change.goal.target),
+        to_target=str(change.to or "nothing"),
         path=path,
         revision=revision,
     )
@@ -251,9 +252,9 @@ def _start(change: Change) -> Target | None:
     return change.running or (change.before.target if change.before else None)
 
 
-def _step_to(change: Change, work: Workload, zero_minor: Step) -> Step:
+def _step_to(change: Change, work: Workload | None, zero_minor: Step) -> Step:
     start = _start(change)
-    if start is None:
+    if start is None or work is None:
         return "major"  # nothing says how large the step is: the largest is assumed
     return step_between(*sorted((start.version, work.target.version)), zero_minor=zero_minor)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
 import msgspec
@@ -33,6 +33,8 @@ class Records(Struct, frozen=True):
     """By service, newest first: the first is last-good, the second what it directly replaced."""
     attempted: Mapping[str, Version] = {}
     """By service, the version that was last deployed here, proven or not: a service in it is not new."""
+    removing: Mapping[str, bool] = {}
+    """By service whose removal is on record and has not ended: whether any of it may have been stopped."""
 
 
 class Change(Struct, frozen=True):
@@ -44,28 +46,65 @@ class Change(Struct, frozen=True):
     running: Target | None
     before: Workload | None
     """Last-good: what to bring back should it fail."""
-    after: Workload
-    """What this step reaches."""
+    after: Workload | None
+    """What this step reaches; None for a removal."""
     downgrade: bool
     """A way down that is no rollback: needs `allow_downgrade`."""
-    goal: Workload
-    """What is pinned: the last step's end."""
+    goal: Workload | None
+    """What is pinned: the last step's end; None for a removal."""
     path: tuple[str, ...] = ()
     """The versions on the way, the pinned one last; empty where no way leads there."""
     blocked: str = ""
     """Why no way leads to what is pinned; empty when one does."""
     unblocked_by: str = ""
 
+    @property
+    def to(self) -> Target | None:
+        """What is pinned; None for a removal."""
+        return self.goal.target if self.goal else None
+
 
 def plan(
     desired: Desired, observed: Mapping[str, Observation], records: Records, *, now: datetime
 ) -> list[Change]:
     """The changes that bring the environment to its pins, in the order of the services' names."""
-    return [
+    moved = [
         change_to(desired, work, observed.get(service), records, now=now)
-        for service, work in sorted(desired.workloads.items())
+        for service, work in desired.workloads.items()
         if _wanted(work, observed.get(service), records.good.get(service, ()))
     ]
+    removed = [
+        removal_of(desired, service, observed.get(service), records)
+        for service in unwanted(desired, observed, records.removing)
+    ]
+    return sorted([*moved, *removed], key=lambda change: change.service)
+
+
+def unwanted(
+    desired: Desired, observed: Mapping[str, Observation], removing: Collection[str]
+) -> frozenset[str]:
+    """What runs, or is already to be removed (`removing`), and is to be stopped since nothing pins it.
+
+    Nothing where a pin may only be out of sight, nor where `policy.prune` lets such services run on.
+    """
+    if desired.hidden or not (desired.gone is not None or desired.environment.policy.prune):
+        return frozenset()
+    return frozenset((observed.keys() | set(removing)) - desired.workloads.keys() - desired.blind)
+
+
+def removal_of(desired: Desired, service: str, observation: Observation | None, records: Records) -> Change:
+    """The change that stops a service."""
+    good = records.good.get(service, ())
+    return Change(
+        environment=desired.environment.name,
+        service=service,
+        change_class="removal",
+        running=observation.running if observation else None,
+        before=good[0].work if good else None,
+        after=None,
+        downgrade=False,
+        goal=None,
+    )
 
 
 def change_to(
@@ -95,13 +134,21 @@ def change_to(
 def repairs(
     desired: Desired, observed: Mapping[str, Observation], records: Records, busy: frozenset[str]
 ) -> list[Workload]:
-    """What should run already and does not, or not wholly: to be started again, which is no upgrade."""
+    """What should run already and does not, or not wholly: to be started again, which is no upgrade.
+
+    What waits to be removed should run until then.
+    """
+    waiting = {
+        service
+        for service in unwanted(desired, observed, records.removing)
+        if records.removing.get(service) is False
+    }
     return [
         good[0].work
         for service, good in sorted(records.good.items())
         if good
         and service not in busy
-        and (service in desired.workloads or service in desired.blind or desired.hidden)
+        and (service in desired.workloads or service in desired.blind or service in waiting or desired.hidden)
         and needs_repair(good[0].work, observed.get(service))
     ]
 

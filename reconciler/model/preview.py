@@ -11,22 +11,22 @@ from msgspec.structs import replace
 from reconciler.model.circumstances import BEFORE_PUSH, Asked, Circumstances, Earlier, Gate
 from reconciler.model.codec import builtins
 from reconciler.model.data import Pending, pending
-from reconciler.model.desired import Desired, resolve, thawed
+from reconciler.model.desired import Desired, departed, resolve, thawed
 from reconciler.model.differences import differences
 from reconciler.model.environment import ChangeClass
 from reconciler.model.errors import Problem
 from reconciler.model.expectation import expected_s
 from reconciler.model.flags import Switched, switched
-from reconciler.model.gates import closed, evaluate
-from reconciler.model.impact import dependents, needed_by
+from reconciler.model.gates import CALENDAR, closed, evaluate
+from reconciler.model.impact import Need, dependents, need, needed_by, running_of
 from reconciler.model.introduced import introduced
-from reconciler.model.itinerary import Step, itinerary
+from reconciler.model.itinerary import Step, first_start, itinerary
 from reconciler.model.notes import Catalogue, between, catalogue
 from reconciler.model.observation import Instance, Observation
-from reconciler.model.order import Arrangement, Running, arrange
+from reconciler.model.order import Arrangement, arrange
 from reconciler.model.plan import Change, Good, Records, plan
-from reconciler.model.range import Range
 from reconciler.model.release import Release
+from reconciler.model.renaming import renamed
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.target import Target
 from reconciler.model.version import Version, step_between
@@ -38,15 +38,6 @@ SETTINGS = ("driver", "timezone", "windows", "freezes", "policy")
 
 Observed = Mapping[str, Mapping[str, Target]]
 """By environment and service: what really runs."""
-
-
-class Need(Struct, frozen=True):
-    """A requirement of the new release, and the version that would run (None: the service does not)."""
-
-    service: str
-    wanted: str
-    found: Version | None
-    met: bool
 
 
 class Pinned(Struct, frozen=True):
@@ -69,31 +60,33 @@ class Planned(Struct, frozen=True):
     after: tuple[str, ...]
     """Services whose changes come first."""
     gates: tuple[Gate, ...]
-    steps: tuple[Step, ...]
-    """Empty where no way leads there: the gate `path` says why."""
     starts_at: datetime | None
     """Merged now, and as far as the calendar alone decides; None where something else must come first."""
     downtime: bool
-    irreversible: tuple[Version, ...]
-    """Releases on the way that UGS never takes back by itself."""
-    saved: bool
-    """The service's data is saved first."""
-    migrations: tuple[Pending, ...]
-    """Changes of the service's data on the way, taken that those of what runs are applied."""
-    withdrawn: str
-    """Why the new release is withdrawn, empty when it is not."""
     impact: tuple[str, ...]
     """Services that require this one, also by way of others."""
-    needs: tuple[Need, ...]
-    notes: tuple[Release, ...]
+    steps: tuple[Step, ...] = ()
+    """Empty for a removal, and where no way leads there: the gate `path` says why."""
+    irreversible: tuple[Version, ...] = ()
+    """Releases on the way that UGS never takes back by itself."""
+    saved: bool = False
+    """The service's data is saved first."""
+    migrations: tuple[Pending, ...] = ()
+    """Changes of the service's data on the way, taken that those of what runs are applied."""
+    withdrawn: str = ""
+    """Why the new release is withdrawn, empty when it is not."""
+    needs: tuple[Need, ...] = ()
+    notes: tuple[Release, ...] = ()
     """The releases whose notes tell the change, newest first."""
-    differences: tuple[str, ...]
+    differences: tuple[str, ...] = ()
     """What is set otherwise, each in words; never a value."""
-    flags: tuple[Switched, ...]
+    flags: tuple[Switched, ...] = ()
 
     @property
     def ends_at(self) -> datetime | None:
-        """When the last step has taken its time; None where nobody knows."""
+        """When the last step has taken its time, or a removal begins; None where nobody knows."""
+        if self.change.goal is None:
+            return self.starts_at
         last = self.steps[-1].ends_at if self.steps else None
         return last if self.starts_at is not None else None
 
@@ -111,17 +104,23 @@ class Preview(Struct, frozen=True):
 
 def preview(before: Snapshot, after: Snapshot, *, now: datetime, running: Observed | None = None) -> Preview:
     """What `after` would change at `now`. Without `running`, what `before` pins runs, and is last-good."""
-    old = resolve(before, {})
+    old = renamed(resolve(before, {}), after.environments)
+    running = running and renamed(running, after.environments)
     kept = {
         (work.service, work.target.version.text): work.release
         for desired in old.values()
         for work in desired.workloads.values()
     }
     new = resolve(after, kept)
+    places = new | {
+        name: departed(desired.environment, after.revision)
+        for name, desired in old.items()
+        if name not in new.keys() | after.blind
+    }
     known = catalogue(after.releases.values())
     changes = [
         planned
-        for name, desired in sorted(new.items())
+        for name, desired in sorted(places.items())
         for planned in _environment(desired, old.get(name), (running or {}).get(name), known, now)
     ]
     was, pinned = _pins(old), _pins(new)
@@ -174,9 +173,10 @@ def _environment(
     changes = plan(desired, _observed(runs), records, now=now)
     arranged = arrange(
         [replace(change, after=change.goal) for change in changes],
-        {name: _runs(name, target.version, known) for name, target in runs.items()},
+        {name: running_of(target, known.get(name, ()), was.get(name)) for name, target in runs.items()},
     )
-    would = runs | {name: work.target for name, work in desired.workloads.items()}
+    would = {name: target for name, target in runs.items() if name not in _leaving(changes)}
+    would |= {name: work.target for name, work in desired.workloads.items()}
     around = _circumstances(desired, old, would, changes, arranged, now)
     here = _Here(desired, old, would, arranged, around, known, needed_by(desired.workloads), now)
     ordered = [*(one.service for one in arranged.order), *sorted(arranged.refused)]
@@ -197,7 +197,14 @@ def _circumstances(
 ) -> Circumstances:
     """For the gates that can be read: judged by the environment as it will be, and as it was."""
     earlier = (Earlier(BEFORE_PUSH, old.environment),) if old else ()
-    asked = Asked(desired.revision, earlier=earlier, since=desired.environment)
+    was = frozenset(old.environment.pins if old else ())
+    asked = Asked(
+        desired.revision,
+        earlier=earlier,
+        pinned=was,
+        left_out=was - desired.environment.pins.keys(),
+        since=desired.environment,
+    )
     return Circumstances(
         environment=desired.environment,
         observed=_observed(would),
@@ -207,22 +214,26 @@ def _circumstances(
         max_stale_s=0.0,
         initials=0,
         first_accepted=True,
+        gone=desired.gone is not None,
+        unwanted=_leaving(changes),
         refused=arranged.refused,
         asked={change.service: asked for change in changes},
-        expected_s={change.service: expected_s((), change.after.release) for change in changes},
+        expected_s={
+            change.service: expected_s((), change.after.release) for change in changes if change.after
+        },
     )
 
 
 def _planned(change: Change, here: _Here, earliest: datetime | None) -> Planned:
     service, goal, base = change.service, change.goal, change.running
+    if goal is None:
+        return _removal(change, here, earliest)
     release, version = goal.release, goal.target.version
     moved = base is not None and base.version != version
     crossed = between(here.known, service, base.version, version) if base and moved else ()
     releases = here.desired.releases.get(service, {})
     steps = itinerary(change, releases, here.around, now=earliest)
-    gates = evaluate(change, here.around, now=here.now)
-    readable = tuple(gate for gate in gates if gate.gate in READABLE)
-    waits = {gate.gate for gate in closed(readable)} - CALENDAR_GATES
+    readable, by_itself = _readable(change, here)
     was = here.old.workloads.get(service) if here.old else None
     return Planned(
         change=change,
@@ -231,23 +242,50 @@ def _planned(change: Change, here: _Here, earliest: datetime | None) -> Planned:
         after=tuple(sorted(here.arranged.after.get(service, ()))),
         gates=readable,
         steps=steps,
-        starts_at=None if waits or not steps else steps[0].starts_at,
+        starts_at=steps[0].starts_at if by_itself and steps else None,
         downtime=base is not None and goal.strategy == "stop-start",
         irreversible=tuple(one.version for one in crossed if not one.reversible),
         saved=base is not None and any(step.release.backup for step in steps),
         migrations=pending((step.release for step in steps), _applied(base, service, here.known)),
         withdrawn=release.withdrawn.reason if release.withdrawn else "",
         impact=dependents(service, here.needed_by),
-        needs=tuple(_need(name, wanted, here.would) for name, wanted in sorted(release.requires.items())),
+        needs=tuple(need(name, wanted, here.would) for name, wanted in sorted(release.requires.items())),
         notes=crossed if base else (release,),
         differences=differences(was, goal) if was else (),
         flags=switched(was.flags, goal.flags) if was else (),
     )
 
 
+def _removal(change: Change, here: _Here, earliest: datetime | None) -> Planned:
+    readable, by_itself = _readable(change, here)
+    return Planned(
+        change=change,
+        change_class=change.change_class,
+        zone=here.desired.environment.timezone or "UTC",
+        after=tuple(sorted(here.arranged.after.get(change.service, ()))),
+        gates=readable,
+        starts_at=first_start(change, here.around, CALENDAR, now=earliest)[0]
+        if earliest and by_itself
+        else None,
+        downtime=True,
+        impact=dependents(change.service, here.needed_by),
+    )
+
+
+def _readable(change: Change, here: _Here) -> tuple[tuple[Gate, ...], bool]:
+    """The gates that can be read, and whether the calendar alone opens those that are closed."""
+    found = evaluate(change, here.around, now=here.now)
+    readable = tuple(gate for gate in found if gate.gate in READABLE)
+    return readable, {gate.gate for gate in closed(readable)} <= CALENDAR_GATES
+
+
+def _leaving(changes: list[Change]) -> frozenset[str]:
+    return frozenset(change.service for change in changes if change.goal is None)
+
+
 def _class(change: Change, here: _Here) -> ChangeClass:
     """Of the whole way, where it has several steps with a class of their own."""
-    if len(change.path) < 2 or change.running is None:
+    if len(change.path) < 2 or change.running is None or change.goal is None:
         return change.change_class
     zero_minor = here.desired.environment.policy.zero_minor
     return step_between(change.running.version, change.goal.target.version, zero_minor=zero_minor)
@@ -262,11 +300,6 @@ def _earliest(service: str, here: _Here, done: Mapping[str, Planned]) -> datetim
     return max(known, default=here.now) if len(known) == len(ends) else None
 
 
-def _runs(service: str, version: Version, known: Catalogue) -> Running:
-    release = next((one for one in known.get(service, ()) if one.version == version), None)
-    return Running(version, release.requires if release else {})
-
-
 def _applied(base: Target | None, service: str, known: Catalogue) -> frozenset[str]:
     """The migrations of what runs."""
     runs = (one for one in known.get(service, ()) if base and one.version == base.version)
@@ -278,11 +311,6 @@ def _observed(targets: Mapping[str, Target]) -> dict[str, Observation]:
         service: Observation(service, (Instance(0, target, "running"),))
         for service, target in targets.items()
     }
-
-
-def _need(service: str, wanted: str, would: Mapping[str, Target]) -> Need:
-    found = would[service].version if service in would else None
-    return Need(service, wanted, found, met=found is not None and Range.parse(wanted).contains(found))
 
 
 def _pins(desired: Mapping[str, Desired]) -> dict[tuple[str, str], Pinned]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.model.target import Target
 from reconciler.model.upgrade import OPERATION_TRAILER, RETRY_TRAILER, Phase
@@ -86,17 +87,27 @@ class Account(Struct, frozen=True):
         return one is not None and one.target == target and one.at > at
 
 
-def accounts(notes: Mapping[str, Iterable[str]], commits: Iterable[Commit]) -> dict[str, Account]:
-    """By environment. `notes`: by commit, its lines. What is not ours, or cannot be read, tells nothing."""
-    lines = [(sha, line) for sha, texts in notes.items() for text in texts if (line := _line(text))]
+def accounts(
+    notes: Mapping[str, Iterable[str]], commits: Iterable[Commit], renamed: Mapping[str, str] = {}
+) -> dict[str, Account]:
+    """By environment. `notes`: by commit, its lines. What is not ours, or cannot be read, tells nothing.
+
+    `renamed`: by former name, the environments that have another one now.
+    """
+    read = [(sha, line) for sha, texts in notes.items() for text in texts if (line := _line(text))]
+    lines = [
+        (sha, replace(line, environment=renamed.get(line.environment, line.environment)))
+        for sha, line in read
+    ]
     failed: dict[str, tuple[str, Failed]] = {}
     proven: defaultdict[str, list[tuple[str, Proven]]] = defaultdict(list)
     ended: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    removed: defaultdict[str, dict[str, datetime]] = defaultdict(dict)
     retried: set[str] = set()
     for commit in commits:
         retried.update(value for key, value in commit.trailers if key == RETRY_TRAILER)
         if found := _reverted(commit):
-            failed[found[1].operation] = found
+            failed[found[1].operation] = renamed.get(found[0], found[0]), found[1]
     for sha, line in sorted(lines, key=lambda one: one[1].ended_at or BEGINNING):
         at = line.ended_at or BEGINNING
         ended[line.environment][line.operation] = line.outcome
@@ -104,21 +115,28 @@ def accounts(notes: Mapping[str, Iterable[str]], commits: Iterable[Commit]) -> d
             failed[line.operation] = line.environment, _failed(sha, line, target, at)
         elif line.outcome == Phase.SUCCEEDED and (target := _target(line.to)):
             proven[line.environment].append((line.service, Proven(target, sha, at)))
+        elif line.outcome == Phase.SUCCEEDED and line.to is None:
+            removed[line.environment][line.service] = at
     places = ended.keys() | {place for place, _ in failed.values()}
     return {
         place: _account(
             [one for at, one in failed.values() if at == place and one.operation not in retried],
             proven[place],
             ended[place],
+            removed[place],
         )
         for place in places
     }
 
 
 def _account(
-    failed: Iterable[Failed], proven: Sequence[tuple[str, Proven]], ended: Mapping[str, str]
+    failed: Iterable[Failed],
+    proven: Sequence[tuple[str, Proven]],
+    ended: Mapping[str, str],
+    removed: Mapping[str, datetime],
 ) -> Account:
-    """`proven`: oldest first. What failed and then proved healthy was released; what failed after is not good."""
+    """`proven`: oldest first. What failed and then proved healthy was released; what failed after is not good, and
+    neither is what was `removed` after."""
     shut = [
         one
         for one in sorted(failed, key=lambda one: one.at)
@@ -128,7 +146,11 @@ def _account(
         )
     ]
     bad = {(one.service, one.target) for one in shut}
-    good = {service: one for service, one in proven if (service, one.target) not in bad}
+    good = {
+        service: one
+        for service, one in proven
+        if (service, one.target) not in bad and one.at >= removed.get(service, BEGINNING)
+    }
     return Account(failed=tuple(shut), proven=good, ended=ended)
 
 

@@ -25,7 +25,7 @@ _ECHO_MAX = 40
 # gate that is not there, so each is refused by name.
 LATER: dict[Kind, frozenset[str]] = {
     "release": frozenset({"image", "prometheus", "at_most", "after"}),
-    "environment": frozenset({"drift", "prune", "renamed_from"}),
+    "environment": frozenset({"drift"}),
     "pins": frozenset(),
     "ugs": frozenset({"listen", "webhooks"}),
 }

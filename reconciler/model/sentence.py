@@ -68,26 +68,32 @@ def _with(upgrade: Upgrade) -> str:
 
 def of_change(change: Change, gates: tuple[Gate, ...]) -> str:
     """Why a change has not started, or that it starts now."""
-    unproven = change.running == change.after.target
+    after = change.after.target if change.after else None
+    unproven = change.running == after
     before = change.before.target if change.before else None
     running = before if unproven else change.running or before
-    onward = (
-        f" on the way to {change.goal.target.version}" if change.goal.target != change.after.target else ""
-    )
-    head = f"{change.environment}: {change.service} {step(running, change.after.target)}{onward}"
+    onward = f" on the way to {change.to.version}" if change.to and change.to != after else ""
+    head = f"{change.environment}: {change.service} {step(running, after)}{onward}"
     reasons = [gate.reason for gate in closed(gates)]
     return f"{head} waits: {'; '.join(reasons)}" if reasons else f"{head} starts now"
 
 
 def of_rest(
-    environment: str, service: str, running: Target | None, pinned: Target | None, health: HealthState
+    environment: str,
+    service: str,
+    running: Target | None,
+    pinned: Target | None,
+    health: HealthState,
+    *,
+    prune: bool,
 ) -> str:
-    """A service of which nothing is to be changed."""
+    """A service of which nothing is to be changed. `prune`: whether the environment's policy says so."""
     head = f"{environment}: {service}"
     if running is None:
         return f"{head} does not run" + (f" and is being started again ({pinned.version})" if pinned else "")
     if pinned is None:
-        return f"{head} {running.version} runs on, and is pinned no longer"
+        off = "" if prune else "; policy.prune is off, so it runs on"
+        return f"{head} {running.version} is no longer pinned{off}"
     if running != pinned:
         return f"{head} {running.version} runs, and {pinned.version} is pinned"
     return f"{head} {running.version} runs as pinned" + (f" and is {health}" if health != "unknown" else "")

@@ -25,6 +25,7 @@ from reconciler.model.errors import InputError, Place, Problem
 from reconciler.model.flags import undeclared
 from reconciler.model.manifest import Part, main_is_missing, merge, misfits, parse_part, parse_release
 from reconciler.model.release import Release
+from reconciler.model.renaming import misnamed
 from reconciler.model.version import Version
 
 FILES_MAX = 50_000
@@ -70,6 +71,11 @@ class Snapshot(Struct, frozen=True):
     """Environments in which a bad file hides what is pinned: what is absent there was not removed."""
     blind_pins: frozenset[tuple[str, str]]
     """By environment and service: pins that are there and cannot be followed."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing that has a meaning is left in the repository, not even a bad file."""
+        return not (self.releases or self.environments or self.problems)
 
 
 class Cache:
@@ -203,6 +209,9 @@ class _Reading:
                 continue
             environments[name] = self.followable(merged.environment)
             nodes.update(((name, service), merged.nodes[service]) for service in environments[name].pins)
+        for name, problem in misnamed(environments, self.names | self.blind, self.paths).items():
+            self.spoil(problem.place.file, problem)
+            del environments[name]
         return Snapshot(
             revision=revision,
             releases=self.releases,

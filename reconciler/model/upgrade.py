@@ -51,8 +51,17 @@ NEXT: dict[Phase, frozenset[Phase]] = {
     ),
     # Here and in preparing, to stuck: a bug of ours ended the daemon again and again. To cancelled: safe mode.
     # To reverting and stuck also where what was done to the data cannot be taken back: what runs is left alone.
+    # To succeeded is a removal: nothing is left to be proven. To waiting, one that this machine kept from it.
     Phase.APPLYING: frozenset(
-        {Phase.VERIFYING, Phase.RESTORING, Phase.REVERTING, Phase.CANCELLED, Phase.STUCK}
+        {
+            Phase.VERIFYING,
+            Phase.RESTORING,
+            Phase.REVERTING,
+            Phase.SUCCEEDED,
+            Phase.WAITING,
+            Phase.CANCELLED,
+            Phase.STUCK,
+        }
     ),
     Phase.VERIFYING: frozenset({Phase.SUCCEEDED, Phase.RESTORING, Phase.SUPERSEDED, Phase.STUCK}),
     # To cancelled: a person moved the pin back. To waiting: the host's own trouble, the old version runs again.
@@ -65,6 +74,7 @@ NEXT: dict[Phase, frozenset[Phase]] = {
     Phase.CANCELLED: frozenset(),
     Phase.STUCK: frozenset(),
 }
+NOT_BEGUN = frozenset({Phase.PLANNED, Phase.WAITING})
 FINAL = frozenset(phase for phase, following in NEXT.items() if not following)
 
 

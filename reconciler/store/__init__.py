@@ -6,15 +6,17 @@ from reconciler.model.observation import HealthState
 from reconciler.store.connection import Corrupt, Damaged, Full
 from reconciler.store.data import DataRecords
 from reconciler.store.database import bounded
-from reconciler.store.marks import ADVANCES_MAX, EVERYWHERE, Marks
+from reconciler.store.marks import ADVANCES_MAX, EVERYWHERE, KNOWN, Marks
 from reconciler.store.outbox import NOTE, SLACK
 from reconciler.store.permits import PermitRecords
 from reconciler.store.quarantines import Quarantines
+from reconciler.store.renames import Renames
 from reconciler.store.rows import Advance, AuditBreak, AuditRow, Head, Note, OutboxRow, Quarantine, Step
 from reconciler.store.upgrades import Upgrades
 
 __all__ = [
     "EVERYWHERE",
+    "KNOWN",
     "NOTE",
     "SLACK",
     "Advance",
@@ -38,7 +40,7 @@ OUTBOX_PENDING_MAX = 10_000
 PERMITS_MAX = 1_000
 
 
-class Store(Upgrades, Quarantines, PermitRecords, DataRecords, Marks):
+class Store(Upgrades, Quarantines, PermitRecords, DataRecords, Marks, Renames):
     """The database of one daemon, used from its event loop's thread alone; other processes open it read-only.
 
     Every writing method is one transaction of its own, or part of the caller's: `with store.transaction():`.

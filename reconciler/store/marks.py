@@ -13,6 +13,8 @@ from reconciler.store.rows import Advance
 
 ADVANCES_MAX = 5_000
 RECOVERY = "recovery: "
+KNOWN = "known: "
+"""By environment: that it was asked whether Git tells more of its past than stands here."""
 EVERYWHERE = ""
 """In place of an environment's name, as long as it is not known which there are."""
 

@@ -43,6 +43,14 @@ class Versions(Database):
                 (environment, service, str(target)),
             )
 
+    def removed(self, environment: str, service: str) -> None:
+        """It was stopped on purpose: nothing of it is to be brought back, though all of it is still known."""
+        with self.transaction():
+            self._run(
+                "UPDATE versions SET healthy_seq = NULL WHERE environment = ? AND service = ?",
+                (environment, service),
+            )
+
     def good(self, environment: str, service: str, *, limit: int = 5) -> list[tuple[Workload, datetime]]:
         """What proved healthy here and when, the last first: that one is last-good."""
         rows = self._all(

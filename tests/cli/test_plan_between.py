@@ -111,13 +111,25 @@ def test_a_removed_pin_and_a_setting_are_told_beside(ada: Colleague) -> None:
     assert result.exit_code == 2
     assert result.output.splitlines()[1:] == [
         "",
-        "production/web is pinned no longer: 1.0.0 runs on until a person stops it",
+        "production/web is pinned no longer: policy.prune is off, so 1.0.0 runs on",
         "production sets `policy` otherwise",
     ]
     assert "0 changes, 1 pin removed" in result.output
     assert (
         "- ``production sets `policy` otherwise``" in run("--from", "HEAD~1", "--format", "markdown").output
     )
+
+
+def test_a_removal_is_a_change_to_nothing(ada: Colleague) -> None:
+    prune = "policy: {prune: true}\n"
+    ada.commit(release("1.0.0", service="web") | production(prune, api="1.0.0", web="1.0.0"))
+    ada.commit(production(prune, api="1.0.0"))
+    result = run("--from", "HEAD~1")
+    assert result.exit_code == 2
+    assert "production/web 1.0.0 → nothing" in result.output
+    assert "runs on" not in result.output
+    [change] = json.loads(run("--from", "HEAD~1", "--json").output)["changes"]
+    assert (change["to"], change["class"], change["downtime"], change["path"]) == (None, "removal", True, [])
 
 
 DATA = """\

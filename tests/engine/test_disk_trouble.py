@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from reconciler.engine.attention import needs_person
 from reconciler.engine.reconcile import EnvironmentPass
-from reconciler.engine.status import needs_person
 from reconciler.model.errors import HostError
 from reconciler.model.upgrade import Phase
 from reconciler.store.reserve import Reserve

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from reconciler.engine import people
+from reconciler.engine.attention import needs_person
 from reconciler.engine.lease import holder_of
 from reconciler.engine.permits import override
-from reconciler.engine.status import needs_person, status_of
+from reconciler.engine.status import status_of
 from reconciler.git import ABSENT, Identity, Move, Register, Remote
 from reconciler.model.codec import decode, encode
 from reconciler.model.lease import Claim

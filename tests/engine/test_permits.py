@@ -240,7 +240,7 @@ async def test_a_pin_that_moved_since_the_last_pass_is_not_approved_unseen(world
     world.pin(None)
     world.merge("Pin it no longer")
     await world.fleet.refresh()
-    await refused_approval(world, "nothing is planned for api")
+    await refused_approval(world, "api is no longer pinned this very moment")
 
 
 async def test_where_no_way_leads_there_is_nothing_to_approve(world: World) -> None:

@@ -58,7 +58,7 @@ class Colleague:
         for name, text in files.items():
             path = self.folder / name
             if text is None:
-                path.unlink()
+                path.unlink(missing_ok=True)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8")

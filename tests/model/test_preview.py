@@ -80,6 +80,7 @@ def test_a_bump_says_from_where_to_where_and_how_long() -> None:
     change = planned.change
     assert (change.environment, change.service, change.change_class) == ("production", "api", "minor")
     assert change.running is not None
+    assert change.after is not None
     assert (change.running.version, change.after.target.version) == (Version("1.0.0"), Version("1.1.0"))
     assert [(step.release.version.text, step.starts_at) for step in planned.steps] == [("1.1.0", NOW)]
     assert (planned.starts_at, planned.ends_at) == (NOW, NOW + LONGEST)
@@ -425,3 +426,37 @@ def test_a_value_of_another_type_is_another_value() -> None:
     declared = (ConfigFile("a", {"flag": 1}),)
     one, true = (work(of=build_release(config=declared), config={"flag": value}) for value in (1, True))
     assert differences(one, true) == ("config.flag changed",)
+
+
+PRUNE = "policy: {prune: true}\n"
+
+
+def test_a_removed_pin_is_a_change_where_the_policy_prunes() -> None:
+    releases = [*API, release("web", "1.0.0"), release("cron", "1.0.0", "requires: {api: '>=1'}")]
+    before = production(PRUNE, api="1.0.0", web="1.0.0", cron="1.0.0")
+    planned = only(between(releases, before, production(PRUNE, api="1.0.0", cron="1.0.0")))
+    assert (planned.change.service, planned.change_class, planned.change.to) == ("web", "removal", None)
+    assert (planned.starts_at, planned.ends_at, planned.steps, planned.downtime) == (NOW, NOW, (), True)
+    planned = only(between(releases, before, production(PRUNE, web="1.0.0", cron="1.0.0")))
+    assert [gate.gate for gate in closed(planned.gates)] == ["dependency"]
+    assert (planned.starts_at, planned.impact) == (None, ("cron",))
+
+
+def test_an_environment_that_goes_is_a_plan_that_waits_for_a_person() -> None:
+    made = preview(snapshot(*API, production(api="1.0.0")), snapshot(*API), now=NOW)
+    planned = only(made)
+    [gate] = closed(planned.gates)
+    assert gate.gate == "approval"
+    assert gate.reason.startswith("the repository has no environment production any more: needs 1 approval")
+    assert planned.starts_at is None
+
+
+def test_an_environment_that_only_has_another_name_changes_nothing() -> None:
+    before = production("policy: {approvals: {major: 1}}\n", api="1.0.0")
+    named = production("renamed_from: production\npolicy: {approvals: {major: 1}}\n", "live", api="1.0.0")
+    assert between(API, before, named) == Preview((), (), (), (), ())
+    runs = {"production": {"api": work("1.0.0").target}}
+    loosened = production("renamed_from: production\n", "live", api="2.0.0")
+    planned = only(between(API, before, loosened, running=runs))
+    assert (planned.change.environment, planned.change_class) == ("live", "major")
+    assert [gate.gate for gate in closed(planned.gates) if "before the push" in gate.reason] == ["approval"]

@@ -15,7 +15,7 @@ START = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 A, B = "1.0.0@aaaaaaaaaaaa", "1.1.0@bbbbbbbbbbbb"
 
 
-def line(operation: str, minute: int, outcome: str = "succeeded", to: str = B, **more: object) -> str:
+def line(operation: str, minute: int, outcome: str = "succeeded", to: str | None = B, **more: object) -> str:
     said = {
         "operation": operation,
         "environment": "production",
@@ -92,3 +92,25 @@ def test_what_is_not_ours_tells_nothing() -> None:
 @given(st.lists(st.text() | st.binary().map(lambda data: data.decode("latin-1"))), st.text(), st.text())
 def test_nothing_that_anyone_can_push_stops_the_reading(lines: list[str], key: str, value: str) -> None:
     accounts({"d" * 40: lines}, [commit((key, value), ("Ugs-From", value), ("Ugs-Retry", value))])
+
+
+def test_what_was_removed_since_is_not_to_be_brought_back() -> None:
+    gone = production(line("one", 1, to=A), line("two", 2, to=None))
+    assert gone.proven == {}
+    assert (
+        str(production(line("one", 1), line("two", 2, to=None), line("three", 3)).proven["api"].target) == B
+    )
+
+
+def test_an_environment_that_was_renamed_has_one_past() -> None:
+    notes = {
+        "d" * 40: [
+            line("one", 1, to=A),
+            failed("two", 2),
+            line("three", 3, environment="live", service="web"),
+        ]
+    }
+    told = accounts(notes, (), {"production": "live"})
+    assert list(told) == ["live"]
+    assert shut(told["live"]) == [B]
+    assert sorted(told["live"].proven) == ["api", "web"]

@@ -56,18 +56,21 @@ def test_a_change_that_only_has_to_be_proven_starts_from_last_good() -> None:
         (OLD, OLD, "healthy", "1.0.0 runs as pinned and is healthy"),
         (OLD, OLD, "unknown", "1.0.0 runs as pinned"),
         (OLD, NEW, "healthy", "1.0.0 runs, and 1.1.0 is pinned"),
-        (OLD, None, "unknown", "1.0.0 runs on, and is pinned no longer"),
+        (OLD, None, "unknown", "1.0.0 is no longer pinned; policy.prune is off, so it runs on"),
     ],
 )
 def test_what_is_at_rest(running: object, pinned: object, health: object, said: str) -> None:
     targets = (getattr(running, "target", None), getattr(pinned, "target", None))
-    assert sentence.of_rest("production", "api", *targets, health) == f"production: api {said}"  # type: ignore[arg-type]  # one of the literals
+    assert sentence.of_rest("production", "api", *targets, health, prune=False) == f"production: api {said}"  # type: ignore[arg-type]  # one of the literals
 
 
 def test_what_does_not_run() -> None:
-    said = sentence.of_rest("production", "api", None, OLD.target, "unknown")
+    said = sentence.of_rest("production", "api", None, OLD.target, "unknown", prune=False)
     assert said == "production: api does not run and is being started again (1.0.0)"
-    assert sentence.of_rest("production", "api", None, None, "unknown") == "production: api does not run"
+    assert (
+        sentence.of_rest("production", "api", None, None, "unknown", prune=True)
+        == "production: api does not run"
+    )
 
 
 def test_what_goes_back_without_a_fault_of_its_own_did_not_fail() -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from reconciler.engine.attention import needs_person
 from reconciler.engine.people import Conflict, rollback, settle_migration
-from reconciler.engine.status import data_of, needs_person
+from reconciler.engine.status import data_of
 from reconciler.model.upgrade import Phase
 from tests.drivers.services import Mode
 from tests.ledger import PROGRAM, Ledger

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from reconciler.engine import permits
-from reconciler.engine.status import needs_person
+from reconciler.engine.attention import needs_person
 from tests.world import World
 
 

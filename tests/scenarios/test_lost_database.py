@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from reconciler.engine.attention import needs_person
 from reconciler.engine.recovery import accept
-from reconciler.engine.status import needs_person, recover_of, status_of
+from reconciler.engine.status import recover_of, status_of
 from reconciler.model.errors import UgsError
 from tests.world import World
 

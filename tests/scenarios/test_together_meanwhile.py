@@ -168,19 +168,19 @@ async def test_what_another_commit_is_changing_has_its_pin_put_back_alone(world:
 async def test_where_the_engine_cannot_be_asked_the_journal_decides(world: World) -> None:
     await web_under_way(world, Phase.VERIFYING)
     world.fleet.passes["production"].running["web"].control.say(taken_with="")
-    own = world.core.repository.moved
+    own = world.core.repository.past.moved
 
     def broken(*_arguments: Any, **_keywords: Any) -> Any:
         raise TransientError("the mirror is being mended")
 
-    world.core.repository.moved = broken  # type: ignore[method-assign]  # it cannot be read
+    world.core.repository.past.moved = broken  # type: ignore[method-assign]  # it cannot be read
     with pytest.raises(TransientError):
         await rollback(world)
     newest = world.upgrades("web")[0]
     assert newest.phase is Phase.VERIFYING
     world.fleet.passes["production"].running["web"].control.say(verdict="it fails")
     await world.settle_until(lambda: world.upgrades("web")[0].final)
-    world.core.repository.moved = own  # type: ignore[method-assign]  # it can again
+    world.core.repository.past.moved = own  # type: ignore[method-assign]  # it can again
     assert world.phases("web")[1:] == ["reverted"]
     assert world.upgrades("web")[0].companions == ()
 

@@ -9,7 +9,8 @@ import pytest
 
 from reconciler.engine import people
 from reconciler.engine import trust as trusting
-from reconciler.engine.status import explain_of, needs_person, plan_of, status_of
+from reconciler.engine.attention import needs_person
+from reconciler.engine.status import explain_of, plan_of, status_of
 from reconciler.engine.trust import Untrusted
 from reconciler.model.errors import HostError, InputError, UgsError
 from reconciler.model.trust import Signature

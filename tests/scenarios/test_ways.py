@@ -160,7 +160,7 @@ async def test_requirements_that_go_round_in_a_circle_are_refused_with_the_whole
 
 
 async def test_a_withdrawn_release_is_reported_where_it_runs(world: World) -> None:
-    from reconciler.engine.status import needs_person
+    from reconciler.engine.attention import needs_person
 
     world.deploy_first("1.0.0")
     await world.settle()

@@ -191,6 +191,9 @@ class SimulatedDriver:
         values["target"] = str(work.target)
         return tuple(Endpoint(index, 8080 + index, Path("/"), values) for index in range(work.instances))
 
+    def rename(self, site: Site, old: str, new: str) -> None:
+        raise AssertionError("no environment here is renamed")
+
     def surroundings(self, site: Site, work: Workload) -> Surroundings:
         raise AssertionError("no release here has data")
 

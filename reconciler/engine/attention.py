@@ -1,0 +1,85 @@
+"""What does not go on until a person acts."""
+
+from __future__ import annotations
+
+from reconciler.engine.fleet import Fleet
+from reconciler.engine.permits import questions
+from reconciler.model.gates import closed
+from reconciler.model.sentence import of_change
+from reconciler.model.upgrade import Phase
+from reconciler.store import SLACK
+
+
+def needs_person(fleet: Fleet) -> list[str]:
+    """A sentence for everything that does not go on until someone acts."""
+    core = fleet.core
+    stopped = [fleet.sentence] if fleet.needs_person else []
+    if core.store.refused:
+        stopped.append(f"the database cannot be written: {core.store.refused}")
+    lost = [
+        f"{name or 'everywhere'}: safe mode: {recovery.reason}; see `ugs recover`"
+        for name, recovery in core.store.recoveries().items()
+    ]
+    quarantined = [
+        f"{name}: {row.service} {row.target.version} failed and is still pinned"
+        for name, desired in sorted(core.desired.items())
+        for row in core.store.quarantined(name)
+        if (work := desired.workloads.get(row.service)) and work.target == row.target
+    ]
+    engines = [f"{here.name}: {here.trouble}" for here in fleet.passes.values() if here.trouble]
+    parked = [
+        f"{upgrade.environment}: {upgrade.service}: {upgrade.reason}"
+        for upgrade in core.store.upgrades(unfinished=True)
+        if upgrade.phase is Phase.WAITING and upgrade.parked_until
+    ]
+    mail = core.store.trouble(SLACK)
+    undelivered = [f"notices are not delivered: {mail}"] if mail else []
+    broken = [
+        f"{name}: {service}: a bug stopped operation {operation}; look at the log, and start the daemon again"
+        for name, here in sorted(fleet.passes.items())
+        for service, operation in sorted(here.broken.items())
+    ]
+    unknown = [
+        f"{row.environment}: {row.service}: nobody knows whether migration {row.id} is applied; look at the data, then "
+        f"say `ugs migrations settle`"
+        for row in core.store.migrations()
+        if row.state == "unknown"
+    ]
+    asked = [text for name in sorted(fleet.passes) for text in questions(core.store.permits(name))]
+    problems = [*map(str, fleet.problems), *_withdrawn(fleet)]
+    return [
+        *stopped,
+        *core.leases.refusals(),
+        *lost,
+        *unknown,
+        *problems,
+        *quarantined,
+        *broken,
+        *engines,
+        *parked,
+        *_unapproved(fleet),
+        *asked,
+        *undelivered,
+    ]
+
+
+def _unapproved(fleet: Fleet) -> list[str]:
+    """Removals that wait for a person's word."""
+    return [
+        f"{of_change(change, tuple(said))}; to let it go, say `{said[0].opened_by}`"
+        for _, here in sorted(fleet.passes.items())
+        for change, gates in here.told.values()
+        if change.after is None and (said := [gate for gate in closed(gates) if gate.gate == "approval"])
+    ]
+
+
+def _withdrawn(fleet: Fleet) -> list[str]:
+    """Releases that were withdrawn and run all the same."""
+    return [
+        f"{name}: {work.service} {work.target.version} runs as pinned, and is withdrawn: {withdrawn.reason}"
+        for name, desired in sorted(fleet.core.desired.items())
+        for _, work in sorted(desired.workloads.items())
+        if (withdrawn := work.release.withdrawn)
+        and (here := fleet.passes.get(name))
+        and here.observed_target(work.service) == work.target
+    ]

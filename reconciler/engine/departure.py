@@ -1,0 +1,57 @@
+"""Environments that the repository has no longer: what runs there runs on until a person lets it go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from reconciler.engine.core import Core
+from reconciler.engine.reading import Reading
+from reconciler.model.codec import decode, encode
+from reconciler.model.desired import Desired, departed
+from reconciler.model.environment import Environment
+
+MARK = "gone: "
+
+
+def keep(core: Core, in_force: Iterable[Environment], reading: Reading) -> None:
+    """Write down every environment that is `in_force` and that the repository has no longer, under no other name
+    either.
+
+    To be said before the commit is accepted: whoever is killed in between still knows of what runs there.
+    """
+    there = reading.there
+    claimed = {one.renamed_from for one in reading.environments.values() if ours(core, one)}
+    for one in in_force:
+        if ours(core, one) and one.name not in claimed and one.name not in there:
+            with core.store.transaction():
+                core.store.mark(MARK + one.name, encode(one).decode())
+                core.store.audit("environment-gone", environment=one.name, detail=reading.snapshot.revision)
+
+
+def gone(core: Core, reading: Reading) -> dict[str, Desired]:
+    """By name, the environments that were written down and have not come back, as they were last.
+
+    Of one that has come back in a file that cannot be read, nothing is known for now.
+    """
+    found, back = dict[str, Desired](), reading.environments
+    for mark, text in core.store.marks(MARK).items():
+        name, last = mark.removeprefix(MARK), decode(text, Environment)
+        if name in back:
+            core.store.mark(mark, None)
+        elif name not in reading.snapshot.blind and ours(core, last):
+            found[name] = departed(last, reading.snapshot.revision)
+    return found
+
+
+def ours(core: Core, environment: Environment) -> bool:
+    """Whether this daemon has to do with an environment."""
+    wanted = core.settings.environments
+    return (not wanted or environment.name in wanted) and environment.driver.kind in core.settings.drivers
+
+
+def close(core: Core, name: str) -> None:
+    """Nothing is left there."""
+    with core.store.transaction():
+        core.store.mark(MARK + name, None)
+        core.store.audit("environment-removed", environment=name)
+    del core.desired[name]

@@ -1,0 +1,175 @@
+"""What the commits tell of one environment: which asked for what, by which rules, and what it was before."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.git import Commit, Mirror
+from reconciler.model import desired as desiring
+from reconciler.model.circumstances import AT_COMMIT, BEFORE_COMMIT, BEFORE_PUSH, Asked, Earlier
+from reconciler.model.desired import Desired, Frozen
+from reconciler.model.environment import Environment
+from reconciler.model.snapshot import Snapshot
+from reconciler.model.target import Target, Workload
+from reconciler.store import Advance
+
+HISTORY_MAX = 200
+NEW_COMMITS_MAX = 10_000
+
+
+class Then(Struct, frozen=True):
+    """An environment as it stood at a commit: None where the repository did not have it, or it was `hidden`."""
+
+    commit: Commit
+    name: str
+    """The environment's, at that time."""
+    desired: Desired | None
+    hidden: bool
+
+    def asks(self, service: str, work: Workload | None) -> bool:
+        """Whether it asked for `work` to run, or with None for the service to be removed."""
+        here = self.desired
+        if work is None and here is None:
+            return not self.hidden
+        if here is None:
+            return False
+        if work is None:
+            pinned = here.hidden or service in here.workloads or service in here.blind
+            return here.environment.policy.prune and not pinned
+        found = here.workloads.get(service)
+        return found is not None and found.target == work.target
+
+
+class Past:
+    """Blocking; called in threads. `snapshot`: the repository at a revision."""
+
+    def __init__(self, mirror: Mirror, snapshot: Callable[[str], Snapshot]) -> None:
+        self._mirror = mirror
+        self._snapshot = snapshot
+
+    def asked(
+        self,
+        tip: str,
+        environment: str,
+        service: str,
+        work: Workload | None,
+        frozen: Frozen,
+        advances: Sequence[Advance] = (),
+    ) -> Asked:
+        """The first-parent commit since which the environment asks for `work` (None: for a removal of what runs),
+        who wrote it, and what it and its push changed of the environment.
+
+        `advances`: what fetches brought into force, the oldest first.
+        """
+        revision, names = tip, [environment]
+        for then in self._walk(tip, environment, service, frozen):
+            if not then.asks(service, work):
+                break
+            revision = then.commit.sha
+            names += [name for name in _names(then) if name not in names]
+        [commit] = self._mirror.log(None, revision, limit=1)
+        first = commit.parents[0] if commit.parents else None
+        brought = self._mirror.log(first, revision, first_parent=False, limit=NEW_COMMITS_MAX)
+        after = self._snapshot(revision)
+        release = after.releases.get((service, work.target.version.text)) if work else None
+        push = self._push_of(revision, advances)
+        moments = {BEFORE_PUSH: push.before if push else None, BEFORE_COMMIT: first, AT_COMMIT: revision}
+        until = push.tip if push else revision
+        shas = {sha for sha in (*moments.values(), until) if sha}
+        stood = {sha: _named(after if sha == revision else self._snapshot(sha), names) for sha in shas}
+        rules = {sha: _rules(one, environment) for sha, one in stood.items()}
+        past = [(when, rules[sha]) for when, sha in moments.items() if sha]
+        begun, ended = stood.get(moments[BEFORE_PUSH] or first or ""), stood[until]
+        pinned = frozenset(begun.pins) if begun and ended else frozenset[str]()
+        return Asked(
+            revision=revision,
+            authors=tuple(sorted({who for one in (commit, *brought) for who in (one.author, one.email)})),
+            earlier=tuple(Earlier(when, then) for when, then in past if then and then != rules[until]),
+            pinned=pinned,
+            left_out=pinned - ended.pins.keys() if ended else frozenset(),
+            since=rules[until],
+            urgency=release.upgrade.urgency if release else None,
+        )
+
+    def moved(
+        self, revision: str, environment: str, frozen: Frozen
+    ) -> dict[str, tuple[Workload | None, Workload]]:
+        """By service that this commit moved: what was asked for before it (None: nothing), and by it."""
+        [commit] = self._mirror.log(None, revision, limit=1)
+        after = desiring.resolve(self._snapshot(revision), frozen).get(environment)
+        first = commit.parents[0] if commit.parents else None
+        before = desiring.resolve(self._snapshot(first), frozen).get(environment) if first else None
+        if after is None or (before and before.hidden):
+            return {}
+        old = before.workloads if before else {}
+        return {
+            service: (old.get(service), work)
+            for service, work in after.workloads.items()
+            if not (before and service in before.blind)
+            and (service not in old or old[service].target != work.target)
+        }
+
+    def workload_of(
+        self, tip: str, environment: str, service: str, target: Target, frozen: Frozen
+    ) -> Workload | None:
+        """What describes a running target, from the recent past of the repository."""
+        for then in self._walk(tip, environment, service, frozen):
+            candidate = then.desired.workloads.get(service) if then.desired else None
+            if candidate is not None and candidate.target == target:
+                return replace(candidate, environment=environment)
+        return None
+
+    def _push_of(self, revision: str, advances: Sequence[Advance]) -> Advance | None:
+        """What brought a commit into force; None where nothing is known of it."""
+
+        def reached(sha: str) -> bool:
+            return self._mirror.is_ancestor(revision, sha)
+
+        at = bisect_left(
+            advances, True, key=lambda one: reached(one.tip)
+        )  # later ones contain all that is earlier
+        return advances[at] if at < len(advances) and not reached(advances[at].before) else None
+
+    def _walk(self, tip: str, environment: str, service: str, frozen: Frozen) -> Iterator[Then]:
+        """The commits that may have changed what the environment asks of a service, the newest first, also under
+        the names that it had before."""
+        name, start, left = environment, tip, HISTORY_MAX
+        while start and left > 0:
+            until, start = start, ""
+            paths = (f"environments/{name}.yaml", f"environments/{name}", f"releases/{service}")
+            for commit in self._mirror.log(None, until, paths=paths, first_parent=True, limit=left):
+                left -= 1
+                snapshot = self._snapshot(commit.sha)
+                desired = desiring.resolve(snapshot, frozen).get(name)
+                yield Then(commit, name, desired, name in snapshot.blind)
+                if old := self._renamed_at(commit, desired):
+                    name, start = old, commit.parents[0]
+                    break
+
+    def _renamed_at(self, commit: Commit, desired: Desired | None) -> str:
+        """The name that the environment had until this very commit; empty when it had none."""
+        old = desired.environment.renamed_from if desired else None
+        if desired is None or old is None or not commit.parents:
+            return ""
+        before = self._snapshot(commit.parents[0])
+        return old if desired.environment.name not in before.environments.keys() | before.blind else ""
+
+
+def _names(then: Then) -> tuple[str, ...]:
+    """What the environment was called then, and before."""
+    old = then.desired.environment.renamed_from if then.desired else None
+    return (then.name, old) if old else (then.name,)
+
+
+def _named(snapshot: Snapshot, names: Sequence[str]) -> Environment | None:
+    """The environment under the name that it had in this commit, of which `names` are all, the newest first."""
+    return next((snapshot.environments[name] for name in names if name in snapshot.environments), None)
+
+
+def _rules(environment: Environment | None, name: str) -> Environment | None:
+    """What it says beside its pins, its flags and its names."""
+    return replace(environment, name=name, renamed_from=None, pins={}, flags={}) if environment else None

@@ -1,0 +1,111 @@
+"""Environments that take over what another name had: records, and what runs, untouched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+
+from msgspec import Struct
+
+from reconciler.drivers.base import Driver
+from reconciler.engine import data, departure
+from reconciler.engine.core import Core
+from reconciler.model.desired import Desired
+from reconciler.model.errors import Place, Problem, UgsError
+from reconciler.model.notice import Notice, Severity
+
+MARK = "was: "
+"""By former name: the environment that took it over."""
+NEVER_MARK = "never was: "
+
+
+class Outcome(Struct, frozen=True):
+    """What could not be carried out: `waiting` environments, each with its former name (or its own), are not to be
+    taken into force now. `problems`: what a person must mend."""
+
+    waiting: dict[str, str]
+    problems: tuple[Problem, ...]
+
+    @property
+    def again(self) -> bool:
+        """Whether there is something to be tried again, be it only when an upgrade has ended."""
+        return bool(self.waiting)
+
+
+async def carry_over(
+    core: Core, wanted: Mapping[str, Desired], there: Collection[str], busy: frozenset[str]
+) -> Outcome:
+    """Carry out every rename that was not yet. Each step may run twice.
+
+    `there`: all names that the repository has; `busy`: where upgrades are under way.
+    """
+    waiting, problems = dict[str, str](), list[Problem]()
+    for name, desired in wanted.items():
+        old, heirs = desired.environment.renamed_from, core.store.marks(MARK)
+        try:
+            heir = heirs.get(MARK + name)
+            if heir is not None and heir != old:  # what runs there may still carry the name
+                raise UgsError(f"{name} was renamed to {heir}, which goes on under it", "choose another name")
+            if old is None or heirs.get(MARK + old) == name:
+                continue
+            if old in there:
+                raise UgsError(
+                    f"{old} is there still: nothing that gives it another name is trusted",
+                    f"have the files of {old} removed in a commit that is",
+                )
+            if old in busy or core.leases.standing(old) == "elsewhere":
+                waiting[name] = old
+            elif core.store.knows(old) or old in core.desired:
+                await _carry_over(core, core.drivers[desired.environment.driver.kind], old, name)
+            else:
+                _warn(core, old, name)
+        except UgsError as error:
+            waiting[name] = old or name
+            place = Place(f"environments/{name}.yaml")
+            problems.append(Problem(place, "environment", error.message, error.remedy))
+    return Outcome(waiting, tuple(problems))
+
+
+async def _carry_over(core: Core, driver: Driver, old: str, new: str) -> None:
+    store = core.store
+    if store.knows(new):
+        raise UgsError(f"{new} has a history of its own, and cannot be {old} too", "choose a new name")
+    # First of all, so that no pass starts anything under the old name while it is given up.
+    left = core.desired.pop(old, None)
+    try:
+        store.audit("renaming", environment=new, detail=old)
+        core.failpoint("rename:begun")
+        await asyncio.to_thread(driver.rename, core.site, old, new)
+        await asyncio.to_thread(data.rename, core.site.state, old, new)
+        core.failpoint("rename:done")
+        with store.transaction():
+            store.rename(old, new)
+            store.mark(MARK + new, None)
+            store.mark(MARK + old, new)
+            store.mark(departure.MARK + old, None)
+            _tell(core, new, f"{new} goes on where {old} was", "info")
+    except UgsError:
+        if left:
+            core.desired[old] = left
+        raise
+    core.failpoint("rename:recorded")
+
+
+def _warn(core: Core, old: str, new: str) -> None:
+    """Nothing is known of the former name: told once."""
+    if NEVER_MARK + new not in core.store.marks(NEVER_MARK):
+        with core.store.transaction():
+            core.store.mark(NEVER_MARK + new, old)
+            core.store.audit("never-renamed", environment=new, detail=old)
+            text = f"{new} says that it was {old}, of which nothing is known here: nothing is carried over"
+            _tell(core, new, text, "warning")
+
+
+def _tell(core: Core, environment: str, text: str, severity: Severity) -> None:
+    now = core.clock.now()
+    core.store.tell(
+        Notice(
+            environment=environment, service="", sentence=text, severity=severity, at=now, title=environment
+        )
+    )
+    core.wake_notices.set()

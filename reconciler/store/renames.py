@@ -1,0 +1,45 @@
+"""An environment under another name: all that is remembered of it, moved in one transaction."""
+
+from __future__ import annotations
+
+from reconciler.store.audit import Audit
+from reconciler.store.marks import KNOWN, RECOVERY
+
+MOVED = (
+    "UPDATE versions SET environment = :new, workload = json_set(workload, '$.environment', :new)"
+    " WHERE environment = :old",
+    *(
+        f"UPDATE upgrades SET value = json_set(value, '$.{work}.environment', :new)"  # noqa: S608 - three literals
+        f" WHERE environment = :old AND json_type(value, '$.{work}') = 'object'"
+        for work in ("before", "after", "goal")
+    ),
+    "UPDATE upgrades SET environment = :new, value = json_set(value, '$.environment', :new)"
+    " WHERE environment = :old",
+    "UPDATE health_status SET environment = :new WHERE environment = :old",
+    "UPDATE rollback_records SET environment = :new WHERE environment = :old",
+    "UPDATE holds SET environment = :new WHERE environment = :old",
+    "UPDATE approvals SET environment = :new, ask = json_set(ask, '$.environment', :new)"
+    " WHERE environment = :old",
+    "UPDATE overrides SET environment = :new WHERE environment = :old",
+    "UPDATE migrations SET environment = :new WHERE environment = :old",
+    "UPDATE backups SET environment = :new WHERE environment = :old",
+    *(
+        f"UPDATE OR REPLACE marks SET key = '{kind}' || :new WHERE key = '{kind}' || :old"  # noqa: S608 - two literals
+        for kind in (RECOVERY, KNOWN)
+    ),
+)
+"""The audit stays as it was written, and so does what people were told."""
+
+
+class Renames(Audit):
+    def knows(self, environment: str) -> bool:
+        """Whether anything was ever deployed there, or was to be."""
+        sql = "SELECT 1 FROM versions WHERE environment = :e UNION ALL SELECT 1 FROM upgrades WHERE environment = :e"
+        return self._one(f"{sql} LIMIT 1", {"e": environment}) is not None
+
+    def rename(self, old: str, new: str) -> None:
+        """Everything that is remembered of `old` is `new`'s, which must not have anything of its own."""
+        with self.transaction():
+            for sql in MOVED:
+                self._run(sql, {"old": old, "new": new})
+            self.audit("renamed", environment=new, detail=old)

@@ -1,0 +1,235 @@
+"""An environment gets another name: what runs there runs on untouched, and everything known of it goes along."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from reconciler.engine import permits, rename
+from reconciler.engine.attention import needs_person
+from reconciler.engine.status import status_of
+from reconciler.model.upgrade import Phase, Upgrade
+from tests.fleet_repository import ENVIRONMENT_FILE
+from tests.world import World
+
+
+def named(world: World, new: str, old: str | None, *, beside: bool = False) -> None:
+    """Commit the environment under another name; `beside` the file that it had."""
+    was = f"renamed_from: {old}\n" if old else ""
+    text = world.environment().replace("environment: production\n", f"environment: {new}\n{was}")
+    if not beside:
+        world.files[ENVIRONMENT_FILE] = None
+    world.files[f"environments/{new}.yaml"] = text
+    world.merge(f"Name it {new}")
+
+
+def upgrades(world: World, environment: str) -> list[Upgrade]:
+    return world.core.store.upgrades(environment=environment)
+
+
+def phases(world: World, environment: str = "staging") -> list[str]:
+    return [upgrade.phase.value for upgrade in reversed(upgrades(world, environment))]
+
+
+async def test_everything_goes_along_and_nothing_is_deployed_again(world: World) -> None:
+    world.more = "policy: {approvals: {major: 2}}\n"
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.bump("1.1.0", "unhealthy")
+    await world.settle()
+    world.pin("1.0.0")
+    bumped = world.bump("2.0.0")
+    await world.settle()
+    await permits.approve(world.fleet, "production", "api", actor="bob")
+    permits.hold(world.fleet, "production", "api", actor="ada", reason="database move")
+    await world.settle()
+    assert world.phases() == ["succeeded", "reverted", "waiting"]
+    pid, good = world.pid(), world.core.store.good("production", "api")[0][0]
+
+    named(world, "staging", "production")
+    await world.settle()
+    assert phases(world) == ["succeeded", "reverted", "waiting"]
+    assert upgrades(world, "production") == []
+    assert world.pid() == pid
+    [kept] = [work for work, _ in world.core.store.good("staging", "api")]
+    assert (kept.environment, kept.target) == ("staging", good.target)
+    assert [row.target.version.text for row in world.core.store.quarantined("staging")] == ["1.1.0"]
+    [here] = status_of(world.fleet, {})["environments"]
+    [service] = here["services"]
+    assert here["environment"] == "staging"
+    assert service["instances"][0]["pid"] == int(pid)
+    held, approval = "held by ada: database move", "needs 2 approvals, has 1 (bob)"
+    assert service["sentence"] == f"staging: api 1.0.0 → 2.0.0 waits: {held}; {approval}"
+    assert upgrades(world, "staging")[0].revision == bumped
+    assert "staging goes on where production was" in world.told()
+    assert world.reverts() != []
+
+    # From there on it is an environment like others: the next step, and the way back.
+    [hold] = world.core.store.permits("staging").holds
+    permits.release_hold(world.fleet, hold.id, actor="ada")
+    await permits.approve(world.fleet, "staging", "api", actor="eve")
+    await world.settle()
+    assert world.answers() == "2.0.0"
+    await world.restart()
+    world.release("2.1.0", "unhealthy")
+    world.pin("2.1.0")
+    named(world, "staging", "production")
+    await world.settle()
+    assert world.answers() == "2.0.0"
+    assert phases(world)[-2:] == ["succeeded", "reverted"]
+    assert 'api: "2.0.0"' in world.text("environments/staging.yaml")
+    links = [path.name for path in (world.state / "services").iterdir() if path.is_symlink()]
+    assert links == ["staging"]
+
+
+async def test_it_waits_for_what_is_under_way_and_can_be_taken_back(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    free = world.hold("apply")
+    world.bump("1.1.0")
+    await world.reach(Phase.APPLYING)
+    named(world, "staging", "production")
+    await world.fleet.refresh()
+    assert list(world.core.desired) == ["production"]
+    free.set()
+    await world.settle()
+    await world.settle()
+    assert list(world.core.desired) == ["staging"]
+    assert phases(world) == ["succeeded", "succeeded"]
+    pid = world.pid()
+
+    world.files["environments/staging.yaml"] = None
+    world.more = "renamed_from: staging\n"
+    world.merge("Take the name back")
+    await world.settle()
+    assert world.pid() == pid
+    assert world.phases() == ["succeeded", "succeeded"]
+    world.bump("1.2.0")
+    await world.settle()
+    assert world.answers() == "1.2.0"
+
+    world.more = ""
+    named(world, "staging", None, beside=True)
+    await world.settle()
+    said = "staging was renamed to production, which goes on under it; choose another name"
+    assert [text for text in needs_person(world.fleet) if said in text]
+    assert list(world.core.desired) == ["production"]
+
+
+async def test_a_chain_of_names_keeps_what_was_started_under_the_first(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    pid = world.pid()
+    named(world, "middle", "production")
+    await world.settle()
+    world.files["environments/middle.yaml"] = None
+    named(world, "staging", "middle")
+    await world.restart()
+    await world.settle()
+    assert (world.pid(), phases(world)) == (pid, ["succeeded"])
+    world.files["environments/staging.yaml"] = None
+    world.pin(None)
+    world.more = "policy: {prune: true}\n"
+    named(world, "staging", "middle")
+    await world.settle()
+    await permits.approve(world.fleet, "staging", "api", actor="bob")
+    await world.settle()
+    assert world.answers() == ""
+
+
+async def test_old_and_new_side_by_side_are_an_error_that_names_both(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    pid = world.pid()
+    named(world, "staging", "production", beside=True)
+    await world.settle()
+    [said] = needs_person(world.fleet)
+    assert said == (
+        "environments/staging.yaml:1:1: renamed_from: both production and staging exist; "
+        "remove the files of production, or this line"
+    )
+    assert (world.pid(), list(world.core.desired)) == (pid, ["production"])
+    named(world, "staging", "production")
+    await world.settle()
+    assert (world.pid(), list(world.core.desired)) == (pid, ["staging"])
+
+
+async def test_a_former_name_that_nobody_knows_is_told_once_and_carries_nothing(world: World) -> None:
+    world.release("1.0.0")
+    world.pin("1.0.0")
+    named(world, "staging", "elsewhere")
+    await world.settle()
+    await world.restart()
+    await world.settle()
+    said = "staging says that it was elsewhere, of which nothing is known here: nothing is carried over"
+    assert world.told().count(said) == 1
+    assert world.answers() == "1.0.0"
+
+
+async def test_what_this_machine_hinders_is_tried_again(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    pid, taken = world.pid(), world.state / "services/staging/api"
+    taken.mkdir(parents=True)
+    named(world, "staging", "production")
+    await world.settle()
+    assert [text for text in needs_person(world.fleet) if "is there already" in text]
+    assert list(world.core.desired) == ["production"]
+    taken.rmdir()
+    await world.settle()
+    assert (world.pid(), list(world.core.desired)) == (pid, ["staging"])
+    assert needs_person(world.fleet) == []
+
+
+async def test_a_name_with_a_history_of_its_own_is_not_taken(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    pid, past = world.pid(), world.newest()
+    assert past is not None
+    world.core.store.record(replace(past, operation="0" * 16, environment="staging"), event="succeeded")
+    named(world, "staging", "production")
+    await world.settle()
+    assert [text for text in needs_person(world.fleet) if "staging has a history of its own" in text]
+    assert (world.pid(), list(world.core.desired)) == (pid, ["production"])
+
+
+async def test_a_rename_loosens_no_gate(world: World) -> None:
+    world.more = "policy: {approvals: {major: 1}}\n"
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.more = ""
+    world.release("2.0.0")
+    world.pin("2.0.0")
+    named(world, "staging", "production")
+    await world.settle()
+    assert world.answers() == "1.0.0"
+    assert "as it stood before the push that moved the pin" in upgrades(world, "staging")[0].reason
+
+
+@pytest.mark.parametrize("former", ["staging", "ghost"])
+async def test_no_two_environments_were_the_same_one_and_none_was_itself(world: World, former: str) -> None:
+    world.deploy_first("1.0.0")
+    text = "environment: {0}\nrenamed_from: {1}\ndriver: {{kind: process}}\n"
+    world.files["environments/staging.yaml"] = text.format("staging", former)
+    world.files["environments/third.yaml"] = text.format("third", former)
+    world.merge("Too many names")
+    await world.fleet.refresh()
+    said = [text for text in needs_person(world.fleet) if "renamed_from" in text]
+    assert len(said) == 2
+    wanted = (
+        "staging is its own name"
+        if former == "staging"
+        else "staging and third both say that they were ghost"
+    )
+    assert wanted in said[0]
+
+
+async def test_what_stays_behind_for_lack_of_trust_is_not_renamed(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    here = world.core.desired["production"]
+    live = replace(here, environment=replace(here.environment, name="live", renamed_from="production"))
+    done = await rename.carry_over(world.core, {"live": live}, {"production", "live"}, frozenset())
+    assert done.waiting == {"live": "production"}
+    assert "production is there still" in str(done.problems[0])
+    assert phases(world, "production") == ["succeeded"]
