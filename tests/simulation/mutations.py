@@ -24,7 +24,7 @@ MUTATIONS = {
         "reconciler.engine.together:decide", "quarantine=reason,", "quarantine=None,"
     ),
     "what is quarantined is tried again": Mutation(
-        "reconciler.model.gates:_quarantine", "if why is None:", "if True:"
+        "reconciler.model.gates:_quarantine", "or why is None:", "or True:"
     ),
     "the push is retried without asking the remote": Mutation(
         "reconciler.engine.revert:_attempt",
@@ -51,7 +51,7 @@ MUTATIONS = {
         "        finally:\n            self.store.begin(upgrade.operation, name)\n",
     ),
     "gates are looked at when planned alone": Mutation(
-        "reconciler.engine.upgrade:_prepare", "if closed := control.closed():", 'if closed := "":'
+        "reconciler.engine.upgrade:_reconsidered", "if closed := control.closed():", 'if closed := "":'
     ),
     "holds are overlooked": Mutation(
         "reconciler.model.gates:_hold",

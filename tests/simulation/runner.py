@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import sys
 import traceback
@@ -77,6 +78,7 @@ def _unheard() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "coroutine .* was never awaited")
             yield
+            gc.collect()  # what was thrown away speaks now, or never
     finally:
         sys.unraisablehook = hook
 
