@@ -15,7 +15,7 @@ from reconciler.cli.output import migrating, print_table, switching
 from reconciler.model.availability import lasting
 from reconciler.model.codec import builtins
 from reconciler.model.gates import closed
-from reconciler.model.preview import Planned, Preview
+from reconciler.model.planned import Planned, Preview
 from reconciler.model.sentence import step
 from reconciler.model.zone import local_text
 

@@ -8,14 +8,11 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from reconciler.model import permits as said
-from reconciler.model import removal
-from reconciler.model.availability import fits
+from reconciler.model import rules
 from reconciler.model.circumstances import Asked, Circumstances, Gate
-from reconciler.model.environment import ChangeClass, Environment, Policy
+from reconciler.model.environment import Policy
 from reconciler.model.plan import Change
 from reconciler.model.range import Range
-from reconciler.model.window import FOREVER, Opening, frozen, opening
-from reconciler.model.zone import local_text
 
 INITIAL_AT_ONCE_MAX = 5
 Judge = Callable[[Change, Circumstances, datetime], Gate]
@@ -164,7 +161,7 @@ def _stale(_change: Change, around: Circumstances, now: datetime) -> Gate:
 
 
 def _lease(_change: Change, around: Circumstances, _now: datetime) -> Gate:
-    return _from_opening("lease", around.lease)
+    return rules.from_opening("lease", around.lease)
 
 
 def _host(change: Change, around: Circumstances, now: datetime) -> Gate:
@@ -176,72 +173,7 @@ def _host(change: Change, around: Circumstances, now: datetime) -> Gate:
 
 def _hold(change: Change, around: Circumstances, now: datetime) -> Gate:
     state = said.hold_gate(around.permits, around.environment, change.service, now=now)
-    return _from_opening("hold", state)
-
-
-def _approval(change: Change, around: Circumstances, now: datetime) -> Gate:
-    asked = around.asked.get(change.service) or Asked("")
-    guard = removal.guard(change, around)
-    floor = {**around.floor, "removal": max(1, around.floor.get("removal", 0))} if guard else around.floor
-
-    def look(environment: Environment) -> Opening:
-        kind = said.approval_class(change, zero_minor=environment.policy.zero_minor)
-        if not said.approvals_needed(environment, kind, floor=floor):
-            return Opening(True, f"{kind} changes need no approval", None, "")
-        answer = said.approval_gate(
-            around.permits,
-            environment,
-            said.ask_of(change, asked.revision, change.path),
-            kind,
-            floor=floor,
-            authors=asked.authors,
-            now=now,
-        )
-        return answer if answer.open or not guard else replace(answer, reason=f"{guard}: {answer.reason}")
-
-    return _strictest("approval", change, around, look)
-
-
-def _promotion(change: Change, around: Circumstances, now: datetime) -> Gate:
-    return _strictest("promotion", change, around, lambda place: _promoted(change, around, place, now))
-
-
-def _promoted(change: Change, around: Circumstances, place: Environment, now: datetime) -> Opening:
-    rule = place.policy.promote
-    if rule is None or change.goal is None or change.change_class == "rollback":
-        return Opening(True, "no other environment comes first", None, "")
-    version = change.goal.target.version
-    found = around.promoted.get((rule.from_, change.service))
-    if found is None or found.version != version:
-        runs = f", where {found.version} runs" if found else ""
-        reason = f"{version} has not proved healthy in {rule.from_}{runs}"
-        return Opening(False, reason, None, f"a pin of {version} in {rule.from_}")
-    due = found.since + timedelta(seconds=rule.soak_s)
-    if now >= due:
-        return Opening(True, f"{version} has run healthily in {rule.from_}", None, "")
-    when = local_text(due, said.zone_of(place))
-    return Opening(False, f"{version} has to run healthily in {rule.from_} until {when}", due, "time")
-
-
-def _window(change: Change, around: Circumstances, now: datetime) -> Gate:
-    return _strictest(
-        "window", change, around, lambda place: opening(place, _class_in(place, change), now=now)
-    )
-
-
-def _freeze(change: Change, around: Circumstances, now: datetime) -> Gate:
-    return _strictest(
-        "freeze", change, around, lambda place: frozen(place, _class_in(place, change), now=now)
-    )
-
-
-def _fit(change: Change, around: Circumstances, now: datetime) -> Gate:
-    expected_s = around.expected_s.get(change.service)
-    if expected_s is None:
-        return Gate("fit", open=True)
-    return _strictest(
-        "fit", change, around, lambda place: fits(place, _class_in(place, change), expected_s, now=now)
-    )
+    return rules.from_opening("hold", state)
 
 
 def _concurrency(change: Change, around: Circumstances, _now: datetime) -> Gate:
@@ -264,47 +196,18 @@ GATES: tuple[Judge, ...] = (
     _path,
     _dependency,
     _adoption,
-    _approval,
-    _promotion,
-    _freeze,
-    _window,
-    _fit,
+    rules.approval,
+    rules.promotion,
+    rules.freeze,
+    rules.window,
+    rules.fit,
     _stale,
     _lease,
     _host,
     _concurrency,
 )
-CALENDAR: tuple[Judge, ...] = (_freeze, _window, _fit)
+CALENDAR: tuple[Judge, ...] = (rules.freeze, rules.window, rules.fit)
 """Those that the calendar alone opens."""
-
-
-def _strictest(
-    name: str, change: Change, around: Circumstances, look: Callable[[Environment], Opening]
-) -> Gate:
-    """The gate as it stands now; and where the very push that asked for the change opened it, as it stood before.
-
-    So nobody lowers a gate and walks through it at once. A gate that a later push opened is open.
-    """
-    state, asked = look(around.environment), around.asked.get(change.service)
-    if state.open and asked and asked.earlier and asked.since and look(asked.since).open:
-        then = ((look(one.environment), one.when) for one in asked.earlier)
-        shut = [
-            replace(one, reason=f"{one.reason} (as it stood {when})") for one, when in then if not one.open
-        ]
-        state = max(shut, key=lambda one: one.until or FOREVER, default=state)
-    return _from_opening(name, state)
-
-
-def _class_in(place: Environment, change: Change) -> ChangeClass:
-    """The class that a change has by the policy of `place`: below 1.0.0 a minor step may count as more there."""
-    below = change.after and change.change_class == "minor" and change.after.target.version.parts.major == 0
-    return place.policy.zero_minor if below else change.change_class
-
-
-def _from_opening(name: str, state: Opening) -> Gate:
-    if state.open:
-        return Gate(name, open=True)
-    return Gate(name, open=False, reason=state.reason, until=state.until, opened_by=state.opened_by)
 
 
 def _downgrade_allowed(change: Change, around: Circumstances) -> bool:

@@ -7,12 +7,10 @@ describes, and what was good stays in force: the newest earlier content that is 
 from __future__ import annotations
 
 import difflib
-import re
 from bisect import bisect
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,6 +21,7 @@ from reconciler.model.document import read as read_document
 from reconciler.model.environment import Environment, Pin
 from reconciler.model.errors import InputError, Place, Problem
 from reconciler.model.flags import undeclared
+from reconciler.model.layout import REGULAR, File, is_document, misplaced, printable
 from reconciler.model.manifest import Part, main_is_missing, merge, misfits, parse_part, parse_release
 from reconciler.model.release import Release
 from reconciler.model.renaming import misnamed
@@ -33,27 +32,10 @@ TOTAL_BYTES_MAX = 64 << 20
 OLDER_MAX = 20
 REMEMBERED_MAX = 100_000
 
-REGULAR = frozenset({"100644", "100755"})
-_ENVIRONMENT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,119}")
-
 Older = Callable[[str], Iterable[tuple[str, bytes]]]
 """(path) -> earlier contents of that file, each with the commit that brought it, newest first."""
 Parsed = Release | Part | tuple[Problem, ...]
 """What a file describes, or what is wrong with it."""
-
-
-class File(Protocol):
-    """One path in a tree. `mode` as git writes it, `oid` the blob's id, `size` in bytes."""
-
-    @property
-    def mode(self) -> str: ...
-    @property
-    def oid(self) -> str: ...
-    @property
-    def path(self) -> str: ...
-    @property
-    def size(self) -> int: ...
 
 
 class Snapshot(Struct, frozen=True):
@@ -133,9 +115,7 @@ class _Reading:
         if whole := next((file.path for file in files if "/" not in file.path), None):
             # Were it read as an empty folder, everything in it would count as removed.
             raise InputError(Problem(Place(whole), "", "this is not a folder", "put the folder back"))
-        chosen = [
-            (file, problem) for file in files if (problem := _misplaced(file)) or _is_document(file.path)
-        ]
+        chosen = [(file, problem) for file in files if (problem := misplaced(file)) or is_document(file.path)]
         to_load = sum(file.size for file, _ in chosen if file.size <= SIZE_BYTES_MAX)
         if len(chosen) > FILES_MAX or to_load > TOTAL_BYTES_MAX:
             limits = f"{FILES_MAX} files and {TOTAL_BYTES_MAX >> 20} MiB"
@@ -145,7 +125,7 @@ class _Reading:
         folded = Counter(path.casefold() for path in self.paths)
         for file, problem in chosen:
             if folded[file.path.casefold()] > 1:
-                place = Place(_printable(file.path))
+                place = Place(printable(file.path))
                 message = "another file's name differs only in upper and lower case"
                 self.spoil(file.path, Problem(place, "", message, "rename or remove one"))
             elif problem is not None and file.mode in REGULAR:
@@ -164,7 +144,7 @@ class _Reading:
         if not isinstance(parsed, tuple):
             self.keep(parsed, self.current)
             return
-        stand_in = self.last_good(file.path) if _is_document(file.path) else None
+        stand_in = self.last_good(file.path) if is_document(file.path) else None
         if stand_in is None:
             self.spoil(file.path, *parsed)
         else:
@@ -268,44 +248,6 @@ def _parse(data: bytes, path: str) -> Parsed:
         return parse_release(document) if path.startswith("releases/") else parse_part(document)
     except InputError as error:
         return error.problems
-
-
-def _is_document(path: str) -> bool:
-    """Whether the repository format gives the file at this path a meaning."""
-    top, *rest = path.split("/")
-    if not path.endswith(".yaml"):
-        return False
-    return len(rest) == 2 or (top == "environments" and len(rest) == 1)
-
-
-def _misplaced(file: File) -> Problem | None:
-    """Why a file may not stand where it stands. Other files than YAML may stand anywhere."""
-    top, *rest = file.path.split("/")
-    place, stem = Place(_printable(file.path)), rest[-1].removesuffix(".yaml")
-    if file.mode not in REGULAR:
-        kind = {"120000": "a symbolic link", "160000": "a submodule"}.get(file.mode, "no regular file")
-        return Problem(place, "", f"this is {kind}", "put a regular file here, or remove it")
-    if stem == rest[-1]:
-        yml = file.path.endswith(".yml") and (top == "environments" or len(rest) <= 2)
-        return Problem(place, "", "the name ends in .yml", "rename it to .yaml") if yml else None
-    if top == "releases":
-        if len(rest) == 1:
-            remedy = "move it to releases/SERVICE/VERSION.yaml"
-            return Problem(place, "", "a release stands in its service's folder", remedy)
-        if len(rest) > 2:
-            return None
-    elif len(rest) > 2:
-        remedy = "move it to environments/NAME.yaml or environments/NAME/FILE.yaml"
-        return Problem(place, "", "an environment's files stand no deeper than its folder", remedy)
-    named = top == "releases" or _ENVIRONMENT.fullmatch(rest[0].removesuffix(".yaml"))
-    if not named or not _FILE_NAME.fullmatch(stem):
-        remedy = "rename it with lower-case letters, digits and hyphens"
-        return Problem(place, "", "the name is not one that can be used here", remedy)
-    return None
-
-
-def _printable(path: str) -> str:
-    return "".join(sign if sign.isprintable() else "?" for sign in path)
 
 
 def _nearest(wanted: Version, versions: list[Version]) -> list[Version]:

@@ -12,7 +12,7 @@ from reconciler.model.environment import FlagSetting
 from reconciler.model.errors import InputError, Place
 from reconciler.model.flags import Switched, described_as, switched
 from reconciler.model.manifest import parse_release
-from reconciler.model.preview import Planned
+from reconciler.model.planned import Planned
 from reconciler.model.release import Flag
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.target import Workload, frozen_digest, workload

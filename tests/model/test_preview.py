@@ -10,7 +10,8 @@ import pytest
 
 from reconciler.model.differences import differences
 from reconciler.model.gates import closed
-from reconciler.model.preview import Planned, Preview, preview
+from reconciler.model.planned import Planned, Preview
+from reconciler.model.preview import preview
 from reconciler.model.release import ConfigFile
 from reconciler.model.snapshot import Cache, Snapshot, read
 from reconciler.model.target import Target

@@ -55,14 +55,14 @@ MUTATIONS = {
     ),
     "holds are overlooked": Mutation(
         "reconciler.model.gates:_hold",
-        'return _from_opening("hold", state)',
+        'return rules.from_opening("hold", state)',
         'return Gate("hold", open=True)',
     ),
     "windows are overlooked": Mutation(
-        "reconciler.model.gates:_window", "return _strictest(", 'return Gate("window", open=True) or ('
+        "reconciler.model.rules:window", "return _strictest(", 'return Gate("window", open=True) or ('
     ),
     "approvals are overlooked": Mutation(
-        "reconciler.model.gates:_approval", "return _strictest(", 'return Gate("approval", open=True) or ('
+        "reconciler.model.rules:approval", "return _strictest(", 'return Gate("approval", open=True) or ('
     ),
     "everything starts at once": Mutation(
         "reconciler.model.gates:_concurrency", "len(around.busy) < limit", "len(around.busy) < limit + 9"

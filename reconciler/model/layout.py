@@ -1,0 +1,63 @@
+"""Where the files of the repository may stand, and what they may be called."""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+from reconciler.model.errors import Place, Problem
+
+REGULAR = frozenset({"100644", "100755"})
+_ENVIRONMENT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,119}")
+
+
+class File(Protocol):
+    """One path in a tree. `mode` as git writes it, `oid` the blob's id, `size` in bytes."""
+
+    @property
+    def mode(self) -> str: ...
+    @property
+    def oid(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+
+
+def is_document(path: str) -> bool:
+    """Whether the repository format gives the file at this path a meaning."""
+    top, *rest = path.split("/")
+    if not path.endswith(".yaml"):
+        return False
+    return len(rest) == 2 or (top == "environments" and len(rest) == 1)
+
+
+def misplaced(file: File) -> Problem | None:
+    """Why a file may not stand where it stands. Other files than YAML may stand anywhere."""
+    top, *rest = file.path.split("/")
+    place, stem = Place(printable(file.path)), rest[-1].removesuffix(".yaml")
+    if file.mode not in REGULAR:
+        kind = {"120000": "a symbolic link", "160000": "a submodule"}.get(file.mode, "no regular file")
+        return Problem(place, "", f"this is {kind}", "put a regular file here, or remove it")
+    if stem == rest[-1]:
+        yml = file.path.endswith(".yml") and (top == "environments" or len(rest) <= 2)
+        return Problem(place, "", "the name ends in .yml", "rename it to .yaml") if yml else None
+    if top == "releases":
+        if len(rest) == 1:
+            remedy = "move it to releases/SERVICE/VERSION.yaml"
+            return Problem(place, "", "a release stands in its service's folder", remedy)
+        if len(rest) > 2:
+            return None
+    elif len(rest) > 2:
+        remedy = "move it to environments/NAME.yaml or environments/NAME/FILE.yaml"
+        return Problem(place, "", "an environment's files stand no deeper than its folder", remedy)
+    named = top == "releases" or _ENVIRONMENT.fullmatch(rest[0].removesuffix(".yaml"))
+    if not named or not _FILE_NAME.fullmatch(stem):
+        remedy = "rename it with lower-case letters, digits and hyphens"
+        return Problem(place, "", "the name is not one that can be used here", remedy)
+    return None
+
+
+def printable(path: str) -> str:
+    return "".join(sign if sign.isprintable() else "?" for sign in path)
