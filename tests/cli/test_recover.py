@@ -12,6 +12,8 @@ import pytest
 from tests.daemon_process import DaemonProcess, configured, daemon, run_once, ugs
 from tests.world import World, a_world
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:

@@ -13,6 +13,8 @@ from reconciler.engine.status import recover_of, status_of
 from reconciler.model.errors import UgsError
 from tests.world import World
 
+pytestmark = pytest.mark.slow
+
 Harm = Callable[[World], None]
 
 

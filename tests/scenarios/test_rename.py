@@ -12,6 +12,8 @@ from reconciler.model.upgrade import Phase, Upgrade
 from tests.fleet_repository import ENVIRONMENT_FILE
 from tests.world import World
 
+pytestmark = pytest.mark.slow
+
 
 def named(world: World, new: str, old: str | None, *, beside: bool = False) -> None:
     """Commit the environment under another name; `beside` the file that it had."""

@@ -13,6 +13,8 @@ from reconciler.model.upgrade import Phase
 from tests.git.colleague import git
 from tests.world import World
 
+pytestmark = pytest.mark.slow
+
 NEEDS_API = 'requires: {api: ">=2.0.0"}\n'
 NEEDS_WEB = 'requires: {web: ">=2.0.0"}\n'
 STEP = 'upgrade: {from: ">=2.0.0"}\n'

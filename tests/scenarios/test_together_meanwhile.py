@@ -14,6 +14,8 @@ from reconciler.model.upgrade import Phase
 from tests.scenarios.test_together import NEEDS_API, both_at_two, pins, quarantined, rollback, write
 from tests.world import World
 
+pytestmark = pytest.mark.slow
+
 
 async def web_under_way(world: World, phase: Phase, **web: Any) -> None:
     """api 2.0.0 runs, and web 2.0.0 from the same commit, which needs it, is in this phase."""

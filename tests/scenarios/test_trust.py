@@ -19,6 +19,8 @@ from tests.git.colleague import git
 from tests.git.keys import Keys
 from tests.world import World
 
+pytestmark = pytest.mark.slow
+
 Verify = Callable[[Sequence[str]], list[Signature]]
 PRODUCTION = "environments: {production: [ada@example.org]}"
 

@@ -13,6 +13,8 @@ from tests.daemon_process import DaemonProcess, configured, ugs
 from tests.drivers.services import kill_all
 from tests.world import World
 
+pytestmark = pytest.mark.slow
+
 LEASE = "lease: 4s\n"
 
 

@@ -14,6 +14,8 @@ from reconciler.store import Store
 from tests.store.builders import HandClock
 from tests.store.power import ROOT, Disk, Event, recorded
 
+pytestmark = pytest.mark.slow
+
 TRANSACTIONS = 60
 
 
