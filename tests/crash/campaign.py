@@ -29,6 +29,8 @@ FAILPOINTS_MAX = 45
 """Two services at once pass about so many."""
 INSTANT_S_MAX = 2.5
 KILLS_OF_A_ROUND_MAX = 6
+UPGRADES_MAX = 100_000
+"""Of one campaign, for all of which the invariants are looked at; a store by itself lists the last hundred."""
 FAILING: tuple[Mode, ...] = ("unhealthy", "crash", "wrong-version")
 OPERATIONS = "--format=%(trailers:key=Ugs-Operation,valueonly)"
 
@@ -169,7 +171,7 @@ class Campaign:
         reverted = set(git(self.world.remote, "log", OPERATIONS, "main").split())
         with closing(store_of(settings)) as store:
             assert store.verify_audit() is None, "(10) the audit log is broken"
-            upgrades = store.upgrades(environment="production")
+            upgrades = store.upgrades(environment="production", limit=UPGRADES_MAX)
         for service, expected in self._expected.items():
             wait_until(partial(self.world.answers, service))
             assert [str(i.target.version) for i in observed[service].instances] == [expected.runs], service
@@ -180,7 +182,9 @@ class Campaign:
 
     def _check_failed(self, failed: list[Upgrade], expected: Expected, reverted: set[str]) -> None:
         versions = [str(upgrade.to.version) for upgrade in failed if upgrade.to]
-        assert sorted(versions) == sorted(expected.failed), "(3) each bad version is tried exactly once"
+        assert sorted(versions) == sorted(expected.failed), (
+            f"(3) each bad version is tried exactly once: tried {sorted(versions)}, bad {sorted(expected.failed)}"
+        )
         for upgrade in failed:
             assert upgrade.phase == "reverted", (
                 f"(4) {upgrade.operation} ended {upgrade.phase}: {upgrade.reason}"
