@@ -15,7 +15,7 @@ FROM ?= 0
 SIMULATED = $(if $(filter command,$(origin SEED)),--seed $(SEED),--seeds $(SEEDS) --from $(FROM))
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 
-.PHONY: demo test lint types contract examples crash slow faults fuzz simulate mutants unit scenarios coverage bench recovery lock clean
+.PHONY: demo test lint types contract examples crash slow engines faults fuzz simulate mutants unit scenarios coverage bench recovery lock clean
 
 demo: $(VENV)/ready
 	$(BIN)/ugs demo
@@ -37,7 +37,7 @@ examples: $(VENV)/ready
 
 coverage: $(VENV)/ready
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m coverage run -m $(PYTEST) -m 'not crash and not slow'
+	$(BIN)/python -m coverage run -m $(PYTEST) -m 'not crash and not slow and not engine'
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report
 
@@ -47,7 +47,11 @@ crash: $(VENV)/ready
 
 # The long stories that `make test` leaves out, so that it stays under ten minutes on two cores.
 slow: $(VENV)/ready
-	$(BIN)/python -m $(PYTEST) -m 'slow and not crash'
+	$(BIN)/python -m $(PYTEST) -m 'slow and not crash and not engine'
+
+# Every driver's scenarios on its real engine, as root; `make engines ENGINES=docker` on that one alone.
+engines: $(VENV)/ready
+	$(BIN)/python -m tests.engines $(ENGINES)
 
 # Writes the tables of docs/reliability.md from the marks on the tests.
 faults: $(VENV)/ready

@@ -78,6 +78,7 @@ class DaemonProcess:
 
     def __init__(self, config: Path, state: Path, *arguments: str, environment: Mapping[str, str]) -> None:
         self.state = state
+        self.patience_s = WAIT_S
         self._log = config.with_name(f"daemon-{time.monotonic_ns()}.log")
         with self._log.open("wb") as sink:
             self.process = subprocess.Popen(
@@ -102,7 +103,7 @@ class DaemonProcess:
 
     def until(self, condition: Callable[[], object]) -> None:
         """Wait for a condition while the daemon runs."""
-        end_s = time.monotonic() + WAIT_S
+        end_s = time.monotonic() + self.patience_s
         while not condition():
             assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.log()}"
             assert time.monotonic() < end_s, f"what was waited for did not happen:\n{self.log()}"

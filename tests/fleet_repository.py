@@ -14,7 +14,7 @@ ENVIRONMENT_FILE = "environments/production.yaml"
 ENVIRONMENT = """\
 # What runs in production. Ask Ada before you change it.
 environment: production
-driver: {{kind: process}}
+driver: {driver}
 {more}pins:
 {pins}"""
 RELEASE = """\
@@ -48,6 +48,8 @@ class FleetRepository:
         self.ada = Colleague(folder / "ada", self.remote)
         self.ports: dict[str, int] = {}
         self.pins: dict[str, str] = {}
+        self.driver_yaml = "{kind: process}"
+        """What the environment file has as its `driver:`."""
         self.more = ""
         """More lines of the environment file."""
         self.files: dict[str, str | None] = {}
@@ -115,7 +117,7 @@ class FleetRepository:
         lines = "".join(
             f"  {service}: {value}   # {service} here\n" for service, value in sorted(self.pins.items())
         )
-        text = ENVIRONMENT.format(more=self.more, pins=lines)
+        text = ENVIRONMENT.format(driver=self.driver_yaml, more=self.more, pins=lines)
         return text if lines else text.replace("pins:\n", "pins: {}\n")
 
     def bump(self, version: str, mode: Mode = "ok", service: str = "api", **release: Any) -> str:

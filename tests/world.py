@@ -22,7 +22,7 @@ from reconciler.model.codec import decode
 from reconciler.model.notice import Notice
 from reconciler.model.upgrade import Phase, Upgrade
 from reconciler.store import SLACK
-from tests.drivers.services import get, kill_all
+from tests.drivers.services import answered, get, kill_all
 from tests.fleet_repository import FleetRepository
 from tests.git.colleague import git
 from tests.git.http_backend import serve
@@ -226,9 +226,7 @@ class World(FleetRepository):
 
     def answers(self, service: str = "api") -> str:
         """The version that really answers at the service's port; empty when none does."""
-        with contextlib.suppress(OSError):
-            return get(self.port(service), "/version").partition('": "')[2].rstrip('"}')
-        return ""
+        return answered(self.port(service))
 
     def stop(self, service: str = "api") -> None:
         """Kill the whole service: what runs it, and what keeps it running."""

@@ -42,7 +42,7 @@ def ports_of(worker: int) -> Iterator[int]:
 
 PORTS = ports_of(int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")))
 
-Mode = Literal["ok", "unhealthy", "crash", "stubborn", "wrong-version", "sockets", "chatty"]
+Mode = Literal["ok", "unhealthy", "crash", "stubborn", "wrong-version", "sockets", "chatty", "slow"]
 
 SERVICE = '''#!{python} -IS
 """A service: answers /healthz, /version, /pid and /env; how well depends on MODE."""
@@ -53,6 +53,8 @@ MODE, VERSION = {mode!r}, {version!r}
 if MODE == "crash":
     print("crashing as asked", flush=True)
     sys.exit(3)
+if MODE == "slow":
+    time.sleep(5)
 
 reader, writer = os.pipe()
 os.set_blocking(writer, False)
@@ -207,9 +209,9 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def get(port: int | None, path: str) -> str:
-    """The body of the answer at the port of 127.0.0.1; OSError when there is none."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
+def get(port: int | None, path: str, host: str = "127.0.0.1") -> str:
+    """The body of the answer at the port; OSError when there is none."""
+    with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=5) as response:
         return str(response.read().decode())
 
 
@@ -223,6 +225,13 @@ def answers(port: int | None, path: str = "/healthz") -> bool:
     except OSError:
         return False
     return True
+
+
+def answered(port: int | None, host: str = "127.0.0.1") -> str:
+    """The version that answers at the port; empty when none does."""
+    with suppress(OSError):
+        return get(port, "/version", host).partition('": "')[2].rstrip('"}\n')
+    return ""
 
 
 def wait_until(condition: Callable[[], object], *, timeout_s: float = 15.0) -> None:
