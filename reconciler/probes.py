@@ -85,16 +85,18 @@ async def probe(
     directory: Path,
     environment: Mapping[str, str],
     secrets: Collection[str],
+    prefix: tuple[str, ...] = (),
     now: Callable[[], datetime],
     monotonic: Callable[[], float],
 ) -> Outcome:
     """Ask one instance once, for at most `timeout_s`. Never raises for what the service or the network does.
 
-    `values` fill the probe's placeholders; a command runs in `directory` with `environment`; the service's
-    `secrets` are masked in what it says. The sample is dated when the answer is in; its latency is in seconds.
+    `values` fill the probe's placeholders; a command runs in `directory` with `environment`, behind `prefix`;
+    the service's `secrets` are masked in what it says. The sample is dated when the answer is in; its latency is
+    in seconds.
     """
     started = monotonic()
-    finding = await _find(client, spec, values, directory, environment)
+    finding = await _find(client, spec, values, directory, environment, prefix)
     sample = Sample(
         probe=spec.name,
         verdict=finding.verdict,
@@ -122,9 +124,10 @@ async def _find(
     values: Mapping[str, str],
     directory: Path,
     environment: Mapping[str, str],
+    prefix: tuple[str, ...],
 ) -> Finding:
     if spec.command is not None:
-        argv = tuple(fill(argument, values) for argument in spec.command)
+        argv = (*prefix, *(fill(argument, values) for argument in spec.command))
         return await _run(argv, spec.timeout_s, directory, environment)
     if spec.tcp is not None:
         address = fill(spec.tcp, values)

@@ -32,7 +32,7 @@ from tests.git.colleague import git
 from tests.world import World
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 TO_COME = "later: "
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
@@ -151,6 +151,27 @@ def test_the_tables_have_every_key_of_the_schema_and_no_other(kind: str, page: s
         for key, value in schema_keys(kind).items()
     }
     assert documented_keys(text) == expected
+
+
+def engine_keys() -> list[tuple[str, str]]:
+    """(schema, its definition) of everything that an engine's own options are written in."""
+    found = []
+    for kind in ("environment", "ugs"):
+        definitions = json.loads(schema_text(kind))["$defs"]
+        found += [(kind, name) for name in definitions if name.startswith(("driver_", "engine_"))]
+    return [(kind, name) for kind, name in found if name != "driver_process"]
+
+
+@pytest.mark.parametrize(("kind", "name"), engine_keys())
+def test_the_page_of_a_driver_has_every_key_of_its_options(kind: str, name: str) -> None:
+    said = json.loads(schema_text(kind))["$defs"][name]["properties"].keys() - {"kind"}  # type: ignore[arg-type]
+    part, engine = name.split("_")
+    text = (ROOT / f"docs/drivers/{engine}.md").read_text()
+    prefix = "driver." if part == "driver" else f"engines.{engine}."
+    documented = {
+        key.removeprefix(prefix).split(".")[0] for key in documented_keys(text) if key.startswith(prefix)
+    }
+    assert documented == said
 
 
 def verbs() -> Iterator[tuple[str, click.Command]]:

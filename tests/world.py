@@ -30,8 +30,8 @@ from tests.moved_clock import MovedClock
 from tests.notify.slack_server import SlackServer
 
 PASSES_MAX = 50
-WAIT_S = 30.0
-STOP_S = 10.0
+WAIT_S = 90.0
+STOP_S = 30.0
 
 
 class World(FleetRepository):
@@ -154,7 +154,10 @@ class World(FleetRepository):
 
     async def until(self, phase: Phase, service: str = "api") -> Upgrade:
         """Wait until the newest upgrade of the service is in this phase."""
-        await self.eventually(lambda: (newest := self.newest(service)) and newest.phase is phase)
+        await self.eventually(
+            lambda: (newest := self.newest(service)) and newest.phase is phase,
+            lambda: f"{service} got to {self.newest(service)}, not to {phase.value}",
+        )
         newest = self.newest(service)
         assert newest is not None
         return newest
@@ -176,10 +179,13 @@ class World(FleetRepository):
         setattr(self.driver, call, held)
         return free
 
-    async def eventually(self, condition: Callable[[], object]) -> None:
+    async def eventually(
+        self, condition: Callable[[], object], instead: Callable[[], str] = lambda: ""
+    ) -> None:
+        """Wait until it is so. `instead`: what there is to say where it never is."""
         end_s = time.monotonic() + WAIT_S
         while not condition():
-            assert time.monotonic() < end_s, "what was waited for did not happen"
+            assert time.monotonic() < end_s, f"what was waited for did not happen; {instead()}"
             await asyncio.sleep(0.01)
 
     async def tries(self, step: str, *, outcome: str) -> None:

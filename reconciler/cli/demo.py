@@ -212,9 +212,10 @@ class Stage:
         """The daemon leaves services running; the demo does not."""
         from reconciler.cli.graph import settings_from, site_of
         from reconciler.drivers import DRIVERS
+        from reconciler.drivers.base import Cause
 
         site = site_of(settings_from(self.config))
-        DRIVERS["process"].restore(site, "demo-ends", None, environment=ENVIRONMENT, service=SERVICE)
+        DRIVERS["process"].restore(site, Cause("demo-ends"), None, environment=ENVIRONMENT, service=SERVICE)
 
 
 def title(text: str) -> None:

@@ -220,7 +220,7 @@ def outbox_of(settings: Settings, store: Store, clock: Clock) -> Outbox:
 
 def site_of(settings: Settings, repository: Repository | None = None) -> Site:
     """What a driver may use; without a repository, nothing can be prepared from it."""
-    from reconciler.drivers.base import Site
+    from reconciler.drivers.base import Registry, Site
 
     def no_blob(_revision: str, path: str) -> bytes:
         raise HostError(f"{path} cannot be read: no repository is open here", "let the daemon do it")
@@ -231,6 +231,9 @@ def site_of(settings: Settings, repository: Repository | None = None) -> Site:
         blob=repository.file if repository else no_blob,
         artifacts_allowed=settings.artifacts_allowed,
         artifact_keys=settings.artifact_keys,
+        registries={
+            host: Registry(login.username, login.password.read) for host, login in settings.registries.items()
+        },
     )
 
 

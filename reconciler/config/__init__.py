@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from reconciler.config.settings import Grant, Identity, Repository, Secret, Settings, Slack, Trust
+from reconciler.config.settings import Grant, Identity, Registry, Repository, Secret, Settings, Slack, Trust
 from reconciler.model import schema
 from reconciler.model.detached import Key, parse_key
 from reconciler.model.document import SIZE_BYTES_MAX, Document, read, seconds
@@ -25,6 +25,7 @@ __all__ = [
     "SYSTEM_FILE",
     "Grant",
     "Identity",
+    "Registry",
     "Repository",
     "Secret",
     "Settings",
@@ -83,6 +84,11 @@ def parse(document: Document, file: Path, environ: Mapping[str, str]) -> Setting
         lease_s=parser.lease_s(),
         environments=tuple(data.get("environments", ())),
         drivers=tuple(data.get("drivers", Settings.drivers)),
+        engines=data.get("engines", {}),
+        registries={
+            host: Registry(login["username"], parser.reference(login["password"]))
+            for host, login in data.get("registries", {}).items()
+        },
         artifacts_allowed=parser.allowed(),
         artifact_keys=parser.artifact_keys(),
         identity=parser.identity(),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from reconciler.model.detached import Key
+from reconciler.model.engines import Kind
 from reconciler.model.environment import ChangeClass
 from reconciler.model.errors import HostError
 
@@ -87,6 +88,14 @@ class Trust:
 
 
 @dataclass(frozen=True)
+class Registry:
+    """How to sign in to a registry of images."""
+
+    username: str
+    password: Secret
+
+
+@dataclass(frozen=True)
 class Slack:
     """Either `token` and `channel`, or `webhook`. `api`: another base URL than Slack's own."""
 
@@ -115,7 +124,11 @@ class Settings:
     lease_s: float | None = 90.0
     """For how long an environment is this daemon's without a word to the remote; None: nobody else is asked."""
     environments: tuple[str, ...] = ()
-    drivers: tuple[Literal["process"], ...] = ("process",)
+    drivers: tuple[Kind, ...] = ("process",)
+    engines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By driver, what it may use of its engine and how it reaches it."""
+    registries: Mapping[str, Registry] = field(default_factory=dict)
+    """By host, where images come from."""
     artifacts_allowed: tuple[str, ...] = ("https://",)
     artifact_keys: tuple[Key, ...] = ()
     identity: Identity = Identity()

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
 from reconciler.model.detached import Key
 from reconciler.model.observation import Observation
-from reconciler.model.release import Strategy
 from reconciler.model.target import Workload
 
 
+class Registry(Struct, frozen=True):
+    """How to sign in to one registry of images. `password` reads the secret at each call; it raises HostError."""
+
+    username: str
+    password: Callable[[], str]
+
+
 class Site(Struct, frozen=True):
-    """What a driver may use of this machine and of the repository."""
+    """What a driver may use of this machine and of the repository, for one environment."""
 
     state: Path
     """The daemon's state folder; a driver keeps its files under `<state>/services/<environment>/<service>/`."""
@@ -27,6 +33,23 @@ class Site(Struct, frozen=True):
     """URL prefixes that artifacts may come from; paths inside the repository always may."""
     artifact_keys: tuple[Key, ...] = ()
     """Where there are any, an archive needs a signature by one of them."""
+    options: Mapping[str, Any] = {}
+    """What the environment's file says under `driver`, beside its kind: it comes from the repository. Each driver
+    has a schema and a type of its own for it."""
+    engine: Mapping[str, Any] = {}
+    """What ugs.yaml says of this engine under `engines`: the operator's word, which the repository cannot change."""
+    registries: Mapping[str, Registry] = {}
+    """By host, where images come from."""
+
+
+class Cause(Struct, frozen=True):
+    """On whose account something is made to run: it stands in the labels of what UGS makes."""
+
+    operation: str
+    revision: str = ""
+    """The commit that moved the pin; empty for a repair of what a former one brought."""
+    adopted: bool = False
+    """A person lets what is not ours, and has the service's name, be taken over."""
 
 
 class Endpoint(Struct, frozen=True):
@@ -36,6 +59,9 @@ class Endpoint(Struct, frozen=True):
     port: int | None
     directory: Path
     values: dict[str, str]
+    """With `host`: where the instance can be reached from here."""
+    prefix: tuple[str, ...] = ()
+    """What stands before a command that is to be run where the instance runs: `docker exec NAME` and its like."""
 
 
 class Surroundings(Struct, frozen=True):
@@ -45,16 +71,16 @@ class Surroundings(Struct, frozen=True):
     directory: Path
     environment: dict[str, str]
     values: dict[str, str]
+    prefix: tuple[str, ...] = ()
+    """What stands before such a command, so that it runs where the service does. No secret ever stands in it."""
 
 
 class Driver(Protocol):
     """One engine. Every call blocks (the caller uses threads), may be repeated, and may be killed anywhere.
 
     Errors: HostError for this machine's trouble, TransientError for what may pass, ArtifactError for an
-    artifact that can never be right.
+    artifact that can never be right. What each kind of engine can do stands in model/engines.py.
     """
-
-    STRATEGIES: frozenset[Strategy]
 
     def observe(self, site: Site, environment: str) -> dict[str, Observation]:
         """Everything of ours that runs in the environment, by service: one call for all, from the engine."""
@@ -68,14 +94,16 @@ class Driver(Protocol):
     def restorable(self, site: Site, work: Workload) -> str:
         """Why `work` could not be brought back from what is kept here; empty when it could."""
 
-    def apply(self, site: Site, operation: str, work: Workload) -> None:
-        """Make it so: afterwards `work` runs; with blue-green, what ran before still runs beside it."""
+    def apply(self, site: Site, cause: Cause, work: Workload, upto: int) -> None:
+        """Make it so: afterwards the first `upto` instances of `work` run, and those of another target among them
+        do not; the others are left as they are until `upto` is all of them. With blue-green, what ran before
+        still runs beside it."""
 
     def settle(self, site: Site, work: Workload) -> None:
         """`work` proved healthy: stop whatever else of the service still runs (blue-green's old side)."""
 
     def restore(
-        self, site: Site, operation: str, good: Workload | None, *, environment: str, service: str
+        self, site: Site, cause: Cause, good: Workload | None, *, environment: str, service: str
     ) -> None:
         """Stop whatever is not `good`, then see that `good` runs; None stops the service altogether."""
 
@@ -100,6 +128,19 @@ class Driver(Protocol):
 
     def tidy(self, site: Site, environment: str, service: str, keep: frozenset[str]) -> None:
         """Remove what is kept for targets other than `keep` (their text) and not running."""
+
+
+def settle_nothing(_site: Site, _work: Workload) -> None:
+    """For engines under which nothing is left beside the new version."""
+
+
+def hears_no_stranger(_site: Site, _work: Workload, _endpoint: Endpoint) -> str:
+    """For engines that give every instance an address of its own: nobody else answers there."""
+    return ""
+
+
+def keeps_nothing(_site: Site, _environment: str, _service: str, _keep: frozenset[str]) -> None:
+    """For engines that keep what they need to bring a version back, and clear it away by themselves."""
 
 
 Table = Mapping[str, Driver]

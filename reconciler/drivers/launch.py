@@ -67,7 +67,7 @@ class Held(msgspec.Struct, frozen=True):
 
 def run_of(work: Workload) -> Run:
     """Raises ArtifactError for a release that says nothing about running: this driver can never run it."""
-    if work.release.run is None:
+    if work.release.run is None or not work.release.run.command:
         raise ArtifactError(
             f"{work.release.place}: run: the process driver needs a command", "add run.command"
         )

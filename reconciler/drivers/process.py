@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from reconciler.clock import SystemClock
 from reconciler.drivers import artifact, checks, procfs
 from reconciler.drivers.alias import name_too
-from reconciler.drivers.base import Endpoint, Site, Surroundings
+from reconciler.drivers.base import Cause, Endpoint, Site, Surroundings
 from reconciler.drivers.groups import Group, groups, stop
 from reconciler.drivers.launch import Held, hold, launch, port_of, run_of, service_environment
 from reconciler.drivers.layout import (
@@ -31,10 +31,8 @@ from reconciler.drivers.tail import last_lines
 from reconciler.drivers.trouble import host_trouble
 from reconciler.model.errors import HostError
 from reconciler.model.observation import Observation
-from reconciler.model.release import Strategy
 from reconciler.model.target import Workload
 
-STRATEGIES: frozenset[Strategy] = frozenset({"stop-start", "blue-green"})
 START_TIMEOUT_S = 30.0
 RETRY_S = 0.05
 
@@ -72,23 +70,23 @@ def restorable(site: Site, work: Workload) -> str:
     return f"nothing complete is kept of {work.service} {work.target} in {directory}"
 
 
-def apply(site: Site, operation: str, work: Workload) -> None:
+def apply(site: Site, cause: Cause, work: Workload, upto: int) -> None:
     """Make it so. With blue-green what ran before still runs, and both answer at the public port."""
     checks.check_ports(site, work)
-    _make_so(site, operation, work, beside=work.strategy == "blue-green")
+    _make_so(site, cause, work, upto, beside=work.strategy == "blue-green")
 
 
 def settle(site: Site, work: Workload) -> None:
     """Stop what else of the service runs."""
-    stop(_others(site, work))
+    stop(_others(site, work, work.instances))
 
 
-def restore(site: Site, operation: str, good: Workload | None, *, environment: str, service: str) -> None:
+def restore(site: Site, cause: Cause, good: Workload | None, *, environment: str, service: str) -> None:
     """Stop whatever is not `good`, then see that `good` runs; None stops the service altogether."""
     if good is None:
         stop(lambda: groups(site, environment, service).get(service, []))
     else:
-        _make_so(site, operation, good, beside=False)
+        _make_so(site, cause, good, good.instances, beside=False)
 
 
 def rename(site: Site, old: str, new: str) -> None:
@@ -153,23 +151,23 @@ def tidy(site: Site, environment: str, service: str, keep: frozenset[str]) -> No
                 version.rmdir()
 
 
-def _make_so(site: Site, operation: str, work: Workload, *, beside: bool) -> None:
+def _make_so(site: Site, cause: Cause, work: Workload, upto: int, *, beside: bool) -> None:
     """Start what lacks and stop what is too much, in the order that the release's sockets allow."""
     if reason := restorable(site, work):
         raise HostError(reason, "let it be prepared again")
-    others = _others(site, work)
+    others = _others(site, work, upto)
     if run_of(work).socket == "none":
         stop(others)
     clock = SystemClock()
     deadline_s = clock.monotonic() + START_TIMEOUT_S
-    while lacking := _lacking(site, work):
+    while lacking := _lacking(site, work, upto):
         if clock.monotonic() > deadline_s:
             raise HostError(
                 f"instances {lacking} of {work.service} {work.target} did not start in {START_TIMEOUT_S:g} s",
                 f"read {folder_of(site, work) / log_name(lacking[0])}",
             )
         try:
-            _start(site, operation, work, lacking, first=None if beside else others)
+            _start(site, cause, work, lacking, first=None if beside else others)
         except PortTaken:
             if not others():
                 raise
@@ -179,7 +177,7 @@ def _make_so(site: Site, operation: str, work: Workload, *, beside: bool) -> Non
 
 
 def _start(
-    site: Site, operation: str, work: Workload, indexes: list[int], *, first: Callable[[], list[Group]] | None
+    site: Site, cause: Cause, work: Workload, indexes: list[int], *, first: Callable[[], list[Group]] | None
 ) -> None:
     """Take every lock and socket, stop `first`, and only then start: connections queue meanwhile."""
     with ExitStack() as stack:
@@ -189,12 +187,12 @@ def _start(
             if held is not None:
                 taken[index] = held
         # With the locks in our hands nobody else starts anything: look once more at what is running already.
-        still_lacking = _lacking(site, work)
+        still_lacking = _lacking(site, work, max(indexes) + 1)
         if first is not None:
             stop(first)
         for index, held in taken.items():
             if index in still_lacking:
-                launch(site, operation, work, index, held)
+                launch(site, cause.operation, work, index, held)
     if len(taken) < len(indexes):
         time.sleep(RETRY_S)  # another shim has the lock: it starts the service soon, or ends
 
@@ -207,15 +205,19 @@ def _is_wanted(group: Group, work: Workload) -> bool:
     return group.target == work.target and group.index < work.instances
 
 
-def _others(site: Site, work: Workload) -> Callable[[], list[Group]]:
-    """What of the service is not `work`, each time one looks; what is left of a dead instance too."""
+def _others(site: Site, work: Workload, upto: int) -> Callable[[], list[Group]]:
+    """What of the service is not `work`, each time one looks; what is left of a dead instance too.
+
+    Of those that are not replaced yet, none.
+    """
     return lambda: [
         group
         for group in _running(site, work)
-        if not _is_wanted(group, work) or (group.main is None and group.shim is None)
+        if (group.index < upto or upto == work.instances)
+        and (not _is_wanted(group, work) or (group.main is None and group.shim is None))
     ]
 
 
-def _lacking(site: Site, work: Workload) -> list[int]:
+def _lacking(site: Site, work: Workload, upto: int) -> list[int]:
     kept = {group.index for group in _running(site, work) if _is_wanted(group, work) and group.is_kept}
-    return [index for index in range(work.instances) if index not in kept]
+    return [index for index in range(upto) if index not in kept]

@@ -11,7 +11,8 @@ from reconciler.model.release import ConfigFile, Scalar
 from reconciler.model.target import Workload
 
 CONFIG_BYTES_MAX = 1024 * 1024
-NAMES = ("port", "version", "environment", "service", "instance", "directory")
+NAMES = ("port", "version", "environment", "service", "instance", "directory", "host")
+LOOPBACK = "127.0.0.1"
 PLACEHOLDER = re.compile("{(" + "|".join(NAMES) + ")}")
 
 
@@ -21,7 +22,9 @@ class Template(string.Template):
     braceidpattern = r"[A-Za-z_][-A-Za-z0-9_.]*"
 
 
-def instance_values(work: Workload, index: int, directory: Path, port: int | None) -> dict[str, str]:
+def instance_values(
+    work: Workload, index: int, directory: Path, port: int | None, host: str = LOOPBACK
+) -> dict[str, str]:
     """What `{port}` and its like stand for in one instance; no `port` for a service without one."""
     values = {
         "version": str(work.target.version),
@@ -29,6 +32,7 @@ def instance_values(work: Workload, index: int, directory: Path, port: int | Non
         "service": work.service,
         "instance": str(index),
         "directory": str(directory),
+        "host": host,
     }
     return values if port is None else values | {"port": str(port)}
 

@@ -18,6 +18,8 @@ class Control:
 
     closed: Callable[[], str]
     """Why a gate is closed right now; empty when all are open. Asked again just before anything is touched."""
+    paused: Callable[[], str] = lambda: ""
+    """Why the next batch may not start right now; empty when it may."""
     controls: Callable[[], Awaitable[list[bool]]] | None = None
     """Whether healthy services that nobody touches still answer; asked before a verdict of failure."""
     take_back: Callable[[Upgrade], None] = lambda _upgrade: None

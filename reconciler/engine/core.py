@@ -18,7 +18,7 @@ from reconciler import probes
 from reconciler.clock import Clock
 from reconciler.config import Settings
 from reconciler.drivers import DRIVERS
-from reconciler.drivers.base import Driver, Site, Table
+from reconciler.drivers.base import Cause, Driver, Site, Table
 from reconciler.engine.fence import Fence
 from reconciler.engine.lease import Leases
 from reconciler.engine.repository import Repository
@@ -108,6 +108,14 @@ class Core:
         wanted = self.desired.get(environment)
         return self.drivers[wanted.environment.driver.kind if wanted else self.settings.drivers[0]]
 
+    def site_of(self, environment: str) -> Site:
+        """What the environment's driver may use, with what its file and ugs.yaml say of the engine."""
+        wanted = self.desired.get(environment)
+        if wanted is None:
+            return self.site
+        choice = wanted.environment.driver
+        return replace(self.site, options=choice.options, engine=self.settings.engines.get(choice.kind, {}))
+
     async def git(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """A blocking call that moves refs of the mirror, in a thread, one at a time."""
         async with self.git_lock:
@@ -189,6 +197,11 @@ class Core:
             phase=upgrade.phase.value,
             title=sentence.title(upgrade),
         )
+
+
+def cause_of(upgrade: Upgrade) -> Cause:
+    """On whose account an upgrade makes things run."""
+    return Cause(upgrade.operation, upgrade.revision)
 
 
 def note_of(upgrade: Upgrade) -> Note:

@@ -39,7 +39,10 @@ async def gather(core: Core, upgrade: Upgrade) -> Group:
     )
     driver = core.driver(upgrade.environment)
     return _group(
-        core, upgrade, moved, await asyncio.to_thread(driver.observe, core.site, upgrade.environment)
+        core,
+        upgrade,
+        moved,
+        await asyncio.to_thread(driver.observe, core.site_of(upgrade.environment), upgrade.environment),
     )
 
 

@@ -11,6 +11,7 @@ from reconciler.engine.upkeep import records_of
 from reconciler.model import plan as planning
 from reconciler.model.circumstances import Asked, Gate
 from reconciler.model.desired import Desired
+from reconciler.model.gates import BETWEEN_BATCHES
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Change, Records
 from reconciler.model.target import Workload
@@ -27,6 +28,16 @@ class Heed:
         self._core = core
         self._name = environment
         self._shut_for = shut_for
+
+    def paused_now(self, upgrade: Upgrade, observed: Observed, asked: Asked | None) -> str:
+        """Why the next batch of an upgrade under way may not start at this very moment; empty when it may."""
+        desired = self._core.desired.get(self._name)
+        if desired is None:
+            return ""  # nobody is left to say so: what was begun is brought to its end
+        records = records_of(self._core, self._name)
+        change = self._change(desired, upgrade.service, upgrade.pinned, observed, records)
+        shut = self._shut_for(desired, change, asked)
+        return "; ".join(gate.reason for gate in shut if gate.gate in BETWEEN_BATCHES)
 
     def closed_now(self, upgrade: Upgrade, observed: Observed, asked: Asked | None) -> str:
         """Why a gate is closed at this very moment, by the newest that is known; empty when all are open."""

@@ -92,7 +92,7 @@ class EnvironmentPass:
         await core.leases.settled(self.name)
         driver, busy = core.driver(self.name), self.busy
         try:
-            observed = await asyncio.to_thread(driver.observe, core.site, self.name)
+            observed = await asyncio.to_thread(driver.observe, core.site_of(self.name), self.name)
         except UgsError as error:
             self.trouble = str(error)
             log.warning("%s: what runs could not be observed: %s", self.name, error)
@@ -124,7 +124,7 @@ class EnvironmentPass:
         """Observe and decide as a pass does, and start nothing: what `ugs plan` shows without a daemon."""
         desired = self.core.desired[self.name]
         self.observed = await asyncio.to_thread(
-            self.core.driver(self.name).observe, self.core.site, self.name
+            self.core.driver(self.name).observe, self.core.site_of(self.name), self.name
         )
         self.told = await self._weighed(desired, records_of(self.core, self.name))
 
@@ -230,7 +230,9 @@ class EnvironmentPass:
             if not shut:
                 upgrade = upgrade or self.ledger.open(change, revision)
                 now = self.core.clock.now()
-                begun = self.core.move(upgrade, Phase.PREPARING, "", started_at=now, parked_until=None)
+                begun = self.core.move(
+                    upgrade, Phase.PREPARING, "", started_at=now, parked_until=None, batch=0
+                )
                 self.launch(begun, asked[change.service])
             elif upgrade or not (
                 planned.service in around.taken_back or self.ledger.announced(change, revision)
@@ -243,7 +245,10 @@ class EnvironmentPass:
     def launch(self, upgrade: Upgrade, asked: Asked | None = None) -> None:
         """Give an upgrade a task that carries it on. `asked`: the commit, where the gates are still to be looked at."""
         control = Control(
-            lambda: self.heed.closed_now(upgrade, self.observed, asked), self._controls, self.take_back
+            lambda: self.heed.closed_now(upgrade, self.observed, asked),
+            lambda: self.heed.paused_now(upgrade, self.observed, asked),
+            self._controls,
+            self.take_back,
         )
         control.taken_with = leader_of(self.core, upgrade)
         running = Running(upgrade.operation, control, self.core.clock.monotonic())

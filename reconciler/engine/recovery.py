@@ -148,7 +148,7 @@ class Recall:
         theirs = [failed for failed in account.failed if failed.restoring and failed.operation not in ours]
         if not (ours or theirs):
             return []
-        seen = await asyncio.to_thread(core.driver(name).observe, core.site, name)
+        seen = await asyncio.to_thread(core.driver(name).observe, core.site_of(name), name)
         found = [
             upgrade
             for upgrade in ours.values()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from reconciler.drivers.base import Driver
-from reconciler.engine.core import Core
+from reconciler.engine.core import Core, cause_of
 from reconciler.engine.park import park
 from reconciler.model.errors import HostError, TransientError
 from reconciler.model.upgrade import Phase, Upgrade
@@ -19,8 +19,8 @@ async def remove(core: Core, driver: Driver, upgrade: Upgrade) -> Upgrade:
             upgrade,
             "remove",
             partial(driver.restore, environment=name, service=service),
-            core.site,
-            upgrade.operation,
+            core.site_of(name),
+            cause_of(upgrade),
             None,
         )
     except (HostError, TransientError) as error:

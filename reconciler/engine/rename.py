@@ -75,7 +75,7 @@ async def _carry_over(core: Core, driver: Driver, old: str, new: str) -> None:
     try:
         store.audit("renaming", environment=new, detail=old)
         core.failpoint("rename:begun")
-        await asyncio.to_thread(driver.rename, core.site, old, new)
+        await asyncio.to_thread(driver.rename, core.site_of(new), old, new)
         await asyncio.to_thread(data.rename, core.site.state, old, new)
         core.failpoint("rename:done")
         with store.transaction():

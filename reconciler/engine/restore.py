@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from reconciler.drivers.base import Driver
 from reconciler.engine.control import Control
-from reconciler.engine.core import Core
+from reconciler.engine.core import Core, cause_of
 from reconciler.engine.data import Steward
 from reconciler.engine.together import all_back
 from reconciler.engine.verify import verify
@@ -62,8 +62,7 @@ async def restore(core: Core, driver: Driver, upgrade: Upgrade, control: Control
 
 
 def _restore(core: Core, driver: Driver, upgrade: Upgrade, good: Workload | None) -> None:
-    if good is not None and driver.restorable(core.site, good):
-        driver.prepare(core.site, good, upgrade.revision)
-    driver.restore(
-        core.site, upgrade.operation, good, environment=upgrade.environment, service=upgrade.service
-    )
+    site = core.site_of(upgrade.environment)
+    if good is not None and driver.restorable(site, good):
+        driver.prepare(site, good, upgrade.revision)
+    driver.restore(site, cause_of(upgrade), good, environment=upgrade.environment, service=upgrade.service)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from reconciler.drivers.base import Driver
+from reconciler.engine.batch import batch_of, prove
 from reconciler.engine.control import Control
-from reconciler.engine.core import Core
+from reconciler.engine.core import Core, cause_of
 from reconciler.engine.data import Steward, Unsettled
 from reconciler.engine.fence import Fence
 from reconciler.engine.park import park, parking, severity_of
@@ -14,7 +15,6 @@ from reconciler.engine.remove import remove
 from reconciler.engine.restore import restore
 from reconciler.engine.revert import hold_all, settle_pin
 from reconciler.engine.together import condemn, go_back, settled, turn
-from reconciler.engine.verify import verify
 from reconciler.errand import StillRunning
 from reconciler.model.breaker import suspects_the_checker
 from reconciler.model.errors import ArtifactError, HostError, TransientError
@@ -58,12 +58,12 @@ async def carry(core: Core, upgrade: Upgrade, control: Control) -> Upgrade:
 
 
 async def _prepare(core: Core, driver: Driver, upgrade: Upgrade, control: Control) -> Upgrade:
-    after = _after(upgrade)
+    after, site = _after(upgrade), core.site_of(upgrade.environment)
     try:
-        await core.step(upgrade, "artifact", driver.prepare, core.site, after, upgrade.revision)
+        await core.step(upgrade, "artifact", driver.prepare, site, after, upgrade.revision)
         if upgrade.before:
             await core.step(upgrade, "restorable", _keep_restorable, core, driver, upgrade, upgrade.before)
-        await core.step(upgrade, "preflight", driver.preflight, core.site, after)
+        await core.step(upgrade, "preflight", driver.preflight, site, after)
         await Steward(core, driver, upgrade, control).prepare()
     except StillRunning:
         return upgrade
@@ -96,11 +96,18 @@ def _reconsidered(core: Core, upgrade: Upgrade, control: Control) -> Upgrade | N
 async def _apply(core: Core, driver: Driver, upgrade: Upgrade, control: Control) -> Upgrade:
     if control.taken_with:
         return go_back(core, upgrade, control)
-    steward = Steward(core, driver, upgrade, control)
+    steward, batch, site = (
+        Steward(core, driver, upgrade, control),
+        batch_of(core, upgrade),
+        core.site_of(upgrade.environment),
+    )
     try:
         await steward.migrate("before")
-        await core.step(upgrade, "apply", driver.apply, core.site, upgrade.operation, _after(upgrade))
-        await steward.migrate("after")
+        await core.step(
+            upgrade, batch.step, driver.apply, site, cause_of(upgrade), _after(upgrade), batch.upto
+        )
+        if batch.last:
+            await steward.migrate("after")
     except StillRunning:
         return upgrade
     except Unsettled as error:
@@ -143,8 +150,7 @@ def _leave(core: Core, upgrade: Upgrade, steward: Steward, reason: str) -> Upgra
 
 
 async def _verify(core: Core, driver: Driver, upgrade: Upgrade, control: Control) -> Upgrade:
-    after = _after(upgrade)
-    judgement = await verify(core, driver, after, control=control)
+    upgrade, judgement = await prove(core, driver, upgrade, control)
     steward = Steward(core, driver, upgrade, control)
     if (word := control.verdict or control.aborted) and (why := steward.hopeless()):
         return _leave(core, upgrade, steward, f"{word}; {why}")
@@ -159,6 +165,8 @@ async def _verify(core: Core, driver: Driver, upgrade: Upgrade, control: Control
             return core.move(upgrade, Phase.RESTORING, control.aborted, aborted=True)
         return core.move(upgrade, Phase.SUPERSEDED, control.superseded) if control.superseded else upgrade
     match judgement.verdict:
+        case "healthy" if not (batch := batch_of(core, upgrade)).last:
+            return core.move(upgrade, Phase.APPLYING, batch.proven, batch=upgrade.batch + 1)
         case "healthy":
             return await _succeed(core, driver, upgrade, control, judgement.sentence)
         case "failed":
@@ -220,12 +228,12 @@ async def _restore(core: Core, driver: Driver, upgrade: Upgrade, control: Contro
 
 async def _succeed(core: Core, driver: Driver, upgrade: Upgrade, control: Control, reason: str) -> Upgrade:
     """Proven: what is left of the old version goes. Trouble with that takes nothing from the proof."""
-    after, trouble = _after(upgrade), ""
+    after, trouble, site = _after(upgrade), "", core.site_of(upgrade.environment)
     try:
-        await core.step(upgrade, "settle", driver.settle, core.site, after)
+        await core.step(upgrade, "settle", driver.settle, site, after)
         good = core.store.good(upgrade.environment, upgrade.service)
         keep = frozenset(str(work.target) for work in (after, *(work for work, _ in good)))
-        await core.step(upgrade, "tidy", driver.tidy, core.site, upgrade.environment, upgrade.service, keep)
+        await core.step(upgrade, "tidy", driver.tidy, site, upgrade.environment, upgrade.service, keep)
     except (HostError, TransientError) as error:
         trouble = f"; but what the old version left could not be cleared away: {error}"
     if control.taken_with:
@@ -240,10 +248,11 @@ async def _succeed(core: Core, driver: Driver, upgrade: Upgrade, control: Contro
 
 def _keep_restorable(core: Core, driver: Driver, upgrade: Upgrade, before: Workload) -> None:
     """See that last-good can come back, fetching it again where it is gone."""
-    if not driver.restorable(core.site, before):
+    site = core.site_of(upgrade.environment)
+    if not driver.restorable(site, before):
         return
-    driver.prepare(core.site, before, upgrade.revision)
-    if why := driver.restorable(core.site, before):
+    driver.prepare(site, before, upgrade.revision)
+    if why := driver.restorable(site, before):
         raise HostError(f"{before.target.version} could not be brought back should this fail: {why}")
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
+from reconciler.drivers.base import Cause
 from reconciler.engine.core import Core
 from reconciler.engine.monitor import Monitor
 from reconciler.model.data import Recorded
@@ -164,12 +165,16 @@ class Repairs:
         )
 
     def _apply(self, work: Workload) -> None:
-        driver, site, desired = self.core.driver(self.environment), self.core.site, self.core.desired
+        driver, site, desired = (
+            self.core.driver(self.environment),
+            self.core.site_of(self.environment),
+            self.core.desired,
+        )
         if self.environment not in desired:
             return  # it was given another name meanwhile
         if driver.restorable(site, work):
             driver.prepare(site, work, desired[self.environment].revision)
-        driver.apply(site, "repair", work)
+        driver.apply(site, Cause("repair"), work, work.instances)
 
     def _settle(self, work: Workload) -> None:
-        self.core.driver(self.environment).settle(self.core.site, work)
+        self.core.driver(self.environment).settle(self.core.site_of(self.environment), work)

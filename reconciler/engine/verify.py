@@ -71,7 +71,8 @@ class Prover:
     def __init__(self, core: Core, driver: Driver, work: Workload) -> None:
         self._core, self._driver, self._work = core, driver, work
         self.clock = Steady(core.clock)  # a deadline is a length of time, whatever the wall clock is set to
-        self._secrets = secrets_of(core.site, work)
+        self._site = core.site_of(work.environment)
+        self._secrets = secrets_of(self._site, work)
         self._due_s: dict[str, float] = dict.fromkeys((PROCESS_NAME, *self._specs()), 0.0)
         self.expected = frozenset((index, name) for index in range(work.instances) for name in self._due_s)
 
@@ -83,7 +84,7 @@ class Prover:
         """A sentence about probes with the placeholders of the one instance filled in."""
         if self._work.instances > 1:
             return text
-        return probes.fill(text, self._driver.endpoints(self._core.site, self._work)[0].values)
+        return probes.fill(text, self._driver.endpoints(self._site, self._work)[0].values)
 
     async def round(self, session: aiohttp.ClientSession) -> list[Outcome]:
         """Whatever is due now, every instance at once."""
@@ -96,7 +97,7 @@ class Prover:
         if PROCESS_NAME in due:
             outcomes.extend(await asyncio.to_thread(self._processes))
         if wanted:
-            endpoints = await asyncio.to_thread(self._driver.endpoints, self._core.site, self._work)
+            endpoints = await asyncio.to_thread(self._driver.endpoints, self._site, self._work)
             probed = await asyncio.gather(
                 *(self._probe(session, spec, endpoint) for spec in wanted for endpoint in endpoints)
             )
@@ -110,9 +111,7 @@ class Prover:
         """One probe of one instance. An answer counts only when the instance itself gave it."""
         now = self.clock.now
         if spec.command is None:
-            foreign = await asyncio.to_thread(
-                self._driver.foreign_listener, self._core.site, self._work, endpoint
-            )
+            foreign = await asyncio.to_thread(self._driver.foreign_listener, self._site, self._work, endpoint)
             if foreign:
                 return Outcome(endpoint.index, Sample(spec.name, "unknown", now(), foreign))
         return await self._core.probes.probe(
@@ -123,6 +122,7 @@ class Prover:
             directory=endpoint.directory,
             environment=self._core.settings.probe_environment,
             secrets=self._secrets,
+            prefix=endpoint.prefix,
             now=now,
             monotonic=self._core.clock.monotonic,
         )
@@ -131,7 +131,7 @@ class Prover:
         """What the engine says of every instance, as samples of the built-in probe `process`."""
         now = self.clock.now()
         try:
-            seen = self._driver.observe(self._core.site, self._work.environment)
+            seen = self._driver.observe(self._site, self._work.environment)
         except UgsError as error:
             doubt = [Sample(PROCESS_NAME, "unknown", now, str(error))] * self._work.instances
             return [Outcome(index, sample) for index, sample in enumerate(doubt)]
@@ -143,6 +143,10 @@ class Prover:
             if instance.index == index and instance.target == self._work.target:
                 if instance.state == "running":
                     return Outcome(index, Sample(PROCESS_NAME, "healthy", now))
+                if instance.state == "starting":
+                    return Outcome(
+                        index, Sample(PROCESS_NAME, "unknown", now, instance.detail or "it is starting")
+                    )
                 detail = instance.detail or "it ended and waits to be started again"
                 return Outcome(index, Sample(PROCESS_NAME, "failed", now, detail))
         return Outcome(index, Sample(PROCESS_NAME, "failed", now, "it does not run"))

@@ -14,7 +14,7 @@ from reconciler.engine.core import Core
 from reconciler.engine.together import taken_back
 from reconciler.model.circumstances import Asked, Circumstances, Gate, Promoted
 from reconciler.model.desired import Desired
-from reconciler.model.expectation import expected_s
+from reconciler.model.expectation import expected_of
 from reconciler.model.impact import running_of
 from reconciler.model.observation import Observation
 from reconciler.model.order import Arrangement, arrange
@@ -121,7 +121,9 @@ class Weigher:
                 if recovery and recovery.base and self._later.get((recovery.base, one.revision))
             ),
             expected_s={
-                change.service: expected_s(store.durations(self._name, change.service), change.after.release)
+                change.service: expected_of(
+                    store.durations(self._name, change.service), change.after, desired.environment.driver.kind
+                )
                 for change in changes
                 if change.after
             },

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct, field
 
 from reconciler.model.cron import Days
+from reconciler.model.engines import Kind
 from reconciler.model.errors import Place
-from reconciler.model.release import FlagValue, Scalar, Strategy
+from reconciler.model.release import FlagValue, Rollout, Scalar, Strategy
 from reconciler.model.version import Version
 
 ChangeClass = Literal["major", "minor", "patch", "config", "emergency", "initial", "rollback", "removal"]
@@ -81,9 +82,10 @@ class Policy(Struct, frozen=True, omit_defaults=True):
 
 
 class DriverChoice(Struct, frozen=True, omit_defaults=True):
-    """Which driver runs this environment. Options beyond `kind` belong to the driver's own schema."""
+    """Which driver runs this environment. `options`: what else its file says of it; only the driver knows what."""
 
-    kind: Literal["process"]
+    kind: Kind
+    options: dict[str, Any] = {}
 
 
 class Pin(Struct, frozen=True, omit_defaults=True):
@@ -95,6 +97,7 @@ class Pin(Struct, frozen=True, omit_defaults=True):
     instances: int = 1
     port: int | None = None
     strategy: Strategy | None = None
+    rollout: Rollout | None = None
     config: dict[str, Scalar] = {}
     allow_downgrade: bool = False
 

@@ -188,6 +188,8 @@ def _concurrency(change: Change, around: Circumstances, _now: datetime) -> Gate:
     )
 
 
+BETWEEN_BATCHES = frozenset({"window", "freeze", "hold", "approval"})
+"""The gates that are looked at again before the next batch of an upgrade under way."""
 GATES: tuple[Judge, ...] = (
     _quarantine,
     _trust,

@@ -13,6 +13,7 @@ from reconciler.model import schema
 from reconciler.model.codec import convert, encode
 from reconciler.model.data import parse_data
 from reconciler.model.document import Document, Path
+from reconciler.model.engines import ENGINES, Engine, Kind
 from reconciler.model.environment import Environment, Freeze, Pin, Window
 from reconciler.model.errors import InputError, Place, Problem
 from reconciler.model.findings import Findings
@@ -70,9 +71,12 @@ def parse_release(document: Document) -> Release:
     if "withdrawn" in data:
         found.valid(("withdrawn", "since"), date.fromisoformat)
     _check_paths(found, data)
-    data["run"] = found.timed(("run",), ("stop_grace",))
-    if data.get("strategy") == "blue-green" and data["run"].get("socket") != "pass":
-        found.add(("strategy",), "blue-green needs `run.socket: pass`", "set it, or write stop-start")
+    if "run" in data:
+        data["run"] = found.timed(("run",), ("stop_grace",))
+    if "archive" in data["artifact"] and not data.get("run", {}).get("command"):
+        message = "an archive does not say how it is started"
+        found.add(("run",) if "run" in data else (), message, 'add `run: {command: ["bin/api"]}`')
+    data |= _strategy(found, ())
     if "health" in data:
         data["health"] = parse_health(found)
     data |= parse_data(found)
@@ -146,23 +150,49 @@ def merge(parts: Iterable[Part], older: Iterable[Part] = ()) -> Merged:
     return Merged(environment, nodes, frozenset(problems), tuple(problems.values()))
 
 
-def misfits(pin: Pin, release: Release, flags: Settings) -> list[Problem]:
-    """What a pin, or a flag that its environment sets, asks for that its release cannot give."""
+def misfits(pin: Pin, release: Release, flags: Settings, kind: Kind) -> list[Problem]:
+    """What a pin, or a flag that its environment sets, asks for that its release, or the engine, cannot give."""
     path = f"pins.{pin.service}"
-    problems = []
+    problems = _beyond(pin, release, ENGINES[kind], kind)
     declared = {key for file in release.config for key in file.values}
     for key in sorted(pin.config.keys() - declared):
         known = f"it declares {', '.join(sorted(declared))}" if declared else "it declares none"
         message = f"release {release.version} does not declare this key"
         problems.append(Problem(pin.place, f"{path}.config.{key}", message, f"remove it; {known}"))
-    if pin.strategy == "blue-green" and (release.run is None or release.run.socket != "pass"):
-        message = f"release {release.version} cannot do blue-green: it has no `run.socket: pass`"
-        problems.append(Problem(pin.place, f"{path}.strategy", message, "write stop-start, or pin another"))
     port = release.run.port if release.run and pin.port is None else None
     if port is not None and port + pin.instances - 1 > PORT_MAX:
         message = f"the last instance's port would be above {PORT_MAX}"
         problems.append(Problem(pin.place, path, message, "set a lower `port`"))
     return [*problems, *mistyped(release, flags)]
+
+
+def _beyond(pin: Pin, release: Release, engine: Engine, kind: Kind) -> list[Problem]:
+    """What the engine that runs the environment cannot do."""
+    path, said = f"pins.{pin.service}", f"release {release.version}"
+    problems = []
+    if getattr(release.artifact, engine.artifact) is None:
+        message = f"{said} has no `artifact.{engine.artifact}`, which the driver {kind} needs"
+        problems.append(Problem(pin.place, path, message, "pin a release that has one"))
+    if engine.artifact == "archive" and not (release.run and release.run.command):
+        message = f"{said} has no `run.command`, which the driver {kind} needs"
+        problems.append(Problem(pin.place, path, message, "pin a release that has one"))
+    strategy = pin.strategy or release.strategy or "stop-start"
+    if strategy not in engine.strategies:
+        message = f"the driver {kind} cannot do {strategy}"
+        remedy = f"set the pin's `strategy` to {' or '.join(sorted(engine.strategies))}"
+        problems.append(Problem(pin.place, f"{path}.strategy", message, remedy))
+    elif (
+        strategy == "blue-green"
+        and engine.passes_sockets
+        and not (release.run and release.run.socket == "pass")
+    ):
+        message = f"{said} cannot do blue-green: it has no `run.socket: pass`"
+        problems.append(Problem(pin.place, f"{path}.strategy", message, "write stop-start, or pin another"))
+    has_commands = release.backup or release.migrations or any(one.command for one in release.health.probes)
+    if has_commands and not engine.commands:
+        message = f"{said} has commands (probes, backup or migrations), which the driver {kind} cannot run"
+        problems.append(Problem(pin.place, path, message, "pin a release without them"))
+    return problems
 
 
 def _file(part: Part) -> str:
@@ -185,8 +215,9 @@ def _pinned_twice(first: Pin, second: Pin) -> Problem:
 
 def _check_paths(found: Findings, data: dict[str, Any]) -> None:
     """Paths stay inside their folders, and one config key has one value whichever file declares it."""
+    archive = data["artifact"].get("archive", {})
     for key, example in (("url", "api-1.5.0.tar.gz"), ("signature", "api-1.5.0.tar.gz.minisig")):
-        url = data["artifact"]["archive"].get(key, example)
+        url = archive.get(key, example)
         if not (_inside(url) or url.startswith(("https://", "http://", "file:"))):
             message = "this is neither an https: or file: URL nor a path inside the repository"
             found.add(("artifact", "archive", key), message, f"write for example releases/api/{example}")
@@ -220,7 +251,10 @@ def _settings(found: Findings, name: str) -> dict[str, Any]:
         zone = None
     settings = {
         "name": name,
-        "driver": data["driver"],
+        "driver": {
+            "kind": data["driver"]["kind"],
+            "options": {key: value for key, value in data["driver"].items() if key != "kind"},
+        },
         "windows": {kind: _schedule(found, kind, value, zone) for kind, value in windows.items()},
         "freezes": [_freeze(found, index) for index in range(len(freezes))],
         "policy": _policy(found) if "policy" in data else {},
@@ -265,11 +299,32 @@ def _freeze(found: Findings, index: int) -> dict[str, Any]:
     return freeze
 
 
+def _strategy(found: Findings, path: Path) -> dict[str, Any]:
+    """`strategy` as a name, and how it goes on, from the mapping that it stands in."""
+    data = found.document.node(path).data
+    said = data.get("strategy")
+    if not isinstance(said, dict):
+        return {}
+    at: Path = (*path, "strategy")
+    kinds = [kind for kind in ("rolling", "canary") if kind in said]
+    if len(kinds) != 1:
+        found.add(
+            at,
+            "a strategy is either `rolling` or `canary`",
+            "write for example {canary: [1, 50%], pause: 10m}",
+        )
+        return {"strategy": None}
+    timed = found.timed(at, ("pause",))
+    rollout = {"pause_s": timed["pause_s"]} if "pause_s" in timed else {}
+    named = {"rolling": "batch", "canary": "canary"}
+    return {"strategy": kinds[0], "rollout": rollout | {named[kinds[0]]: said[kinds[0]]}}
+
+
 def _pin(found: Findings, service: str, value: Any) -> dict[str, Any]:
     path: Path = ("pins", service)
     plain = isinstance(value, str)
     found.version(path if plain else (*path, "version"))
-    pin = {"version": value} if plain else value
+    pin = {"version": value} if plain else value | _strategy(found, path)
     if pin.get("port", 0) + pin.get("instances", 1) - 1 > PORT_MAX:
         found.add(path, f"the last instance's port would be above {PORT_MAX}", "lower `port` or `instances`")
     return pin | {"service": service, "place": found.document.place(path)}

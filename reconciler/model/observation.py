@@ -15,14 +15,16 @@ Verdict = Literal["healthy", "failed", "unknown"]
 
 
 class Instance(Struct, frozen=True):
-    """One instance of a service. `state` is `running`, or `crashed` while its keeper waits to start it again."""
+    """One instance of a service. `state`: `starting` while the engine is still at it, which proves nothing; `crashed`
+    while what keeps it waits to start it again. `drift`: what someone changed of it behind our back."""
 
     index: int
     target: Target
-    state: Literal["running", "crashed"]
+    state: Literal["running", "starting", "crashed"]
     pid: int | None = None
     started_at: datetime | None = None
     detail: str = ""
+    drift: str = ""
 
 
 class Observation(Struct, frozen=True):
@@ -30,6 +32,8 @@ class Observation(Struct, frozen=True):
 
     service: str
     instances: tuple[Instance, ...] = ()
+    foreign: str = ""
+    """What of the service's name is not ours, and is left alone; empty where there is nothing."""
 
     @property
     def targets(self) -> frozenset[Target]:

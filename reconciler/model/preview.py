@@ -14,7 +14,7 @@ from reconciler.model.data import pending
 from reconciler.model.desired import Desired, departed, resolve, thawed
 from reconciler.model.differences import differences
 from reconciler.model.environment import ChangeClass
-from reconciler.model.expectation import expected_s
+from reconciler.model.expectation import expected_of
 from reconciler.model.flags import switched
 from reconciler.model.gates import CALENDAR, closed, evaluate
 from reconciler.model.impact import dependents, need, needed_by, running_of
@@ -26,6 +26,7 @@ from reconciler.model.order import Arrangement, arrange
 from reconciler.model.plan import Change, Good, Records, plan
 from reconciler.model.planned import Pinned, Planned, Preview
 from reconciler.model.renaming import renamed
+from reconciler.model.rollout import interrupts
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.target import Target
 from reconciler.model.version import step_between
@@ -156,7 +157,9 @@ def _circumstances(
         refused=arranged.refused,
         asked={change.service: asked for change in changes},
         expected_s={
-            change.service: expected_s((), change.after.release) for change in changes if change.after
+            change.service: expected_of((), change.after, desired.environment.driver.kind)
+            for change in changes
+            if change.after
         },
     )
 
@@ -180,7 +183,7 @@ def _planned(change: Change, here: _Here, earliest: datetime | None) -> Planned:
         gates=readable,
         steps=steps,
         starts_at=steps[0].starts_at if by_itself and steps else None,
-        downtime=base is not None and goal.strategy == "stop-start",
+        downtime=base is not None and interrupts(goal),
         irreversible=tuple(one.version for one in crossed if not one.reversible),
         saved=base is not None and any(step.release.backup for step in steps),
         migrations=pending((step.release for step in steps), _applied(base, service, here.known)),

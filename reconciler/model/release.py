@@ -11,7 +11,9 @@ from reconciler.model.version import Version
 
 FlagValue = str | int | float | bool
 Scalar = FlagValue | None
-Strategy = Literal["stop-start", "blue-green"]
+Strategy = Literal["stop-start", "blue-green", "rolling", "canary"]
+Share = int | str
+"""So many instances, or `25%` of them."""
 
 
 class Archive(Struct, frozen=True, omit_defaults=True):
@@ -24,6 +26,8 @@ class Archive(Struct, frozen=True, omit_defaults=True):
 
 
 class Artifact(Struct, frozen=True, omit_defaults=True):
+    """What is deployed. `image` ends in the digest of its manifest: `registry.example/api@sha256:...`."""
+
     archive: Archive | None = None
     image: str | None = None
 
@@ -35,9 +39,12 @@ class SecretName(Struct, frozen=True):
 
 
 class Run(Struct, frozen=True, omit_defaults=True):
-    """How to start one instance. `{port}` and its like are filled in by the driver at each start."""
+    """How to start one instance. `{port}` and its like are filled in by the driver at each start.
 
-    command: tuple[str, ...]
+    An image without a `command` is started by its own.
+    """
+
+    command: tuple[str, ...] = ()
     port: int | None = None
     environment: dict[str, str | SecretName] = {}
     socket: Literal["none", "pass"] = "none"
@@ -64,6 +71,15 @@ class Backup(Means, frozen=True, omit_defaults=True, kw_only=True):
     verify: tuple[str, ...]
     restore: tuple[str, ...]
     timeout_s: float = 600.0
+
+
+class Rollout(Struct, frozen=True, omit_defaults=True):
+    """How `rolling` and `canary` go on. `canary`: how many instances are replaced after each step. `batch`: how many
+    at a time otherwise. `pause_s`: how long each batch must stay healthy before the next, if longer than the soak."""
+
+    canary: tuple[Share, ...] = (1,)
+    batch: Share = 1
+    pause_s: float = 0.0
 
 
 MigrationPhase = Literal["before", "after"]
@@ -155,6 +171,7 @@ class Release(Struct, frozen=True, omit_defaults=True):
     requires: dict[str, str] = {}
     upgrade: Upgrading = Upgrading()
     strategy: Strategy | None = None
+    rollout: Rollout | None = None
     backup: Backup | None = None
     migrations: tuple[Migration, ...] = ()
     health: Health = Health()

@@ -24,14 +24,12 @@ _ECHO_MAX = 40
 # Words of the repository format that later versions act upon. Ignoring one would let an operator believe in a
 # gate that is not there, so each is refused by name.
 LATER: dict[Kind, frozenset[str]] = {
-    "release": frozenset({"image", "prometheus", "at_most", "after"}),
+    "release": frozenset({"prometheus", "at_most", "after"}),
     "environment": frozenset({"drift"}),
     "pins": frozenset(),
     "ugs": frozenset({"listen", "webhooks"}),
 }
 LATER_VALUES = (
-    "rolling",
-    "canary",
     "pull-request",
     "systemd",
     "docker",

@@ -208,7 +208,11 @@ class _Reading:
         self.problems.update(self.idle_flags(environment))
         for service, pin in environment.pins.items():
             release = self.releases.get((service, pin.version.text))
-            found = misfits(pin, release, environment.flags) if release else [self.unreleased(pin)]
+            found = (
+                misfits(pin, release, environment.flags, environment.driver.kind)
+                if release
+                else [self.unreleased(pin)]
+            )
             if found:
                 self.problems.update(found)
                 self.blind_pins.add((environment.name, service))

@@ -12,7 +12,7 @@ from reconciler.model.codec import builtins, encode
 from reconciler.model.environment import FlagSetting, Pin
 from reconciler.model.errors import Place
 from reconciler.model.flags import flag_values
-from reconciler.model.release import FlagValue, Release, Scalar, Strategy
+from reconciler.model.release import FlagValue, Release, Rollout, Scalar, Strategy
 from reconciler.model.version import Version
 
 DIGEST_LENGTH = 12
@@ -55,6 +55,7 @@ class Workload(Struct, frozen=True):
     """The pin's value as JSON, so that a revert can put it back."""
     flags: dict[str, FlagValue] = {}
     """The environment's values over the declared defaults, of the flags that the release declares."""
+    rollout: Rollout = Rollout()
 
 
 def frozen_digest(release: Release) -> str:
@@ -96,6 +97,7 @@ def workload(
         place=pin.place,
         node=node,
         flags=values,
+        rollout=(pin.rollout if pin.strategy else release.rollout) or Rollout(),
     )
 
 

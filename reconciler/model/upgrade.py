@@ -63,7 +63,10 @@ NEXT: dict[Phase, frozenset[Phase]] = {
             Phase.STUCK,
         }
     ),
-    Phase.VERIFYING: frozenset({Phase.SUCCEEDED, Phase.RESTORING, Phase.SUPERSEDED, Phase.STUCK}),
+    # To applying: the next batch.
+    Phase.VERIFYING: frozenset(
+        {Phase.APPLYING, Phase.SUCCEEDED, Phase.RESTORING, Phase.SUPERSEDED, Phase.STUCK}
+    ),
     # To cancelled: a person moved the pin back. To waiting: the host's own trouble, the old version runs again.
     Phase.RESTORING: frozenset({Phase.REVERTING, Phase.CANCELLED, Phase.WAITING, Phase.STUCK}),
     Phase.REVERTING: frozenset({Phase.REVERTED, Phase.RESTORED, Phase.STUCK}),
@@ -133,6 +136,8 @@ class Upgrade(Struct, frozen=True):
     """The host's own trouble: not tried again before."""
     tries: int = 0
     """How often the host's own trouble has parked this."""
+    batch: int = 0
+    """Which batch of its instances it is at, from 0."""
     revert_commit: str | None = None
     actor: str = "ugs"
     goal: Workload | None = None

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reconciler.drivers import DRIVERS
-from reconciler.drivers.base import Site
+from reconciler.drivers.base import Cause, Site
 from reconciler.drivers.groups import Group, groups
 from reconciler.drivers.mark import site_id
 from reconciler.drivers.procfs import processes, read_stat
@@ -258,12 +258,12 @@ def kill_all(state: Path, environment: str = "production", service: str | None =
 def deploy(site: Site, work: Workload, operation: str = "0123456789abcdef") -> None:
     DRIVER.prepare(site, work, "HEAD")
     DRIVER.preflight(site, work)
-    DRIVER.apply(site, operation, work)
+    DRIVER.apply(site, Cause(operation), work, work.instances)
 
 
 def stop(site: Site) -> None:
     """Stop `api` in `production` politely, as for a removal."""
-    DRIVER.restore(site, "op", None, environment="production", service="api")
+    DRIVER.restore(site, Cause("op"), None, environment="production", service="api")
 
 
 def the_instance(site: Site) -> Instance:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.drivers import procfs
-from reconciler.drivers.base import Site
+from reconciler.drivers.base import Cause, Site
 from reconciler.model.errors import HostError
 from reconciler.model.release import Strategy
 from reconciler.model.target import Workload
@@ -77,7 +77,7 @@ def test_a_failed_blue_green_leaves_the_old_side_which_never_went_away(site: Sit
     deploy(site, old)
     before = the_instance(site)
     deploy(site, bad)
-    DRIVER.restore(site, "op", old, environment="production", service="api")
+    DRIVER.restore(site, Cause("op"), old, environment="production", service="api")
     assert the_instance(site) == before
     deploy(site, next_one)  # and the old side can still hand its socket on
     assert len(DRIVER.observe(site, "production")["api"].instances) == 2

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.drivers import launch, process
-from reconciler.drivers.base import Site
+from reconciler.drivers.base import Cause, Site
 from reconciler.drivers.groups import groups
 from reconciler.model.codec import encode
 from tests.drivers.services import (
@@ -127,7 +127,7 @@ def test_an_orphan_that_is_seen_only_under_the_lock_stays_alone(
     wait_until(lambda: gone(shim))
     seen, stale = process._lacking, iter([[0]])
     monkeypatch.setattr(process, "_lacking", lambda *about: next(stale, None) or seen(*about))
-    DRIVER.apply(site, "op", work)
+    DRIVER.apply(site, Cause("op"), work, work.instances)
     assert [member.pid for member in the_group(site).members] == [orphan]
 
 
@@ -135,13 +135,14 @@ KILLED_APPLY = """
 import os, signal, sys
 from pathlib import Path
 import reconciler.drivers.launch, reconciler.drivers.process as process
-from reconciler.drivers.base import Site
+from reconciler.drivers.base import Cause, Site
 from reconciler.model.codec import decode
 from reconciler.model.target import Workload
 module, name = sys.argv[1].split(":")
 setattr(sys.modules[module], name, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
 site = Site(Path(sys.argv[2]), lambda *_: "", lambda *_: b"", ("file:///",))
-process.apply(site, "killed", decode(sys.stdin.buffer.read(), Workload))
+work = decode(sys.stdin.buffer.read(), Workload)
+process.apply(site, Cause("killed"), work, work.instances)
 """
 
 
@@ -171,7 +172,7 @@ def test_apply_killed_at_any_instant_and_repeated_ends_in_one_new_instance(
         [sys.executable, "-c", KILLED_APPLY, instant, str(site.state)], input=encode(new), check=False
     )
     assert killed.returncode == -signal.SIGKILL
-    DRIVER.apply(site, "again", new)
+    DRIVER.apply(site, Cause("again"), new, new.instances)
     wait_until(lambda: answers(port))
     assert get_json(port, "/version") == {"version": "1.5.0"}
     assert DRIVER.observe(site, "production")["api"].running == new.target
@@ -183,7 +184,7 @@ def test_two_applies_at_once_start_one_instance(site: Site, archives: Path) -> N
     port = free_port()
     work = work_for(build_archive(archives, "1.4.0"), "1.4.0", port=port)
     DRIVER.prepare(site, work, "HEAD")
-    threads = [threading.Thread(target=DRIVER.apply, args=(site, f"op{n}", work)) for n in range(4)]
+    threads = [threading.Thread(target=DRIVER.apply, args=(site, Cause(f"op{n}"), work, 1)) for n in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from reconciler.drivers import procfs
-from reconciler.drivers.base import Site
+from reconciler.drivers.base import Cause, Site
 from reconciler.drivers.layout import directory_of, folder_of
 from reconciler.drivers.mark import Mark, site_id
 from reconciler.model.errors import HostError
@@ -146,7 +146,7 @@ def test_two_daemons_on_one_machine_never_mix(site: Site, archives: Path, tmp_pa
     deploy(site, work_for(build_archive(archives, "1.4.0"), "1.4.0", port=free_port()))
     other = msgspec.structs.replace(site, state=tmp_path / "other")
     assert DRIVER.observe(other, "production") == {}
-    DRIVER.restore(other, "op", None, environment="production", service="api")
+    DRIVER.restore(other, Cause("op"), None, environment="production", service="api")
     assert the_instance(site).state == "running"
     assert DRIVER.observe(site, "staging") == {}
 
@@ -158,7 +158,7 @@ def test_restore_brings_the_old_release_back(site: Site, archives: Path) -> None
     deploy(site, good)
     deploy(site, bad)
     assert DRIVER.restorable(site, good) == ""
-    DRIVER.restore(site, "op", good, environment="production", service="api")
+    DRIVER.restore(site, Cause("op"), good, environment="production", service="api")
     wait_until(lambda: answers(port))
     assert get_json(port, "/version") == {"version": "1.4.0"}
     assert DRIVER.observe(site, "production")["api"].running == good.target
@@ -168,7 +168,7 @@ def test_what_is_not_kept_cannot_be_restored(site: Site, archives: Path) -> None
     good = work_for(build_archive(archives, "1.4.0"), "1.4.0", port=free_port())
     assert "nothing complete is kept of api 1.4.0@" in DRIVER.restorable(site, good)
     with pytest.raises(HostError, match="nothing complete is kept"):
-        DRIVER.restore(site, "op", good, environment="production", service="api")
+        DRIVER.restore(site, Cause("op"), good, environment="production", service="api")
 
 
 def test_tidy_removes_only_what_is_neither_kept_nor_running(site: Site, archives: Path) -> None:

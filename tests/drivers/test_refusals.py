@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from reconciler.drivers import launch, process
-from reconciler.drivers.base import Site
+from reconciler.drivers.base import Cause, Site
 from reconciler.drivers.layout import directory_of
 from reconciler.model.errors import ArtifactError, HostError
 from reconciler.model.release import Artifact, SecretName
@@ -43,7 +43,7 @@ def test_a_port_that_someone_else_holds_is_named_with_its_holder(
     with pytest.raises(HostError, match=sentence):
         DRIVER.preflight(site, work)
     with pytest.raises(HostError, match=sentence):
-        DRIVER.apply(site, "op", work)
+        DRIVER.apply(site, Cause("op"), work, work.instances)
     (end,) = DRIVER.endpoints(site, work)
     assert f"pid {os.getpid()}" in DRIVER.foreign_listener(site, work, end)
     assert DRIVER.observe(site, "production") == {}
@@ -89,7 +89,7 @@ def test_a_command_that_may_not_be_executed_can_never_be_right(site: Site, archi
     with pytest.raises(ArtifactError, match="no executable 'bin/api'"):
         DRIVER.prepare(site, work, "HEAD")
     with pytest.raises(ArtifactError, match="'bin/api' cannot be run: Permission denied"):
-        DRIVER.apply(site, "op", work)
+        DRIVER.apply(site, Cause("op"), work, work.instances)
     assert DRIVER.observe(site, "production") == {}
 
 
@@ -103,7 +103,7 @@ def test_a_program_that_is_not_installed_is_the_hosts_trouble(
         DRIVER.preflight(site, work)
     assert "install it" in caught.value.remedy
     with pytest.raises(HostError, match="cannot be run: No such file"):
-        DRIVER.apply(site, "op", work)
+        DRIVER.apply(site, Cause("op"), work, work.instances)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_what_the_kernel_does_not_run_is_told_apart(
     DRIVER.prepare(site, work, "HEAD")
     (directory_of(site, work) / "bin/api").write_text(text)
     with pytest.raises(error, match=why):
-        DRIVER.apply(site, "op", work)
+        DRIVER.apply(site, Cause("op"), work, work.instances)
     assert DRIVER.observe(site, "production") == {}
 
 
@@ -181,4 +181,4 @@ def test_an_instance_whose_lock_never_comes_free_is_reported(
         launch.hold(site, work, 0),
         pytest.raises(HostError, match=r"instances \[0\] of api .* did not start"),
     ):
-        DRIVER.apply(site, "op", work)
+        DRIVER.apply(site, Cause("op"), work, work.instances)

@@ -196,8 +196,8 @@ def test_blue_green_and_paths_in_the_repository_are_fine() -> None:
         ("barrier: true", "dead_end: true", "13:77: upgrade.dead_end: expected text, found true or"),
         (
             "strategy: stop-start",
-            "strategy: blue-green",
-            "14:11: strategy: blue-green needs `run.socket: pass`; set it,",
+            "strategy: {pause: 1m}",
+            "14:11: strategy: a strategy is either `rolling` or `canary`; write for example {canary: [1, 50%], ",
         ),
         (
             "soak: 30s",

@@ -153,13 +153,10 @@ def test_what_is_refused_is_explained(kind: schema.Kind, line: str, problem: str
 
 
 LATER: list[tuple[schema.Kind, str, str]] = [
-    ("release", "strategy: canary", "strategy: `canary`"),
     ("release", "health: {probes: [{prometheus: x}]}", "health.probes[0].prometheus: `prometheus`"),
     ("release", "health: {after: restore}", "health.after: `after`"),
     ("environment", "policy: {drift: correct}", "policy.drift: `drift`"),
     ("environment", "policy: {revert: pull-request}", "policy.revert: `pull-request`"),
-    ("environment", "pins: {a: {version: '1', strategy: rolling}}", "pins.a.strategy: `rolling`"),
-    ("environment", "pins: {a: {version: '1', strategy: {canary: [1]}}}", "pins.a.strategy: `canary`"),
     ("ugs", "listen: '127.0.0.1:1'", "listen: `listen`"),
     ("ugs", "webhooks: {}", "webhooks: `webhooks`"),
     ("ugs", "drivers: [systemd]", "drivers[0]: `systemd`"),
@@ -174,12 +171,12 @@ def test_what_a_later_version_does_is_refused_by_name_and_never_ignored(
     assert f" {named} is not supported by this version of UGS; " in said
 
 
-def test_an_image_and_another_driver_are_refused_by_name() -> None:
-    image = RELEASE.replace("artifact: {archive", "artifact: {image: x, archive")
-    assert explained(image, "release") == [
-        "f.yaml:3:12: artifact.image: `image` is not supported by this version of UGS; "
-        "remove it; a release that needs it cannot be deployed yet"
-    ]
+def test_a_tag_is_no_image_and_a_later_driver_is_refused_by_name() -> None:
+    image = RELEASE.replace("artifact: {archive", "artifact: {image: 'registry.example/api:1.5.0', archive")
+    (said,) = explained(image, "release")
+    assert said.startswith(
+        "f.yaml:3:19: artifact.image: this is not an image with the digest of its manifest; write for example "
+    )
     docker = ENVIRONMENT.replace("process", "docker")
     assert explained(docker, "environment") == [
         "f.yaml:2:16: driver.kind: `docker` is not supported by this version of UGS; write process"

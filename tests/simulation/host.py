@@ -9,10 +9,10 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
-from reconciler.drivers.base import Endpoint, Site, Surroundings
+from reconciler.drivers.base import Cause, Endpoint, Site, Surroundings
 from reconciler.model.errors import ArtifactError, HostError, TransientError
 from reconciler.model.observation import Instance, Observation, Sample
-from reconciler.model.release import Probe, Strategy
+from reconciler.model.release import Probe
 from reconciler.model.target import Target, Workload
 from reconciler.model.verdict import Outcome
 from tests.simulation.faults import Weather
@@ -110,8 +110,6 @@ class Host:
 class SimulatedDriver:
     """reconciler.drivers.base.Driver over the host; with blue-green the old side stays until `settle`."""
 
-    STRATEGIES: frozenset[Strategy] = frozenset({"stop-start", "blue-green"})
-
     def __init__(self, host: Host) -> None:
         self.host = host
 
@@ -152,9 +150,9 @@ class SimulatedDriver:
         kept = (work.environment, work.service, work.target) in self.host.kept
         return "" if kept else "its artifact is gone"
 
-    def apply(self, site: Site, operation: str, work: Workload) -> None:
+    def apply(self, site: Site, cause: Cause, work: Workload, upto: int) -> None:
         key = work.environment, work.service
-        self.host.told("apply", operation, work, key)
+        self.host.told("apply", cause.operation, work, key)
         self._trouble("apply")
         if self.host.weather.strikes("engine-lies-done"):
             return
@@ -162,7 +160,7 @@ class SimulatedDriver:
             raise HostError(f"{work.target.version} cannot be started: its artifact is gone", "fetch it")
         if work.strategy == "stop-start":
             self.host.stop(key, but=work.target)
-        self.host.start(key, work, operation)
+        self.host.start(key, work, cause.operation)
         if self.host.weather.strikes("engine-lies-failed"):
             raise HostError("exit code 1", "look at it")
 
@@ -171,16 +169,16 @@ class SimulatedDriver:
         self.host.stop((work.environment, work.service), but=work.target)
 
     def restore(
-        self, site: Site, operation: str, good: Workload | None, *, environment: str, service: str
+        self, site: Site, cause: Cause, good: Workload | None, *, environment: str, service: str
     ) -> None:
         key = environment, service
-        self.host.told("restore", operation, good, key)
+        self.host.told("restore", cause.operation, good, key)
         self._trouble("restore")
         if good and self.restorable(site, good):
             raise HostError(f"{good.target.version} cannot be started: its artifact is gone", "fetch it")
         self.host.stop(key, but=good.target if good else None)
         if good:
-            self.host.start(key, good, operation)
+            self.host.start(key, good, cause.operation)
 
     def endpoints(self, site: Site, work: Workload) -> tuple[Endpoint, ...]:
         values = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from reconciler.drivers.alias import name_too
 from reconciler.drivers.base import Driver
 from reconciler.engine.control import Control
-from reconciler.engine.core import Core
+from reconciler.engine.core import Core, cause_of
 from reconciler.engine.data.backups import Backups
 from reconciler.engine.data.commands import Commands
 from reconciler.engine.data.migrations import Migrations
@@ -118,12 +118,12 @@ class Steward:
         )
 
     def _stop_new(self) -> None:
-        upgrade, site = self._upgrade, self._core.site
+        upgrade, site = self._upgrade, self._core.site_of(self._upgrade.environment)
         if upgrade.before is not None:
             self._driver.settle(site, upgrade.before)  # where the old version still runs, it goes on
         else:
             self._driver.restore(
-                site, upgrade.operation, None, environment=upgrade.environment, service=upgrade.service
+                site, cause_of(upgrade), None, environment=upgrade.environment, service=upgrade.service
             )
 
     async def _undo(self, downs: tuple[Migration, ...]) -> str:

@@ -89,7 +89,7 @@ class Commands:
 
     def _order(self, argv: Argv, means: Means, place: str) -> Order:
         """A command with its placeholders filled and its secrets resolved. Raises HostError."""
-        site, work = self.core.site, self.work
+        site, work = self.core.site_of(self.work.environment), self.work
         around = self.driver.surroundings(site, work)
         values = around.values | {"backup": place}
         own, secrets = dict[str, str](), list[str]()
@@ -104,7 +104,7 @@ class Commands:
             if isinstance(value, SecretName):
                 secrets.append(around.environment[name])
         return Order(
-            argv=tuple(probes.fill(word, values) for word in argv),
+            argv=(*around.prefix, *(probes.fill(word, values) for word in argv)),
             environment=around.environment | _home(means.user) | own,
             directory=str(around.directory / means.directory),
             timeout_s=means.timeout_s,
@@ -114,7 +114,10 @@ class Commands:
 
     def check(self, means: Means, *commands: Argv | None) -> None:
         """Raise ArtifactError when one names a file of the release that is not there, or not executable."""
-        root = self.driver.surroundings(self.core.site, self.work).directory
+        around = self.driver.surroundings(self.core.site_of(self.work.environment), self.work)
+        if around.prefix:
+            return  # they are inside what the engine runs, and nobody can look there before
+        root = around.directory
         for argv in filter(None, commands):
             program = root / means.directory / argv[0]
             if "/" in argv[0] and program.is_relative_to(root) and not os.access(program, os.X_OK):

@@ -1,0 +1,75 @@
+"""The batches of one upgrade: what runs so far is proven, and watched until the next may start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from reconciler.drivers.base import Driver
+from reconciler.engine.control import Control
+from reconciler.engine.core import Core
+from reconciler.engine.verify import verify
+from reconciler.model.engines import ENGINES
+from reconciler.model.rollout import batches
+from reconciler.model.target import Workload
+from reconciler.model.upgrade import Phase, Upgrade
+from reconciler.model.verdict import Judgement
+
+WATCH_S = 2.0
+"""How often it is looked whether the next batch may start, while what runs is probed on."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`work`: what has to be healthy now. `upto`: how many instances that is. `step`: its name in the journal."""
+
+    work: Workload
+    upto: int
+    step: str
+    last: bool
+    proven: str
+
+
+def batch_of(core: Core, upgrade: Upgrade) -> Batch:
+    """The batch that an upgrade is at; of a strategy without any, all instances at once."""
+    work = upgrade.after
+    if work is None:
+        raise RuntimeError(f"{upgrade.operation}: a removal has no batches")
+    wanted = core.desired.get(upgrade.environment)
+    kind = wanted.environment.driver.kind if wanted else core.settings.drivers[0]
+    # Where nothing gives way, nothing is spared by going slowly.
+    counts = batches(work, ENGINES[kind]) if upgrade.before else (work.instances,)
+    upto = counts[min(upgrade.batch, len(counts) - 1)]
+    last = upto == work.instances
+    return Batch(
+        work=work if last else _lasting(replace(work, instances=upto), work.rollout.pause_s),
+        upto=upto,
+        step=f"apply:{upto}" if upgrade.batch else "apply",
+        last=last,
+        proven=f"{upto} of {work.instances} instances are healthy",
+    )
+
+
+async def prove(
+    core: Core, driver: Driver, upgrade: Upgrade, control: Control
+) -> tuple[Upgrade, Judgement | None]:
+    """Verify what runs so far, and go on verifying it while a gate keeps the next batch from starting.
+
+    The judgement is None when someone spoke meanwhile (see `control`).
+    """
+    batch = batch_of(core, upgrade)
+    judgement = await verify(core, driver, batch.work, control=control)
+    while not batch.last and judgement and judgement.verdict == "healthy" and (shut := control.paused()):
+        reason = f"{batch.proven}; the next batch waits: {shut}"
+        if upgrade.reason != reason:
+            upgrade = core.move(upgrade, Phase.VERIFYING, reason)
+        judgement = await verify(core, driver, _lasting(batch.work, WATCH_S), control=control)
+    return upgrade, judgement
+
+
+def _lasting(work: Workload, soak_s: float) -> Workload:
+    """The same, to be healthy for at least so long."""
+    health = work.release.health
+    health = replace(health, soak_s=max(health.soak_s, soak_s))
+    return replace(work, release=replace(work.release, health=health))

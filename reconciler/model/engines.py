@@ -1,0 +1,32 @@
+"""What each kind of engine can do: a file that asks for more is refused when it is read."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from reconciler.model.release import Strategy
+
+Kind = Literal["process"]
+"""The kinds that `driver.kind` may name."""
+
+
+class Engine(Struct, frozen=True):
+    """`strategies`: how it can let an old version give way. `native`: those of them that it carries out by itself,
+    batches included. `artifact`: what of a release it needs."""
+
+    strategies: frozenset[Strategy]
+    artifact: Literal["archive", "image"]
+    native: frozenset[Strategy] = frozenset()
+    passes_sockets: bool = False
+    """Blue-green means that an instance is handed its sockets: `run.socket: pass`."""
+    commands: bool = True
+    """Commands of a release (probes, migrations, backups) can be run where its service runs."""
+
+
+ENGINES: dict[Kind, Engine] = {
+    "process": Engine(
+        frozenset({"stop-start", "blue-green", "rolling", "canary"}), "archive", passes_sockets=True
+    ),
+}
