@@ -9,7 +9,7 @@ import sys
 
 from msgspec import to_builtins
 
-from benchmarks import decide, deploy
+from benchmarks import containers, decide, deploy
 from reconciler import __version__
 
 
@@ -19,6 +19,8 @@ def machine() -> str:
 
 def main() -> None:
     results = [deploy.run(), decide.run()]
+    if containers.possible():
+        results.append(containers.run())
     if "--json" in sys.argv:
         print(json.dumps({"machine": machine(), "results": to_builtins(results)}, indent=2))
         return

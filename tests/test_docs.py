@@ -149,6 +149,7 @@ def test_the_tables_have_every_key_of_the_schema_and_no_other(kind: str, page: s
     expected = {
         key: value if isinstance(value, str | None) else json.dumps(value)
         for key, value in schema_keys(kind).items()
+        if not key.startswith("engines.")  # each driver's page has its own
     }
     assert documented_keys(text) == expected
 

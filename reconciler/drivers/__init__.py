@@ -10,6 +10,7 @@ from reconciler.drivers.base import Driver
 
 MODULES = {
     "process": "reconciler.drivers.process",
+    "docker": "reconciler.drivers.docker",
 }
 
 

@@ -35,8 +35,8 @@ def prepare(site: Site, work: Workload, revision: str) -> Path:
         return directory
     with host_trouble(f"unpack {work.service} {work.target}"):
         directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _workshop(directory) as workshop:
-            file, release = workshop / "archive", workshop / "release"
+        with workshop(directory) as shop:
+            file, release = shop / "archive", shop / "release"
             digest = fetch(
                 site, archive.url, revision, file, place=f"{work.release.place}: artifact.archive.url"
             )
@@ -51,12 +51,19 @@ def prepare(site: Site, work: Workload, revision: str) -> Path:
                 _see_signed(site, work, archive, revision, file)
             unpack(file, release)
             render_config(work, release)
-            _write_marker(release / MARKER, archive)
-            os.sync()  # once for the whole tree: an fsync for each of ten thousand files would take minutes
-            shutil.rmtree(directory, ignore_errors=True)
-            release.rename(directory)
-            _fsync(directory.parent)
+            complete(release, directory, archive.sha256)
     return directory
+
+
+def complete(release: Path, directory: Path, sha256: str) -> None:
+    """Put what was made in a workshop into its place, as a whole, and marked."""
+    marker = release / MARKER
+    marker.unlink(missing_ok=True)  # an archive may hold a file, or a link, of that name
+    marker.write_bytes(msgspec.json.encode(Marker(sha256)))
+    os.sync()  # once for the whole tree: an fsync for each of ten thousand files would take minutes
+    shutil.rmtree(directory, ignore_errors=True)
+    release.rename(directory)
+    _fsync(directory.parent)
 
 
 def archive_of(work: Workload) -> Archive:
@@ -90,21 +97,16 @@ def _see_signed(site: Site, work: Workload, archive: Archive, revision: str, fil
 
 
 @contextmanager
-def _workshop(directory: Path) -> Iterator[Path]:
+def workshop(directory: Path) -> Iterator[Path]:
     """An empty folder beside the directory; what a killed daemon left in one goes first."""
     prefix = f".{directory.name}-"
     for left in directory.parent.glob(f"{prefix}*"):
         shutil.rmtree(left, ignore_errors=True)
-    workshop = Path(tempfile.mkdtemp(prefix=prefix, dir=directory.parent))
+    shop = Path(tempfile.mkdtemp(prefix=prefix, dir=directory.parent))
     try:
-        yield workshop
+        yield shop
     finally:
-        shutil.rmtree(workshop, ignore_errors=True)
-
-
-def _write_marker(path: Path, archive: Archive) -> None:
-    path.unlink(missing_ok=True)  # an archive may hold a file, or a link, of that name
-    path.write_bytes(msgspec.json.encode(Marker(archive.sha256)))
+        shutil.rmtree(shop, ignore_errors=True)
 
 
 def _fsync(folder: Path) -> None:

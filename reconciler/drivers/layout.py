@@ -20,7 +20,8 @@ MARKER = ".ugs-release.json"
 
 
 class Marker(Struct, frozen=True):
-    """Stands in a release's directory as soon as that is complete. `sha256` is the archive's."""
+    """Stands in a release's directory as soon as that is complete. `sha256` is the archive's; where the release is an
+    image, that."""
 
     sha256: str
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from reconciler.model.release import Strategy
 
-Kind = Literal["process"]
+Kind = Literal["process", "docker"]
 """The kinds that `driver.kind` may name."""
 
 
@@ -29,4 +29,5 @@ ENGINES: dict[Kind, Engine] = {
     "process": Engine(
         frozenset({"stop-start", "blue-green", "rolling", "canary"}), "archive", passes_sockets=True
     ),
+    "docker": Engine(frozenset({"stop-start", "blue-green", "rolling", "canary"}), "image"),
 }

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from reconciler.model import schema
 from reconciler.model.codec import convert, encode
+from reconciler.model.container import check_container, is_published
 from reconciler.model.data import parse_data
 from reconciler.model.document import Document, Path
 from reconciler.model.engines import ENGINES, Engine, Kind
@@ -73,6 +74,7 @@ def parse_release(document: Document) -> Release:
     _check_paths(found, data)
     if "run" in data:
         data["run"] = found.timed(("run",), ("stop_grace",))
+        check_container(found, data)
     if "archive" in data["artifact"] and not data.get("run", {}).get("command"):
         message = "an archive does not say how it is started"
         found.add(("run",) if "run" in data else (), message, 'add `run: {command: ["bin/api"]}`')
@@ -188,6 +190,10 @@ def _beyond(pin: Pin, release: Release, engine: Engine, kind: Kind) -> list[Prob
     ):
         message = f"{said} cannot do blue-green: it has no `run.socket: pass`"
         problems.append(Problem(pin.place, f"{path}.strategy", message, "write stop-start, or pin another"))
+    elif strategy == "blue-green" and engine.artifact == "image" and is_published(release):
+        message = f"{said} cannot do blue-green: both sides would be published at one port of the host"
+        remedy = "write stop-start, or pin a release without `run.container.publish`"
+        problems.append(Problem(pin.place, f"{path}.strategy", message, remedy))
     has_commands = release.backup or release.migrations or any(one.command for one in release.health.probes)
     if has_commands and not engine.commands:
         message = f"{said} has commands (probes, backup or migrations), which the driver {kind} cannot run"

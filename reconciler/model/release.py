@@ -38,6 +38,37 @@ class SecretName(Struct, frozen=True):
     secret: str
 
 
+class Mount(Struct, frozen=True, omit_defaults=True):
+    """What a container sees at `at`: a named volume of its environment, or a path of the host (one of the two)."""
+
+    at: str
+    volume: str | None = None
+    path: str | None = None
+    read_only: bool = False
+
+
+class Container(Struct, frozen=True, omit_defaults=True):
+    """What the container of one instance may see and use. Sizes are text such as `512MiB`.
+
+    `publish`: whether the host's port leads to it. `capabilities`: the ones that it keeps. `secrets`: whether it gets
+    them as variables, or as files. `healthcheck`: whether the image's own one counts.
+    """
+
+    publish: Literal["none", "loopback", "host"] = "none"
+    networks: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    tmpfs: dict[str, str] = {}
+    read_only: bool = False
+    user: str | None = None
+    memory: str | None = None
+    cpus: float | None = None
+    pids: int = 4096
+    capabilities: tuple[str, ...] = ()
+    secrets: Literal["environment", "files"] = "environment"
+    healthcheck: Literal["image", "off"] = "image"
+    labels: dict[str, str] = {}
+
+
 class Run(Struct, frozen=True, omit_defaults=True):
     """How to start one instance. `{port}` and its like are filled in by the driver at each start.
 
@@ -49,6 +80,8 @@ class Run(Struct, frozen=True, omit_defaults=True):
     environment: dict[str, str | SecretName] = {}
     socket: Literal["none", "pass"] = "none"
     stop_grace_s: float = 10.0
+    container: Container | None = None
+    """Of an image: nothing else runs in one."""
 
 
 class Means(Struct, frozen=True, omit_defaults=True, kw_only=True):

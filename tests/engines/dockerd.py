@@ -37,7 +37,7 @@ trap 'kill $pid 2>/dev/null; exit 0' TERM INT
 [ "$mode" = stubborn ] && trap '' TERM
 [ "$mode" = crash ] && { echo "crashing on purpose" >&2; exit 1; }
 [ "$mode" = unhealthy ] || [ "$mode" = slow ] || echo ok >/www/healthz
-echo "serving version $(cat /www/version) mode $mode on ${PORT:-8080}"
+echo "serving $(cat /www/version) mode $mode on ${PORT:-8080}"
 httpd -f -p "${PORT:-8080}" -h /www &
 pid=$!
 [ "$mode" = slow ] && { sleep 5; echo ok >/www/healthz; }
@@ -232,7 +232,7 @@ def service_tar(version: str, mode: Mode) -> bytes:
         add("bin/serve", SERVE.encode(), mode=0o755)
         add("etc/passwd", b"root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")
         add("etc/mode", f"{mode}\n".encode())
-        add("www/version", f"{version}\n".encode())
+        add("www/version", json.dumps({"version": version}).encode())
     return made.getvalue()
 
 
@@ -282,11 +282,9 @@ class Registry:
         login = {"username": self._user, "password": self._password} if self._user else None
         with contextlib.closing(engine.api) as api:
             api.tag(tag, repository, "pushed")
-            for line in api.push(repository, "pushed", stream=True, decode=True, auth_config=login):
-                assert "error" not in line, line
-                if "Digest" in line.get("aux", {}):
-                    return f"{repository}@{line['aux']['Digest']}"
-        raise AssertionError(f"{tag} was not pushed")
+            lines = list(api.push(repository, "pushed", stream=True, decode=True, auth_config=login))
+        assert not [line for line in lines if "error" in line], lines
+        return f"{repository}@{next(line['aux']['Digest'] for line in lines if 'aux' in line)}"
 
     def _answers(self) -> bool:
         assert self._process is not None

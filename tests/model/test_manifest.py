@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.model.document import Document, read
-from reconciler.model.environment import Freeze, Policy, Window
+from reconciler.model.environment import Freeze, Pin, Policy, Window
 from reconciler.model.errors import InputError, Place
-from reconciler.model.manifest import Part, merge, parse_environment, parse_part, parse_release
-from reconciler.model.release import Archive, ConfigFile, Probe, Scalar, SecretName, Upgrading, Withdrawn
+from reconciler.model.manifest import Part, merge, misfits, parse_environment, parse_part, parse_release
+from reconciler.model.release import (
+    Archive,
+    ConfigFile,
+    Container,
+    Mount,
+    Probe,
+    Scalar,
+    SecretName,
+    Upgrading,
+    Withdrawn,
+)
 from reconciler.model.version import Version
 
 RELEASE = """\
@@ -491,3 +502,68 @@ def test_pins_of_an_older_file_count_only_where_no_current_one_pins_the_service(
     }
     assert merged.nodes["web"] == '"1.0.0"'
     assert not merged.problems
+
+
+IMAGE = f"registry.example/api@sha256:{'a' * 64}"
+IN_A_CONTAINER = f"""\
+service: api
+version: "1.5.0"
+artifact: {{image: "{IMAGE}"}}
+run:
+  port: 8080
+  container:
+    publish: host
+    mounts:
+      - {{volume: data, at: /data}}
+      - {{path: /srv/x, at: /x, read_only: true}}
+    tmpfs: {{/tmp: 64MiB}}
+"""
+
+
+def test_a_container_is_read_with_all_it_says() -> None:
+    run = parse_release(document(IN_A_CONTAINER, "releases/api/1.5.0.yaml")).run
+    assert run is not None
+    assert run.container == Container(
+        publish="host",
+        mounts=(Mount("/data", volume="data"), Mount("/x", path="/srv/x", read_only=True)),
+        tmpfs={"/tmp": "64MiB"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        ("{volume: data, at: /data}", "{at: /data}", "9:9: run.container.mounts[0]: a mount is either"),
+        ("{volume: data,", "{volume: data, path: /y,", "9:9: run.container.mounts[0]: a mount is either"),
+        (
+            f'{{image: "{IMAGE}"}}',
+            f"{{archive: {{url: a.tar, sha256: {'a' * 64}}}}}",
+            "7:5: run.container: only an image runs in a container",
+        ),
+        ("port: 8080", "port: 8080\n  privileged: true", "6:3: run.privileged: this key is unknown"),
+        ("publish: host", "privileged: true", "7:5: run.container.privileged: this key is unknown"),
+        (
+            "publish: host",
+            'networks: ["container:x"]',
+            "7:16: run.container.networks[0]: this is not the name",
+        ),
+        (
+            "publish: host",
+            "labels: {ugs.site: x}",
+            "7:14: run.container.labels.ugs.site: this is not",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_container_is_told_with_its_place(before: str, after: str, problem: str) -> None:
+    text = edited(IN_A_CONTAINER, before, after)
+    with pytest.raises(InputError) as caught:
+        parse_release(document(text, "releases/api/1.5.0.yaml"))
+    assert any(str(one).startswith(f"releases/api/1.5.0.yaml:{problem}") for one in caught.value.problems)
+
+
+def test_two_versions_are_not_published_at_one_port() -> None:
+    release = parse_release(document(IN_A_CONTAINER, "releases/api/1.5.0.yaml"))
+    pin = Pin("api", Version("1.5.0"), Place("environments/production.yaml", 3, 8), strategy="blue-green")
+    (problem,) = misfits(pin, release, {}, "docker")
+    assert "both sides would be published at one port" in problem.message
+    assert misfits(replace(pin, strategy="rolling"), release, {}, "docker") == []

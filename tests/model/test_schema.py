@@ -171,16 +171,12 @@ def test_what_a_later_version_does_is_refused_by_name_and_never_ignored(
     assert f" {named} is not supported by this version of UGS; " in said
 
 
-def test_a_tag_is_no_image_and_a_later_driver_is_refused_by_name() -> None:
+def test_a_tag_is_no_image() -> None:
     image = RELEASE.replace("artifact: {archive", "artifact: {image: 'registry.example/api:1.5.0', archive")
     (said,) = explained(image, "release")
     assert said.startswith(
         "f.yaml:3:19: artifact.image: this is not an image with the digest of its manifest; write for example "
     )
-    docker = ENVIRONMENT.replace("process", "docker")
-    assert explained(docker, "environment") == [
-        "f.yaml:2:16: driver.kind: `docker` is not supported by this version of UGS; write process"
-    ]
 
 
 def test_all_problems_of_a_file_are_told_in_its_order_and_no_more_than_twenty() -> None:
