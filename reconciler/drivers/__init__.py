@@ -11,6 +11,7 @@ from reconciler.drivers.base import Driver
 MODULES = {
     "process": "reconciler.drivers.process",
     "docker": "reconciler.drivers.docker",
+    "systemd": "reconciler.drivers.systemd",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,11 +67,26 @@ def complete(release: Path, directory: Path, sha256: str) -> None:
     _fsync(directory.parent)
 
 
+def make_readable(directory: Path) -> None:
+    """Let every user read a release; who may get at its folder is another matter. May run twice."""
+    for folder, folders, files in os.walk(directory):
+        for name in (".", *folders, *files):
+            path = Path(folder, name)
+            if path.is_symlink():
+                continue
+            mode = path.stat().st_mode
+            wanted = mode | stat.S_IRGRP | stat.S_IROTH
+            if mode & stat.S_IXUSR:
+                wanted |= stat.S_IXGRP | stat.S_IXOTH
+            if wanted != mode:
+                path.chmod(stat.S_IMODE(wanted))
+
+
 def archive_of(work: Workload) -> Archive:
     """Raises ArtifactError for a release that has none: this driver can never run it."""
     if work.release.artifact.archive is None:
         raise ArtifactError(
-            f"{work.release.place}: artifact: the process driver needs an archive", "add artifact.archive"
+            f"{work.release.place}: artifact: its driver needs an archive", "add artifact.archive"
         )
     return work.release.artifact.archive
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
-from reconciler.drivers import procfs
 from reconciler.drivers.base import Site
 from reconciler.drivers.launch import command_file, port_of, run_of, search_path
-from reconciler.drivers.layout import directory_of, names_of
-from reconciler.drivers.mark import site_id
+from reconciler.drivers.layout import directory_of
 from reconciler.drivers.ports import stranger
 from reconciler.drivers.render import expand, instance_values
 from reconciler.drivers.trouble import host_trouble
@@ -63,13 +62,8 @@ def check_disk(site: Site) -> None:
         raise HostError(f"only {free} bytes are free under {site.state}", "free some disk space")
 
 
-def check_ports(site: Site, work: Workload) -> None:
-    """Raise HostError, naming the holder, when a port is held by a process that is none of this service's."""
-
-    def own() -> set[int]:
-        ours = procfs.processes(site_id(site.state), names_of(site, work.environment), work.service)
-        return {process.pid for process in ours}
-
+def check_ports(work: Workload, own: Callable[[], set[int]]) -> None:
+    """Raise HostError, naming the holder, when a port is held by a process that is none of the service's `own`."""
     for index in range(work.instances):
         port = port_of(work, index)
         if port is None:

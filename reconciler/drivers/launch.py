@@ -68,9 +68,7 @@ class Held(msgspec.Struct, frozen=True):
 def run_of(work: Workload) -> Run:
     """Raises ArtifactError for a release that says nothing about running: this driver can never run it."""
     if work.release.run is None or not work.release.run.command:
-        raise ArtifactError(
-            f"{work.release.place}: run: the process driver needs a command", "add run.command"
-        )
+        raise ArtifactError(f"{work.release.place}: run: its driver needs a command", "add run.command")
     return work.release.run
 
 
@@ -117,7 +115,7 @@ def launch(site: Site, operation: str, work: Workload, index: int, held: Held) -
             stdout=subprocess.PIPE,
             stderr=log,
             cwd=folder,
-            env=_inherited() | {VARIABLE: order.environment[VARIABLE], ROLE_VARIABLE: SHIM_ROLE},
+            env=inherited() | {VARIABLE: order.environment[VARIABLE], ROLE_VARIABLE: SHIM_ROLE},
             pass_fds=(held.lock_fd, *order.socket_fds),
             start_new_session=True,
         )
@@ -132,19 +130,36 @@ def launch(site: Site, operation: str, work: Workload, index: int, held: Held) -
 
 def service_environment(site: Site, work: Workload, values: dict[str, str]) -> dict[str, str]:
     """What the service sees: a little of ours, and the release's own with secrets resolved now."""
+    return inherited() | own_environment(site, work, values)
+
+
+def own_environment(site: Site, work: Workload, values: dict[str, str]) -> dict[str, str]:
+    """The release's own, with secrets resolved now."""
     own: dict[str, str] = {}
-    for name, value in run_of(work).environment.items():
+    for name, value in (work.release.run or Run()).environment.items():
         if isinstance(value, SecretName):
             own[name] = site.secret(value.secret, work.environment, work.service)
         else:
             own[name] = expand(value, values, work)
-    return _inherited() | own
+    return own
+
+
+def told_environment(work: Workload) -> dict[str, str]:
+    """What every service is told of itself."""
+    told = {
+        "UGS_ENVIRONMENT": work.environment,
+        "UGS_SERVICE": work.service,
+        "UGS_VERSION": str(work.target.version),
+    }
+    if work.flags:
+        told["UGS_FLAGS"] = json.dumps(work.flags, ensure_ascii=False, sort_keys=True)
+    return told
 
 
 def search_path(work: Workload) -> str:
     """Where a bare command name is looked for: the release's own PATH, or the daemon's."""
     own = run_of(work).environment.get("PATH")
-    return own if isinstance(own, str) else _inherited().get("PATH", os.defpath)
+    return own if isinstance(own, str) else inherited().get("PATH", os.defpath)
 
 
 def command_file(work: Workload, directory: Path, index: int = 0) -> tuple[Path | None, bool]:
@@ -164,14 +179,7 @@ def _order(site: Site, operation: str, work: Workload, index: int, held: Held) -
     run, directory = run_of(work), directory_of(site, work)
     values = instance_values(work, index, directory, port_of(work, index))
     mark = Mark(site_id(site.state), work.environment, work.service, index, work.target, operation)
-    environment = service_environment(site, work, values) | {
-        VARIABLE: str(mark),
-        "UGS_ENVIRONMENT": work.environment,
-        "UGS_SERVICE": work.service,
-        "UGS_VERSION": str(work.target.version),
-    }
-    if work.flags:
-        environment["UGS_FLAGS"] = json.dumps(work.flags, ensure_ascii=False, sort_keys=True)
+    environment = service_environment(site, work, values) | told_environment(work) | {VARIABLE: str(mark)}
     order = {
         "command": [expand(word, values, work) for word in run.command],
         "environment": environment,
@@ -192,7 +200,8 @@ def _order(site: Site, operation: str, work: Workload, index: int, held: Held) -
     return json.dumps(order).encode() + b"\n"
 
 
-def _inherited() -> dict[str, str]:
+def inherited() -> dict[str, str]:
+    """What a program gets to see of our own environment."""
     return {name: os.environ[name] for name in INHERITED if name in os.environ}
 
 

@@ -1,13 +1,17 @@
-"""Where the process driver keeps its files, under `<state>/services/<environment>/<service>/`.
+"""Where drivers keep their files, under `<state>/services/<environment>/<service>/`.
 
 <version>/<digest>/         a release, unpacked and rendered, with its marker `.ugs-release.json`
 <index>.<digest>.lock       locked by the instance's shim, and its record
 <index>.<digest>.sock       where a shim hands on the public socket
 logs/<index>.log            what the instance wrote, the older parts as .1 and .2
+<index>.secrets             the variables of an instance that its unit of systemd must not name
+errands/                    what a team's program has been asked to do, of the command driver
 """
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -17,6 +21,8 @@ from reconciler.drivers.base import Site
 from reconciler.model.target import Target, Workload
 
 MARKER = ".ugs-release.json"
+NO_VERSIONS = ("logs", "errands")
+"""Folders of a service that hold no release."""
 
 
 class Marker(Struct, frozen=True):
@@ -66,6 +72,18 @@ def folder_of(site: Site, work: Workload) -> Path:
 def directory_of(site: Site, work: Workload) -> Path:
     """The release's own directory: a config change under the same version stands beside the old one."""
     return folder_of(site, work) / str(work.target.version) / work.target.digest
+
+
+def sweep(folder: Path, kept: Collection[str]) -> None:
+    """Remove the directories of the service's releases whose target (its text) is not kept, and what a killed daemon
+    left of one. Raises OSError."""
+    for directory in folder.glob("*/*"):
+        digest = directory.name.lstrip(".").partition("-")[0]
+        if directory.parent.name not in NO_VERSIONS and f"{directory.parent.name}@{digest}" not in kept:
+            shutil.rmtree(directory)
+    for version in folder.iterdir() if folder.is_dir() else ():
+        if version.is_dir() and version.name not in NO_VERSIONS and not any(version.iterdir()):
+            version.rmdir()
 
 
 def keeper_name(index: int, target: Target, suffix: str) -> str:

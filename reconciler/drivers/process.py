@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -22,6 +21,7 @@ from reconciler.drivers.layout import (
     names_of,
     read_record,
     service_folder,
+    sweep,
 )
 from reconciler.drivers.mark import site_id
 from reconciler.drivers.ports import stranger
@@ -59,7 +59,7 @@ def preflight(site: Site, work: Workload) -> None:
     checks.check_strategy(work)
     checks.check_program(site, work)
     checks.check_disk(site)
-    checks.check_ports(site, work)
+    checks.check_ports(work, lambda: _pids(site, work))
 
 
 def restorable(site: Site, work: Workload) -> str:
@@ -72,7 +72,7 @@ def restorable(site: Site, work: Workload) -> str:
 
 def apply(site: Site, cause: Cause, work: Workload, upto: int) -> None:
     """Make it so. With blue-green what ran before still runs, and both answer at the public port."""
-    checks.check_ports(site, work)
+    checks.check_ports(work, lambda: _pids(site, work))
     _make_so(site, cause, work, upto, beside=work.strategy == "blue-green")
 
 
@@ -118,12 +118,9 @@ def foreign_listener(site: Site, work: Workload, endpoint: Endpoint) -> str:
     if endpoint.port is None:
         return ""
 
-    def own() -> set[int]:
-        ours = procfs.processes(site_id(site.state), names_of(site, work.environment), work.service)
-        wanted = (endpoint.index, work.target)
-        return {process.pid for process in ours if (process.mark.index, process.mark.target) == wanted}
-
-    holder = stranger(endpoint.port, own, lambda listener: listener.on_loopback)
+    holder = stranger(
+        endpoint.port, lambda: _pids(site, work, endpoint.index), lambda listener: listener.on_loopback
+    )
     return f"port {endpoint.port} is held by {holder}, not by {work.service}" if holder else ""
 
 
@@ -139,16 +136,10 @@ def tidy(site: Site, environment: str, service: str, keep: frozenset[str]) -> No
     running = {str(group.target) for group in groups(site, environment, service).get(service, [])}
     with host_trouble(f"tidy {service}"):
         kept = {text.rpartition("@")[2] for text in keep | running}
-        for directory in folder.glob("*/*"):
-            digest = directory.name.lstrip(".").partition("-")[0]
-            if directory.parent.name != "logs" and f"{directory.parent.name}@{digest}" not in keep | running:
-                shutil.rmtree(directory)
+        sweep(folder, keep | running)
         for file in (*folder.glob("*.lock"), *folder.glob("*.sock")):
             if file.name.split(".")[1] not in kept:
                 file.unlink(missing_ok=True)
-        for version in folder.iterdir() if folder.is_dir() else ():
-            if version.is_dir() and version.name != "logs" and not any(version.iterdir()):
-                version.rmdir()
 
 
 def _make_so(site: Site, cause: Cause, work: Workload, upto: int, *, beside: bool) -> None:
@@ -195,6 +186,15 @@ def _start(
                 launch(site, cause.operation, work, index, held)
     if len(taken) < len(indexes):
         time.sleep(RETRY_S)  # another shim has the lock: it starts the service soon, or ends
+
+
+def _pids(site: Site, work: Workload, index: int | None = None) -> set[int]:
+    """The processes of the service; with an index, those of that instance of this very target."""
+    ours = procfs.processes(site_id(site.state), names_of(site, work.environment), work.service)
+    if index is None:
+        return {process.pid for process in ours}
+    wanted = (index, work.target)
+    return {process.pid for process in ours if (process.mark.index, process.mark.target) == wanted}
 
 
 def _running(site: Site, work: Workload) -> list[Group]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -76,6 +77,17 @@ def processes(site: str, names: Collection[str], service: str | None = None) -> 
 
 def pids() -> list[int]:
     return [int(folder.name) for folder in PROC.iterdir() if folder.name.isdigit()]
+
+
+def in_control_group(is_own: Callable[[str], bool]) -> set[int]:
+    """The processes in a control group of which some folder's name is one of our own."""
+    found = set()
+    for pid in pids():
+        with suppress(OSError):  # gone meanwhile
+            lines = (PROC / str(pid) / "cgroup").read_text(errors="replace").splitlines()
+            if any(is_own(name) for line in lines for name in line.split("/")[1:]):
+                found.add(pid)
+    return found
 
 
 def read_stat(pid: int) -> Stat | None:

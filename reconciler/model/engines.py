@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from reconciler.model.release import Strategy
 
-Kind = Literal["process", "docker"]
+Kind = Literal["process", "docker", "systemd"]
 """The kinds that `driver.kind` may name."""
 
 
@@ -30,4 +30,5 @@ ENGINES: dict[Kind, Engine] = {
         frozenset({"stop-start", "blue-green", "rolling", "canary"}), "archive", passes_sockets=True
     ),
     "docker": Engine(frozenset({"stop-start", "blue-green", "rolling", "canary"}), "image"),
+    "systemd": Engine(frozenset({"stop-start", "rolling", "canary"}), "archive"),
 }

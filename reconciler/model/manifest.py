@@ -75,6 +75,8 @@ def parse_release(document: Document) -> Release:
     if "run" in data:
         data["run"] = found.timed(("run",), ("stop_grace",))
         check_container(found, data)
+    if "systemd" in data.get("run", {}):
+        data["run"]["systemd"] = found.timed(("run", "systemd"), ("watchdog",), positive=True)
     if "archive" in data["artifact"] and not data.get("run", {}).get("command"):
         message = "an archive does not say how it is started"
         found.add(("run",) if "run" in data else (), message, 'add `run: {command: ["bin/api"]}`')
@@ -178,6 +180,14 @@ def _beyond(pin: Pin, release: Release, engine: Engine, kind: Kind) -> list[Prob
     if engine.artifact == "archive" and not (release.run and release.run.command):
         message = f"{said} has no `run.command`, which the driver {kind} needs"
         problems.append(Problem(pin.place, path, message, "pin a release that has one"))
+    if (
+        engine.artifact == "archive"
+        and not engine.passes_sockets
+        and release.run
+        and release.run.socket == "pass"
+    ):
+        message = f"{said} wants to be handed its sockets, which the driver {kind} does not do"
+        problems.append(Problem(pin.place, path, message, "pin a release without `run.socket: pass`"))
     strategy = pin.strategy or release.strategy or "stop-start"
     if strategy not in engine.strategies:
         message = f"the driver {kind} cannot do {strategy}"

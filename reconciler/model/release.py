@@ -69,6 +69,24 @@ class Container(Struct, frozen=True, omit_defaults=True):
     labels: dict[str, str] = {}
 
 
+class SystemdRun(Struct, frozen=True, omit_defaults=True):
+    """What one instance gets as a unit of systemd; what goes beyond the sandbox only as far as `ugs.yaml` allows.
+
+    `notify`: it says itself when it is ready. `user`: an existing one, in place of one that is made up. `writable`:
+    folders of this machine. `relax`: directives of the sandbox that are taken back.
+    """
+
+    notify: bool = False
+    watchdog_s: float | None = None
+    user: str | None = None
+    memory_max: str | None = None
+    cpu_quota: str | None = None
+    tasks_max: int | None = None
+    writable: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    relax: tuple[str, ...] = ()
+
+
 class Run(Struct, frozen=True, omit_defaults=True):
     """How to start one instance. `{port}` and its like are filled in by the driver at each start.
 
@@ -82,6 +100,7 @@ class Run(Struct, frozen=True, omit_defaults=True):
     stop_grace_s: float = 10.0
     container: Container | None = None
     """Of an image: nothing else runs in one."""
+    systemd: SystemdRun | None = None
 
 
 class Means(Struct, frozen=True, omit_defaults=True, kw_only=True):

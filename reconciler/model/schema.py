@@ -31,7 +31,6 @@ LATER: dict[Kind, frozenset[str]] = {
 }
 LATER_VALUES = (
     "pull-request",
-    "systemd",
     "compose",
     "swarm",
     "kubernetes",

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from reconciler.cli.check import check
 from reconciler.cli.tree import content, read_tree
+from reconciler.model.engines import ENGINES
 from reconciler.model.errors import HostError, UgsError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -73,7 +74,7 @@ def test_every_problem_is_a_line_that_an_editor_can_jump_to(tree: Path) -> None:
 
 
 def test_machines_get_the_documented_shape(tree: Path) -> None:
-    (tree / "environments/test.yaml").write_text("environment: test\ndriver: {kind: docker}\n")
+    (tree / "environments/test.yaml").write_text("environment: test\ndriver: {kind: pigeons}\n")
     for form in (["--json"], ["--format", "json"]):
         result = run(tree, *form)
         assert result.exit_code == 1
@@ -85,8 +86,8 @@ def test_machines_get_the_documented_shape(tree: Path) -> None:
                     "line": 2,
                     "column": 16,
                     "path": "driver.kind",
-                    "message": "`docker` is not supported by this version of UGS",
-                    "remedy": "write process",
+                    "message": "this value is unknown",
+                    "remedy": f"write {' or '.join(ENGINES)}",
                 }
             ],
         }

@@ -32,6 +32,8 @@ from reconciler.model.version import Version
 
 DRIVER = DRIVERS["process"]
 PORTS_OF_A_WORKER = 2_000
+# One that any user may run: ours may be in someone's home, where a sandbox sees nothing.
+PYTHON = next(path for path in ("/usr/bin/python3", sys.executable) if Path(path).exists())
 
 
 def ports_of(worker: int) -> Iterator[int]:
@@ -128,7 +130,7 @@ def build_archive(
     executable: bool = True,
 ) -> tuple[Path, str]:
     """A tar.gz with `bin/<name>` and more files; returns its path and its SHA-256."""
-    script = SERVICE.format(python=sys.executable, mode=mode, version=version)
+    script = SERVICE.format(python=PYTHON, mode=mode, version=version)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{version}-{mode}.tar.gz"
     with tarfile.open(path, "w:gz") as tar:

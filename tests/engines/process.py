@@ -56,7 +56,7 @@ class Processes:
         return [str(one.mark.target.version) for one in self._mains(service)]
 
     def labels(self, service: str) -> list[Mapping[str, str]]:
-        return [_as_labels(one.mark) for one in self._mains(service)]
+        return [as_labels(one.mark) for one in self._mains(service)]
 
     def crash_one(self, service: str) -> None:
         os.kill(self._mains(service)[0].pid, signal.SIGKILL)
@@ -87,7 +87,7 @@ class Processes:
         return [one for one in found if one.leads_session and not one.is_shim]
 
 
-def _as_labels(mark: Mark) -> Mapping[str, str]:
+def as_labels(mark: Mark) -> Mapping[str, str]:
     return {
         "environment": mark.environment,
         "service": mark.service,

@@ -13,6 +13,7 @@ from referencing.exceptions import Unresolvable
 
 from reconciler.model import schema
 from reconciler.model.document import read
+from reconciler.model.engines import ENGINES
 from reconciler.model.errors import InputError
 
 RELEASE = """\
@@ -159,7 +160,6 @@ LATER: list[tuple[schema.Kind, str, str]] = [
     ("environment", "policy: {revert: pull-request}", "policy.revert: `pull-request`"),
     ("ugs", "listen: '127.0.0.1:1'", "listen: `listen`"),
     ("ugs", "webhooks: {}", "webhooks: `webhooks`"),
-    ("ugs", "drivers: [systemd]", "drivers[0]: `systemd`"),
 ]
 
 
@@ -171,12 +171,16 @@ def test_what_a_later_version_does_is_refused_by_name_and_never_ignored(
     assert f" {named} is not supported by this version of UGS; " in said
 
 
-def test_a_tag_is_no_image() -> None:
+def test_a_tag_is_no_image_and_no_driver_goes_by_another_name() -> None:
     image = RELEASE.replace("artifact: {archive", "artifact: {image: 'registry.example/api:1.5.0', archive")
     (said,) = explained(image, "release")
     assert said.startswith(
         "f.yaml:3:19: artifact.image: this is not an image with the digest of its manifest; write for example "
     )
+    pigeons = ENVIRONMENT.replace("process", "pigeons")
+    assert explained(pigeons, "environment") == [
+        f"f.yaml:2:16: driver.kind: this value is unknown; write {' or '.join(ENGINES)}"
+    ]
 
 
 def test_all_problems_of_a_file_are_told_in_its_order_and_no_more_than_twenty() -> None:

@@ -1,0 +1,144 @@
+"""The systemd driver: every instance a unit of its own, which outlives the daemon and is started again at boot."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from reconciler.drivers import artifact, checks, procfs
+from reconciler.drivers.alias import name_too
+from reconciler.drivers.base import Cause, Endpoint, Site, Surroundings, settle_nothing
+from reconciler.drivers.launch import port_of, run_of, service_environment
+from reconciler.drivers.layout import (
+    directory_of,
+    environment_folder,
+    is_complete,
+    service_folder,
+    sweep,
+)
+from reconciler.drivers.ports import stranger
+from reconciler.drivers.render import instance_values
+from reconciler.drivers.systemd import journal, look, make
+from reconciler.drivers.systemd.bus import manage
+from reconciler.drivers.systemd.look import home_of
+from reconciler.drivers.systemd.options import check_allowed, engine_of
+from reconciler.drivers.systemd.unit import base_of, split
+from reconciler.drivers.trouble import host_trouble
+from reconciler.model.errors import HostError
+from reconciler.model.observation import Observation
+from reconciler.model.target import Workload
+
+HOST = "127.0.0.1"
+settle = settle_nothing
+
+
+def observe(site: Site, environment: str) -> dict[str, Observation]:
+    """Every service of the environment of which systemd has a unit loaded: one call for all of them."""
+    return manage(engine_of(site), partial(look.observe, site, environment))
+
+
+def prepare(site: Site, work: Workload, revision: str) -> None:
+    """Fetch, verify, unpack and render, and let the service's own user read what was made."""
+    run_of(work)
+    directory = artifact.prepare(site, work, revision)
+    checks.check_command(site, work)
+    with host_trouble(f"let others read {directory}"):
+        artifact.make_readable(directory)
+
+
+def preflight(site: Site, work: Workload) -> None:
+    """Raise HostError for what the operator does not allow, a port that someone else holds, a full disk."""
+    engine = engine_of(site)
+    check_allowed(engine, work)
+    if run_of(work).socket == "pass":
+        raise HostError(
+            f"{work.release.place}: run.socket: the systemd driver passes no sockets",
+            "leave it out of a new release, or pin the service where the process driver runs it",
+        )
+    checks.check_program(site, work)
+    checks.check_disk(site)
+    checks.check_ports(work, lambda: _own(site, work))
+
+
+def restorable(site: Site, work: Workload) -> str:
+    """Empty when the release's directory is kept, complete."""
+    directory = directory_of(site, work)
+    if is_complete(directory, artifact.archive_of(work).sha256):
+        return ""
+    return f"nothing complete is kept of {work.service} {work.target} in {directory}"
+
+
+def apply(site: Site, cause: Cause, work: Workload, upto: int) -> None:
+    """Make it so, instance by instance stopped, rewritten and started; what runs the target already is left alone."""
+    checks.check_ports(work, lambda: _own(site, work))
+    manage(engine_of(site), partial(make.make_so, site, cause, work, upto))
+
+
+def restore(site: Site, cause: Cause, good: Workload | None, *, environment: str, service: str) -> None:
+    """The units' drop-ins flip back to `good`; None stops the service and takes its units away."""
+    if good is None:
+        manage(engine_of(site), partial(make.remove, site, environment, service))
+    else:
+        manage(engine_of(site), partial(make.make_so, site, cause, good, good.instances))
+
+
+def rename(site: Site, old: str, new: str) -> None:
+    """`new` becomes another name of the same folder; the units keep the first name, and their data with it."""
+    name_too(environment_folder(site, old), new)
+
+
+def endpoints(site: Site, work: Workload) -> tuple[Endpoint, ...]:
+    """Each instance's own port on this machine."""
+    directory = directory_of(site, work)
+    return tuple(
+        Endpoint(index, port_of(work, index), directory, _values(site, work, index))
+        for index in range(work.instances)
+    )
+
+
+def surroundings(site: Site, work: Workload) -> Surroundings:
+    """Beside the service, as the daemon's user; the service's data is where STATE_DIRECTORY says."""
+    values = _values(site, work, 0)
+    environment = service_environment(site, work, values)
+    if engine_of(site).is_system:
+        environment |= {
+            "STATE_DIRECTORY": f"/var/lib/{base_of(home_of(site, work.environment), work.service)}"
+        }
+    return Surroundings(directory_of(site, work), environment, values)
+
+
+def foreign_listener(site: Site, work: Workload, endpoint: Endpoint) -> str:
+    """A sentence when a socket that a probe of 127.0.0.1 would reach is not the instance's."""
+    if endpoint.port is None:
+        return ""
+    holder = stranger(
+        endpoint.port, lambda: _own(site, work, endpoint.index), lambda listener: listener.on_loopback
+    )
+    return f"port {endpoint.port} is held by {holder}, not by {work.service}" if holder else ""
+
+
+def logs(site: Site, environment: str, service: str, *, lines: int) -> list[str]:
+    """The last lines of the journal, systemd's own about the service among them."""
+    return journal.last_lines(engine_of(site), home_of(site, environment), service, lines)
+
+
+def tidy(site: Site, environment: str, service: str, keep: frozenset[str]) -> None:
+    """Remove the directories of targets that are neither kept nor running."""
+    seen = observe(site, environment).get(service, Observation(service))
+    running = {str(target) for target in seen.targets}
+    with host_trouble(f"tidy {service}"):
+        sweep(service_folder(site, environment, service), keep | running)
+
+
+def _values(site: Site, work: Workload, index: int) -> dict[str, str]:
+    return instance_values(work, index, directory_of(site, work), port_of(work, index))
+
+
+def _own(site: Site, work: Workload, index: int | None = None) -> set[int]:
+    """The processes of the service's units (of one instance's), as the kernel's control groups say."""
+    home = home_of(site, work.environment)
+
+    def is_own(group: str) -> bool:
+        found = split(group, home)
+        return found is not None and found[0] == work.service and index in (None, found[1])
+
+    return procfs.in_control_group(is_own)
