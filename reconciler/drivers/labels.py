@@ -25,13 +25,13 @@ class Mark(Struct, frozen=True):
     operation: str = ""
 
 
-def labels_of(site: Site, cause: Cause, work: Workload, index: int) -> dict[str, str]:
-    """For one instance."""
+def labels_of(site: Site, cause: Cause, work: Workload, index: int | None = None) -> dict[str, str]:
+    """For one instance; without an index for what stands for all of them."""
     values = {
         "site": site_id(site.state),
         "environment": work.environment,
         "service": work.service,
-        "index": str(index),
+        **({} if index is None else {"index": str(index)}),
         "version": str(work.target.version),
         "target": work.target.digest,
         "operation": cause.operation,
@@ -51,6 +51,14 @@ def read_labels(labels: Mapping[str, str]) -> Mark | None:
             target=_target(labels[f"{PREFIX}version"], labels[f"{PREFIX}target"]),
             operation=labels.get(f"{PREFIX}operation", ""),
         )
+    except (KeyError, ValueError):
+        return None
+
+
+def target_in(labels: Mapping[str, str]) -> Target | None:
+    """The target that labels of ours name; None where they name none."""
+    try:
+        return _target(labels[f"{PREFIX}version"], labels[f"{PREFIX}target"])
     except (KeyError, ValueError):
         return None
 

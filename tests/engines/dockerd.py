@@ -36,11 +36,11 @@ mode=${MODE:-$(cat /etc/mode)}
 trap 'kill $pid 2>/dev/null; exit 0' TERM INT
 [ "$mode" = stubborn ] && trap '' TERM
 [ "$mode" = crash ] && { echo "crashing on purpose" >&2; exit 1; }
-[ "$mode" = unhealthy ] || [ "$mode" = slow ] || echo ok >/www/healthz
+[ "$mode" = unhealthy ] || echo ok >/www/healthz
 echo "serving $(cat /www/version) mode $mode on ${PORT:-8080}"
+[ "$mode" = slow ] && { sleep 5 & pid=$!; wait $pid; }
 httpd -f -p "${PORT:-8080}" -h /www &
 pid=$!
-[ "$mode" = slow ] && { sleep 5; echo ok >/www/healthz; }
 while kill -0 $pid 2>/dev/null; do wait $pid; done
 """
 
@@ -87,6 +87,10 @@ class Dockerd:
         """A client of its own for each caller: `with closing(engine.api) as api`."""
         return docker.APIClient(base_url=self.host, version="auto", timeout=int(WAIT_S))
 
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start it, or start it again after `halt` or `kill`, and wait until it answers."""
         (self.folder / "data").mkdir(parents=True, exist_ok=True)
@@ -116,7 +120,7 @@ class Dockerd:
 
     def stop(self) -> None:
         """End it with all of its containers, and remove all that it made."""
-        if self._process is not None and self._process.poll() is None:
+        if self.runs:
             with contextlib.suppress(Exception), contextlib.closing(self.api) as api:
                 # Killed first, they do not make the shutdown wait for their stop timeouts.
                 for one in api.containers():
@@ -237,10 +241,13 @@ def service_tar(version: str, mode: Mode) -> bytes:
 
 
 class Registry:
-    """A real registry on loopback, which Docker trusts without TLS there; `user` and `password` turn on basic auth."""
+    """A real registry, on loopback by default, which Docker trusts without TLS there; `user` and `password` turn on
+    basic auth."""
 
-    def __init__(self, folder: Path, port: int, *, user: str = "", password: str = "") -> None:
-        self.folder, self.name = folder, f"127.0.0.1:{port}"
+    def __init__(
+        self, folder: Path, port: int, *, user: str = "", password: str = "", address: str = "127.0.0.1"
+    ) -> None:
+        self.folder, self.name = folder, f"{address}:{port}"
         self._user, self._password = user, password
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from reconciler.drivers.base import Site
 from reconciler.model.codec import convert
+from reconciler.model.engines import Kind
 from reconciler.model.errors import HostError
 from reconciler.model.release import Container
 from reconciler.model.target import Workload
@@ -79,16 +80,16 @@ def container_of(work: Workload) -> Container:
     return run.container if run and run.container else Container()
 
 
-def check_allowed(site: Site, work: Workload) -> None:
-    """Raise HostError for what a release asks of the host, and ugs.yaml does not grant."""
+def check_allowed(site: Site, work: Workload, kind: Kind = "docker") -> None:
+    """Raise HostError for what a release asks of the host, and ugs.yaml does not grant under `engines.KIND`."""
     said, own = trusted(site), container_of(work)
     where = f"{work.release.place}: run.container"
     for network in networks_of(site, own):
         if network != "bridge" and network not in said.networks:
-            raise _refused(f"{where}.networks: the network {network}", "networks", network)
+            raise _refused(kind, f"{where}.networks: the network {network}", "networks", network)
     for capability in own.capabilities:
         if capability not in ORDINARY and capability not in said.capabilities:
-            raise _refused(f"{where}.capabilities: {capability}", "capabilities", capability)
+            raise _refused(kind, f"{where}.capabilities: {capability}", "capabilities", capability)
     for mount in own.mounts:
         if mount.path is None:
             continue
@@ -99,7 +100,7 @@ def check_allowed(site: Site, work: Workload) -> None:
             )
         path = _real(mount.path)
         if not any(path.is_relative_to(_real(prefix)) for prefix in said.binds):
-            raise _refused(f"{where}.mounts: the host's path {mount.path}", "binds", mount.path)
+            raise _refused(kind, f"{where}.mounts: the host's path {mount.path}", "binds", mount.path)
         if Path(said.socket).resolve().is_relative_to(path):
             raise HostError(f"{where}.mounts: {mount.path} holds the engine's socket", "name another folder")
 
@@ -119,7 +120,7 @@ def _real(path: str) -> Path:
     return Path(PurePosixPath(path)).resolve()
 
 
-def _refused(what: str, key: str, value: str) -> HostError:
+def _refused(kind: Kind, what: str, key: str, value: str) -> HostError:
     return HostError(
-        f"{what} is not allowed here", f"add {value} to engines.docker.{key} in ugs.yaml, or do without it"
+        f"{what} is not allowed here", f"add {value} to engines.{kind}.{key} in ugs.yaml, or do without it"
     )
