@@ -10,6 +10,8 @@ from reconciler.model.notice import Severity
 from reconciler.model.plan import Change
 from reconciler.model.upgrade import NOT_BEGUN, Phase, Upgrade, operation_id
 
+BEGUN_ANEW = "nothing was touched before the daemon was started anew, and every gate is asked again"
+
 
 class Ledger:
     """What is on record for one environment's changes that have not begun."""
@@ -48,7 +50,7 @@ class Ledger:
         parked = names == {"host"}  # its reason stands, and a person was called when it was parked
         if parked or (upgrade.phase is Phase.WAITING and upgrade.reason == reason):
             return
-        news = upgrade.phase is not Phase.WAITING
+        news = upgrade.phase is not Phase.WAITING or upgrade.reason == BEGUN_ANEW
         called = "quarantine" in names or (upgrade.after is None and "approval" in names)
         severity: Severity = "person" if news and called else "info"
         self._core.move(upgrade, Phase.WAITING, reason, severity=severity, tell=news)

@@ -17,7 +17,7 @@ from reconciler.engine.core import Core
 from reconciler.engine.endure import carried
 from reconciler.engine.fence import Fenced
 from reconciler.engine.heed import Heed
-from reconciler.engine.ledger import Ledger
+from reconciler.engine.ledger import BEGUN_ANEW, Ledger
 from reconciler.engine.monitor import Monitor
 from reconciler.engine.together import leader_of
 from reconciler.engine.trust import beyond
@@ -77,7 +77,12 @@ class EnvironmentPass:
         """Carry on what a former daemon left under way, or this one when it lost the environment."""
         for upgrade in unfinished:
             under_way = upgrade.phase in upgrading.ACTIVE and upgrade.service not in self.running
-            if under_way and poison.take_up(self.core, upgrade):
+            if not (under_way and poison.take_up(self.core, upgrade)):
+                continue
+            if upgrading.untouched(self.core, upgrade) and not leader_of(self.core, upgrade):
+                # The gates were open when it began; whether they still are, the next pass sees.
+                self.core.move(upgrade, Phase.WAITING, BEGUN_ANEW, tell=False)
+            else:
                 log.info("carrying on %s in phase %s", upgrade.operation, upgrade.phase.value)
                 self.launch(upgrade)
 

@@ -23,6 +23,20 @@ from reconciler.model.upgrade import Phase, Upgrade
 
 ACTIVE = frozenset({Phase.PREPARING, Phase.APPLYING, Phase.VERIFYING, Phase.RESTORING, Phase.REVERTING})
 
+APPLYING_STEPS = frozenset({"apply", "remove", "before", "after", "check"})
+"""The steps of `applying`, or what stands before the colon in their names."""
+
+
+def untouched(core: Core, upgrade: Upgrade) -> bool:
+    """Whether nothing that runs, nor its data, has been touched for it yet."""
+    if upgrade.phase is Phase.PREPARING:
+        return True
+    return upgrade.phase is Phase.APPLYING and not any(
+        step.step.partition(":")[0] in APPLYING_STEPS
+        and (step.ended_at is None or step.started_at >= upgrade.changed_at)  # else of an earlier try
+        for step in core.store.steps(upgrade.operation)
+    )
+
 
 async def carry(core: Core, upgrade: Upgrade, control: Control) -> Upgrade:
     """Carry an upgrade on from whatever phase it is in. Every phase may be begun again after a crash.

@@ -19,6 +19,7 @@ from reconciler.cli import cli
 from reconciler.cli.graph import settings_from, site_of, store_of
 from reconciler.drivers import DRIVERS
 from reconciler.model.upgrade import Upgrade
+from reconciler.store.opening import open_state
 from tests.daemon_process import run_once
 from tests.drivers.services import Mode, wait_until
 from tests.git.colleague import git
@@ -250,6 +251,48 @@ def test_what_waits_goes_on_waiting_until_nobody_asks_for_it(world: World) -> No
     killed_and_started_again(world, "phase:cancelled")
     assert phases(world) == ["succeeded", "superseded", "cancelled"]
     assert world.pid() == pid
+
+
+def held(world: World, reason: str | None) -> None:
+    """Ada holds everything; with None nobody does any longer."""
+    with closing(open_state(world.state, now=world.clock.now)) as store:
+        if reason:
+            store.hold("production", None, reason=reason, owner="ada", until=None)
+        else:
+            store.release_hold(store.permits("production").holds[0].id, by="ada")
+
+
+@pytest.mark.fault("CR-02")
+@pytest.mark.parametrize("failpoint", ["phase:preparing", "phase:applying"])
+def test_what_has_touched_nothing_asks_the_gates_again(world: World, failpoint: str) -> None:
+    world.deploy_first("1.0.0")
+    run_once(world)
+    pid = answering(world)
+    world.bump("1.1.0")
+    assert run_once(world, failpoint=failpoint)[0] == SIGKILLED
+    held(world, "look first")
+    run_once(world)
+    assert phases(world) == ["succeeded", "waiting"]
+    assert recorded(world)[0].reason == "held by ada: look first"
+    assert world.pid() == pid
+
+    held(world, None)
+    run_once(world)
+    assert phases(world) == ["succeeded", "succeeded"]
+    assert world.answers() == "1.1.0"
+
+
+@pytest.mark.fault("CR-02")
+def test_what_has_begun_to_be_applied_goes_on_whatever_closed_meanwhile(world: World) -> None:
+    world.deploy_first("1.0.0")
+    run_once(world)
+    world.bump("1.1.0")
+    assert run_once(world, failpoint="apply:begun")[0] == SIGKILLED
+    held(world, "look first")
+    run_once(world)
+    assert phases(world) == ["succeeded", "succeeded"]
+    assert answering(world)
+    assert world.answers() == "1.1.0"
 
 
 def test_what_is_not_to_be_reverted_is_not_reverted_later_either(world: World) -> None:
