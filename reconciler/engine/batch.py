@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from reconciler.drivers.base import Driver
 from reconciler.engine.control import Control
-from reconciler.engine.core import Core
+from reconciler.engine.core import Core, cause_of
 from reconciler.engine.verify import verify
 from reconciler.model.engines import ENGINES
 from reconciler.model.rollout import batches
@@ -56,16 +56,28 @@ async def prove(
 ) -> tuple[Upgrade, Judgement | None]:
     """Verify what runs so far, and go on verifying it while a gate keeps the next batch from starting.
 
-    The judgement is None when someone spoke meanwhile (see `control`).
+    The judgement is None when someone spoke meanwhile (see `control`). Raises HostError, TransientError or
+    ArtifactError where what was lost with the machine cannot be started again.
     """
     batch = batch_of(core, upgrade)
-    judgement = await verify(core, driver, batch.work, control=control)
+
+    async def again() -> None:
+        await core.step(upgrade, "again", _start_again, core, driver, upgrade, batch)
+
+    judgement = await verify(core, driver, batch.work, control=control, again=again)
     while not batch.last and judgement and judgement.verdict == "healthy" and (shut := control.paused()):
         reason = f"{batch.proven}; the next batch waits: {shut}"
         if upgrade.reason != reason:
             upgrade = core.move(upgrade, Phase.VERIFYING, reason)
-        judgement = await verify(core, driver, _lasting(batch.work, WATCH_S), control=control)
+        judgement = await verify(core, driver, _lasting(batch.work, WATCH_S), control=control, again=again)
     return upgrade, judgement
+
+
+def _start_again(core: Core, driver: Driver, upgrade: Upgrade, batch: Batch) -> None:
+    site, work = core.site_of(upgrade.environment), upgrade.after or batch.work
+    if driver.restorable(site, work):
+        driver.prepare(site, work, upgrade.revision)
+    driver.apply(site, cause_of(upgrade), work, batch.upto)
 
 
 def _lasting(work: Workload, soak_s: float) -> Workload:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 log = logging.getLogger("ugs")
-ENDING = frozenset({"restore", "settle", "tidy"})
+ENDING = frozenset({"again", "restore", "settle", "tidy"})
 """The steps that only bring back, or clear away, what this daemon itself has applied on this machine."""
 
 

@@ -20,6 +20,7 @@ from reconciler.model.breaker import suspects_the_checker
 from reconciler.model.errors import ArtifactError, HostError, TransientError
 from reconciler.model.target import Workload
 from reconciler.model.upgrade import Phase, Upgrade
+from reconciler.model.verdict import Judgement
 
 ACTIVE = frozenset({Phase.PREPARING, Phase.APPLYING, Phase.VERIFYING, Phase.RESTORING, Phase.REVERTING})
 
@@ -31,7 +32,7 @@ def untouched(core: Core, upgrade: Upgrade) -> bool:
     """Whether nothing that runs, nor its data, has been touched for it yet."""
     if upgrade.phase is Phase.PREPARING:
         return True
-    return upgrade.phase is Phase.APPLYING and not any(
+    return (upgrade.phase, upgrade.batch) == (Phase.APPLYING, 0) and not any(
         step.step.partition(":")[0] in APPLYING_STEPS
         and (step.ended_at is None or step.started_at >= upgrade.changed_at)  # else of an earlier try
         for step in core.store.steps(upgrade.operation)
@@ -126,19 +127,22 @@ async def _apply(core: Core, driver: Driver, upgrade: Upgrade, control: Control)
         return upgrade
     except Unsettled as error:
         return _leave(core, upgrade, steward, str(error))
-    except (ArtifactError, HostError, TransientError) as error:
+    except ArtifactError as error:
         if why := steward.hopeless():
             return _leave(core, upgrade, steward, f"{error}; {why}")
-        if isinstance(error, ArtifactError):
-            return await condemn(core, upgrade, control, str(error), to=Phase.RESTORING)
-        return core.move(
-            upgrade,
-            Phase.RESTORING,
-            str(error),
-            severity=severity_of(upgrade, error),
-            **parking(core, upgrade),
-        )
+        return await condemn(core, upgrade, control, str(error), to=Phase.RESTORING)
+    except (HostError, TransientError) as error:
+        return _hindered(core, upgrade, steward, error)
     return core.move(upgrade, Phase.VERIFYING, "", verifying_at=core.clock.now())
+
+
+def _hindered(core: Core, upgrade: Upgrade, steward: Steward, error: HostError | TransientError) -> Upgrade:
+    """This machine keeps the new version from running: the old one comes back, and it is tried again later."""
+    if why := steward.hopeless():
+        return _leave(core, upgrade, steward, f"{error}; {why}")
+    return core.move(
+        upgrade, Phase.RESTORING, str(error), severity=severity_of(upgrade, error), **parking(core, upgrade)
+    )
 
 
 def _leave(core: Core, upgrade: Upgrade, steward: Steward, reason: str) -> Upgrade:
@@ -164,8 +168,25 @@ def _leave(core: Core, upgrade: Upgrade, steward: Steward, reason: str) -> Upgra
 
 
 async def _verify(core: Core, driver: Driver, upgrade: Upgrade, control: Control) -> Upgrade:
-    upgrade, judgement = await prove(core, driver, upgrade, control)
     steward = Steward(core, driver, upgrade, control)
+    try:
+        upgrade, judgement = await prove(core, driver, upgrade, control)
+    except ArtifactError as error:  # it ran here before: what has become of its files is this machine's doing
+        return _hindered(core, upgrade, steward, HostError(error.message, error.remedy))
+    except (HostError, TransientError) as error:
+        return _hindered(core, upgrade, steward, error)
+    return await _concluded(core, driver, upgrade, control, steward, judgement)
+
+
+async def _concluded(
+    core: Core,
+    driver: Driver,
+    upgrade: Upgrade,
+    control: Control,
+    steward: Steward,
+    judgement: Judgement | None,
+) -> Upgrade:
+    """What comes of a verdict, or of what someone said before there was one."""
     if (word := control.verdict or control.aborted) and (why := steward.hopeless()):
         return _leave(core, upgrade, steward, f"{word}; {why}")
     if control.verdict:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+import logging
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 
 import aiohttp
@@ -22,17 +23,26 @@ from reconciler.model.release import Probe, SecretName
 from reconciler.model.target import Workload
 from reconciler.model.verdict import Judgement, Outcome
 
+log = logging.getLogger("ugs")
 PROCESS = Probe(interval_s=0.2)
 PROCESS_NAME = "process"
 WAIT_MIN_S = 0.02
 
 
 async def verify(
-    core: Core, driver: Driver, work: Workload, *, control: Control, whatever_is_said: bool = False
+    core: Core,
+    driver: Driver,
+    work: Workload,
+    *,
+    control: Control,
+    whatever_is_said: bool = False,
+    again: Callable[[], Awaitable[None]] | None = None,
 ) -> Judgement | None:
     """Probe until there is a verdict; None when someone spoke meanwhile (see `control`).
 
-    `whatever_is_said`: to the end, save that of the daemon.
+    `whatever_is_said`: to the end, save that of the daemon. `again` starts once more what is gone together with
+    what kept it, as after a reboot: that is nothing the release has done, so the series and its deadline begin
+    anew, once. Raises what `again` raises.
     """
     prover = Prover(core, driver, work)
     series = verdict.begin(work.release.health, prover.clock.now(), prover.expected)
@@ -45,6 +55,11 @@ async def verify(
             await core.fence.passed(ending=True)
             now = prover.clock.now()
             judgement = verdict.judge(series, now)
+            if judgement.verdict == "failed" and again and await asyncio.to_thread(prover.is_gone):
+                log.warning("%s: %s is gone, and is started again", work.environment, work.service)
+                await again()
+                again, series = None, verdict.begin(series.health, prover.clock.now(), prover.expected)
+                continue
             if judgement.verdict is not None:
                 return replace(judgement, sentence=prover.told(judgement.sentence))
             wait_s = prover.next_due_s() - core.clock.monotonic()
@@ -79,6 +94,16 @@ class Prover:
     def next_due_s(self) -> float:
         """When the next probe is due, in monotonic seconds."""
         return min(self._due_s.values())
+
+    def is_gone(self) -> bool:
+        """Whether the engine knows nothing of an instance any more: neither of it, nor of what would start it again."""
+        try:
+            seen = self._driver.observe(self._site, self._work.environment)
+        except UgsError:
+            return False
+        instances = seen.get(self._work.service, Observation(self._work.service)).instances
+        present = {one.index for one in instances if one.target == self._work.target}
+        return not present.issuperset(range(self._work.instances))
 
     def told(self, text: str) -> str:
         """A sentence about probes with the placeholders of the one instance filled in."""

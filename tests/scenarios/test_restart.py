@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
 from reconciler.model.circumstances import Asked
 from reconciler.model.desired import Desired
+from reconciler.model.errors import HostError
 from reconciler.model.plan import Change
 from reconciler.model.upgrade import Phase
 from tests.world import World
@@ -48,6 +50,78 @@ async def test_a_verification_is_begun_anew_however_long_the_engine_was_down(wor
 
     assert world.phases() == ["succeeded", "succeeded" if mode == "ok" else "reverted"]
     assert world.answers() == ("1.1.0" if mode == "ok" else "1.0.0")
+
+
+async def soaked(world: World) -> None:
+    """Let the time pass until api's verification has ended."""
+    while world.phases()[-1] == "verifying":
+        world.clock.move(timedelta(seconds=5))
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.fault("CR-16")
+async def test_a_reboot_during_verification_is_not_held_against_the_release(world: World) -> None:
+    world.deploy_first("1.0.0", "api", "web")
+    await world.settle()
+    world.bump("1.1.0", soak="1m", deadline="10h")
+    await world.reach(Phase.VERIFYING)
+    await world.stopped()
+    world.stop("api")
+    world.stop("web")
+
+    await world.fleet.start()
+    await world.settle_until(lambda: world.answers() == "1.1.0")
+    await soaked(world)
+    assert world.phases() == ["succeeded", "succeeded"]
+    await world.eventually(lambda: (world.answers(), world.answers("web")) == ("1.1.0", "1.0.0"))
+    assert "again" in {step.step for step in world.core.store.steps(world.upgrades()[0].operation)}
+    assert world.reverts() == []
+
+
+async def test_what_is_lost_with_its_shim_while_it_soaks_is_started_again_once(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.bump("1.1.0", soak="1m", deadline="10h")
+    await world.reach(Phase.VERIFYING)
+    await world.eventually(lambda: world.answers() == "1.1.0")
+    world.stop()
+    await world.tries("again", outcome="ok")
+    await world.eventually(lambda: world.answers() == "1.1.0")
+    await soaked(world)
+    assert world.phases() == ["succeeded", "succeeded"]
+    assert world.answers() == "1.1.0"
+
+
+async def test_what_is_lost_again_and_again_counts_as_failed(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.bump("1.1.0", soak="1m", deadline="10h")
+    world.at["again:done"] = world.stop
+    await world.reach(Phase.VERIFYING)
+    await world.eventually(lambda: world.answers() == "1.1.0")
+    world.stop()
+    await world.settle()
+    assert world.phases() == ["succeeded", "reverted"]
+    assert "it does not run" in world.upgrades()[0].reason
+    assert world.answers() == "1.0.0"
+
+
+async def test_what_this_machine_keeps_from_being_started_again_is_parked(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.bump("1.1.0", soak="1m", deadline="10h")
+    await world.reach(Phase.VERIFYING)
+
+    def apply(_site: object, _operation: str, _work: object) -> None:
+        raise HostError("no processes are left", "end some")
+
+    world.driver.apply = apply
+    world.stop()
+    await world.until(Phase.WAITING)
+    assert "no processes are left" in world.upgrades()[0].reason
+    assert world.answers() == "1.0.0"
+    assert len(world.calls()) == 1
+    assert world.core.store.quarantined("production") == []
 
 
 async def test_a_stop_while_preparing_leaves_what_runs_alone(world: World) -> None:

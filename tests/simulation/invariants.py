@@ -23,11 +23,23 @@ if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
 SOAK_S = 0.3
+INTENTS = {
+    ("apply", Phase.APPLYING): "apply",
+    ("apply", Phase.VERIFYING): "again",
+    ("restore", Phase.RESTORING): "restore",
+}
+"""By effect and phase: the step whose intent stands before it."""
 RECENT_S = 1.0
 HEARD_S = 0.02
 """How long ago an answer may have been given that the engine has only just heard."""
 
 SOAK_S = 0.3
+INTENTS = {
+    ("apply", Phase.APPLYING): "apply",
+    ("apply", Phase.VERIFYING): "again",
+    ("restore", Phase.RESTORING): "restore",
+}
+"""By effect and phase: the step whose intent stands before it."""
 
 
 # after every move of an upgrade: (simulation, as it was, as it is, the audit rows of the same transaction)
@@ -160,18 +172,25 @@ def intent_stands_before_effect_3_8(
 ) -> str:
     if operation == "repair":
         return ""
-    phase = {"apply": Phase.APPLYING, "restore": Phase.RESTORING}[kind]
     upgrade = simulation.facts.upgrades.get(operation)
-    if upgrade is None or upgrade.phase is not phase:
+    step = INTENTS.get((kind, upgrade.phase)) if upgrade else None
+    if step is None:
         return f"{kind} by {operation}, which is {upgrade.phase if upgrade else 'unknown'}"
     sql = "SELECT 1 FROM steps WHERE operation = ? AND step = ? AND ended_at IS NULL"
-    return "" if simulation.disk.all(sql, operation, kind) else f"{kind} by {operation} before its intent"
+    return "" if simulation.disk.all(sql, operation, step) else f"{kind} by {operation} before its intent"
 
 
 def applied_once_inv_1(
-    simulation: Simulation, kind: str, operation: str, _work: Workload | None, _key: tuple[str, str]
+    simulation: Simulation, kind: str, operation: str, work: Workload | None, key: tuple[str, str]
 ) -> str:
-    again = kind == "apply" and operation in simulation.facts.applied
+    """What was lost together with what kept it, as in a reboot, may be started again."""
+    here = {
+        process.index
+        for process in simulation.host.processes.get(key, ())
+        if work and process.target == work.target
+    }
+    whole = work is not None and here.issuperset(range(work.instances))
+    again = kind == "apply" and operation in simulation.facts.applied and whole
     return f"{operation} is applied again" if again else ""
 
 
