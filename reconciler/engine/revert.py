@@ -15,6 +15,7 @@ from reconciler.engine.together import settle_companions
 from reconciler.git import PushRejected
 from reconciler.model.breaker import trips
 from reconciler.model.errors import HostError, TransientError, UgsError
+from reconciler.model.permits import BREAKER
 from reconciler.model.upgrade import OPERATION_TRAILER, Phase, Upgrade
 
 P = ParamSpec("P")
@@ -25,7 +26,6 @@ UNREACHABLE_FIRST_S = 1.0
 UNREACHABLE_MAX_S = 300.0
 HISTORY_MAX = 10_000
 RECENT_MAX = 200
-BREAKER = "ugs"
 
 
 class Outcome(Struct, frozen=True):

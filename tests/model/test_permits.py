@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.model.permits import (
+    BREAKER,
     Hold,
     Override,
     Permits,
@@ -103,6 +104,13 @@ def test_repairs_wait_for_a_hold_unless_that_is_overridden() -> None:
     assert not may_repair(held, HERE, "api", now=NOW)
     assert not may_repair(replace(held, overrides=(override(),)), HERE, "api", now=NOW)
     assert may_repair(replace(held, overrides=(override(gate="hold"),)), HERE, "api", now=NOW)
+
+
+def test_the_breakers_hold_stops_no_repair_and_a_persons_beside_it_does() -> None:
+    breaker = hold(id=8, owner=BREAKER)
+    assert not hold_gate(Permits(holds=(breaker,)), HERE, "api", now=NOW).open
+    assert may_repair(Permits(holds=(breaker,)), HERE, "api", now=NOW)
+    assert not may_repair(Permits(holds=(breaker, hold())), HERE, "api", now=NOW)
 
 
 # Overrides

@@ -202,6 +202,13 @@ async def test_three_services_that_fail_together_trip_the_breaker(world: World) 
     [hold] = world.core.store.permits("production").holds
     assert "upgrades failed within 10 minutes" in hold.reason
 
+    world.bump("1.2.0")
+    world.stop()
+    await world.restart()
+    await world.settle()
+    assert world.phases()[-1] == "waiting"
+    await world.eventually(lambda: world.answers() == "1.0.0")
+
 
 @pytest.mark.fault("RT-06")
 async def test_probing_that_fails_for_everyone_is_suspected_and_reverts_nothing(world: World) -> None:
