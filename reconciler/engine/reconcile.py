@@ -180,9 +180,9 @@ class EnvironmentPass:
     # deciding
 
     def _gates(self, change: Change, around: Circumstances) -> tuple[Change, tuple[Gate, ...]]:
-        asked = around.asked.get(change.service)
-        change = judged(change, asked, around.environment.policy) if asked else change
-        return change, evaluate(change, replace(around, busy=self.busy), now=self.core.clock.now())
+        asked, now = around.asked.get(change.service), self.core.clock.now()
+        change = judged(change, asked, around.environment.policy, now=now) if asked else change
+        return change, evaluate(change, replace(around, busy=self.busy), now=now)
 
     def _around(
         self,

@@ -11,7 +11,7 @@ from reconciler.model import permits as said
 from reconciler.model import rules
 from reconciler.model.circumstances import Asked, Circumstances, Gate
 from reconciler.model.environment import Policy
-from reconciler.model.plan import Change
+from reconciler.model.plan import Change, may_go_back
 from reconciler.model.range import Range
 
 INITIAL_AT_ONCE_MAX = 5
@@ -26,13 +26,24 @@ def evaluate(
     return tuple(gate if gate.open else _passed_by(gate, change, around, now) for gate in gates)
 
 
-def judged(change: Change, asked: Asked, policy: Policy) -> Change:
-    """The change with the urgency that its release had in the commit that asked for it."""
+def judged(change: Change, asked: Asked, policy: Policy, *, now: datetime) -> Change:
+    """The change with the urgency that its release had in the commit that asked for it, and no rollback where only
+    the very push that asked for it has made it one."""
+    if change.replaced_at and _made_a_rollback(change.replaced_at, asked, now):
+        step = said.step_class(change, zero_minor=policy.zero_minor)
+        change = replace(change, change_class=step, downgrade=True)
     if change.change_class == "emergency" and asked.urgency == "normal":
         return replace(change, change_class=said.step_class(change, zero_minor=policy.zero_minor))
     if change.change_class in ("major", "minor", "patch") and asked.urgency == "emergency":
         return replace(change, change_class="emergency")
     return change
+
+
+def _made_a_rollback(replaced_at: datetime, asked: Asked, now: datetime) -> bool:
+    """Whether `policy.rollback_within` reached back far enough after the push that moved the pin, and not before."""
+    earlier = (may_go_back(replaced_at, one.environment.policy, now=now) for one in asked.earlier)
+    since = asked.since is not None and may_go_back(replaced_at, asked.since.policy, now=now)
+    return since and not all(earlier)
 
 
 def closed(gates: tuple[Gate, ...]) -> tuple[Gate, ...]:

@@ -57,6 +57,8 @@ class Change(Struct, frozen=True):
     blocked: str = ""
     """Why no way leads to what is pinned; empty when one does."""
     unblocked_by: str = ""
+    replaced_at: datetime | None = None
+    """Of a way back that only `policy.rollback_within` makes a rollback: since when that length counts."""
 
     @property
     def to(self) -> Target | None:
@@ -116,6 +118,7 @@ def change_to(
     attempted, policy = records.attempted.get(work.service), desired.environment.policy
     steps = _way(desired, work, base_of(running, work, good, attempted))
     change_class, downgrade = classify(running, steps.first, good, attempted, policy, now)
+    timed = change_class == "rollback" and steps.first.target != good[0].work.target
     return Change(
         environment=desired.environment.name,
         service=work.service,
@@ -128,6 +131,7 @@ def change_to(
         path=steps.path,
         blocked=steps.blocked,
         unblocked_by=steps.unblocked_by,
+        replaced_at=good[0].at if timed else None,
     )
 
 
@@ -275,5 +279,10 @@ def _is_rollback(target: Target, good: tuple[Good, ...], policy: Policy, now: da
         return False
     if target == good[0].work.target:
         return True
-    recent = now - good[0].at <= timedelta(seconds=policy.rollback_within_s)
+    recent = may_go_back(good[0].at, policy, now=now)
     return len(good) > 1 and target == good[1].work.target and recent and good[0].work.release.reversible
+
+
+def may_go_back(replaced_at: datetime, policy: Policy, *, now: datetime) -> bool:
+    """Whether what was replaced then may still be put back as a rollback."""
+    return now - replaced_at <= timedelta(seconds=policy.rollback_within_s)

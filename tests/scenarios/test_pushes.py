@@ -128,3 +128,30 @@ async def test_a_rewrite_that_a_person_has_accepted_starts_over(world: World) ->
 
 def crash(_tip: str) -> None:
     raise RuntimeError("killed")
+
+
+async def test_a_way_back_is_a_rollback_for_as_long_as_it_was_before_the_push(world: World) -> None:
+    world.more = "policy: {rollback_within: 1h}\n"
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.bump("1.1.0")
+    await world.settle()
+    world.clock.move(timedelta(hours=2))
+
+    world.more = "policy: {rollback_within: 7d}\n"
+    world.pin("1.0.0")
+    world.merge("Back, and allow it")
+    await world.settle()
+    assert world.phases() == ["succeeded", "succeeded", "waiting"]
+    assert world.upgrades()[0].change_class == "minor"
+    assert "1.0.0 is older than the running 1.1.0" in world.view().sentence
+    assert world.answers() == "1.1.0"
+
+    world.pin("1.1.0")
+    world.merge("Stay")
+    await world.settle()
+    world.pin("1.0.0")
+    world.merge("Back, as it is allowed by now")
+    await world.settle()
+    assert world.upgrades()[0].change_class == "rollback"
+    assert world.answers() == "1.0.0"
