@@ -212,6 +212,25 @@ def ahead_of(
     return found
 
 
+def strange_step(core: Core, desired: Desired, change: Change) -> str:
+    """Blocking. Why the way to what is pinned must not be gone: a release on it was last written by someone who may
+    not move the environment. Empty where all were not; the pinned one itself is vouched for by its pin.
+    """
+    trust, name = core.settings.trust, desired.environment.name
+    if trust is None or name not in trust.movers:
+        return ""
+    rule, mirror = Rule(trust.movers, core.own_key), core.repository.mirror
+    known = {version.text: release for version, release in desired.releases.get(change.service, {}).items()}
+    for version in change.path[:-1]:
+        file = known[version].place.file
+        for commit in mirror.log(trust.since, desired.revision, paths=(file,), limit=1):
+            [found] = mirror.signatures([commit.sha])
+            if not rule.permits(name, found.signer, found.key):
+                who = f"{found.signer} wrote last (commit {commit.sha[:SHORT]})"
+                return f"the way goes through {version}, whose file {who}, who may not move {name}"
+    return ""
+
+
 def beyond(core: Core, desired: Desired, observed: Mapping[str, Observation]) -> list[Change]:
     """The changes that only commits ask for that are not trusted: shown with their closed gate, never started."""
     ahead = core.ahead.get(desired.environment.name)

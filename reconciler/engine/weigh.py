@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from reconciler.clock import Steady
 from reconciler.engine.core import Core
 from reconciler.engine.together import taken_back
+from reconciler.engine.trust import strange_step
 from reconciler.model.circumstances import Asked, Circumstances, Gate, Promoted
 from reconciler.model.desired import Desired
 from reconciler.model.expectation import expected_of
@@ -35,7 +36,7 @@ class Weigher:
     def __init__(self, core: Core, environment: str) -> None:
         self._core = core
         self._name = environment
-        self._asked: dict[tuple[str, str, Target | None], Asked] = {}
+        self._asked: dict[tuple[str, str, Target | None, tuple[str, ...]], Asked] = {}
         self._clock = Steady(core.clock)
         self._unsure: datetime | None = None
         self._known: tuple[str, list[Advance]] = "", []
@@ -44,11 +45,11 @@ class Weigher:
 
     async def asked(self, desired: Desired, change: Change) -> Asked:
         """The commit that asked for this change, and what stood before it."""
-        key = desired.revision, change.service, change.to
+        key = desired.revision, change.service, change.to, change.path
         if key not in self._asked:
             if len(self._asked) >= ASKED_MAX:
                 self._asked.clear()
-            self._asked[key] = await asyncio.to_thread(
+            asked = await asyncio.to_thread(
                 self._core.repository.past.asked,
                 desired.revision,
                 self._name,
@@ -57,6 +58,8 @@ class Weigher:
                 self._core.frozen,
                 self._advances(desired.revision),
             )
+            strange = await asyncio.to_thread(strange_step, self._core, desired, change)
+            self._asked[key] = replace(asked, strange=strange)
         asked, recovery = self._asked[key], self._core.store.recovery(self._name)
         if recovery and recovery.base and (pair := (recovery.base, asked.revision)) not in self._later:
             is_ancestor = self._core.repository.mirror.is_ancestor

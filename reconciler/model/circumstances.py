@@ -55,6 +55,8 @@ class Asked(Struct, frozen=True):
     """The environment as that push left it; as the commit left it, where it is not known what was pushed with it."""
     urgency: str | None = None
     """The release's, as it stood in that commit; a later edit counts for nothing."""
+    strange: str = ""
+    """Which release on the way is by someone who may not move the environment; empty for none."""
 
 
 class Promoted(Struct, frozen=True):

@@ -84,6 +84,10 @@ def _quarantine(change: Change, around: Circumstances, _now: datetime) -> Gate:
 
 def _trust(change: Change, around: Circumstances, _now: datetime) -> Gate:
     distrusted = around.distrusted.get((change.service, change.goal.target)) if change.goal else None
+    asked = around.asked.get(change.service)
+    if distrusted is None and asked and asked.strange:
+        remedy = "a pin of that version first, or its file committed anew, by one who may"
+        return Gate("trust", open=False, reason=asked.strange, opened_by=remedy)
     return distrusted or Gate("trust", open=True)
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import pytest
+
 from reconciler.engine import permits
 from reconciler.engine.status import explain_of
+from tests.git.keys import Keys
 from tests.world import World
 
 STEPWISE = 'upgrade: {from: ">=%s"}\n'
@@ -176,3 +179,42 @@ async def test_a_withdrawn_release_is_reported_where_it_runs(world: World) -> No
         "production: api 1.0.0 runs as pinned, and is withdrawn: loses orders"
     ]
     assert world.phases() == ["succeeded"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_no_way_goes_through_a_release_of_somebody_who_may_not_move_the_environment(
+    world: World, when: str
+) -> None:
+    keys = Keys(world.folder)
+    keys.allow("ada", "mallory", "ugs")
+    world.identity_more = f', signing_key: "{keys.private("ugs")}"'
+    files = f'signers: "{keys.allowed}", revoked: "{keys.revoked}"'
+    world.settings_more = f"trust: {{{files}, environments: {{production: [ada@example.org]}}}}\n"
+
+    def mallory_adds_a_step() -> None:
+        world.signing = keys.signing("mallory")
+        world.release("2.0.0")
+        world.merge("Add a release")
+        world.signing = keys.signing("ada")
+
+    world.signing = keys.signing("ada")
+    world.deploy_first("1.0.0")
+    await world.settle()
+    if when == "before":
+        mallory_adds_a_step()
+    world.bump("3.0.0", more=STEPWISE % "2.0.0")
+    if when == "after":
+        mallory_adds_a_step()
+    await world.settle()
+    [gate] = [gate for gate in world.view().gates if gate.gate == "trust"]
+    assert not gate.open
+    assert gate.reason.startswith("the way goes through 2.0.0, whose file mallory@example.org wrote last")
+    assert world.answers() == "1.0.0"
+
+    world.pin("2.0.0")
+    world.merge("Vouch for it")
+    await world.settle()
+    world.pin("3.0.0")
+    world.merge("Go on")
+    await world.settle()
+    assert world.answers() == "3.0.0"
