@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from reconciler.drivers.base import Site
+from reconciler.drivers.trouble import host_trouble
 from reconciler.model.target import Target, Workload
 
 MARKER = ".ugs-release.json"
@@ -54,11 +56,15 @@ def environment_folder(site: Site, environment: str) -> Path:
 
 
 def names_of(site: Site, environment: str) -> frozenset[str]:
-    """The environment's name and all that it had before: what runs is marked with the one it was started under."""
+    """The environment's name and all that it had before: what runs is marked with the one it was started under.
+
+    Raises HostError.
+    """
     here = environment_folder(site, environment)
-    home = here.resolve()
-    others = here.parent.iterdir() if here.is_dir() else ()
-    return frozenset({environment, *(other.name for other in others if other.resolve() == home)})
+    with host_trouble("see what runs"):
+        home = here.resolve()
+        others = here.parent.iterdir() if here.is_dir() else ()
+        return frozenset({environment, *(other.name for other in others if other.resolve() == home)})
 
 
 def service_folder(site: Site, environment: str, service: str) -> Path:
@@ -104,8 +110,11 @@ def is_complete(directory: Path, sha256: str) -> bool:
 
 
 def read_record(folder: Path, index: int, target: Target) -> Record:
-    """The shim's record; an empty one when there is none, or only half of one."""
+    """The shim's record; an empty one when there is none, or only half of one. Raises HostError."""
     try:
-        return msgspec.json.decode((folder / keeper_name(index, target, "lock")).read_bytes(), type=Record)
-    except (OSError, msgspec.MsgspecError):
-        return Record()
+        with host_trouble("see what runs"), suppress(FileNotFoundError):
+            data = (folder / keeper_name(index, target, "lock")).read_bytes()
+            return msgspec.json.decode(data, type=Record)
+    except msgspec.MsgspecError:
+        pass
+    return Record()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -11,9 +12,12 @@ from pathlib import Path
 from msgspec import Struct
 
 from reconciler.drivers.mark import ROLE_VARIABLE, SHIM_ROLE, VARIABLE, Mark
+from reconciler.drivers.trouble import as_host_error, host_trouble
 
 PROC = Path("/proc")
 LISTENING = "0A"
+PASSED_OVER = frozenset({errno.ENOENT, errno.ESRCH, errno.EACCES, errno.EPERM})
+"""A process that has gone meanwhile, or is another user's."""
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -58,6 +62,9 @@ def processes(site: str, names: Collection[str], service: str | None = None) -> 
 
     A process belongs where its own mark says, else where its nearest marked ancestor's does: some programs
     overwrite their environment to show a title.
+
+    Raises HostError where this machine does not let one look, as when descriptors run out: what could not be seen
+    must not pass for gone.
     """
     stats: dict[int, Stat] = {}
     marks: dict[int, tuple[Mark | None, bool]] = {}
@@ -76,7 +83,9 @@ def processes(site: str, names: Collection[str], service: str | None = None) -> 
 
 
 def pids() -> list[int]:
-    return [int(folder.name) for folder in PROC.iterdir() if folder.name.isdigit()]
+    """Raises HostError."""
+    with host_trouble("see what runs"):
+        return [int(folder.name) for folder in PROC.iterdir() if folder.name.isdigit()]
 
 
 def in_control_group(is_own: Callable[[str], bool]) -> set[int]:
@@ -91,10 +100,11 @@ def in_control_group(is_own: Callable[[str], bool]) -> set[int]:
 
 
 def read_stat(pid: int) -> Stat | None:
-    """None when the process has gone, or is a zombie: it runs no more."""
+    """None when the process has gone, or is a zombie: it runs no more. Raises HostError."""
     try:
         text = (PROC / str(pid) / "stat").read_text(errors="replace")
-    except OSError:
+    except OSError as error:
+        _pass_over(error)
         return None
     # The command's name stands in brackets and may hold anything, brackets too.
     state, parent, _group, session, *rest = text.rpartition(")")[2].split()
@@ -134,7 +144,7 @@ def listeners(port: int) -> list[Listener]:
 
 
 def owners(listener: Listener) -> list[int]:
-    """The processes that hold the socket; empty when they are not ours to look into."""
+    """The processes that hold the socket; empty when they are not ours to look into. Raises HostError."""
     return [pid for pid in pids() if f"socket:[{listener.inode}]" in _open_files(pid)]
 
 
@@ -144,21 +154,28 @@ def describe(holders: list[int]) -> str:
     return named or "a process of another user"
 
 
+def _pass_over(error: OSError) -> None:
+    """Raises HostError, unless the error says no more than that the process is gone, or not ours to look into."""
+    if error.errno not in PASSED_OVER:
+        raise as_host_error("see what runs", error) from error
+
+
 def _open_files(pid: int) -> set[str]:
     folder = PROC / str(pid) / "fd"
     links: set[str] = set()
     try:
         for link in folder.iterdir():
             links.add(str(link.readlink()))
-    except OSError:  # gone meanwhile, or another user's
-        pass
+    except OSError as error:
+        _pass_over(error)
     return links
 
 
 def _own_mark(pid: int) -> tuple[Mark | None, bool]:
     try:
         environ = (PROC / str(pid) / "environ").read_bytes()
-    except OSError:  # gone meanwhile, or another user's
+    except OSError as error:
+        _pass_over(error)
         return None, False
     entries = environ.split(b"\0")
     prefix = f"{VARIABLE}=".encode()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 from pathlib import Path
 
 import msgspec
@@ -246,3 +248,20 @@ def test_the_record_says_who_keeps_the_instance_and_may_be_torn(site: Site, arch
     lock.write_text('{"opera')
     assert the_instance(site).state == "running"
     assert Target.parse(str(the_instance(site).target)) == work.target
+
+
+@pytest.mark.fault("OP-04")
+def test_out_of_descriptors_nothing_passes_for_gone(site: Site, archives: Path) -> None:
+    work = work_for(build_archive(archives, "1.4.0"), "1.4.0", port=free_port())
+    deploy(site, work)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+    try:
+        for look in (lambda: DRIVER.observe(site, work.environment), lambda: procfs.read_stat(os.getpid())):
+            with pytest.raises(HostError, match=r"cannot see what runs.*Too many open files"):
+                look()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert work.service in DRIVER.observe(site, work.environment)
