@@ -46,6 +46,7 @@ class Order(Struct, frozen=True):
     timeout_s: float
     user: str | None = None
     secrets: tuple[str, ...] = ()
+    umask: int | None = None
 
 
 class Outcome(Struct, frozen=True, omit_defaults=True):
@@ -115,6 +116,8 @@ def serve(line: bytes) -> None:
     instruction = msgspec.json.decode(line, type=_Instruction)
     order, result = instruction.order, Path(instruction.result)
     _write(result, Outcome())
+    if order.umask is not None:
+        os.umask(order.umask)
     try:
         ended = command.run(
             order.argv,

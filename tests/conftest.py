@@ -21,6 +21,9 @@ def world(tmp_path: Path) -> Iterator[World]:
 # In the background of a shell SIGINT is ignored, and so it would be in everything that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# The daemon does not start where others could read what holds a secret.
+os.umask(0o077)
+
 # A busy machine must not fail a property by being slow.
 settings.register_profile("ugs", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # `make fuzz` asks for more examples of each property than the hundred of every day.

@@ -48,6 +48,16 @@ def settings_from(config: Path | None) -> Settings:
     return load(config, os.environ)
 
 
+@contextlib.contextmanager
+def private_files() -> Iterator[int]:
+    """Whatever is written in here is this user's alone; the umask that stood before, which services keep."""
+    before = os.umask(0o077)
+    try:
+        yield before
+    finally:
+        os.umask(before)
+
+
 class Locked(HostError):
     """Another daemon works on this state."""
 
@@ -91,10 +101,13 @@ def _keep_private(state: Path) -> None:
 
 
 @contextlib.contextmanager
-def core_from(settings: Settings, clock: Clock | None = None, *, leased: bool = False) -> Iterator[Core]:
+def core_from(
+    settings: Settings, clock: Clock | None = None, *, leased: bool = False, umask: int | None = None
+) -> Iterator[Core]:
     """Everything that the engine works with. The caller holds the state's lock.
 
     `leased`: act on an environment only while this daemon holds its lease, unless ugs.yaml says otherwise.
+    `umask`: what services are started with; None: with this process's own.
     """
     from reconciler.engine.core import Core
     from reconciler.engine.lease import Leases
@@ -115,7 +128,7 @@ def core_from(settings: Settings, clock: Clock | None = None, *, leased: bool = 
             settings=settings,
             store=store,
             repository=repository,
-            site=site_of(settings, repository),
+            site=site_of(settings, repository, umask=umask),
             clock=clock,
             outbox=outbox_of(settings, store, clock),
             leases=leases_of(settings, store, clock) if leased else Leases(),
@@ -218,7 +231,7 @@ def outbox_of(settings: Settings, store: Store, clock: Clock) -> Outbox:
     return Outbox(store, sender, now=clock.now)
 
 
-def site_of(settings: Settings, repository: Repository | None = None) -> Site:
+def site_of(settings: Settings, repository: Repository | None = None, *, umask: int | None = None) -> Site:
     """What a driver may use; without a repository, nothing can be prepared from it."""
     from reconciler.drivers.base import Registry, Site
 
@@ -234,6 +247,7 @@ def site_of(settings: Settings, repository: Repository | None = None) -> Site:
         registries={
             host: Registry(login.username, login.password.read) for host, login in settings.registries.items()
         },
+        umask=umask,
     )
 
 

@@ -11,9 +11,18 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli import client
-from reconciler.cli.graph import LOCKED_EXIT, Locked, config_option, core_from, settings_from, state_lock
+from reconciler.cli.graph import (
+    LOCKED_EXIT,
+    Locked,
+    config_option,
+    core_from,
+    private_files,
+    settings_from,
+    state_lock,
+)
 from reconciler.cli.output import json_option, print_json
 from reconciler.config import Settings
+from reconciler.config.exposure import refuse_exposed
 
 if TYPE_CHECKING:
     from reconciler.engine.daemon import Daemon
@@ -35,7 +44,12 @@ def run(config: Path | None, *, once: bool, accept_first: bool, log_level: str) 
     for library in ("git", "uvicorn", "slack_sdk", "watchdog", "asyncio"):
         logging.getLogger(library).setLevel(logging.WARNING)
     try:
-        with state_lock(settings.state), core_from(settings, leased=True) as core:
+        refuse_exposed(settings)
+        with (
+            private_files() as umask,
+            state_lock(settings.state),
+            core_from(settings, leased=True, umask=umask) as core,
+        ):
             from reconciler.engine.daemon import Daemon
 
             daemon = Daemon(core, accept_first=accept_first)

@@ -200,7 +200,11 @@ class _Parser:
             case {"credential": str(name)}:
                 folder = self.environ.get("CREDENTIALS_DIRECTORY")
                 source = f"the systemd credential {name}"
-                return Secret(source, path=Path(folder, name)) if folder else Secret(source, value="")
+                return (
+                    Secret(source, path=Path(folder, name), guarded=True)
+                    if folder
+                    else Secret(source, value="")
+                )
             case _:
                 path = self.path(data.get("file", ""))
                 return Secret(f"the file {path}", path=path)

@@ -23,6 +23,8 @@ class Secret:
     """What a person would look for: `the environment variable SLACK_TOKEN`."""
     path: Path | None = None
     value: str | None = field(default=None, repr=False)
+    guarded: bool = False
+    """systemd itself sees to who may read the file."""
 
     def read(self) -> str:
         """The value now, without its final newline. Raises HostError when there is none."""

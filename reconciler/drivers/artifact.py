@@ -18,7 +18,7 @@ from reconciler.drivers.fetch import fetch
 from reconciler.drivers.layout import MARKER, Marker, directory_of, is_complete
 from reconciler.drivers.render import render_config
 from reconciler.drivers.trouble import host_trouble
-from reconciler.drivers.unpack import unpack
+from reconciler.drivers.unpack import FOLDER_MODE, unpack
 from reconciler.model.detached import SIGNATURE_BYTES_MAX, unsigned
 from reconciler.model.errors import ArtifactError
 from reconciler.model.release import Archive
@@ -47,7 +47,8 @@ def prepare(site: Site, work: Workload, revision: str) -> Path:
                     f"and what is at {archive.url} has {digest}",
                     "publish the right archive as a new release",
                 )
-            release.mkdir(mode=0o755)
+            release.mkdir()
+            release.chmod(FOLDER_MODE)  # whatever the daemon's umask: a command may run there as another user
             if site.artifact_keys:
                 _see_signed(site, work, archive, revision, file)
             unpack(file, release)

@@ -40,6 +40,8 @@ class Site(Struct, frozen=True):
     """What ugs.yaml says of this engine under `engines`: the operator's word, which the repository cannot change."""
     registries: Mapping[str, Registry] = {}
     """By host, where images come from."""
+    umask: int | None = None
+    """With which services and their commands are started; None: with this process's own."""
 
 
 class Cause(Struct, frozen=True):

@@ -185,6 +185,7 @@ def _order(site: Site, operation: str, work: Workload, index: int, held: Held) -
         "environment": environment,
         "directory": str(directory),
         "operation": operation,
+        "umask": site.umask,
         "log": log_name(index),
         "lock_fd": held.lock_fd,
         "socket_fds": [one.fileno() for one in held.sockets],

@@ -39,6 +39,7 @@ class Order:
     environment: dict[str, str]
     directory: str
     operation: str
+    umask: int | None
     log: str
     lock_fd: int
     socket_fds: list[int]
@@ -129,6 +130,8 @@ class Keeper:
             for caught in (signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
                 signal.signal(caught, signal.SIG_DFL)
             os.setsid()
+            if self.order.umask is not None:
+                os.umask(self.order.umask)
             os.chdir(self.order.directory)
             environment = dict(self.order.environment)
             status = fcntl.fcntl(status, fcntl.F_DUPFD_CLOEXEC, OUT_OF_THE_WAY)

@@ -29,6 +29,7 @@ UNPACKED_BYTES_MAX = 4 * 1024**3
 MEMBERS_MAX = 100_000
 READ_BYTES_MAX = 16 * 1024**2
 COPY_BYTES = 1024 * 1024
+FOLDER_MODE = 0o755
 
 NAME_REFUSED = (
     errno.ENAMETOOLONG,
@@ -166,11 +167,11 @@ def _zip_opener(bundle: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], 
 def _write(member: Member, folder: Path) -> None:
     path = _place(member.name, folder)
     if member.kind == "directory":
-        path.mkdir(parents=True, exist_ok=True)
+        _make_folder(path, folder)
         return
     if os.path.lexists(path):
         raise Refused("it appears twice")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent, folder)
     if member.kind == "file":
         with member.open() as reader, path.open("xb") as writer:
             shutil.copyfileobj(reader, writer, COPY_BYTES)
@@ -184,6 +185,16 @@ def _write(member: Member, folder: Path) -> None:
         if source.is_symlink() or not source.is_file():
             raise Refused(f"it links to {member.link!r}, which is no file of the archive")
         os.link(source, path)
+
+
+def _make_folder(path: Path, top: Path) -> None:
+    """With all above it up to `top`, open to those who may enter that, whatever the daemon's umask."""
+    if path.is_dir():
+        return
+    if path != top:
+        _make_folder(path.parent, top)
+    path.mkdir()
+    path.chmod(FOLDER_MODE)
 
 
 def _place(name: str, folder: Path) -> Path:

@@ -76,6 +76,71 @@ def test_a_state_folder_that_leads_elsewhere_or_is_anothers(world: World, tmp_pa
         assert "belongs to user 12345, and this runs as 0" in refused(world.configure())
 
 
+@pytest.mark.fault("OP-02")
+def test_a_secret_or_a_key_that_others_could_read(world: World) -> None:
+    token, key = world.folder / "token", world.folder / "key"
+    for file in (token, key):
+        file.write_text("s3cret\n")
+        file.chmod(0o640)
+    world.identity_more = f', signing_key: "{key}"'
+    world.settings_more = (
+        f'secrets: {{token: {{file: "{token}", environments: [production], services: [api]}}}}\n'
+    )
+    said = refused(world.configure())
+    assert f"secrets.token: others than its owner may use {token} (mode 0640); " in said
+    assert (
+        f"identity.signing_key: others than its owner may use {key} (mode 0640); chmod go= {token} {key}"
+        in said
+    )
+    assert "s3cret" not in said
+    assert not world.state.exists()
+
+
+@pytest.mark.fault("OP-02")
+def test_an_ugs_yaml_that_others_could_write_or_that_holds_a_token(world: World) -> None:
+    config = world.configure()
+    config.chmod(0o664)
+    assert f"ugs.yaml: others than its owner may write {config} (mode 0664)" in refused(config)
+    world.url = "https://t0ken@git.example/fleet.git"
+    world.configure().chmod(0o644)
+    said = refused(config)
+    assert f"repository.url: others than its owner may use {config} (mode 0644)" in said
+    assert "t0ken" not in said
+
+
+def test_what_systemd_hands_over_it_guards_itself(world: World) -> None:
+    credential = world.folder / "credentials" / "token"
+    credential.parent.mkdir()
+    credential.write_text("s3cret\n")
+    credential.chmod(0o644)
+    world.settings_more = (
+        "secrets: {token: {credential: token, environments: [production], services: [api]}}\n"
+    )
+    world.deploy_first("1.0.0")
+    given = {"CREDENTIALS_DIRECTORY": str(credential.parent)}
+    assert ugs("run", "--once", "--config", world.configure(), environment=given).returncode == 0
+
+
+@pytest.mark.fault("OP-02")
+def test_what_it_writes_is_its_own_and_services_keep_the_umask_that_was(world: World) -> None:
+    umask = world.folder / "umask"
+    world.release(
+        "1.0.0",
+        files={"bin/look": f"#!/bin/sh\numask > {umask}\nexec bin/api $1\n"},
+        command='["/bin/sh", "bin/look", "{port}"]',
+    )
+    world.pin("1.0.0")
+    world.merge()
+    before = os.umask(0o027)
+    try:
+        assert run_once(world)[0] == 0
+    finally:
+        os.umask(before)
+    assert umask.read_text() == "0027\n"
+    shared = [path for path in world.state.iterdir() if path.stat().st_mode & 0o077]
+    assert shared == []
+
+
 def test_no_configuration_at_all(tmp_path: Path) -> None:
     done = ugs("run", cwd=tmp_path)
     assert done.returncode == 1

@@ -110,6 +110,7 @@ class Commands:
             timeout_s=means.timeout_s,
             user=means.user,
             secrets=tuple(secrets),
+            umask=site.umask,
         )
 
     def check(self, means: Means, *commands: Argv | None) -> None:
