@@ -10,8 +10,10 @@ import click
 
 from reconciler.cli.output import working
 from reconciler.cli.tree import content, read_tree
+from reconciler.model.codec import builtins
 from reconciler.model.document import read
 from reconciler.model.errors import InputError, Problem
+from reconciler.model.floors import Program
 
 Format = Literal["text", "json", "github"]
 
@@ -29,17 +31,25 @@ Format = Literal["text", "json", "github"]
     help="github annotates a pull request.",
 )
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
+@click.option(
+    "--programs",
+    "with_programs",
+    is_flag=True,
+    help="Also hold this machine's git and SQLite against the versions that a daemon should have.",
+)
 @click.pass_context
-def check(context: click.Context, folder: Path, form: Format) -> None:
+def check(context: click.Context, folder: Path, form: Format, *, with_programs: bool) -> None:
     """Validate the repository in PATH: releases, environments, and ugs.yaml where there is one.
 
     Exit code 1 when something is wrong.
     """
     with working("reading"):
         problems, summary = checked(folder)
+    found = _programs() if with_programs else ()
     match form:
         case "json":
-            click.echo(json.dumps(as_json(problems), indent=2, ensure_ascii=False))
+            there = {"programs": builtins(found)} if with_programs else {}
+            click.echo(json.dumps(as_json(problems) | there, indent=2, ensure_ascii=False))
         case "github":
             for problem in problems:
                 click.echo(annotation(folder, problem))
@@ -47,7 +57,15 @@ def check(context: click.Context, folder: Path, form: Format) -> None:
             for problem in problems:
                 click.echo(str(problem))
             click.echo(summary)
-    context.exit(1 if problems else 0)
+            for one in found:
+                click.echo("\n".join(one.lacks) or f"{one.program} {one.version}: fine")
+    context.exit(1 if problems or any(one.lacks for one in found) else 0)
+
+
+def _programs() -> tuple[Program, ...]:
+    from reconciler.cli.programs import programs
+
+    return programs()
 
 
 def checked(folder: Path) -> tuple[tuple[Problem, ...], str]:

@@ -21,8 +21,10 @@ from reconciler.cli.graph import (
     state_lock,
 )
 from reconciler.cli.output import json_option, print_json
+from reconciler.cli.programs import programs
 from reconciler.config import Settings
 from reconciler.config.exposure import refuse_exposed
+from reconciler.model.errors import HostError
 
 if TYPE_CHECKING:
     from reconciler.engine.daemon import Daemon
@@ -34,8 +36,9 @@ LEVELS = ("debug", "info", "warning", "error")
 @config_option
 @click.option("--once", is_flag=True, help="Bring everything to its pins as far as gates allow, then end.")
 @click.option("--accept-first", is_flag=True, help="Let more than five first deployments start at once.")
+@click.option("--strict", is_flag=True, help="Do not start with a git or SQLite that is too old.")
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
-def run(config: Path | None, *, once: bool, accept_first: bool, log_level: str) -> None:
+def run(config: Path | None, *, once: bool, accept_first: bool, strict: bool, log_level: str) -> None:
     """Run the daemon until SIGTERM or Ctrl-C; the services that it started run on."""
     settings = settings_from(config)
     logging.basicConfig(
@@ -45,11 +48,14 @@ def run(config: Path | None, *, once: bool, accept_first: bool, log_level: str) 
         logging.getLogger(library).setLevel(logging.WARNING)
     try:
         refuse_exposed(settings)
+        lacks = _lacks(strict=strict)
         with (
             private_files() as umask,
             state_lock(settings.state),
             core_from(settings, leased=True, umask=umask) as core,
         ):
+            for text in lacks:
+                logging.getLogger("ugs").warning("%s", text)
             from reconciler.engine.daemon import Daemon
 
             daemon = Daemon(core, accept_first=accept_first)
@@ -59,6 +65,14 @@ def run(config: Path | None, *, once: bool, accept_first: bool, log_level: str) 
     except Locked as error:
         click.echo(f"ugs: {error}", err=True)
         sys.exit(LOCKED_EXIT)
+
+
+def _lacks(*, strict: bool) -> list[str]:
+    """What speaks against the versions of this machine's programs. With `strict`, raise HostError for it."""
+    lacks = [text for one in programs() for text in one.lacks]
+    if strict and lacks:
+        raise HostError("; ".join(lacks), "install a newer one, or start without --strict")
+    return lacks
 
 
 async def _serve(daemon: Daemon, settings: Settings) -> None:

@@ -215,3 +215,24 @@ def test_a_good_check_imports_nothing_heavy() -> None:
         [sys.executable, "-c", code, ROOT], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.stderr.strip() == ""
+
+
+@pytest.mark.fault("OP-05")
+def test_the_programs_of_this_machine_are_held_against_their_floors(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "bin" / "git"
+    old.parent.mkdir()
+    old.write_text("#!/bin/sh\necho git version 2.30.2\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", str(old.parent))
+    shown = run(tree, "--programs")
+    assert shown.exit_code == 1
+    assert "git 2.30.2 is older than 2.34.0: it cannot sign with SSH keys" in shown.output
+    assert "SQLite " in shown.output
+    told = json.loads(run(tree, "--programs", "--json").stdout)
+    assert told["ok"]
+    assert [one["program"] for one in told["programs"] if one["lacks"]][:1] == ["git"]
+    assert "programs" not in json.loads(run(tree, "--json").stdout)
+    old.write_text("#!/bin/sh\nexit 3\n")
+    assert isinstance(run(tree, "--programs").exception, HostError)

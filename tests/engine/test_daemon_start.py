@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import stat
 from contextlib import closing
@@ -139,6 +140,29 @@ def test_what_it_writes_is_its_own_and_services_keep_the_umask_that_was(world: W
     assert umask.read_text() == "0027\n"
     shared = [path for path in world.state.iterdir() if path.stat().st_mode & 0o077]
     assert shared == []
+
+
+@pytest.mark.fault("OP-05")
+def test_a_program_that_is_too_old_is_told_and_with_strict_refused(world: World) -> None:
+    world.deploy_first("1.0.0")
+    config, real = world.configure(), shutil.which("git")
+    old = world.folder / "bin" / "git"
+    old.parent.mkdir()
+    old.write_text(
+        f'#!/bin/sh\nif [ "$1" = --version ]; then echo git version 2.30.2; else exec {real} "$@"; fi\n'
+    )
+    old.chmod(0o755)
+    path = {"PATH": f"{old.parent}{os.pathsep}{os.environ['PATH']}"}
+    strict = ugs("run", "--once", "--strict", "--config", config, environment=path)
+    assert strict.returncode == 1
+    assert strict.stderr.startswith("ugs: git 2.30.2 is older than 2.34.0: it cannot sign with SSH keys")
+    assert "; install a newer one, or start without --strict\n" in strict.stderr
+    assert not world.state.exists()
+
+    done = ugs("run", "--once", "--config", config, environment=path)
+    assert done.returncode == 0
+    assert "WARNING git 2.30.2 is older than 2.34.0" in done.stderr
+    wait_until(world.answers)
 
 
 def test_no_configuration_at_all(tmp_path: Path) -> None:
