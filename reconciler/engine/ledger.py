@@ -43,17 +43,17 @@ class Ledger:
             goal=change.goal if change.goal != change.after else None,
         )
 
-    def wait(self, upgrade: Upgrade, shut: tuple[Gate, ...]) -> None:
-        """Record why it waits; told when it begins to wait, not at every change of the reason."""
+    def wait(self, upgrade: Upgrade, shut: tuple[Gate, ...]) -> Upgrade:
+        """Record why it waits, as it stands then; told when it begins to wait, not at every change of the reason."""
         names = {gate.gate for gate in shut}
         reason = "; ".join(gate.reason for gate in shut)
         parked = names == {"host"}  # its reason stands, and a person was called when it was parked
         if parked or (upgrade.phase is Phase.WAITING and upgrade.reason == reason):
-            return
+            return upgrade
         news = upgrade.phase is not Phase.WAITING or upgrade.reason == BEGUN_ANEW
         called = "quarantine" in names or (upgrade.after is None and "approval" in names)
         severity: Severity = "person" if news and called else "info"
-        self._core.move(upgrade, Phase.WAITING, reason, severity=severity, tell=news)
+        return self._core.move(upgrade, Phase.WAITING, reason, severity=severity, tell=news)
 
     def announced(self, change: Change, revision: str) -> bool:
         """Whether this commit is the very one whose upgrade failed: only another one is news."""

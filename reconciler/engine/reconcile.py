@@ -18,6 +18,7 @@ from reconciler.engine.endure import carried
 from reconciler.engine.fence import Fenced
 from reconciler.engine.heed import Heed
 from reconciler.engine.ledger import BEGUN_ANEW, Ledger
+from reconciler.engine.missed import Missed
 from reconciler.engine.monitor import Monitor
 from reconciler.engine.together import leader_of
 from reconciler.engine.trust import beyond
@@ -67,6 +68,7 @@ class EnvironmentPass:
         self.repairs = Repairs(self.core, self.name)
         self.ledger = Ledger(self.core, self.name)
         self.weigher = Weigher(self.core, self.name)
+        self.missed = Missed(self.core, self.name)
         self.heed = Heed(self.core, self.name, self._shut_for)
 
     @property
@@ -228,6 +230,7 @@ class EnvironmentPass:
         # What is retired parks nothing any more.
         around = self._around(desired, self.observed, changes, asked)
         self.decided = desired, around
+        waits = dict[str, tuple[Upgrade, Change, tuple[Gate, ...]]]()
         for planned in ready:
             change, gates = told[planned.service] = self._gates(planned, around)
             revision = asked[change.service].revision
@@ -242,7 +245,9 @@ class EnvironmentPass:
             elif upgrade or not (
                 planned.service in around.taken_back or self.ledger.announced(change, revision)
             ):
-                self.ledger.wait(upgrade or self.ledger.open(change, revision), shut)
+                upgrade = self.ledger.wait(upgrade or self.ledger.open(change, revision), shut)
+                waits[change.service] = upgrade, change, gates
+        self.missed.look(desired.environment, waits)
         for change in beyond(self.core, desired, self.observed):
             told.setdefault(change.service, self._gates(change, around))
         return told

@@ -102,6 +102,23 @@ def fits(environment: Environment, change_class: ChangeClass, expected_s: float,
     return Opening(False, reason, later.start, CALENDAR)
 
 
+def following_opening(
+    environment: Environment, change_class: ChangeClass, *, now: datetime
+) -> Interval | None:
+    """The opening of a class's windows that contains `now`, or the next, its freezes subtracted.
+
+    None for a class that has no windows, and where none is known or it has no end.
+    """
+    table = timetable(environment, change_class)
+    if not isinstance(table.schedule, tuple):
+        return None
+    try:
+        found = _first(table, now)
+    except Disagreement:
+        return None
+    return found if found and found.end < FOREVER else None
+
+
 def lasting(duration_s: float) -> str:
     """A duration for people: `2d 3h`, `2h 5m`, `3m 30s`, `45s`."""
     total = round(duration_s)

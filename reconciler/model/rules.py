@@ -63,14 +63,12 @@ def _promoted(change: Change, around: Circumstances, place: Environment, now: da
 
 def window(change: Change, around: Circumstances, now: datetime) -> Gate:
     return _strictest(
-        "window", change, around, lambda place: opening(place, _class_in(place, change), now=now)
+        "window", change, around, lambda place: opening(place, class_in(place, change), now=now)
     )
 
 
 def freeze(change: Change, around: Circumstances, now: datetime) -> Gate:
-    return _strictest(
-        "freeze", change, around, lambda place: frozen(place, _class_in(place, change), now=now)
-    )
+    return _strictest("freeze", change, around, lambda place: frozen(place, class_in(place, change), now=now))
 
 
 def fit(change: Change, around: Circumstances, now: datetime) -> Gate:
@@ -78,7 +76,7 @@ def fit(change: Change, around: Circumstances, now: datetime) -> Gate:
     if expected_s is None:
         return Gate("fit", open=True)
     return _strictest(
-        "fit", change, around, lambda place: fits(place, _class_in(place, change), expected_s, now=now)
+        "fit", change, around, lambda place: fits(place, class_in(place, change), expected_s, now=now)
     )
 
 
@@ -99,7 +97,7 @@ def _strictest(
     return from_opening(name, state)
 
 
-def _class_in(place: Environment, change: Change) -> ChangeClass:
+def class_in(place: Environment, change: Change) -> ChangeClass:
     """The class that a change has by the policy of `place`: below 1.0.0 a minor step may count as more there."""
     below = change.after and change.change_class == "minor" and change.after.target.version.parts.major == 0
     return place.policy.zero_minor if below else change.change_class

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from reconciler.engine import permits
 from reconciler.model.upgrade import Phase
 from tests.world import World
 
@@ -291,3 +292,65 @@ async def test_any_other_way_down_needs_leave(world: World) -> None:
     world.merge("On purpose")
     await world.settle()
     assert world.answers() == "1.1.0"
+
+
+@pytest.mark.fault("TM-08")
+async def test_a_window_that_the_engine_slept_through_is_told_once_and_the_next_is_taken(
+    world: World,
+) -> None:
+    await on_a_tuesday(world)
+    world.bump("1.1.0")
+    await world.settle()
+    await world.stopped()
+    world.clock.move_to(SATURDAY + timedelta(hours=3))
+    await world.fleet.start()
+    await world.settle()
+    await world.settle()
+
+    [told] = [told for told in world.told() if "passed unused" in told]
+    assert told == (
+        "production: api 1.0.0 → 1.1.0: its window from Sat 2030-01-05 03:00 UTC to Sat 2030-01-05 05:00 UTC passed "
+        "unused: UGS did not look at it while it was open: it was stopped, or the environment was in other hands; "
+        "the next opens Sat 2030-01-12 03:00 UTC"
+    )
+    assert world.events().count("window-passed api") == 1
+    assert world.phases() == ["succeeded", "waiting"]
+
+    world.clock.move_to(SATURDAY + timedelta(days=7, minutes=1))
+    await world.settle()
+    assert world.answers() == "1.1.0"
+    world.clock.move(timedelta(days=7))
+    await world.settle()
+    assert world.events().count("window-passed api") == 1
+
+
+@pytest.mark.fault("TM-08")
+async def test_a_window_in_which_another_gate_was_closed_passes_with_that_reason(world: World) -> None:
+    await on_a_tuesday(world)
+    world.bump("1.1.0")
+    await world.settle()
+    hold = permits.hold(world.fleet, "production", "api", actor="ada", reason="look first")
+    world.clock.move_to(SATURDAY + timedelta(minutes=1))
+    await world.settle()
+    permits.release_hold(world.fleet, hold.id, actor="ada")
+    world.clock.move_to(SATURDAY + timedelta(hours=2))
+    await world.settle()
+    [told] = [told for told in world.told() if "passed unused" in told]
+    assert "to Sat 2030-01-05 05:00 UTC passed unused: held by ada: look first; the next opens" in told
+
+
+async def test_a_window_that_a_commit_moved_away_did_not_pass(world: World) -> None:
+    await on_a_tuesday(world)
+    world.bump("1.1.0")
+    await world.settle()
+    world.more = CLOSED_NOW.replace("* * 6", "* * 0")
+    world.merge("On Sundays")
+    await world.settle()
+    world.clock.move_to(SATURDAY + timedelta(hours=3))
+    await world.settle()
+    assert "window-passed api" not in world.events()
+    assert world.core.store.marks("window: ")
+    world.pin("1.0.0")
+    world.merge("Never mind")
+    await world.settle()
+    assert not world.core.store.marks("window: ")

@@ -1,0 +1,105 @@
+"""Openings of a window that pass unused while something waits for one: recorded, and told once each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Struct
+
+from reconciler.engine.core import Core
+from reconciler.model import sentence
+from reconciler.model.availability import following_opening
+from reconciler.model.circumstances import Gate
+from reconciler.model.codec import decode, encode
+from reconciler.model.environment import ChangeClass, Environment
+from reconciler.model.gates import closed
+from reconciler.model.notice import Notice
+from reconciler.model.plan import Change
+from reconciler.model.rules import class_in
+from reconciler.model.upgrade import Upgrade
+from reconciler.model.window import Interval
+from reconciler.model.zone import local_text
+
+MARK = "window: "
+UNSEEN = "UGS did not look at it while it was open: it was stopped, or the environment was in other hands"
+
+
+class Awaited(Struct, frozen=True):
+    """The opening that an upgrade waits for or waits in. `why`: what kept it, when that was last looked at inside."""
+
+    opening: Interval
+    why: str = ""
+
+
+class Missed:
+    """For one environment. What is awaited outlives the daemon, so that a window that it slept through is told."""
+
+    def __init__(self, core: Core, environment: str) -> None:
+        self._core = core
+        self._prefix = f"{MARK}{environment}: "
+
+    def look(
+        self, place: Environment, waiting: Mapping[str, tuple[Upgrade, Change, tuple[Gate, ...]]]
+    ) -> None:
+        """`waiting`: all that waits, by service, with its gates. What waits no longer is forgotten."""
+        store, now = self._core.store, self._core.clock.now()
+        marks = store.marks(self._prefix)
+        openings: dict[ChangeClass, Interval | None] = {}
+        kept = dict[str, str]()
+        for upgrade, change, gates in waiting.values():
+            key, kind = f"{self._prefix}{upgrade.operation}", class_in(place, change)
+            if kind not in openings:
+                openings[kind] = following_opening(place, kind, now=now)
+            opening, known = openings[kind], _read(marks.get(key))
+            if known and known.opening.end <= now:
+                self._tell(place, upgrade, known, opening)
+                known = None
+            if opening is None:
+                continue
+            why = known.why if known and known.opening == opening else ""
+            if opening.start <= now:
+                why = "; ".join(gate.reason for gate in closed(gates))
+            kept[key] = encode(Awaited(opening, why)).decode()
+        for key in marks.keys() - kept.keys():
+            store.mark(key, None)
+        for key, value in kept.items():
+            if marks.get(key) != value:
+                store.mark(key, value)
+
+    def _tell(
+        self, place: Environment, upgrade: Upgrade, passed: Awaited, following: Interval | None
+    ) -> None:
+        zone, opening = place.timezone or "UTC", passed.opening
+        begun, ended = (local_text(at, zone) for at in (opening.start, opening.end))
+        text = f"its window from {begun} to {ended} passed unused: {passed.why or UNSEEN}"
+        if following:
+            text += f"; the next opens {local_text(following.start, zone)}"
+        title = sentence.title(upgrade)
+        names = {
+            "environment": upgrade.environment,
+            "service": upgrade.service,
+            "operation": upgrade.operation,
+        }
+        store = self._core.store
+        with store.transaction():
+            store.mark(f"{self._prefix}{upgrade.operation}", None)
+            store.audit("window-passed", detail=text, **names)
+            store.tell(
+                Notice(
+                    **names,
+                    sentence=f"{title}: {text}",
+                    severity="warning",
+                    at=self._core.clock.now(),
+                    phase=upgrade.phase.value,
+                    title=title,
+                )
+            )
+        self._core.wake_notices.set()
+
+
+def _read(text: str | None) -> Awaited | None:
+    try:
+        return decode(text, Awaited) if text else None
+    except msgspec.MsgspecError:
+        return None
