@@ -82,7 +82,6 @@ class EnvironmentPass:
             if not (under_way and poison.take_up(self.core, upgrade)):
                 continue
             if upgrading.untouched(self.core, upgrade) and not leader_of(self.core, upgrade):
-                # The gates were open when it began; whether they still are, the next pass sees.
                 self.core.move(upgrade, Phase.WAITING, BEGUN_ANEW, tell=False)
             else:
                 log.info("carrying on %s in phase %s", upgrade.operation, upgrade.phase.value)

@@ -112,7 +112,7 @@ async def test_what_this_machine_keeps_from_being_started_again_is_parked(world:
     world.bump("1.1.0", soak="1m", deadline="10h")
     await world.reach(Phase.VERIFYING)
 
-    def apply(_site: object, _operation: str, _work: object) -> None:
+    def apply(*_: object) -> None:
         raise HostError("no processes are left", "end some")
 
     world.driver.apply = apply
