@@ -60,7 +60,8 @@ def write_secrets(site: Site, work: Workload, name: str, secrets: dict[str, str]
     with host_trouble(f"write the secrets of {work.service}"):
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o755)  # the folder above lets nobody of this machine through
+        folder.mkdir()
+        folder.chmod(0o755)  # whatever the umask; the folder above lets nobody of this machine through
         for variable, value in secrets.items():
             path = folder / variable
             with open(path, "w", opener=lambda file, flags: os.open(file, flags, 0o600)) as file:
