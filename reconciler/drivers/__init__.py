@@ -12,6 +12,7 @@ MODULES = {
     "process": "reconciler.drivers.process",
     "docker": "reconciler.drivers.docker",
     "systemd": "reconciler.drivers.systemd",
+    "swarm": "reconciler.drivers.swarm",
 }
 
 

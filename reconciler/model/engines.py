@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from reconciler.model.release import Strategy
 
-Kind = Literal["process", "docker", "systemd"]
+Kind = Literal["process", "docker", "systemd", "swarm"]
 """The kinds that `driver.kind` may name."""
 
 
@@ -31,4 +31,7 @@ ENGINES: dict[Kind, Engine] = {
     ),
     "docker": Engine(frozenset({"stop-start", "blue-green", "rolling", "canary"}), "image"),
     "systemd": Engine(frozenset({"stop-start", "rolling", "canary"}), "archive"),
+    "swarm": Engine(
+        frozenset({"stop-start", "rolling", "canary"}), "image", frozenset({"rolling"}), commands=False
+    ),
 }

@@ -32,7 +32,6 @@ LATER: dict[Kind, frozenset[str]] = {
 LATER_VALUES = (
     "pull-request",
     "compose",
-    "swarm",
     "kubernetes",
     "command",
 )
