@@ -110,6 +110,8 @@ def schema_keys(kind: str) -> dict[str, Any]:
         for branch in {"then", "else"} & node.keys():
             walk(node[branch], path)
         for key, child in node.get("properties", {}).items():
+            if "/engine_" in child.get("$ref", ""):
+                continue  # its driver's page has it
             at = f"{path}.{key}".lstrip(".")
             found[at] = child.get("default")
             walk(child, at)

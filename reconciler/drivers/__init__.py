@@ -10,6 +10,7 @@ from reconciler.drivers.base import Driver
 
 MODULES = {
     "process": "reconciler.drivers.process",
+    "kubernetes": "reconciler.drivers.kubernetes",
     "docker": "reconciler.drivers.docker",
     "systemd": "reconciler.drivers.systemd",
     "swarm": "reconciler.drivers.swarm",

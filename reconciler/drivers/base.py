@@ -116,7 +116,7 @@ class Driver(Protocol):
         """
 
     def endpoints(self, site: Site, work: Workload) -> tuple[Endpoint, ...]:
-        """Where each instance of `work` is to be probed."""
+        """Where each instance of `work` is to be probed; one that has no address yet is left out."""
 
     def surroundings(self, site: Site, work: Workload) -> Surroundings:
         """For the commands of the release's backup and migrations; `work` must have been prepared."""

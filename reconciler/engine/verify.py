@@ -109,7 +109,8 @@ class Prover:
         """A sentence about probes with the placeholders of the one instance filled in."""
         if self._work.instances > 1:
             return text
-        return probes.fill(text, self._driver.endpoints(self._site, self._work)[0].values)
+        endpoints = self._driver.endpoints(self._site, self._work)
+        return probes.fill(text, endpoints[0].values) if endpoints else text
 
     async def round(self, session: aiohttp.ClientSession) -> list[Outcome]:
         """Whatever is due now, every instance at once."""

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from reconciler.model.release import Strategy
 
-Kind = Literal["process", "docker", "systemd", "swarm"]
+Kind = Literal["process", "docker", "systemd", "swarm", "kubernetes"]
 """The kinds that `driver.kind` may name."""
 
 
@@ -33,5 +33,11 @@ ENGINES: dict[Kind, Engine] = {
     "systemd": Engine(frozenset({"stop-start", "rolling", "canary"}), "archive"),
     "swarm": Engine(
         frozenset({"stop-start", "rolling", "canary"}), "image", frozenset({"rolling"}), commands=False
+    ),
+    "kubernetes": Engine(
+        frozenset({"stop-start", "rolling", "canary"}),
+        "image",
+        native=frozenset({"rolling"}),
+        commands=False,
     ),
 }

@@ -25,11 +25,19 @@ class Archive(Struct, frozen=True, omit_defaults=True):
     """Where its detached signature is, in the same ways as `url`."""
 
 
+class Manifest(Struct, frozen=True):
+    """A Kubernetes workload as the team has written it: a path inside the repository, and its content's sha256."""
+
+    path: str
+    sha256: str
+
+
 class Artifact(Struct, frozen=True, omit_defaults=True):
     """What is deployed. `image` ends in the digest of its manifest: `registry.example/api@sha256:...`."""
 
     archive: Archive | None = None
     image: str | None = None
+    kubernetes: Manifest | None = None
 
 
 class SecretName(Struct, frozen=True):

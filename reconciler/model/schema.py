@@ -32,7 +32,6 @@ LATER: dict[Kind, frozenset[str]] = {
 LATER_VALUES = (
     "pull-request",
     "compose",
-    "kubernetes",
     "command",
 )
 _UNSUPPORTED = "is not supported by this version of UGS"
