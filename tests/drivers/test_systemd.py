@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from reconciler.drivers import systemd
 from reconciler.drivers.base import Site
-from reconciler.drivers.mark import Mark
+from reconciler.drivers.mark import Mark, site_id
 from reconciler.drivers.systemd import bus, files, journal, look, unit
 from reconciler.drivers.systemd.bus import Refused, Unit
 from reconciler.drivers.systemd.files import Files
@@ -174,7 +174,7 @@ def test_systemd_takes_the_units_and_finds_them_little_exposed(tmp_path: Path) -
     folder = tmp_path / "units"
     program = shutil.which("true") or "/bin/true"
     text = unit.drop_in(plan(program=Path(program), directory=Path("/"), arguments=(), state=Path("/mnt")))
-    Files(folder, "eu-west", "api", is_system=True).install(
+    Files(folder, "1a2b3c4d", "eu-west", "api", is_system=True).install(
         3, unit.template("eu-west", "api", "1a2b3c4d"), text
     )
     name = "ugs-eu-west.api@3.service"
@@ -197,7 +197,7 @@ def test_systemd_takes_the_units_and_finds_them_little_exposed(tmp_path: Path) -
 
 
 def installed(folder: Path, *indexes: int) -> Files:
-    made = Files(folder, "eu-west", "api", is_system=True)
+    made = Files(folder, "1a2b3c4d", "eu-west", "api", is_system=True)
     for index in indexes:
         text = unit.drop_in(plan(mark=replace(MARK, index=index)))
         made.install(index, unit.template("eu-west", "api", "1a2b3c4d"), text)
@@ -410,3 +410,39 @@ def test_a_release_that_is_prepared_can_be_read_by_the_services_own_user(site: S
 def test_a_run_without_wishes_is_the_target_that_it_was() -> None:
     assert "systemd" not in json.loads(encode(Run(command=("bin/api",))))
     assert "systemd" in json.loads(encode(Run(command=("bin/api",), systemd=SystemdRun(notify=True))))
+
+
+class Listing:
+    """A manager that has so many units, and counts what it is asked."""
+
+    def __init__(self, units: list[Unit]) -> None:
+        self.listed, self.asked, self._units = 0, 0, units
+
+    async def units(self, _patterns: list[str]) -> list[Unit]:
+        self.listed += 1
+        return self._units
+
+    async def properties(self, _unit: Unit) -> dict[str, Any]:
+        self.asked += 1
+        return {"Result": "exit-code", "ExecMainCode": 1, "ExecMainStatus": 3}
+
+
+def listed(site: Site, number: int, active: str = "active", sub: str = "running") -> Unit:
+    mark = replace(MARK, site=site_id(site.state), service=f"s{number}", index=0)
+    name = unit.unit_of("eu-west", f"s{number}", 0)
+    return Unit(name, unit.description(mark, ""), "loaded", active, sub, "/u", 0)
+
+
+async def test_a_thousand_units_are_one_call(site: Site, tmp_path: Path) -> None:
+    manager = Listing([listed(site, number) for number in range(1000)])
+    seen = await look.observe(replace(site, engine={"units": str(tmp_path)}), "eu-west", manager)  # type: ignore[arg-type]  # stands in
+    assert len(seen) == 1000
+    assert (manager.listed, manager.asked) == (1, 0)
+
+
+async def test_only_of_some_that_crashed_more_is_asked(site: Site, tmp_path: Path) -> None:
+    manager = Listing([listed(site, number, "activating", "auto-restart") for number in range(60)])
+    seen = await look.observe(replace(site, engine={"units": str(tmp_path)}), "eu-west", manager)  # type: ignore[arg-type]  # stands in
+    assert {one.instances[0].state for one in seen.values()} == {"crashed"}
+    assert manager.asked == look.DETAILS_MAX
+    assert len([one for one in seen.values() if "status 3" in one.instances[0].detail]) == look.DETAILS_MAX

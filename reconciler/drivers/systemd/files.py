@@ -26,9 +26,13 @@ ASIDE = ".before-ugs"
 
 
 class Files(Struct, frozen=True):
-    """Those of one service: its template, and for each instance a drop-in and the link that starts it at boot."""
+    """Those of one service: its template, and for each instance a drop-in and the link that starts it at boot.
+
+    `site`: of which daemon they are. `environment`: the first name that it had, by which units are called.
+    """
 
     folder: Path
+    site: str
     environment: str
     service: str
     is_system: bool
@@ -125,6 +129,8 @@ def _read(path: Path) -> str:
     """Empty where there is no such file, or nothing that we could have written."""
     try:
         with path.open("rb") as file:
-            return file.read(READ_BYTES_MAX).decode(errors="replace")
+            # As much as there is: a buffer for the most there may be would cost more than the reading.
+            size = min(os.fstat(file.fileno()).st_size, READ_BYTES_MAX)
+            return file.read(size).decode(errors="replace")
     except OSError:
         return ""

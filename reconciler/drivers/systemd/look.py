@@ -6,6 +6,8 @@ import signal
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
 from reconciler.drivers.base import Site
 from reconciler.drivers.layout import environment_folder, names_of
 from reconciler.drivers.mark import Mark, site_id
@@ -28,12 +30,14 @@ def home_of(site: Site, environment: str) -> str:
 def files_of(site: Site, environment: str, service: str) -> Files:
     """The files of a service's units, which are called by the environment's first name."""
     engine = engine_of(site)
-    return Files(engine.folder, home_of(site, environment), service, engine.is_system)
+    home = home_of(site, environment)
+    return Files(engine.folder, site_id(site.state), home, service, engine.is_system)
 
 
 async def observe(site: Site, environment: str, manager: Manager) -> dict[str, Observation]:
     """Every service of which a unit is loaded, by name."""
-    home, names = home_of(site, environment), names_of(site, environment)
+    names, any_files = names_of(site, environment), files_of(site, environment, "")
+    home = any_files.environment
     instances: dict[str, list[Instance]] = {}
     strangers: dict[str, str] = {}
     crashed = 0
@@ -42,9 +46,10 @@ async def observe(site: Site, environment: str, manager: Manager) -> dict[str, O
         if named is None or unit.load == "not-found":
             continue
         service, index = named
-        files, mark, state = files_of(site, environment, service), mark_of(unit, site), _state(unit)
+        files = replace(any_files, service=service)
+        mark, state = mark_of(unit, files), _state(unit)
         if mark is None or mark.environment not in names:
-            if not is_blank(unit, site, files):
+            if not is_blank(unit, files):
                 strangers[service] = stranger(unit)
         elif state is not None:
             crashed += state == "crashed"
@@ -63,15 +68,15 @@ async def observe(site: Site, environment: str, manager: Manager) -> dict[str, O
     }
 
 
-def mark_of(unit: Unit, site: Site) -> Mark | None:
+def mark_of(unit: Unit, files: Files) -> Mark | None:
     """What the unit's own description says that it is; None for one that is not this daemon's."""
     mark = parse_description(unit.description)
-    return mark if mark is not None and mark.site == site_id(site.state) else None
+    return mark if mark is not None and mark.site == files.site else None
 
 
-def is_blank(unit: Unit, site: Site, files: Files) -> bool:
+def is_blank(unit: Unit, files: Files) -> bool:
     """Whether it is our template and no more: nothing was made of the instance yet, or no longer."""
-    return unit.description == plain_description(files.environment, files.service, site_id(site.state))
+    return unit.description == plain_description(files.environment, files.service, files.site)
 
 
 def stranger(unit: Unit) -> str:

@@ -17,7 +17,7 @@ from reconciler.clock import SystemClock
 from reconciler.drivers.base import Cause, Site
 from reconciler.drivers.launch import command_file, own_environment, port_of, run_of, told_environment
 from reconciler.drivers.layout import directory_of, service_folder
-from reconciler.drivers.mark import Mark, site_id
+from reconciler.drivers.mark import Mark
 from reconciler.drivers.render import expand, instance_values
 from reconciler.drivers.systemd.bus import Manager, Unit
 from reconciler.drivers.systemd.files import SECRET, Files, write
@@ -67,15 +67,15 @@ async def make_so(site: Site, cause: Cause, work: Workload, upto: int, manager: 
         )
     files = files_of(site, work.environment, work.service)
     known = await _known(files, upto, manager)
-    _refuse_strangers(site, cause, files, known.values())
-    lacking = [index for index in range(upto) if not _is_right(site, work, files, index, known)]
-    ours = await _indexes(site, files, manager) if upto >= work.instances else []
+    _refuse_strangers(cause, files, known.values())
+    lacking = [index for index in range(upto) if not _is_right(work, files, index, known)]
+    ours = await _indexes(files, manager) if upto >= work.instances else []
     surplus = [index for index in ours if index >= work.instances]
     if not lacking and not surplus:
         return
     # Everything that can fail is tried before anything is stopped.
-    made = [(index, *_texts(site, cause, work, index)) for index in lacking]
-    common = template(files.environment, work.service, site_id(site.state), is_system=files.is_system)
+    made = [(index, *_texts(site, cause, work, files, index)) for index in lacking]
+    common = template(files.environment, work.service, files.site, is_system=files.is_system)
     await _stop(manager, [files.unit(index) for index in (*lacking, *surplus)])
     for index, own, secrets in made:
         _write_secrets(site, work, index, secrets)
@@ -88,7 +88,7 @@ async def make_so(site: Site, cause: Cause, work: Workload, upto: int, manager: 
 async def remove(site: Site, environment: str, service: str, manager: Manager) -> None:
     """Stop every instance of ours, and take the units away; the service's data stays where it is."""
     files = files_of(site, environment, service)
-    indexes = await _indexes(site, files, manager)
+    indexes = await _indexes(files, manager)
     names = [files.unit(index) for index in indexes]
     await _stop(manager, names)
     _remove(site, environment, files, indexes)
@@ -108,33 +108,33 @@ async def _known(files: Files, upto: int, manager: Manager) -> dict[str, Unit]:
     return loaded | (await manager.named(others) if others else {})
 
 
-def _refuse_strangers(site: Site, cause: Cause, files: Files, units: Iterable[Unit]) -> None:
+def _refuse_strangers(cause: Cause, files: Files, units: Iterable[Unit]) -> None:
     for unit in units:
-        if cause.adopted or unit.load == "not-found" or is_blank(unit, site, files):
+        if cause.adopted or unit.load == "not-found" or is_blank(unit, files):
             continue
-        if mark_of(unit, site) is None:
+        if mark_of(unit, files) is None:
             raise HostError(stranger(unit), "rename or remove it, or let UGS take it over: ugs adopt")
 
 
-def _is_right(site: Site, work: Workload, files: Files, index: int, known: Mapping[str, Unit]) -> bool:
+def _is_right(work: Workload, files: Files, index: int, known: Mapping[str, Unit]) -> bool:
     """It runs, or systemd is about to start it (again), as we would make it now."""
     unit = known.get(files.unit(index))
-    mark = mark_of(unit, site) if unit else None
+    mark = mark_of(unit, files) if unit else None
     if unit is None or mark is None or mark.target != work.target or unit.active in ("inactive", "failed"):
         return False
     return not files.drift(index)
 
 
-async def _indexes(site: Site, files: Files, manager: Manager) -> list[int]:
+async def _indexes(files: Files, manager: Manager) -> list[int]:
     """The indexes of all units of ours, loaded or not."""
     units = await manager.units([pattern_of(files.environment, files.service)])
     if on_disk := files.indexes():
         units += (await manager.named(map(files.unit, on_disk))).values()
-    named = [split(unit.name, files.environment) for unit in units if mark_of(unit, site)]
+    named = [split(unit.name, files.environment) for unit in units if mark_of(unit, files)]
     return sorted({name[1] for name in named if name is not None})
 
 
-def _texts(site: Site, cause: Cause, work: Workload, index: int) -> tuple[str, dict[str, str]]:
+def _texts(site: Site, cause: Cause, work: Workload, files: Files, index: int) -> tuple[str, dict[str, str]]:
     """The drop-in's text and the secrets of one instance. Raises HostError for a secret that is not granted."""
     engine, run, directory = engine_of(site), run_of(work), directory_of(site, work)
     values = instance_values(work, index, directory, port_of(work, index))
@@ -151,7 +151,7 @@ def _texts(site: Site, cause: Cause, work: Workload, index: int) -> tuple[str, d
                 f"{work.release.place}: run.environment.{name}: systemd passes no control characters on",
                 "write it without",
             )
-    mark = Mark(site_id(site.state), work.environment, work.service, index, work.target, cause.operation)
+    mark = Mark(files.site, work.environment, work.service, index, work.target, cause.operation)
     plan = Plan(
         mark=mark,
         revision=cause.revision,
@@ -220,7 +220,7 @@ async def _start(site: Site, work: Workload, files: Files, indexes: list[int], m
         return
     read = await manager.named(names)
     for unit in read.values():
-        mark = mark_of(unit, site)
+        mark = mark_of(unit, files)
         if mark is None or mark.target != work.target:
             raise HostError(
                 f"systemd does not read what stands in {files.folder} for {unit.name} ({unit.load})",
