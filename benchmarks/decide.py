@@ -49,7 +49,7 @@ def run() -> Result:
         name = new[-1].service
         one = {name: told[name]}
         steps = itinerary(told[name][0], wanted.releases.get(name, {}), around, now=NOW, first=GATES)
-        return view_of(wanted, {name: observed[name]}, one, {}, {}, now=NOW)[name], steps
+        return view_of(wanted, {name: observed[name]}, one, {}, {}, {}, now=NOW)[name], steps
 
     return Result(
         f"deciding for {SERVICES} services, {DEPENDENCIES} dependencies each",

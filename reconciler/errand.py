@@ -38,7 +38,11 @@ class StillRunning(UgsError):
 
 
 class Order(Struct, frozen=True):
-    """What to run, and what must not be seen in its output."""
+    """What to run, and what must not be seen in its output.
+
+    `request`: what it reads on stdin; what it writes to stdout is then its answer. `keeps_lock`: all that it starts
+    counts as a part of it, and holds the lock too.
+    """
 
     argv: tuple[str, ...]
     environment: dict[str, str]
@@ -47,13 +51,16 @@ class Order(Struct, frozen=True):
     user: str | None = None
     secrets: tuple[str, ...] = ()
     umask: int | None = None
+    request: str | None = None
+    keeps_lock: bool = True
 
 
 class Outcome(Struct, frozen=True, omit_defaults=True):
     """How an errand ended. `refusal`: why it could not even be started, which is this machine's trouble.
 
     `code` is None where it was cut short: begun, over, and nobody saw its end. `output` is the end of what it wrote:
-    at most 64 KiB of text, without the secrets that it was given.
+    at most 64 KiB of text, without the secrets that it was given. `answer`: of that what it wrote to stdout, where
+    it was given a request.
     """
 
     code: int | None = None
@@ -61,6 +68,7 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     timed_out: bool = False
     refusal: str = ""
     remedy: str = ""
+    answer: str = ""
 
 
 class _Instruction(Struct, frozen=True):
@@ -124,20 +132,21 @@ def serve(line: bytes) -> None:
             timeout_s=order.timeout_s,
             environment=order.environment,
             directory=Path(order.directory),
+            stdin=(order.request or "").encode(),
             output_bytes_max=OUTPUT_BYTES_MAX + _longest(order.secrets),
             keep="last",
             user=order.user,
-            pass_fds=(instruction.lock_fd,),
+            pass_fds=(instruction.lock_fd,) if order.keeps_lock else (),
         )
     except HostError as error:
         _write(result, Outcome(refusal=error.message, remedy=error.remedy))
         return
-    output = "\n".join(
-        text
-        for stream in (ended.stdout, ended.stderr)
-        if (text := readable(stream, order.secrets, cut=ended.truncated))
+    stdout, stderr = (
+        readable(stream, order.secrets, cut=ended.truncated) for stream in (ended.stdout, ended.stderr)
     )
-    _write(result, Outcome(ended.code, output[-OUTPUT_BYTES_MAX:], ended.timed_out))
+    output = "\n".join(filter(None, (stdout, stderr)))[-OUTPUT_BYTES_MAX:]
+    answer = "" if order.request is None else stdout[-OUTPUT_BYTES_MAX:]
+    _write(result, Outcome(ended.code, output, ended.timed_out, answer=answer))
 
 
 def readable(data: bytes, secrets: Sequence[str], *, cut: bool) -> str:

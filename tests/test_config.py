@@ -379,3 +379,45 @@ def test_a_lease_that_could_not_be_kept_or_would_keep_others_waiting_is_refused(
 ) -> None:
     [told] = problems(tmp_path, f"{LEAST}lease: {text}\n")
     assert told == "ugs.yaml:2:8: lease: a lease lasts from 1s to 1h; write for example 90s, or off"
+
+
+PROGRAMS = """\
+drivers: [command]
+engines:
+  command:
+    programs:
+      nomad: {argv: [bin/ugs-nomad, --region], environment: {REGION: eu, TOKEN: {file: token}, OTHER: {env: OTHER}}}
+      helm: {argv: [ugs-helm], environments: [staging], timeout: 1h}
+"""
+
+
+def test_programs_are_found_beside_the_file_and_their_secrets_stay_references(tmp_path: Path) -> None:
+    read = settings(tmp_path, LEAST + PROGRAMS, {"OTHER": "0ther"})
+    programs = read.engines["command"]["programs"]
+    assert programs["nomad"]["argv"] == [str(tmp_path / "bin/ugs-nomad"), "--region"]
+    assert programs["helm"]["argv"] == ["ugs-helm"]
+    (tmp_path / "token").write_text("t0ken\n")
+    environment = programs["nomad"]["environment"]
+    assert (environment["REGION"], environment["TOKEN"](), environment["OTHER"]()) == ("eu", "t0ken", "0ther")
+    assert "t0ken" not in repr(read)
+    assert "0ther" not in repr(read)
+
+
+@pytest.mark.parametrize(
+    ("program", "problem"),
+    [
+        ("{}", "ugs.yaml:4:31: engines.command.programs.nomad: the key `argv` is missing"),
+        ("{argv: []}", "ugs.yaml:4:38: engines.command.programs.nomad.argv: this must not be empty"),
+        (
+            "{argv: [x], timeout: soon}",
+            "ugs.yaml:4:52: engines.command.programs.nomad.timeout: this is not a duration",
+        ),
+        (
+            "{argv: [x], shell: true}",
+            "ugs.yaml:4:43: engines.command.programs.nomad.shell: this key is unknown",
+        ),
+    ],
+)
+def test_a_program_that_could_not_be_run_is_refused(tmp_path: Path, program: str, problem: str) -> None:
+    text = f"{LEAST}drivers: [command]\nengines:\n  command: {{programs: {{nomad: {program}}}}}\n"
+    assert any(said.startswith(problem) for said in problems(tmp_path, text)), problems(tmp_path, text)

@@ -1,4 +1,4 @@
-"""The routes on which people say what is so: holds, approvals, overrides, and how a migration stands."""
+"""The routes on which people say what is so: holds, approvals, overrides, adoptions, and how a migration stands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from msgspec import Meta, Struct, field
 
-from reconciler.engine import people, permits
+from reconciler.engine import adoption, people, permits
 from reconciler.engine.daemon import Daemon
 from reconciler.model.codec import builtins
 from reconciler.model.permits import Approval
@@ -56,6 +56,14 @@ class WantedOverride(Struct, frozen=True, forbid_unknown_fields=True):
     gate: str
     reason: str
     service: str | None = None
+    until: str | None = None
+    for_: str | None = field(default=None, name="for")
+
+
+class WantedAdoption(Struct, frozen=True, forbid_unknown_fields=True):
+    environment: str
+    service: str
+    reason: str
     until: str | None = None
     for_: str | None = field(default=None, name="for")
 
@@ -148,6 +156,27 @@ async def _confirm(daemon: Daemon, wanted: Numbered, actor: str) -> object:
     return permits.confirm(daemon.fleet, wanted.id, actor=actor)
 
 
+async def _adoptions(daemon: Daemon, asked: Where, _actor: str) -> object:
+    found = permits.in_force(daemon.fleet, asked.environment)
+    return {"adoptions": found.adoptions}
+
+
+async def _adopt(daemon: Daemon, wanted: WantedAdoption, actor: str) -> object:
+    return adoption.adopt(
+        daemon.fleet,
+        wanted.environment,
+        wanted.service,
+        actor=actor,
+        reason=wanted.reason,
+        until=wanted.until,
+        lasting=wanted.for_,
+    )
+
+
+async def _unadopt(daemon: Daemon, wanted: Numbered, actor: str) -> object:
+    return adoption.withdraw(daemon.fleet, wanted.id, actor=actor)
+
+
 async def _settle(daemon: Daemon, wanted: SettledMigration, actor: str) -> object:
     return people.settle_migration(
         daemon.fleet,
@@ -170,5 +199,8 @@ SAYINGS: tuple[Saying[Any], ...] = (
     Saying("/overrides", "GET", Where, _overrides),
     Saying("/overrides", "POST", WantedOverride, _override),
     Saying("/overrides/confirm", "POST", Numbered, _confirm),
+    Saying("/adoptions", "GET", Where, _adoptions),
+    Saying("/adoptions", "POST", WantedAdoption, _adopt),
+    Saying("/adoptions/withdraw", "POST", Numbered, _unadopt),
     Saying("/migrations/settle", "POST", SettledMigration, _settle),
 )

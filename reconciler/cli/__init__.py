@@ -34,12 +34,14 @@ COMMANDS = {
         "reconciler.cli.permits",
         "Pass by a closed gate, for a while; a second person confirms it.",
     ),
+    "adopt": ("reconciler.cli.adopt", "Let what is not ours, and has a service's name, be taken over."),
     "rollback": ("reconciler.cli.people", "Take a service back to what ran before, and revert its pin."),
     "retry": ("reconciler.cli.people", "Commit a quarantined pin again, for one more attempt."),
     "quarantine": ("reconciler.cli.people", "Show or release what failed and is not tried again."),
     "recover": ("reconciler.cli.recover", "Show what safe mode is about, and accept it."),
     "backup": ("reconciler.cli.backup", "Copies of the daemon's database, and of services' data."),
     "migrations": ("reconciler.cli.migrations", "Show how services' data was changed, or settle it."),
+    "driver": ("reconciler.cli.driver", "Show what each driver can do, or check a program of your own."),
     "audit": ("reconciler.cli.audit", "Show or verify the audit log."),
 }
 

@@ -60,8 +60,8 @@ def add_hold(
 ) -> None:
     """Let nothing start, until it ends or is released. What is under way is finished."""
     body = {"environment": environment, "service": service, "reason": reason, "until": until, "for": lasting}
-    made = _post(config, "/holds", body, as_json=as_json)
-    _say(made, f"held until {_end(made)} (hold {made['id']})", as_json=as_json)
+    made = post(config, "/holds", body, as_json=as_json)
+    say(made, f"held until {end_of(made)} (hold {made['id']})", as_json=as_json)
 
 
 @hold.command("list")
@@ -71,7 +71,7 @@ def add_hold(
 def list_holds(environment: str | None, config: Path | None, *, as_json: bool) -> None:
     """Show what is held, by whom, why and until when."""
     columns = ("id", "environment", "service", "owner", "since", "until", "reason")
-    _list(config, "holds", environment, columns, as_json=as_json)
+    print_list(config, "holds", environment, columns, as_json=as_json)
 
 
 @hold.command("release")
@@ -80,8 +80,8 @@ def list_holds(environment: str | None, config: Path | None, *, as_json: bool) -
 @json_option
 def release_hold(number: int, config: Path | None, *, as_json: bool) -> None:
     """End a hold before its time."""
-    ended = _post(config, "/holds/release", {"id": number}, as_json=as_json)
-    _say(ended, "is held by this no longer", as_json=as_json)
+    ended = post(config, "/holds/release", {"id": number}, as_json=as_json)
+    say(ended, "is held by this no longer", as_json=as_json)
 
 
 @click.group(cls=Verb)
@@ -109,9 +109,9 @@ def add_approval(
     Another version, starting version, path or commit is another change, and not approved.
     """
     body = {"environment": environment, "service": service, "until": until, "for": lasting}
-    made = _post(config, "/approvals", body, as_json=as_json)
+    made = post(config, "/approvals", body, as_json=as_json)
     step = f"{_version(made['from'])} → {_version(made['to'])}, pinned by {made['revision'][:12]},"
-    _say(made, f"{step} is approved until {_end(made)} (approval {made['id']})", as_json=as_json)
+    say(made, f"{step} is approved until {end_of(made)} (approval {made['id']})", as_json=as_json)
 
 
 @approve.command("list")
@@ -121,7 +121,7 @@ def add_approval(
 def list_approvals(environment: str | None, config: Path | None, *, as_json: bool) -> None:
     """Show who approved what, and until when."""
     columns = ("id", "environment", "service", "from", "to", "revision", "by", "until")
-    _list(config, "approvals", environment, columns, as_json=as_json)
+    print_list(config, "approvals", environment, columns, as_json=as_json)
 
 
 @approve.command("withdraw")
@@ -130,8 +130,8 @@ def list_approvals(environment: str | None, config: Path | None, *, as_json: boo
 @json_option
 def withdraw_approval(number: int, config: Path | None, *, as_json: bool) -> None:
     """Take an approval back, as long as the change has not started."""
-    taken = _post(config, "/approvals/withdraw", {"id": number}, as_json=as_json)
-    _say(taken, f"{_version(taken['to'])} is approved by {taken['by']} no longer", as_json=as_json)
+    taken = post(config, "/approvals/withdraw", {"id": number}, as_json=as_json)
+    say(taken, f"{_version(taken['to'])} is approved by {taken['by']} no longer", as_json=as_json)
 
 
 @click.group(cls=Verb)
@@ -167,9 +167,9 @@ def add_override(
         "until": until,
         "for": lasting,
     }
-    made = _post(config, "/overrides", body, as_json=as_json)
+    made = post(config, "/overrides", body, as_json=as_json)
     question = f"a second person confirms it with `ugs override confirm {made['id']}`"
-    _say(made, f"the gate {made['gate']} is overridden until {_end(made)}; {question}", as_json=as_json)
+    say(made, f"the gate {made['gate']} is overridden until {end_of(made)}; {question}", as_json=as_json)
 
 
 @override.command("list")
@@ -179,7 +179,7 @@ def add_override(
 def list_overrides(environment: str | None, config: Path | None, *, as_json: bool) -> None:
     """Show what is overridden, and what nobody has confirmed yet."""
     columns = ("id", "environment", "service", "gate", "by", "until", "confirmed_by", "reason")
-    _list(config, "overrides", environment, columns, as_json=as_json)
+    print_list(config, "overrides", environment, columns, as_json=as_json)
 
 
 @override.command("confirm")
@@ -188,24 +188,24 @@ def list_overrides(environment: str | None, config: Path | None, *, as_json: boo
 @json_option
 def confirm_override(number: int, config: Path | None, *, as_json: bool) -> None:
     """Say that somebody else's override was right. Nobody confirms their own."""
-    made = _post(config, "/overrides/confirm", {"id": number}, as_json=as_json)
-    _say(made, f"the override of the gate {made['gate']} by {made['by']} is confirmed", as_json=as_json)
+    made = post(config, "/overrides/confirm", {"id": number}, as_json=as_json)
+    say(made, f"the override of the gate {made['gate']} by {made['by']} is confirmed", as_json=as_json)
 
 
-def _post(config: Path | None, path: str, body: object, *, as_json: bool) -> Any:
+def post(config: Path | None, path: str, body: object, *, as_json: bool) -> Any:
     answer = client.call(settings_from(config).state, "POST", path, body)
     if as_json:
         print_json(answer)
     return answer
 
 
-def _say(row: dict[str, Any], text: str, *, as_json: bool) -> None:
+def say(row: dict[str, Any], text: str, *, as_json: bool) -> None:
     if not as_json:
         where = ": ".join(filter(None, (row["environment"], row["service"])))
         click.echo(f"{where}: {text}")
 
 
-def _list(
+def print_list(
     config: Path | None, kind: str, environment: str | None, columns: Sequence[str], *, as_json: bool
 ) -> None:
     query = f"?{urlencode({'environment': environment})}" if environment else ""
@@ -225,7 +225,7 @@ def _cell(column: str, value: str | int | None) -> str:
     return str(value) if value is not None else "-"
 
 
-def _end(row: dict[str, Any]) -> str:
+def end_of(row: dict[str, Any]) -> str:
     return when(row["until"]) if row["until"] else "it is released"
 
 

@@ -84,7 +84,7 @@ def parse(document: Document, file: Path, environ: Mapping[str, str]) -> Setting
         lease_s=parser.lease_s(),
         environments=tuple(data.get("environments", ())),
         drivers=tuple(data.get("drivers", Settings.drivers)),
-        engines=data.get("engines", {}),
+        engines=parser.engines(),
         registries={
             host: Registry(login["username"], parser.reference(login["password"]))
             for host, login in data.get("registries", {}).items()
@@ -181,6 +181,25 @@ class _Parser:
             self.found.add(("secrets", name), message, "write one of them")
         services, environments = frozenset(data["services"]), frozenset(data["environments"])
         return Grant(self.reference(data), environments, services)
+
+    def engines(self) -> dict[str, dict[str, Any]]:
+        """As they are written, each driver for itself; of programs the secrets are read at each use."""
+        engines: dict[str, dict[str, Any]] = self.data.get("engines", {})
+        if "command" not in engines:
+            return engines
+        programs = {name: self._program(entry) for name, entry in engines["command"]["programs"].items()}
+        return engines | {"command": {"programs": programs}}
+
+    def _program(self, entry: dict[str, Any]) -> dict[str, Any]:
+        first, *others = entry["argv"]
+        variables = {
+            name: self.reference(value).read if isinstance(value, dict) else value
+            for name, value in entry.get("environment", {}).items()
+        }
+        return entry | {
+            "argv": [str(self.path(first)) if "/" in first else first, *others],
+            "environment": variables,
+        }
 
     def slack(self) -> Slack:
         data = dict(self.data["notify"]["slack"])

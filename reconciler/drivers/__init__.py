@@ -14,6 +14,7 @@ MODULES = {
     "docker": "reconciler.drivers.docker",
     "systemd": "reconciler.drivers.systemd",
     "swarm": "reconciler.drivers.swarm",
+    "command": "reconciler.drivers.command",
 }
 
 

@@ -144,6 +144,17 @@ def own_environment(site: Site, work: Workload, values: dict[str, str]) -> dict[
     return own
 
 
+def secrets_of(site: Site, work: Workload) -> tuple[str, ...]:
+    """The secrets that a service was given: what it says must not carry them any further."""
+    values = work.release.run.environment.values() if work.release.run else ()
+    secrets = []
+    for value in values:
+        if isinstance(value, SecretName):
+            with suppress(UgsError):  # gone meanwhile: there is nothing to compare with
+                secrets.append(site.secret(value.secret, work.environment, work.service))
+    return tuple(secrets)
+
+
 def told_environment(work: Workload) -> dict[str, str]:
     """What every service is told of itself."""
     told = {

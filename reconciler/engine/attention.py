@@ -5,7 +5,7 @@ from __future__ import annotations
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.permits import questions
 from reconciler.model.gates import closed
-from reconciler.model.sentence import of_change
+from reconciler.model.sentence import of_change, of_drift
 from reconciler.model.upgrade import Phase
 from reconciler.store import SLACK
 
@@ -58,6 +58,7 @@ def needs_person(fleet: Fleet) -> list[str]:
         *engines,
         *parked,
         *_unapproved(fleet),
+        *_drifted(fleet),
         *asked,
         *undelivered,
     ]
@@ -70,6 +71,16 @@ def _unapproved(fleet: Fleet) -> list[str]:
         for _, here in sorted(fleet.passes.items())
         for change, gates in here.told.values()
         if change.after is None and (said := [gate for gate in closed(gates) if gate.gate == "approval"])
+    ]
+
+
+def _drifted(fleet: Fleet) -> list[str]:
+    """What was changed by hand, and is only told."""
+    return [
+        of_drift(drift.work, drift.what, "report")
+        for name, desired in sorted(fleet.core.desired.items())
+        if desired.environment.policy.drift == "report" and (here := fleet.passes.get(name))
+        for drift in here.drifts.found.values()
     ]
 
 

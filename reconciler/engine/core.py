@@ -23,6 +23,7 @@ from reconciler.engine.fence import Fence
 from reconciler.engine.lease import Leases
 from reconciler.engine.repository import Repository
 from reconciler.model import sentence
+from reconciler.model.adoption import adopted
 from reconciler.model.circumstances import Gate
 from reconciler.model.desired import Desired, Frozen
 from reconciler.model.errors import UgsError
@@ -116,6 +117,11 @@ class Core:
         choice = wanted.environment.driver
         return replace(self.site, options=choice.options, engine=self.settings.engines.get(choice.kind, {}))
 
+    def adopted(self, environment: str, service: str) -> bool:
+        """Whether a person lets what has the service's name, and is not ours, be taken over."""
+        given = self.store.permits(environment).adoptions
+        return adopted(given, service, now=self.clock.now()) is not None
+
     async def git(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """A blocking call that moves refs of the mirror, in a thread, one at a time."""
         async with self.git_lock:
@@ -199,9 +205,9 @@ class Core:
         )
 
 
-def cause_of(upgrade: Upgrade) -> Cause:
+def cause_of(upgrade: Upgrade, *, adopted: bool = False) -> Cause:
     """On whose account an upgrade makes things run."""
-    return Cause(upgrade.operation, upgrade.revision)
+    return Cause(upgrade.operation, upgrade.revision, adopted)
 
 
 def note_of(upgrade: Upgrade) -> Note:

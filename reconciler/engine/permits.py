@@ -36,13 +36,13 @@ def hold(
     lasting: str | None = None,
 ) -> Hold:
     """Let nothing start here: until then, for so long, or until it is released."""
-    core, here = fleet.core, _pass(fleet, environment, service)
-    why, end = _reason(reason), _end(core, until, lasting)
-    _room(here, len(core.store.permits(environment).holds), "holds", "ugs hold release ID")
+    core, here = fleet.core, place(fleet, environment, service)
+    why, end = reason_of(reason), end_of(core, until, lasting)
+    room(here, len(core.store.permits(environment).holds), "holds", "ugs hold release ID")
     with core.store.transaction():
         made = core.store.hold(environment, service, reason=why, owner=actor, until=end)
-        _tell(core, environment, service, f"is {said.hold_text(made, _zone(core, environment))}", "info")
-    _wake(fleet, environment)
+        tell(core, environment, service, f"is {said.hold_text(made, _zone(core, environment))}", "info")
+    wake(fleet, environment)
     return made
 
 
@@ -54,8 +54,8 @@ def release_hold(fleet: Fleet, number: int, *, actor: str) -> Hold:
         if ended is None:
             raise Conflict(f"there is no hold {number} in force", "see `ugs hold list`")
         text = f"is no longer held by {ended.owner} ({ended.reason}): released by {actor}"
-        _tell(core, ended.environment, ended.service, text, "info")
-    _wake(fleet, ended.environment)
+        tell(core, ended.environment, ended.service, text, "info")
+    wake(fleet, ended.environment)
     return ended
 
 
@@ -69,8 +69,8 @@ async def approve(
     lasting: str | None = None,
 ) -> Approval:
     """One person's word for the change that is planned at this moment, for a week unless said otherwise."""
-    core, here = fleet.core, _pass(fleet, environment, service)
-    end = _end(core, until, lasting) or core.clock.now() + said.APPROVAL_LASTS
+    core, here = fleet.core, place(fleet, environment, service)
+    end = end_of(core, until, lasting) or core.clock.now() + said.APPROVAL_LASTS
     desired, (change, gates) = core.desired[environment], _planned(core, here, service)
     asked = await here.weigher.asked(desired, change)
     shut = {gate.gate for gate in closed(gates)}
@@ -83,9 +83,9 @@ async def approve(
                 f"{actor} has approved this already (approval {one.id})",
                 f"to give it another term, say `ugs approve withdraw {one.id}` first",
             )
-    _room(here, len(given), "approvals", "ugs approve withdraw ID")
+    room(here, len(given), "approvals", "ugs approve withdraw ID")
     made = core.store.approve(ask, by=actor, until=end)
-    _wake(fleet, environment)
+    wake(fleet, environment)
     return made
 
 
@@ -105,7 +105,7 @@ def withdraw(fleet: Fleet, number: int, *, actor: str) -> Approval:
                     f"{ask.environment}: the change of {ask.service} has started",
                     f"to take it back, say `ugs rollback {ask.environment} {ask.service}`",
                 )
-    _wake(fleet, ask.environment)
+    wake(fleet, ask.environment)
     return taken
 
 
@@ -121,22 +121,22 @@ def override(
     lasting: str | None = None,
 ) -> Override:
     """Break-glass: have a closed gate count as open, for at most 24 hours. Told at once, and to be confirmed."""
-    core, here = fleet.core, _pass(fleet, environment, service)
+    core, here = fleet.core, place(fleet, environment, service)
     if gate in said.NOT_OVERRIDABLE:
         raise Conflict(f"nobody can override the gate {gate}", said.NOT_OVERRIDABLE[gate])
     if gate not in said.OVERRIDABLE:
         raise UgsError(f"there is no gate {gate[:50]!r}", f"name one of {', '.join(said.OVERRIDABLE)}")
-    why, end = _reason(reason), _end(core, until, lasting)
+    why, end = reason_of(reason), end_of(core, until, lasting)
     hours = said.OVERRIDE_MAX.total_seconds() / 3600
     if end is None or end - core.clock.now() > said.OVERRIDE_MAX:
         raise UgsError(f"an override lasts for at most {hours:.0f} hours", "say for how long, for example 1h")
-    _room(here, len(core.store.permits(environment).overrides), "overrides", "ugs override confirm ID")
+    room(here, len(core.store.permits(environment).overrides), "overrides", "ugs override confirm ID")
     with core.store.transaction():
         made = core.store.override(environment, service, gate=gate, reason=why, by=actor, until=end)
         text = said.override_text(made, _zone(core, environment))
         question = f"a second person confirms it with `ugs override confirm {made.id}`"
-        _tell(core, environment, service, f"has the gate {gate} {text}; {question}", "person")
-    _wake(fleet, environment)
+        tell(core, environment, service, f"has the gate {gate} {text}; {question}", "person")
+    wake(fleet, environment)
     return made
 
 
@@ -150,18 +150,19 @@ def confirm(fleet: Fleet, number: int, *, actor: str) -> Override:
         if said.person(made.by) == said.person(actor):
             raise Conflict(f"override {number} was made by {actor}", "somebody else confirms it")
         text = f"had the gate {made.gate} overridden by {made.by} ({made.reason}): confirmed by {actor}"
-        _tell(core, made.environment, made.service, text, "info")
+        tell(core, made.environment, made.service, text, "info")
     return made
 
 
 def in_force(fleet: Fleet, environment: str | None) -> Permits:
     """What people have said, here or everywhere, that still counts or waits for somebody."""
-    names = sorted(fleet.passes) if environment is None else [_pass(fleet, environment, None).name]
+    names = sorted(fleet.passes) if environment is None else [place(fleet, environment, None).name]
     found, now = [fleet.core.store.permits(name) for name in names], fleet.core.clock.now()
     return Permits(
         holds=tuple(one for permits in found for one in permits.holds),
         approvals=tuple(one for permits in found for one in permits.approvals if now < one.until),
         overrides=tuple(one for permits in found for one in permits.overrides),
+        adoptions=tuple(one for permits in found for one in permits.adoptions),
     )
 
 
@@ -214,7 +215,7 @@ def _planned(core: Core, here: EnvironmentPass, service: str) -> tuple[Change, t
     return change, gates
 
 
-def _pass(fleet: Fleet, environment: str, service: str | None) -> EnvironmentPass:
+def place(fleet: Fleet, environment: str, service: str | None) -> EnvironmentPass:
     here = fleet.passes.get(environment)
     if here is None or environment not in fleet.core.desired:
         known = ", ".join(fleet.core.desired) or "none"
@@ -226,7 +227,7 @@ def _pass(fleet: Fleet, environment: str, service: str | None) -> EnvironmentPas
     return here
 
 
-def _reason(text: str) -> str:
+def reason_of(text: str) -> str:
     """The reason on one line. Raises UgsError where there is none, or a page of it."""
     reason = " ".join("".join(each if each.isprintable() else " " for each in text).split())
     if not reason:
@@ -236,7 +237,7 @@ def _reason(text: str) -> str:
     return reason
 
 
-def _end(core: Core, until: str | None, lasting: str | None) -> datetime | None:
+def end_of(core: Core, until: str | None, lasting: str | None) -> datetime | None:
     try:
         return expiry(until, lasting, now=core.clock.now())
     except ValueError as error:
@@ -244,12 +245,12 @@ def _end(core: Core, until: str | None, lasting: str | None) -> datetime | None:
         raise UgsError(message, remedy) from error
 
 
-def _room(here: EnvironmentPass, number: int, kind: str, verb: str) -> None:
+def room(here: EnvironmentPass, number: int, kind: str, verb: str) -> None:
     if number >= IN_FORCE_MAX:
         raise Conflict(f"{here.name} has {number} {kind}, and may have no more", f"say `{verb}` first")
 
 
-def _tell(core: Core, environment: str, service: str | None, text: str, severity: Severity) -> None:
+def tell(core: Core, environment: str, service: str | None, text: str, severity: Severity) -> None:
     where = _where(environment, service)
     core.store.tell(
         Notice(
@@ -272,6 +273,6 @@ def _zone(core: Core, environment: str) -> str:
     return said.zone_of(core.desired[environment].environment)
 
 
-def _wake(fleet: Fleet, environment: str) -> None:
+def wake(fleet: Fleet, environment: str) -> None:
     if here := fleet.passes.get(environment):
         here.wake.set()

@@ -14,6 +14,7 @@ from reconciler.engine import departure, poison
 from reconciler.engine import upgrade as upgrading
 from reconciler.engine.control import Control, Running
 from reconciler.engine.core import Core
+from reconciler.engine.drift import Drifts
 from reconciler.engine.endure import carried
 from reconciler.engine.fence import Fenced
 from reconciler.engine.heed import Heed
@@ -22,7 +23,7 @@ from reconciler.engine.missed import Missed
 from reconciler.engine.monitor import Monitor
 from reconciler.engine.together import leader_of
 from reconciler.engine.trust import beyond
-from reconciler.engine.upkeep import Repairs, adopt, known_since, records_of
+from reconciler.engine.upkeep import Repairs, adopt, concerning, known_since, records_of
 from reconciler.engine.view import ServiceView, Told, view_of
 from reconciler.engine.weigh import Weigher
 from reconciler.model import plan as planning
@@ -66,6 +67,7 @@ class EnvironmentPass:
     def __post_init__(self) -> None:
         self.monitor = Monitor(self.core, self.name)
         self.repairs = Repairs(self.core, self.name)
+        self.drifts = Drifts(self.core, self.name)
         self.ledger = Ledger(self.core, self.name)
         self.weigher = Weigher(self.core, self.name)
         self.missed = Missed(self.core, self.name)
@@ -98,7 +100,9 @@ class EnvironmentPass:
         await core.leases.settled(self.name)
         driver, busy = core.driver(self.name), self.busy
         try:
-            observed = await asyncio.to_thread(driver.observe, core.site_of(self.name), self.name)
+            observed = concerning(
+                desired, await asyncio.to_thread(driver.observe, core.site_of(self.name), self.name)
+            )
         except UgsError as error:
             self.trouble = str(error)
             log.warning("%s: what runs could not be observed: %s", self.name, error)
@@ -106,7 +110,8 @@ class EnvironmentPass:
         self.trouble, self.observed = "", observed
         recovery = core.store.recovery(self.name)
         await adopt(core, self.monitor, desired, observed, busy=self.busy, recovery=recovery)
-        records = records_of(core, self.name)
+        records = records_of(core, self.name, observed)
+        self.drifts.look(desired, observed, records, busy)
         standing = core.leases.standing(self.name)
         if standing == "elsewhere":  # to be looked at, and left alone
             self.told = await self._weighed(desired, records)
@@ -116,6 +121,8 @@ class EnvironmentPass:
         self.heed.new_pins(desired, observed, records, self.running)
         changes = planning.plan(desired, observed, records, now=core.clock.now())
         self.told = await self._start(desired, changes, busy)
+        if await self.drifts.mend(desired, busy | self.busy, recovery=recovery):
+            self.wake.set()  # to see what came of it
         lacking = planning.repairs(desired, observed, records, busy | self.busy)
         await self.repairs.mend(
             desired.environment,
@@ -129,10 +136,10 @@ class EnvironmentPass:
     async def preview(self) -> None:
         """Observe and decide as a pass does, and start nothing: what `ugs plan` shows without a daemon."""
         desired = self.core.desired[self.name]
-        self.observed = await asyncio.to_thread(
-            self.core.driver(self.name).observe, self.core.site_of(self.name), self.name
-        )
-        self.told = await self._weighed(desired, records_of(self.core, self.name))
+        observe = self.core.driver(self.name).observe
+        seen = await asyncio.to_thread(observe, self.core.site_of(self.name), self.name)
+        self.observed = concerning(desired, seen)
+        self.told = await self._weighed(desired, records_of(self.core, self.name, self.observed))
 
     async def _controls(self) -> list[bool]:
         """Whether healthy services that nobody touches still answer: a control group for a verdict of failure."""
@@ -166,7 +173,9 @@ class EnvironmentPass:
         if desired is None:
             return {}
         states, now = self.monitor.states(), self.core.clock.now()
-        return view_of(desired, self.observed, self.told, self.under_way(), states, now=now)
+        return view_of(
+            desired, self.observed, self.told, self.under_way(), states, self.drifts.found, now=now
+        )
 
     def observed_target(self, service: str) -> Target | None:
         """What the last pass saw running."""

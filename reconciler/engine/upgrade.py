@@ -116,12 +116,12 @@ async def _apply(core: Core, driver: Driver, upgrade: Upgrade, control: Control)
         batch_of(core, upgrade),
         core.site_of(upgrade.environment),
     )
+    cause = cause_of(upgrade, adopted=core.adopted(upgrade.environment, upgrade.service))
     try:
         await steward.migrate("before")
-        await core.step(
-            upgrade, batch.step, driver.apply, site, cause_of(upgrade), _after(upgrade), batch.upto
-        )
+        await core.step(upgrade, batch.step, driver.apply, site, cause, _after(upgrade), batch.upto)
         if batch.last:
+            core.store.use_adoption(upgrade.environment, upgrade.service)
             await steward.migrate("after")
     except StillRunning:
         return upgrade

@@ -11,6 +11,7 @@ from reconciler.engine.core import Core
 from reconciler.engine.monitor import Monitor
 from reconciler.model.data import Recorded
 from reconciler.model.desired import Desired
+from reconciler.model.drift import left_running
 from reconciler.model.environment import Environment
 from reconciler.model.errors import UgsError
 from reconciler.model.observation import Observation
@@ -21,29 +22,58 @@ from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import NOT_BEGUN
 
 log = logging.getLogger("ugs")
+Mending = Callable[[Core, Cause, Workload], None]
 REPAIR_FIRST_S = 5.0
 REPAIR_MAX_S = 300.0
+TOUCHING = ("apply", "before:", "remove")
+"""How the steps begin that touch what runs."""
 
 
-def records_of(core: Core, environment: str) -> Records:
-    """What is remembered of an environment."""
+def records_of(core: Core, environment: str, observed: Mapping[str, Observation] = {}) -> Records:
+    """What is remembered of an environment; with what is observed there, also what the last upgrades left of those
+    services of which something else runs now."""
     store, desired = core.store, core.desired.get(environment)
     attempted = store.attempted(environment)
     good = {
         service: tuple(Good(work, at) for work, at in store.good(environment, service))
         for service in attempted
     }
-    left = desired.gone if desired and desired.gone else frozenset[str]()
+    gone = desired.gone if desired and desired.gone else frozenset[str]()
     return Records(
         good=good,
         attempted=attempted,
-        removing={service: False for service in left if good.get(service)}
+        removing={service: False for service in gone if good.get(service)}
         | {
             upgrade.service: upgrade.phase not in NOT_BEGUN or upgrade.tries > 0
             for upgrade in store.upgrades(environment=environment, unfinished=True)
             if upgrade.after is None
         },
+        left={
+            service: left
+            for service, observation in observed.items()
+            if good.get(service)
+            and observation.instances
+            and good[service][0].work.target not in observation.targets
+            and (left := _left(core, environment, service, good[service][0].work.target))
+        },
     )
+
+
+def _left(core: Core, environment: str, service: str, good: Target) -> Target | None:
+    """What the last upgrade that touched the service left running; what was adopted, where none ever did."""
+    for upgrade in core.store.upgrades(environment=environment, service=service):
+        if any(step.step.startswith(TOUCHING) for step in core.store.steps(upgrade.operation)):
+            return left_running(upgrade)
+    return good
+
+
+def concerning(desired: Desired, observed: Mapping[str, Observation]) -> dict[str, Observation]:
+    """What is ours of what is seen, and of what is not ours only that which has the name of a pinned service."""
+    return {
+        service: observation
+        for service, observation in observed.items()
+        if observation.instances or service in desired.workloads
+    }
 
 
 async def adopt(
@@ -141,40 +171,47 @@ class Repairs:
         for service in self._tried.keys() - {work.service for work in (*lacking, *crowded)}:
             del self._tried[service]
         await asyncio.gather(
-            *(self._try(work, self._apply, "started again") for work in lacking),
-            *(self._try(work, self._settle, "alone again") for work in crowded),
+            *(self._try(work, start_again, "started again") for work in lacking),
+            *(self._try(work, _alone, "alone again") for work in crowded),
         )
 
-    async def _try(self, work: Workload, mending: Callable[[Workload], None], mended: str) -> None:
+    async def _try(self, work: Workload, mending: Mending, mended: str) -> None:
         core, now_s = self.core, self.core.clock.monotonic()
         tries, not_before_s = self._tried.get(work.service, (0, now_s))
         if now_s < not_before_s:
             return
         self._tried[work.service] = tries + 1, now_s + min(REPAIR_FIRST_S * 2**tries, REPAIR_MAX_S)
-        outcome = mended
-        try:
-            await asyncio.to_thread(mending, work)
-        except UgsError as error:
-            outcome = f"could not be {mended}: {error}"
-        log.info("%s: %s %s %s", self.environment, work.service, work.target.version, outcome)
-        core.store.audit(
-            "repair",
-            environment=self.environment,
-            service=work.service,
-            detail=f"{work.target}: {outcome}",
-        )
+        await mend_one(core, work, mending, mended)
 
-    def _apply(self, work: Workload) -> None:
-        driver, site, desired = (
-            self.core.driver(self.environment),
-            self.core.site_of(self.environment),
-            self.core.desired,
-        )
-        if self.environment not in desired:
-            return  # it was given another name meanwhile
-        if driver.restorable(site, work):
-            driver.prepare(site, work, desired[self.environment].revision)
-        driver.apply(site, Cause("repair"), work, work.instances)
 
-    def _settle(self, work: Workload) -> None:
-        self.core.driver(self.environment).settle(self.core.site_of(self.environment), work)
+async def mend_one(core: Core, work: Workload, mending: Mending, mended: str) -> None:
+    """Mend one service, in a thread; how that ended is audited. `mended`: what it then is."""
+    outcome = mended
+    cause = Cause("repair", adopted=core.adopted(work.environment, work.service))
+    try:
+        await asyncio.to_thread(mending, core, cause, work)
+        core.store.use_adoption(work.environment, work.service)
+    except UgsError as error:
+        outcome = f"could not be {mended}: {error}"
+    log.info("%s: %s %s %s", work.environment, work.service, work.target.version, outcome)
+    core.store.audit(
+        "repair",
+        environment=work.environment,
+        service=work.service,
+        detail=f"{work.target}: {outcome}",
+    )
+
+
+def start_again(core: Core, cause: Cause, work: Workload) -> None:
+    """Make all of it run, fetching it anew where it is gone."""
+    name = work.environment
+    if name not in core.desired:
+        return  # it was given another name meanwhile
+    driver, site = core.driver(name), core.site_of(name)
+    if driver.restorable(site, work):
+        driver.prepare(site, work, core.desired[name].revision)
+    driver.apply(site, cause, work, work.instances)
+
+
+def _alone(core: Core, _cause: Cause, work: Workload) -> None:
+    core.driver(work.environment).settle(core.site_of(work.environment), work)

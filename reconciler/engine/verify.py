@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
@@ -13,13 +12,14 @@ from msgspec.structs import replace
 
 from reconciler import probes
 from reconciler.clock import Steady
-from reconciler.drivers.base import Driver, Endpoint, Site
+from reconciler.drivers.base import Driver, Endpoint
+from reconciler.drivers.launch import secrets_of
 from reconciler.engine.control import Control
 from reconciler.engine.core import Core
 from reconciler.model import verdict
 from reconciler.model.errors import UgsError
 from reconciler.model.observation import Observation, Sample
-from reconciler.model.release import Probe, SecretName
+from reconciler.model.release import Probe
 from reconciler.model.target import Workload
 from reconciler.model.verdict import Judgement, Outcome
 
@@ -67,17 +67,6 @@ async def verify(
                 wait_s = min(wait_s, (judgement.next_at - now).total_seconds())
             await core.clock.wait(control.wake, max(WAIT_MIN_S, wait_s))
     return None
-
-
-def secrets_of(site: Site, work: Workload) -> tuple[str, ...]:
-    """The secrets that a service was given: what it says must not carry them any further."""
-    values = work.release.run.environment.values() if work.release.run else ()
-    secrets = []
-    for value in values:
-        if isinstance(value, SecretName):
-            with contextlib.suppress(UgsError):  # gone meanwhile: there is nothing to compare with
-                secrets.append(site.secret(value.secret, work.environment, work.service))
-    return tuple(secrets)
 
 
 class Prover:

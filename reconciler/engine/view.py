@@ -12,6 +12,7 @@ from reconciler.model import sentence
 from reconciler.model.circumstances import Gate
 from reconciler.model.codec import builtins
 from reconciler.model.desired import Desired
+from reconciler.model.drift import Drift
 from reconciler.model.gates import starts_at
 from reconciler.model.observation import HealthState, Instance, Observation, Sync
 from reconciler.model.plan import Change, sync_of
@@ -67,6 +68,7 @@ def view_of(
     told: Told,
     under_way: Mapping[str, Upgrade],
     health: Mapping[str, HealthState],
+    drifting: Mapping[str, Drift],
     *,
     now: datetime,
 ) -> dict[str, ServiceView]:
@@ -81,6 +83,7 @@ def view_of(
             told.get(service),
             under_way.get(service),
             health.get(service, "unknown"),
+            drifting.get(service),
             now,
         )
         for service in services
@@ -95,6 +98,7 @@ def _service(
     told: tuple[Change, tuple[Gate, ...]] | None,
     upgrade: Upgrade | None,
     health: HealthState,
+    drift: Drift | None,
     now: datetime,
 ) -> ServiceView:
     work = desired.workloads.get(service)
@@ -107,6 +111,8 @@ def _service(
         text = sentence.of_change(change, gates)
     elif service in desired.blind:
         text = f"{environment}: {service} is left as it is: its pin cannot be used (see the errors)"
+    elif drift is not None:
+        text = sentence.of_drift(drift.work, drift.what, desired.environment.policy.drift)
     else:
         prune = desired.environment.policy.prune
         text = sentence.of_rest(environment, service, running, pinned, health, prune=prune)
@@ -114,7 +120,9 @@ def _service(
         service=service,
         pinned=pinned,
         running=running,
-        sync="out-of-sync" if service in desired.blind else sync_of(work, observation),
+        sync="out-of-sync"
+        if service in desired.blind
+        else sync_of(work, observation, drifted=drift is not None),
         health=health,
         phase=upgrade.phase.value if upgrade else "waiting" if change else None,
         sentence=text,

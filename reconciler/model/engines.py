@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from reconciler.model.release import Strategy
 
-Kind = Literal["process", "docker", "systemd", "swarm", "kubernetes"]
+Kind = Literal["process", "docker", "systemd", "swarm", "kubernetes", "command"]
 """The kinds that `driver.kind` may name."""
 
 
@@ -17,7 +17,7 @@ class Engine(Struct, frozen=True):
     batches included. `artifact`: what of a release it needs."""
 
     strategies: frozenset[Strategy]
-    artifact: Literal["archive", "image"]
+    artifact: Literal["archive", "image", "either"]
     native: frozenset[Strategy] = frozenset()
     passes_sockets: bool = False
     """Blue-green means that an instance is handed its sockets: `run.socket: pass`."""
@@ -40,4 +40,5 @@ ENGINES: dict[Kind, Engine] = {
         native=frozenset({"rolling"}),
         commands=False,
     ),
+    "command": Engine(frozenset({"stop-start", "rolling", "canary"}), "either", commands=False),
 }

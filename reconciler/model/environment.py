@@ -77,6 +77,8 @@ class Policy(Struct, frozen=True, omit_defaults=True):
     """What a minor step below 1.0.0 counts as."""
     restore_data: RestoreData | None = None
     backups: Keeping = Keeping()
+    drift: Literal["correct", "report"] = "correct"
+    """What becomes of what somebody changed by hand: it is made as it was, or only told."""
     prune: bool = False
     """Stop a service whose pin was removed; otherwise it runs on."""
 

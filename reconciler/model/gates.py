@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from reconciler.model import permits as said
 from reconciler.model import rules
+from reconciler.model.adoption import adopted
 from reconciler.model.circumstances import Asked, Circumstances, Gate
 from reconciler.model.environment import Policy
 from reconciler.model.plan import Change, may_go_back
@@ -136,7 +137,17 @@ def _dependency(change: Change, around: Circumstances, _now: datetime) -> Gate:
     return Gate("dependency", open=False, reason="; ".join(unmet), opened_by="the services that it requires")
 
 
-def _adoption(change: Change, around: Circumstances, _now: datetime) -> Gate:
+def _adoption(change: Change, around: Circumstances, now: datetime) -> Gate:
+    observation = around.observed.get(change.service)
+    if change.after is not None and observation is not None and observation.foreign:
+        permit = adopted(around.permits.adoptions, change.service, now=now)
+        if permit is None:
+            return Gate(
+                "adoption",
+                open=False,
+                reason=f"{observation.foreign}: that is not ours, and is left alone",
+                opened_by=f"ugs adopt {change.environment} {change.service}",
+            )
     if change.before is None and (change.running is not None or change.after is None):
         return Gate(
             "adoption",

@@ -174,7 +174,7 @@ def _beyond(pin: Pin, release: Release, engine: Engine, kind: Kind) -> list[Prob
     """What the engine that runs the environment cannot do."""
     path, said = f"pins.{pin.service}", f"release {release.version}"
     problems = []
-    if getattr(release.artifact, engine.artifact) is None:
+    if engine.artifact != "either" and getattr(release.artifact, engine.artifact) is None:
         message = f"{said} has no `artifact.{engine.artifact}`, which the driver {kind} needs"
         problems.append(Problem(pin.place, path, message, "pin a release that has one"))
     if engine.artifact == "archive" and not (release.run and release.run.command):

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.model.adoption import Adoption
 from reconciler.model.environment import ChangeClass, Environment
 from reconciler.model.plan import Change
 from reconciler.model.target import Target, Workload
@@ -42,7 +43,7 @@ NOT_OVERRIDABLE = {
     "host": "mend this machine: it is tried again by itself",
     "path": "pin a release that may be reached, or set `allow_downgrade: true` at the pin",
     "recovery": "say `ugs recover`, and accept what it shows",
-    "adoption": "pin what runs, as it runs; for first deployments say `ugs run --accept-first`",
+    "adoption": "say `ugs adopt`; for first deployments `ugs run --accept-first`; or pin what runs, as it runs",
 }
 """By gate: what to do instead."""
 
@@ -104,6 +105,7 @@ class Permits(Struct, frozen=True):
     holds: tuple[Hold, ...] = ()
     approvals: tuple[Approval, ...] = ()
     overrides: tuple[Override, ...] = ()
+    adoptions: tuple[Adoption, ...] = ()
 
 
 def hold_gate(permits: Permits, environment: Environment, service: str, *, now: datetime) -> Opening:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from reconciler.model.codec import encode
 from reconciler.model.desired import Desired
+from reconciler.model.drift import drift_of
 from reconciler.model.environment import ChangeClass, Policy
 from reconciler.model.manifest import misfits
 from reconciler.model.observation import Observation, Sync
@@ -35,6 +36,8 @@ class Records(Struct, frozen=True):
     """By service, the version that was last deployed here, proven or not: a service in it is not new."""
     removing: Mapping[str, bool] = {}
     """By service whose removal is on record and has not ended: whether any of it may have been stopped."""
+    left: Mapping[str, Target] = {}
+    """By service of which something else runs than last-good: what its last upgrade left running."""
 
 
 class Change(Struct, frozen=True):
@@ -73,7 +76,7 @@ def plan(
     moved = [
         change_to(desired, work, observed.get(service), records, now=now)
         for service, work in desired.workloads.items()
-        if _wanted(work, observed.get(service), records.good.get(service, ()))
+        if _wanted(work, observed.get(service), records.good.get(service, ()), records.left.get(service))
     ]
     removed = [
         removal_of(desired, service, observed.get(service), records)
@@ -216,12 +219,14 @@ def base_of(
     return running.version if running and running != work.target else last
 
 
-def sync_of(work: Workload | None, observation: Observation | None) -> Sync:
-    """How what runs compares with what is pinned (`work`, None when nothing is)."""
+def sync_of(work: Workload | None, observation: Observation | None, *, drifted: bool = False) -> Sync:
+    """How what runs compares with what is pinned (`work`, None when nothing is). `drifted`: somebody changed it."""
     if work is None:
         return "unpinned"
     if observation is None or not observation.instances:
-        return "missing"
+        return "foreign" if observation and observation.foreign else "missing"
+    if drifted:
+        return "drifted"
     if observation.running != work.target:
         return "out-of-sync"
     return "drifted" if needs_repair(work, observation) else "in-sync"
@@ -264,13 +269,18 @@ def node_at(node: str, version: Version) -> str:
     return encode(value | {"version": version.text} if isinstance(value, dict) else version.text).decode()
 
 
-def _wanted(work: Workload, observation: Observation | None, good: tuple[Good, ...]) -> bool:
+def _wanted(
+    work: Workload, observation: Observation | None, good: tuple[Good, ...], left: Target | None
+) -> bool:
     """Whether `work` needs a change to run, or to prove that it may: what runs as pinned beside another last-good
-    was stuck or superseded before it had. What is last-good already needs a repair at most."""
+    was stuck or superseded before it had. What is last-good already needs a repair at most, and what somebody put
+    into its place is drift."""
     proven = bool(good) and good[0].work.target == work.target
     if observation and observation.running == work.target:
         return bool(good) and not proven
-    return not (proven and (observation is None or len(observation.targets) > 1))
+    if proven and observation and drift_of(work, observation, work, left):
+        return False
+    return not (proven and (observation is None or len(observation.targets) != 1))
 
 
 def _is_rollback(target: Target, good: tuple[Good, ...], policy: Policy, now: datetime) -> bool:

@@ -25,14 +25,13 @@ _ECHO_MAX = 40
 # gate that is not there, so each is refused by name.
 LATER: dict[Kind, frozenset[str]] = {
     "release": frozenset({"prometheus", "at_most", "after"}),
-    "environment": frozenset({"drift"}),
+    "environment": frozenset(),
     "pins": frozenset(),
     "ugs": frozenset({"listen", "webhooks"}),
 }
 LATER_VALUES = (
     "pull-request",
     "compose",
-    "command",
 )
 _UNSUPPORTED = "is not supported by this version of UGS"
 _ADVICE: dict[Kind, str] = {

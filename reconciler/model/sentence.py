@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from reconciler.model.circumstances import Gate
 from reconciler.model.gates import closed
 from reconciler.model.observation import HealthState
 from reconciler.model.plan import Change
-from reconciler.model.target import Target
+from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import Phase, Upgrade
 
 DOING = {
@@ -76,6 +78,14 @@ def of_change(change: Change, gates: tuple[Gate, ...]) -> str:
     head = f"{change.environment}: {change.service} {step(running, after)}{onward}"
     reasons = [gate.reason for gate in closed(gates)]
     return f"{head} waits: {'; '.join(reasons)}" if reasons else f"{head} starts now"
+
+
+def of_drift(work: Workload, what: str, policy: Literal["correct", "report"]) -> str:
+    """A service that somebody changed by hand. `policy`: the environment's `policy.drift`."""
+    head = f"{work.environment}: {work.service} {work.target.version} was changed by hand: {what}"
+    if policy == "report":
+        return f"{head}; policy.drift is report, so it stays until someone pins that, or changes it back"
+    return f"{head}; it is made as it was applied"
 
 
 def of_rest(

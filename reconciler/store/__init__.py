@@ -6,7 +6,7 @@ from reconciler.model.observation import HealthState
 from reconciler.store.connection import Corrupt, Damaged, Full
 from reconciler.store.data import DataRecords
 from reconciler.store.database import bounded
-from reconciler.store.marks import ADVANCES_MAX, EVERYWHERE, KNOWN, Marks
+from reconciler.store.marks import ADVANCES_MAX, DRIFT, EVERYWHERE, KNOWN, Marks
 from reconciler.store.outbox import NOTE, SLACK
 from reconciler.store.permits import PermitRecords
 from reconciler.store.quarantines import Quarantines
@@ -15,6 +15,7 @@ from reconciler.store.rows import Advance, AuditBreak, AuditRow, Head, Note, Out
 from reconciler.store.upgrades import Upgrades
 
 __all__ = [
+    "DRIFT",
     "EVERYWHERE",
     "KNOWN",
     "NOTE",

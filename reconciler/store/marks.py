@@ -15,6 +15,8 @@ ADVANCES_MAX = 5_000
 RECOVERY = "recovery: "
 KNOWN = "known: "
 """By environment: that it was asked whether Git tells more of its past than stands here."""
+DRIFT = "drift: "
+"""By environment: what of it was changed by hand, and has been told."""
 EVERYWHERE = ""
 """In place of an environment's name, as long as it is not known which there are."""
 

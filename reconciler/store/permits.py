@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from reconciler.model import codec
 from reconciler.model.permits import Approval, Ask, Hold, Override, Permits
-from reconciler.store.audit import Audit
+from reconciler.store.adoptions import AdoptionRecords
 from reconciler.store.database import Values, bounded, text_of, time_of, time_or_none
 
 EXPIRED_SHOWN = timedelta(days=30)
@@ -20,10 +20,12 @@ FORGET = (
     " AND (withdrawn_at IS NOT NULL OR until <= :now)",
     "DELETE FROM overrides WHERE id <= (SELECT max(id) FROM overrides) - :kept_max"
     " AND confirmed_at IS NOT NULL AND until <= :now",
+    "DELETE FROM adoptions WHERE id <= (SELECT max(id) FROM adoptions) - :kept_max"
+    " AND (used_at IS NOT NULL OR withdrawn_at IS NOT NULL OR until <= :now)",
 )
 
 
-class PermitRecords(Audit):
+class PermitRecords(AdoptionRecords):
     def hold(
         self, environment: str, service: str | None, *, reason: str, owner: str, until: datetime | None
     ) -> Hold:
@@ -131,6 +133,7 @@ class PermitRecords(Audit):
             holds=tuple(map(_hold, holds)),
             approvals=tuple(map(self._approval, approvals)),
             overrides=tuple(map(_override, overrides)),
+            adoptions=self.adoptions(environment),
         )
 
     def forget_permits(self, *, kept_max: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.store.audit import Audit
-from reconciler.store.marks import KNOWN, RECOVERY
+from reconciler.store.marks import DRIFT, KNOWN, RECOVERY
 
 MOVED = (
     "UPDATE versions SET environment = :new, workload = json_set(workload, '$.environment', :new)"
@@ -20,12 +20,13 @@ MOVED = (
     "UPDATE holds SET environment = :new WHERE environment = :old",
     "UPDATE approvals SET environment = :new, ask = json_set(ask, '$.environment', :new)"
     " WHERE environment = :old",
+    "UPDATE adoptions SET environment = :new WHERE environment = :old",
     "UPDATE overrides SET environment = :new WHERE environment = :old",
     "UPDATE migrations SET environment = :new WHERE environment = :old",
     "UPDATE backups SET environment = :new WHERE environment = :old",
     *(
-        f"UPDATE OR REPLACE marks SET key = '{kind}' || :new WHERE key = '{kind}' || :old"  # noqa: S608 - two literals
-        for kind in (RECOVERY, KNOWN)
+        f"UPDATE OR REPLACE marks SET key = '{kind}' || :new WHERE key = '{kind}' || :old"  # noqa: S608 - three literals
+        for kind in (RECOVERY, KNOWN, DRIFT)
     ),
 )
 """The audit stays as it was written, and so does what people were told."""

@@ -207,7 +207,23 @@ CREATE TABLE backups (             -- of services' data
 CREATE INDEX backups_by_service ON backups (environment, service, saved_at);
 """
 
-MIGRATIONS = (FIRST, SECOND, THIRD, FOURTH)
+FIFTH = """
+CREATE TABLE adoptions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    environment TEXT NOT NULL,
+    service TEXT NOT NULL,
+    what TEXT NOT NULL,            -- what is not ours, as the driver named it
+    reason TEXT NOT NULL,
+    person TEXT NOT NULL,
+    at TEXT NOT NULL,
+    until TEXT NOT NULL,
+    used_at TEXT,
+    withdrawn_at TEXT,
+    withdrawn_by TEXT
+) STRICT;
+"""
+
+MIGRATIONS = (FIRST, SECOND, THIRD, FOURTH, FIFTH)
 
 
 def check_version(connection: sqlite3.Connection, path: Path, newest: int = len(MIGRATIONS)) -> int:

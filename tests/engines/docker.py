@@ -128,7 +128,7 @@ class Containers:
 
     def drift(self, service: str) -> None:
         with contextlib.closing(self.engine.api) as api:
-            api.stop(self.found(service)[0]["Id"], timeout=5)
+            api.pause(self.found(service)[0]["Id"])
 
     def stranger(self, service: str) -> None:
         tag = "built:stranger"

@@ -14,8 +14,8 @@ from tests.drivers.services import answered, kill_all
 from tests.engines.harness import Lack, Mode
 from tests.fleet_repository import FleetRepository
 
-LACKS: frozenset[Lack] = frozenset({"engine", "adoption"})
-"""It is never down while the daemon runs; and a process without our mark is nobody's service."""
+LACKS: frozenset[Lack] = frozenset({"engine", "drift", "adoption"})
+"""It is never down while the daemon runs; nobody edits a process; and one without our mark is nobody's service."""
 BUILT: Mapping[Mode, Built] = {
     "ok": "ok",
     "unhealthy": "unhealthy",
@@ -62,12 +62,7 @@ class Processes:
         os.kill(self._mains(service)[0].pid, signal.SIGKILL)
 
     def drift(self, service: str) -> None:
-        """One instance is gone, and what would have started it again too."""
-        found = processes(site_id(self._state), ["production"], service)
-        victim = next(one for one in found if one.is_shim)
-        for one in found:  # the shim is the oldest
-            if one.mark.index == victim.mark.index:
-                os.kill(one.pid, signal.SIGKILL)
+        raise NotImplementedError
 
     def stranger(self, service: str) -> None:
         raise NotImplementedError

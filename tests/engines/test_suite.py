@@ -120,14 +120,47 @@ def test_of_two_instances_one_that_crashes_comes_back_and_nothing_is_reverted(st
 
 
 @on("drift")
-def test_what_was_changed_by_hand_is_made_as_it_was(stage: Stage) -> None:
+def test_what_was_changed_by_hand_is_told_and_made_as_it_was(stage: Stage) -> None:
     with stage.running("1.0.0", instances=2) as daemon:
         stage.engine.drift("api")
-        daemon.until(lambda: stage.audit("repair"))
-        daemon.until(lambda: stage.engine.instances("api") == ["1.0.0", "1.0.0"])
+        daemon.until(lambda: stage.audit("drift-ended"))
+        assert stage.engine.instances("api") == ["1.0.0", "1.0.0"]
         daemon.until_runs("1.0.0")
+        assert stage.engine.answers("api") == "1.0.0"
+    assert [row.event for row in stage.audit("drift", "drift-ended")] == ["drift", "drift-ended"]
     assert stage.phases() == ["succeeded"]
     assert stage.world.reverts() == []
+
+
+@on("drift")
+def test_what_was_changed_by_hand_stays_where_the_policy_only_reports(stage: Stage) -> None:
+    stage.world.more = "policy: {drift: report}\n"
+    with stage.running("1.0.0", instances=2) as daemon:
+        stage.engine.drift("api")
+        daemon.until(lambda: daemon.service()["sync"] == "drifted")
+        assert [said for said in daemon.status()["needs_person"] if "was changed by hand" in said]
+        assert stage.audit("repair") == []
+        stage.world.more = ""
+        stage.world.merge("Correct it, then")
+        daemon.until(lambda: stage.audit("drift-ended"))
+        daemon.until_runs("1.0.0")
+    assert stage.phases() == ["succeeded"]
+
+
+@on("adoption")
+def test_what_is_not_ours_is_left_alone_until_a_person_has_it_adopted(stage: Stage) -> None:
+    stage.engine.stranger("api")
+    stage.bump("1.0.0", "ok", "api", "web")
+    with stage.daemon() as daemon:
+        daemon.until_runs("1.0.0", "web")
+        daemon.until(lambda: (seen := daemon.service()) and seen["sync"] == "foreign")
+        assert stage.engine.instances("api") == ["stranger"]
+        assert stage.phases() == ["waiting"]
+        stage.ugs("adopt", "production", "api", "--reason", "it was started by hand")
+        daemon.until_runs("1.0.0")
+        assert stage.engine.instances("api") == ["1.0.0"]
+        assert stage.engine.answers("api") == "1.0.0"
+    assert [row.event for row in stage.audit("adoption", "adoption-used")] == ["adoption", "adoption-used"]
 
 
 @on()
