@@ -9,7 +9,7 @@ import sys
 
 from msgspec import to_builtins
 
-from benchmarks import containers, decide, deploy, units
+from benchmarks import containers, decide, deploy, hostile, units
 from reconciler import __version__
 
 
@@ -18,7 +18,7 @@ def machine() -> str:
 
 
 def main() -> None:
-    results = [deploy.run(), decide.run()]
+    results = [deploy.run(), decide.run(), hostile.run()]
     results += [engine.run() for engine in (containers, units) if engine.possible()]
     if "--json" in sys.argv:
         print(json.dumps({"machine": machine(), "results": to_builtins(results)}, indent=2))

@@ -27,7 +27,7 @@ from reconciler.model.errors import InputError, Place, Problem
 
 SIZE_BYTES_MAX = 1 << 20
 DEPTH_MAX = 20
-NODES_MAX = 100_000
+NODES_MAX = 12_000
 DURATION_S_MAX = 366 * 86_400.0
 
 # Control characters, line breaks that only some parsers know, and what changes how a line looks or hides in

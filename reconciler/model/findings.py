@@ -15,11 +15,14 @@ from reconciler.model.schema import PROBLEMS_MAX
 from reconciler.model.version import Version
 
 T = TypeVar("T")
+FOUND_MAX = 10 * PROBLEMS_MAX
+"""A hostile file has any number of them: then the rest is not looked for."""
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 
 
 class Findings:
-    """Findings about a document that fits its schema. Nothing is raised before `settle` or `converted`."""
+    """Findings about a document that fits its schema. Nothing is raised before `settle` or `converted`, but for the
+    InputError of a file that has too many."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
@@ -28,6 +31,8 @@ class Findings:
     def add(self, path: Path, message: str, remedy: str) -> None:
         """A finding about the value at `path`."""
         self.problems.append(self.document.problem(path, message, remedy))
+        if len(self.problems) >= FOUND_MAX:
+            self.settle()
 
     def valid(self, path: Path, check: Callable[..., object], *values: object) -> bool:
         """Whether `check` accepts the values (by default that at `path`); its ValueError is the finding."""

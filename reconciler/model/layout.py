@@ -60,4 +60,4 @@ def misplaced(file: File) -> Problem | None:
 
 
 def printable(path: str) -> str:
-    return "".join(sign if sign.isprintable() else "?" for sign in path)
+    return path if path.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in path)

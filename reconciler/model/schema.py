@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.resources import files
 from itertools import islice
@@ -12,13 +12,18 @@ from typing import Any, Literal
 
 import jsonschema_rs
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.model.document import Document, Path
 from reconciler.model.errors import InputError, Problem
+from reconciler.model.thin import Thin
 
 Kind = Literal["release", "environment", "pins", "ugs"]
 
 PROBLEMS_MAX = 20
+SMALL_CHARACTERS = 1 << 13
+"""What is not larger is explained as it stands, which takes some milliseconds."""
+PINS_KEYS = ("environment", "pins")
 _ECHO_MAX = 40
 
 # Words of the repository format that later versions act upon. Ignoring one would let an operator believe in a
@@ -55,9 +60,19 @@ def check(document: Document, kind: Kind) -> None:
     """Raise InputError with every problem (at most 20) when the document does not fit its schema."""
     if _gate(kind).is_valid(document.data):
         return
-    # One mistake may break several rules in the same words, and a hostile file any number of them.
-    problems = set(islice(_explained(document, kind), 10 * PROBLEMS_MAX))
+    problems: set[Problem] = set()
+    if len(document.text) > SMALL_CHARACTERS:
+        known = _schema(kind).get("properties", PINS_KEYS)
+        thin = Thin(document.data, _gate(kind).is_valid, tuple(known), kept_max=PROBLEMS_MAX)
+        problems = _some(_explained(document, kind, thin))
+    # Too much may have been cut away, where nothing is right.
+    problems = problems or _some(_explained(document, kind))
     raise InputError(*sorted(problems)[:PROBLEMS_MAX])
+
+
+def _some(problems: Iterable[Problem]) -> set[Problem]:
+    """One mistake may break several rules in the same words, and a hostile file any number of them."""
+    return set(islice(problems, 10 * PROBLEMS_MAX))
 
 
 def text(kind: Literal["release", "environment", "ugs"]) -> str:
@@ -109,8 +124,9 @@ def _refusals(data: Any, kind: Kind) -> Iterator[_Refusal]:
         yield _Refusal(path, error.validator, error.validator_value, error.instance, schema, of_key)
 
 
-def _explained(document: Document, kind: Kind) -> Iterator[Problem]:
-    for refusal in _refusals(document.data, kind):
+def _explained(document: Document, kind: Kind, thin: Thin | None = None) -> Iterator[Problem]:
+    for found in _refusals(thin.data if thin else document.data, kind):
+        refusal = replace(found, path=thin.path(found.path)) if thin else found
         if refusal.of_key:
             message = f"this is not {refusal.title}"
             yield document.problem(refusal.path, message, _example(refusal.schema), at_key=True)

@@ -115,12 +115,13 @@ class _Reading:
         if whole := next((file.path for file in files if "/" not in file.path), None):
             # Were it read as an empty folder, everything in it would count as removed.
             raise InputError(Problem(Place(whole), "", "this is not a folder", "put the folder back"))
-        chosen = [(file, problem) for file in files if (problem := misplaced(file)) or is_document(file.path)]
-        to_load = sum(file.size for file, _ in chosen if file.size <= SIZE_BYTES_MAX)
-        if len(chosen) > FILES_MAX or to_load > TOTAL_BYTES_MAX:
+        documents = [file for file in files if is_document(file.path)]
+        to_load = sum(file.size for file in documents if file.size <= SIZE_BYTES_MAX)
+        if len(documents) > FILES_MAX or to_load > TOTAL_BYTES_MAX:
             limits = f"{FILES_MAX} files and {TOTAL_BYTES_MAX >> 20} MiB"
             message = f"the repository holds more than {limits} of YAML"
             raise InputError(Problem(Place("releases"), "", message, "move old releases out"))
+        chosen = [(file, problem) for file in files if (problem := misplaced(file)) or is_document(file.path)]
         self.paths = {file.path for file, _ in chosen}
         folded = Counter(path.casefold() for path in self.paths)
         for file, problem in chosen:
