@@ -138,7 +138,7 @@ def test_a_service_carries_our_labels_on_itself_and_on_its_instances() -> None:
     ("strategy", "rollout", "upto", "parallelism", "delay_s"),
     [
         ("stop-start", Rollout(), 4, 0, 0),
-        ("rolling", Rollout(), 4, 1, 0),
+        ("rolling", Rollout(), 4, 1, 5),
         ("rolling", Rollout(batch="50%", pause_s=90.0), 4, 2, 90),
         ("canary", Rollout(canary=(1, "75%")), 1, 1, 24 * 3600 + 1),
         ("canary", Rollout(canary=(1, "75%")), 3, 2, 24 * 3600 + 3),
@@ -151,6 +151,7 @@ def test_the_update_follows_the_strategy_and_never_rolls_back_by_itself(
     said = update_config(work(instances=4, strategy=strategy, rollout=rollout), upto, Layout())
     assert (said["Parallelism"], said["Delay"]) == (parallelism, delay_s * 1_000_000_000)
     assert said["FailureAction"] == "pause"
+    assert said["Monitor"] == max(5, rollout.pause_s) * 1_000_000_000
 
 
 def test_a_step_of_a_canary_leaves_the_number_of_instances_until_the_last() -> None:

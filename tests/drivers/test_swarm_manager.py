@@ -13,7 +13,7 @@ import pytest
 from reconciler.drivers import swarm
 from reconciler.drivers.base import Cause, Registry, Site
 from reconciler.drivers.labels import PREFIX
-from reconciler.drivers.swarm import managers, reach, update
+from reconciler.drivers.swarm import body, managers, reach, update
 from reconciler.model.errors import ArtifactError, HostError, TransientError
 from reconciler.model.release import Artifact, Container, Rollout, Run, SecretName
 from reconciler.model.target import Workload
@@ -39,6 +39,7 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PlayedSw
     monkeypatch.setattr(update, "STALL_S", 0.2)
     monkeypatch.setattr(update, "GONE_S", 0.2)
     monkeypatch.setattr(update, "CALM_S", 0.05)
+    monkeypatch.setattr(body, "PAUSE_MIN_S", 0.1)
     made = PlayedSwarm(tmp_path / "s.sock")
     yield made
     made.close()

@@ -147,9 +147,9 @@ class Containers:
         return mine or bool(one["Names"] == [f"/production-{service}"])
 
 
-def answered(address: str) -> str:
+def answered(address: str, port: int = PORT) -> str:
     """The version that answers at an address; empty when none does."""
-    client = http.client.HTTPConnection(address, PORT, timeout=5.0)
+    client = http.client.HTTPConnection(address, port, timeout=5.0)
     with contextlib.suppress(OSError, http.client.HTTPException, ValueError), contextlib.closing(client):
         client.request("GET", "/version")
         return str(json.loads(client.getresponse().read())["version"])

@@ -23,8 +23,7 @@ from reconciler.model.target import Workload
 
 NANOSECONDS = 1_000_000_000
 RESTART_DELAY_S = 2
-MONITOR_S = 5
-"""For how long Swarm watches an instance that it has replaced before it goes on to the next."""
+PAUSE_MIN_S = 5.0
 HELD_S = 24 * 3600
 """A pause that is never waited for: between the steps of a canary Swarm replaces nothing by itself."""
 ALIKE = ("instance", "host")
@@ -88,7 +87,7 @@ def update_config(work: Workload, upto: int, layout: Layout) -> Spec:
     """How Swarm lets the old instances give way. Where one fails it stops: taking it back is ours alone."""
     match work.strategy:
         case "rolling":
-            size, pause_s = count_of(work.rollout.batch, work.instances), work.rollout.pause_s
+            size, pause_s = count_of(work.rollout.batch, work.instances), pause_s_of(work)
         case "canary" if upto < work.instances:
             # Two steps must differ in something, or the second would be the same update to Swarm: in the pause.
             size, pause_s = _step(work, upto), HELD_S + upto
@@ -99,9 +98,15 @@ def update_config(work: Workload, upto: int, layout: Layout) -> Spec:
         "Delay": round(pause_s * NANOSECONDS),
         "Order": order_of(work, layout),
         "FailureAction": "pause",
-        "Monitor": MONITOR_S * NANOSECONDS,
+        "Monitor": round(pause_s_of(work) * NANOSECONDS),
         "MaxFailureRatio": 0,
     }
+
+
+def pause_s_of(work: Workload) -> float:
+    """Between two batches, for as long as Swarm watches the first. Without a pause it would begin the next before it
+    has seen that one fail."""
+    return max(work.rollout.pause_s, PAUSE_MIN_S)
 
 
 def order_of(work: Workload, layout: Layout) -> Order:

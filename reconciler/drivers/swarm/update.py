@@ -9,7 +9,7 @@ from msgspec import Struct
 from reconciler.drivers.base import Cause
 from reconciler.drivers.labels import PREFIX, target_in
 from reconciler.drivers.layout import names_of
-from reconciler.drivers.swarm.body import Before, spec_of
+from reconciler.drivers.swarm.body import Before, pause_s_of, spec_of
 from reconciler.drivers.swarm.managers import Conflict, Manager
 from reconciler.drivers.swarm.material import given
 from reconciler.drivers.swarm.options import layout_of, name_of
@@ -182,6 +182,6 @@ def _stall_s(slots: list[Slot], work: Workload) -> float:
     run = work.release.run
     patience_s = STALL_S + (run.stop_grace_s if run else 0.0)
     if work.strategy == "rolling":
-        patience_s += work.rollout.pause_s
+        patience_s += pause_s_of(work)
     heads = [head for slot in slots if (head := slot.head(work.target))]
     return PULL_S if any(head.status.state == "preparing" for head in heads) else patience_s
