@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,8 @@ class Namespace:
             self._call("take over", kind, name, "PATCH", body=body, content=MERGE)
 
     def relabel(self, kind: str, name: str, labels: dict[str, str]) -> None:
-        self._call("relabel", kind, name, "PATCH", body={"metadata": {"labels": labels}}, content=MERGE)
+        with suppress(Absent):  # it was being removed
+            self._call("relabel", kind, name, "PATCH", body={"metadata": {"labels": labels}}, content=MERGE)
 
     def delete(self, kind: str, name: str, uid: str = "") -> None:
         """With all that it owns; gone already is fine."""

@@ -54,6 +54,11 @@ class Choice(Struct, frozen=True):
 
 def choice(site: Site) -> Choice:
     """Raises HostError for a namespace or a context that ugs.yaml does not let an environment use."""
+    if "namespace" not in site.options:  # the schema asks for it: its file is gone
+        raise HostError(
+            "nothing says in which namespace the environment's services run",
+            "bring its file back, or stop them by hand",
+        )
     options = msgspec.convert(site.options, Options)
     engine = msgspec.convert(site.engine, Engine)
     if not any(fnmatchcase(options.namespace, pattern) for pattern in engine.namespaces):

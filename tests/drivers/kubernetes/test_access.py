@@ -173,6 +173,8 @@ def test_only_namespaces_and_contexts_that_ugs_yaml_allows_are_used(site: Site) 
         chosen(namespace="kube-system")
     with pytest.raises(HostError, match=r"the context other may not be used: ugs.yaml allows prod"):
         chosen(namespace="shop", context="other")
+    with pytest.raises(HostError, match="nothing says in which namespace"):
+        choice(structs.replace(site, engine=engine))
     with pytest.raises(HostError, match=r"ugs.yaml allows none"):
         choice(structs.replace(site, options={"namespace": "shop"}))
 

@@ -205,3 +205,10 @@ def test_a_kubeconfig_that_was_changed_is_read_again(shop: Site, server: ApiServ
     file.unlink()
     with pytest.raises(HostError, match="cannot read the kubeconfig"):
         driver.observe(shop, "production")
+
+
+def test_what_is_being_removed_meanwhile_needs_no_new_name(shop: Site, server: ApiServer) -> None:
+    driver.apply(shop, CAUSE, work(run=Run(environment={"DB": SecretName("db-password")})), 1)
+    server.refuse("PATCH /secrets/", 404, "not found")
+    driver.rename(shop, "production", "prod")
+    assert server.objects[API]["metadata"]["labels"][marks.ENVIRONMENT] == "prod"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import itertools
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ class Kubernetes:
             client = http.client.HTTPConnection(address or "255.255.255.255", PORT, timeout=2.0)
             with contextlib.suppress(OSError), contextlib.closing(client):
                 client.request("GET", "/version")
-                return client.getresponse().read().decode().strip()
+                return str(json.loads(client.getresponse().read())["version"])
         return ""
 
     def instances(self, service: str) -> list[str]:
