@@ -132,16 +132,3 @@ def test_secrets_and_configuration_reach_the_instance_as_files_and_variables_as_
         assert f"UGS_INSTANCE={task['Slot']}\n" in variables
         assert "hunter2" not in variables
         assert "hunter2" not in str(swarm.found("api"))
-
-
-def test_a_service_that_someone_else_made_is_left_alone_and_a_person_is_told(
-    stage: Stage, swarm: Swarm
-) -> None:
-    swarm.stranger("api")
-    before = swarm.found("api")["Spec"]
-    with stage.running("1.0.0", "web") as daemon:
-        stage.bump("1.0.0")
-        daemon.until(lambda: [said for said in daemon.status()["needs_person"] if "api" in said])
-        assert swarm.found("api")["Spec"] == before
-        assert swarm.instances("web") == ["1.0.0"]
-    assert stage.world.reverts() == []
