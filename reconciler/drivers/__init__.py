@@ -15,6 +15,7 @@ MODULES = {
     "systemd": "reconciler.drivers.systemd",
     "swarm": "reconciler.drivers.swarm",
     "command": "reconciler.drivers.command",
+    "compose": "reconciler.drivers.compose",
 }
 
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from reconciler.model.release import Strategy
 
-Kind = Literal["process", "docker", "systemd", "swarm", "kubernetes", "command"]
+Kind = Literal["process", "docker", "compose", "systemd", "swarm", "kubernetes", "command"]
 """The kinds that `driver.kind` may name."""
 
 
@@ -30,6 +30,7 @@ ENGINES: dict[Kind, Engine] = {
         frozenset({"stop-start", "blue-green", "rolling", "canary"}), "archive", passes_sockets=True
     ),
     "docker": Engine(frozenset({"stop-start", "blue-green", "rolling", "canary"}), "image"),
+    "compose": Engine(frozenset({"stop-start"}), "image"),
     "systemd": Engine(frozenset({"stop-start", "rolling", "canary"}), "archive"),
     "swarm": Engine(
         frozenset({"stop-start", "rolling", "canary"}), "image", frozenset({"rolling"}), commands=False

@@ -34,10 +34,7 @@ LATER: dict[Kind, frozenset[str]] = {
     "pins": frozenset(),
     "ugs": frozenset({"listen", "webhooks"}),
 }
-LATER_VALUES = (
-    "pull-request",
-    "compose",
-)
+LATER_VALUES = ("pull-request",)
 _UNSUPPORTED = "is not supported by this version of UGS"
 _ADVICE: dict[Kind, str] = {
     "release": "remove it; a release that needs it cannot be deployed yet",

@@ -65,9 +65,12 @@ class Containers:
         login = f'{{username: ugs, password: {{file: "{self.folder / "password"}"}}}}'
         return (
             f"drivers: [{self.kind}]\n"
-            f'engines: {{{self.kind}: {{socket: "{self.engine.socket}"}}}}\n'
+            f"engines: {{{self.kind}: {self.engine_yaml()}}}\n"
             f'registries: {{"{self.registry.name}": {login}}}\n'
         )
+
+    def engine_yaml(self) -> str:
+        return f'{{socket: "{self.engine.socket}"}}'
 
     def image(self, version: str, mode: Mode) -> str:
         """The reference of an image that the registry has, and the engine has not."""
@@ -144,7 +147,7 @@ class Containers:
 
     def _is_of(self, one: dict[str, Any], service: str) -> bool:
         mine: bool = one["Labels"].get(f"{PREFIX}service") == service
-        return mine or bool(one["Names"] == [f"/production-{service}"])
+        return mine or one["Names"][0] in (f"/production-{service}", f"/production-{service}-1")
 
 
 def answered(address: str, port: int = PORT) -> str:

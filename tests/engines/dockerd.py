@@ -152,7 +152,7 @@ class Dockerd:
     def image(self, tag: str, version: str, mode: Mode = "ok") -> str:
         """Make an image of a service that answers /version and, when well, /healthz on $PORT (8080).
 
-        `slow` is well after 5 s, `crash` exits with code 1 at once, `stubborn` ignores SIGTERM. Returns the
+        `slow` answers after 5 s, `crash` exits with code 1 at once, `stubborn` ignores SIGTERM. Returns the
         image's id.
         """
         changes = [

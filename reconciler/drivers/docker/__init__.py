@@ -74,7 +74,7 @@ def prepare(site: Site, work: Workload, revision: str) -> None:  # noqa: ARG001 
     service_environment(site, work, 0)
     image, place = image_of(work), f"{work.release.place}: artifact.image"
     with engine(trusted(site).url, f"get {image}") as client:
-        if not _has_image(client, image):
+        if not has_image(client, image):
             pull(client, image, site.registries.get(registry_of(image)), place=place)
         files.render(client, site, work)
 
@@ -95,7 +95,7 @@ def restorable(site: Site, work: Workload) -> str:
     if not is_complete(directory, image):
         return f"nothing complete is kept of {work.service} {work.target} in {directory}"
     with engine(trusted(site).url, f"look for {image}") as client:
-        return "" if _has_image(client, image) else f"the engine does not have {image} any more"
+        return "" if has_image(client, image) else f"the engine does not have {image} any more"
 
 
 def apply(site: Site, cause: Cause, work: Workload, upto: int) -> None:
@@ -208,7 +208,7 @@ def _endpoint(site: Site, work: Workload, index: int, one: Seen | None) -> Endpo
     return Endpoint(index, port, ROOT, values, exec_prefix(site, one.name) if one else ())
 
 
-def _has_image(client: Client, image: str) -> bool:
+def has_image(client: Client, image: str) -> bool:
     import docker
 
     try:

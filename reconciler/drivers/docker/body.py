@@ -173,6 +173,12 @@ def command_prefix(
     return (*words, image_of(work))
 
 
+def means_names(work: Workload) -> list[str]:
+    """The variables that the release's own commands have: each command gets those of them that are its own."""
+    means = (work.release.backup, *work.release.migrations)
+    return [name for one in means if one is not None for name in one.environment]
+
+
 def exec_prefix(site: Site, name: str) -> tuple[str, ...]:
     """What runs a probe's command beside the service."""
     said = trusted(site)
@@ -183,7 +189,8 @@ def around(
     site: Site, work: Workload, mounts: list[Mounted], variables: dict[str, str], *, data: Path
 ) -> Surroundings:
     """Of a command that works on the service's data."""
-    prefix = command_prefix(site, work, mounts, list(variables), data=data)
+    names = {*variables, *means_names(work)}
+    prefix = command_prefix(site, work, mounts, list(names), data=data)
     return Surroundings(ROOT, variables, values_of(work, 0, LOOPBACK), prefix)
 
 

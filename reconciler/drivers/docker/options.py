@@ -86,23 +86,25 @@ def check_allowed(site: Site, work: Workload, kind: Kind = "docker") -> None:
     where = f"{work.release.place}: run.container"
     for network in networks_of(site, own):
         if network != "bridge" and network not in said.networks:
-            raise _refused(kind, f"{where}.networks: the network {network}", "networks", network)
+            raise refused(kind, f"{where}.networks: the network {network}", "networks", network)
     for capability in own.capabilities:
         if capability not in ORDINARY and capability not in said.capabilities:
-            raise _refused(kind, f"{where}.capabilities: {capability}", "capabilities", capability)
+            raise refused(kind, f"{where}.capabilities: {capability}", "capabilities", capability)
     for mount in own.mounts:
         if mount.path is None:
             continue
-        if mount.path.endswith(FORBIDDEN):
-            raise HostError(
-                f"{where}.mounts: {mount.path} would hand over the whole machine",
-                "remove it: nothing allows it",
-            )
-        path = _real(mount.path)
-        if not any(path.is_relative_to(_real(prefix)) for prefix in said.binds):
-            raise _refused(kind, f"{where}.mounts: the host's path {mount.path}", "binds", mount.path)
-        if Path(said.socket).resolve().is_relative_to(path):
-            raise HostError(f"{where}.mounts: {mount.path} holds the engine's socket", "name another folder")
+        check_path(mount.path, f"{where}.mounts", said, kind)
+
+
+def check_path(path: str, where: str, said: Trusted, kind: Kind) -> None:
+    """Raise HostError for a path of the host that ugs.yaml does not lend, or that holds the engine itself."""
+    if path.endswith(FORBIDDEN):
+        raise HostError(f"{where}: {path} would hand over the whole machine", "remove it: nothing allows it")
+    real = _real(path)
+    if not path.startswith("/") or not any(real.is_relative_to(_real(prefix)) for prefix in said.binds):
+        raise refused(kind, f"{where}: the host's path {path}", "binds", path)
+    if Path(said.socket).resolve().is_relative_to(real):
+        raise HostError(f"{where}: {path} holds the engine's socket", "name another folder")
 
 
 def volume_name(site: Site, home: str, volume: str) -> str:
@@ -120,7 +122,8 @@ def _real(path: str) -> Path:
     return Path(PurePosixPath(path)).resolve()
 
 
-def _refused(kind: Kind, what: str, key: str, value: str) -> HostError:
+def refused(kind: Kind, what: str, key: str, value: str) -> HostError:
+    """What the operator has not granted, by the key that would."""
     return HostError(
         f"{what} is not allowed here", f"add {value} to engines.{kind}.{key} in ugs.yaml, or do without it"
     )

@@ -94,7 +94,7 @@ class Seen(Struct, frozen=True):
         kept, or was stopped by hand."""
         if not self.is_alive:
             return None
-        state, detail = _state(self)
+        state, detail = state_of(self)
         return Instance(self.mark.index, self.mark.target, state, detail=detail, drift=self.drift)
 
 
@@ -137,15 +137,15 @@ def observations(seen: Iterable[Seen], foreign: dict[str, list[Listed]]) -> dict
     standing = {
         service: [one for one in found if not one.name.endswith(ASIDE)] for service, found in foreign.items()
     }
-    told = {
-        service: f"the container {found[0].name} ({found[0].image}, {found[0].state}) was not made by UGS"
-        for service, found in standing.items()
-        if found
-    }
+    told = {service: foreign_of(found[0]) for service, found in standing.items() if found}
     return {
         service: Observation(service, tuple(instances.get(service, ())), told.get(service, ""))
         for service in sorted(instances.keys() | told.keys())
     }
+
+
+def foreign_of(one: Listed) -> str:
+    return f"the container {one.name} ({one.image}, {one.state}) was not made by UGS"
 
 
 def name_of(mark: Mark) -> str:
@@ -157,7 +157,8 @@ def container_name(environment: str, service: str, index: int, target: Target) -
     return f"{environment}_{service}_{index}_{target.digest}"
 
 
-def _state(one: Seen) -> tuple[Literal["running", "starting", "crashed"], str]:
+def state_of(one: Seen) -> tuple[Literal["running", "starting", "crashed"], str]:
+    """How one that is alive fares, and what the engine says of it."""
     if one.state == "restarting":
         return "crashed", one.status
     if "(unhealthy)" in one.status:
