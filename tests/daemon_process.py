@@ -76,13 +76,20 @@ def configured(world: World, *, poll: str = "1h") -> Path:
 class DaemonProcess:
     """`ugs run` under way; its output goes to a file that every failed wait shows."""
 
-    def __init__(self, config: Path, state: Path, *arguments: str, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        config: Path,
+        state: Path,
+        *arguments: str,
+        environment: Mapping[str, str],
+        prefix: tuple[str, ...] = (),
+    ) -> None:
         self.state = state
         self.patience_s = WAIT_S
         self._log = config.with_name(f"daemon-{time.monotonic_ns()}.log")
         with self._log.open("wb") as sink:
             self.process = subprocess.Popen(
-                argv("run", "--config", config, *arguments),
+                [*prefix, *argv("run", "--config", config, *arguments)],
                 env=environ(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=sink,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from reconciler.engine.core import Core
     from reconciler.engine.lease import Leases
     from reconciler.engine.repository import Repository
-    from reconciler.git import Identity, Mirror, Remote, Signers
+    from reconciler.git import Identity, Mirror, Register, Remote, Signers
     from reconciler.notify import Outbox
     from reconciler.store import Store
 
@@ -134,6 +134,8 @@ def core_from(
             leases=leases_of(settings, store, clock) if leased else Leases(),
             failpoint=failpoint_of(settings),
             own_key=own_key(mirror, clock) if signers else "",
+            host=settings.host or socket.gethostname(),
+            register=register_of(settings, "rollouts.git") if leased else None,
         )
 
 
@@ -173,18 +175,27 @@ def own_key(mirror: Mirror, clock: Clock) -> str:
 def leases_of(settings: Settings, store: Store, clock: Clock) -> Leases:
     """What decides whose the environments are where several daemons follow one repository."""
     from reconciler.engine.lease import Leases, RemoteLeases, holder_of
-    from reconciler.git import Register
 
     if settings.lease_s is None:
         return Leases()
-    register = Register(
-        settings.state / "lease.git",
+    register = register_of(settings, "lease.git")
+    me = holder_of(
+        store, host=settings.host or socket.gethostname(), state=settings.state, lasts_s=settings.lease_s
+    )
+    return RemoteLeases(register, me, store, clock)
+
+
+def register_of(settings: Settings, name: str) -> Register:
+    """The references of ours on the remote, pushed from a small repository of this name."""
+    from reconciler.git import Register
+
+    return Register(
+        settings.state / name,
         remote_of(settings),
         identity_of(settings),
-        network_timeout_s=min(LEASE_TIMEOUT_S, settings.lease_s),
+        network_timeout_s=min(LEASE_TIMEOUT_S, settings.lease_s or LEASE_TIMEOUT_S),
+        root="",
     )
-    me = holder_of(store, host=socket.gethostname(), state=settings.state, lasts_s=settings.lease_s)
-    return RemoteLeases(register, me, store, clock)
 
 
 def failpoint_of(settings: Settings) -> Callable[[str], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import sys
 from pathlib import Path
@@ -37,10 +38,17 @@ LEVELS = ("debug", "info", "warning", "error")
 @click.option("--once", is_flag=True, help="Bring everything to its pins as far as gates allow, then end.")
 @click.option("--accept-first", is_flag=True, help="Let more than five first deployments start at once.")
 @click.option("--strict", is_flag=True, help="Do not start with a git or SQLite that is too old.")
+@click.option(
+    "--host", help="The name of this machine in environments that list their hosts; by default its host name."
+)
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
-def run(config: Path | None, *, once: bool, accept_first: bool, strict: bool, log_level: str) -> None:
+def run(
+    config: Path | None, *, once: bool, accept_first: bool, strict: bool, host: str | None, log_level: str
+) -> None:
     """Run the daemon until SIGTERM or Ctrl-C; the services that it started run on."""
     settings = settings_from(config)
+    if host is not None:
+        settings = dataclasses.replace(settings, host=host)
     logging.basicConfig(
         level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, force=True
     )

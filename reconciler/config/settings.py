@@ -125,6 +125,8 @@ class Settings:
     state: Path = Path("/var/lib/ugs")
     lease_s: float | None = 90.0
     """For how long an environment is this daemon's without a word to the remote; None: nobody else is asked."""
+    host: str = ""
+    """The name of this machine where environments list their hosts; by default its host name."""
     environments: tuple[str, ...] = ()
     drivers: tuple[Kind, ...] = ("process",)
     engines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -28,6 +28,8 @@ class Control:
     """The failed operation with which this one has to go back."""
     verdict: str = ""
     """A person's verdict of failure, with who and why."""
+    actor: str = "ugs"
+    """Whose verdict that is."""
     aborted: str = ""
     """A person moved the pin back to what was healthy, or removed it: take back what was done, blame nobody."""
     superseded: str = ""

@@ -22,11 +22,14 @@ from reconciler.drivers.base import Cause, Driver, Site, Table
 from reconciler.engine.fence import Fence
 from reconciler.engine.lease import Leases
 from reconciler.engine.repository import Repository
+from reconciler.git import Register
 from reconciler.model import sentence
 from reconciler.model.adoption import adopted
 from reconciler.model.circumstances import Gate
 from reconciler.model.desired import Desired, Frozen
 from reconciler.model.errors import UgsError
+from reconciler.model.hosts import Rollouts
+from reconciler.model.lease import share_of
 from reconciler.model.notice import Notice, Severity
 from reconciler.model.upgrade import FINAL, Phase, Upgrade, check_move
 from reconciler.model.verdict import Outcome
@@ -93,6 +96,22 @@ class Core:
     """What is in force, by environment: replaced whenever a commit is accepted."""
     ahead: dict[str, Ahead] = field(default_factory=dict)
     """What is not in force because its commits are not trusted, by environment."""
+    host: str = ""
+    """The name of this machine, where environments list theirs."""
+    rollouts: dict[str, Rollouts] = field(default_factory=dict)
+    """What was last read of the rollouts of environments with hosts, by environment."""
+    register: Register | None = None
+    """Through which the hosts of one environment tell one another what became of rollouts."""
+    wake_rollouts: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def hosted(self, environment: str) -> bool:
+        """Whether the services of an environment run on several machines, each its own copy."""
+        wanted = self.desired.get(environment)
+        return bool(wanted and wanted.environment.hosts)
+
+    def share(self, environment: str) -> str:
+        """The lease that is needed to act on this machine: of all the environment, or of this host's share."""
+        return share_of(environment, self.host) if self.hosted(environment) else environment
 
     @property
     def frozen(self) -> Frozen:
@@ -170,7 +189,9 @@ class Core:
         if to in FINAL:
             changes.setdefault("ended_at", now)
         moved = replace(upgrade, phase=to, reason=reason, changed_at=now, **changes)
-        noted = moved.started_at is not None and (moved.final or moved.failed)
+        noted = moved.started_at is not None and (moved.final or moved.failed) and not moved.rollout
+        # What goes well on one host of many is told of the rollout.
+        tell = tell and (severity != "info" or not moved.rollout)
         with self.store.transaction():
             if quarantine is not None:
                 self.store.quarantine(moved, reason=quarantine)
@@ -182,6 +203,8 @@ class Core:
                 notices=[self._notice(moved, severity)] if tell else [],
                 note=note_of(moved) if noted else None,
             )
+        if moved.rollout:
+            self.wake_rollouts.set()
         if tell:
             self.wake_notices.set()
         if noted:

@@ -12,13 +12,16 @@ from functools import partial
 from reconciler.engine.control import STOP_GRACE_S
 from reconciler.engine.core import Core
 from reconciler.engine.endure import endure
+from reconciler.engine.exchange import Exchange
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.mail import carry_notes, carry_notices, empty_outbox, keep_house
 from reconciler.engine.reconcile import EnvironmentPass
+from reconciler.engine.share import unlisted
 from reconciler.engine.supervisor import Supervisor
 from reconciler.engine.trust import Untrusted
 from reconciler.git import Watcher
 from reconciler.model.errors import UgsError
+from reconciler.model.lease import environment_of
 from reconciler.model.upgrade import Phase
 
 log = logging.getLogger("ugs")
@@ -37,6 +40,7 @@ class Daemon:
     def __init__(self, core: Core, *, accept_first: bool = False) -> None:
         self.core = core
         self.fleet = Fleet(core, accept_first=accept_first)
+        self.exchange = Exchange(core, self.fleet)
         self.started_at = core.clock.now()
         self.stopping = asyncio.Event()
         self._news = asyncio.Event()
@@ -52,6 +56,7 @@ class Daemon:
             ("leases", self._lease_loop),
             ("fetching", self._fetch_loop),
             ("passes", self._environment_loops),
+            ("rollouts", self.exchange.keep),
             ("notices", lambda: carry_notices(self.core)),
             ("notes", lambda: carry_notes(self.core)),
             ("housekeeping", lambda: keep_house(self.core)),
@@ -96,11 +101,17 @@ class Daemon:
             carried = [task for environment in environments for task in environment.tasks()]
             if not all(task.done() for task in carried):  # what a bug has ended is still among them
                 await asyncio.wait(carried)
-            elif not any(environment.wake.is_set() for environment in environments):
+            elif not await self._exchanged() and not any(
+                environment.wake.is_set() for environment in environments
+            ):
                 break
         await empty_outbox(self.core)
         ended = [u for u in self.core.store.upgrades() if u.ended_at and u.ended_at >= self.started_at]
         return not refused and not carried and all(upgrade.phase in WELL for upgrade in ended)
+
+    async def _exchanged(self) -> bool:
+        """Whether there is news of rollouts. Trouble with that is logged, and keeps nothing else from its rest."""
+        return await self.exchange.tried()
 
     def stop(self) -> None:
         """Reach a safe point and end."""
@@ -138,9 +149,11 @@ class Daemon:
 
         def ours() -> list[str]:
             # One that is gone, or has another name now, is given up.
-            return [name for name, here in passes.items() if name in desired or here.busy or here.left]
+            names = [name for name, here in passes.items() if name in desired or here.busy or here.left]
+            names = [name for name in names if not (name in desired and unlisted(self.core, desired[name]))]
+            return sorted({*names, *map(self.core.share, names)})
 
-        await self.core.leases.keep(ours, lambda name: passes[name].wake.set())
+        await self.core.leases.keep(ours, lambda name: passes[environment_of(name)].wake.set())
 
     async def _fetch_loop(self) -> None:
         poll_s = self.core.settings.repository.poll_s
@@ -173,6 +186,7 @@ class Daemon:
         while True:
             environment.wake.clear()
             await environment.once()
+            self.exchange.stir(environment)
             await environment.look(only_new=True)
             opens = environment.opens_at()
             tick_s = TICK_BUSY_S if environment.busy else TICK_S

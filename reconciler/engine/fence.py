@@ -11,12 +11,14 @@ class Fenced(Exception):
 
 
 class Fence:
-    """One upgrade's tie to the epoch under which it is carried; looked at before every effect."""
+    """One upgrade's tie to the epochs under which it is carried; looked at before every effect.
 
-    def __init__(self, leases: Leases, environment: str) -> None:
+    `names`: of the leases that it needs, an environment's or those of shares.
+    """
+
+    def __init__(self, leases: Leases, *names: str) -> None:
         self._leases = leases
-        self._environment = environment
-        self._epoch = 0
+        self._epochs = dict.fromkeys(names, 0)
 
     async def passed(self, *, ending: bool = False) -> None:
         """Return when the effect may be had, asking the remote first where that has become doubtful.
@@ -25,18 +27,20 @@ class Fence:
         be had unless the environment is known to be another's, so that a remote that is down prolongs no outage.
         Raises Fenced; and TransientError where the remote does not say whose the environment is.
         """
-        if self._leases.standing(self._environment) == "unsure":
-            await self._leases.settled(self._environment)
+        for name in self._epochs:
+            if self._leases.standing(name) == "unsure":
+                await self._leases.settled(name)
         self.check(ending=ending)
 
     def check(self, *, ending: bool = False) -> None:
         """The same by what is known at this moment, from any thread."""
-        standing, epoch = self._leases.standing(self._environment), self._leases.epoch(self._environment)
-        if standing == "elsewhere":
-            raise Fenced(self._leases.opening(self._environment).reason)
-        if standing == "held":
-            if self._epoch not in (0, epoch):
-                raise Fenced(f"{self._environment} was in other hands meanwhile")
-            self._epoch = epoch
-        elif not ending:
-            raise TransientError(self._leases.opening(self._environment).reason, "it goes on once it is")
+        for name, before in self._epochs.items():
+            standing, epoch = self._leases.standing(name), self._leases.epoch(name)
+            if standing == "elsewhere":
+                raise Fenced(self._leases.opening(name).reason)
+            if standing == "held":
+                if before not in (0, epoch):
+                    raise Fenced(f"{name} was in other hands meanwhile")
+                self._epochs[name] = epoch
+            elif not ending:
+                raise TransientError(self._leases.opening(name).reason, "it goes on once it is")

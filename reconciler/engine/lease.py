@@ -69,6 +69,7 @@ class RemoteLeases(Leases):
     def __init__(self, register: Register, me: Holder, store: Store, clock: Clock) -> None:
         self._register = register
         self._me = me
+        self._refs = "lease/", f"share/{me.host}/"
         self._store = store
         self._clock = clock
         self._leases: dict[str, Lease] = {}
@@ -141,7 +142,7 @@ class RemoteLeases(Leases):
         if self._rounding:
             await self._rounding
         moves = {
-            name: _move(name, lease.grip.value, rules.given_back(lease.grip))
+            rules.ref_of(name): _move(name, lease.grip.value, rules.given_back(lease.grip))
             for name, lease in self._leases.items()
             if lease.grip
         }
@@ -171,16 +172,16 @@ class RemoteLeases(Leases):
     async def _look(self, names: Collection[str]) -> dict[str, UgsError]:
         trouble = dict[str, UgsError]()
         try:
-            found = await asyncio.to_thread(self._register.read)
+            found = await asyncio.to_thread(self._register.read, *self._refs)
         except UgsError as error:
             return dict.fromkeys(names, error)
         now_s = self._clock.monotonic()  # after the answer: what was found was so by then
         for name in names:
-            value, text = found.get(name, (ABSENT, ""))
+            value, text = found.get(rules.ref_of(name), (ABSENT, ""))
             try:
                 claim = decode(text, Claim) if value else NOBODY
             except msgspec.MsgspecError:
-                what = f"{value[:12]}, which refs/ugs/lease/{name} names, is no lease"
+                what = f"{value[:12]}, which refs/ugs/{rules.ref_of(name)} names, is no lease"
                 trouble[name] = HostError(what, "see who put it there, and delete that ref")
             else:
                 self._leases[name] = rules.looked(self._lease(name), value, claim, now_s=now_s)
@@ -194,14 +195,18 @@ class RemoteLeases(Leases):
                 claims[name] = due
         if not claims:
             return [], {}
-        moves = {name: _move(name, expected, claim) for name, (expected, claim) in claims.items()}
+        named = {rules.ref_of(name): name for name in claims}
+        moves = {ref: _move(name, *claims[name]) for ref, name in named.items()}
         try:
             answers = await asyncio.to_thread(self._register.swap, moves, at=self._clock.now())
         except PushRefused as error:
-            await asyncio.to_thread(self._register.read)  # raises where it is the remote that is gone
+            await asyncio.to_thread(
+                self._register.read, *self._refs
+            )  # raises where it is the remote that is gone
             return [], {name: _refusal(name, error) for name in claims}
         late, refused = list[str](), dict[str, UgsError]()
-        for name, answer in answers.items():
+        for ref, answer in answers.items():
+            name = named[ref]
             match answer:
                 case str():
                     self._leases[name] = rules.won(answer, claims[name][1], asked_s=asked_s)
@@ -226,9 +231,9 @@ class RemoteLeases(Leases):
         self._told[name] = standing, sentence
         log.log(logging.INFO if standing == "held" else logging.WARNING, "%s", sentence)
         if standing == "held":
-            self._store.audit("lease-taken", environment=name, detail=f"epoch {epoch}")
+            self._store.audit("lease-taken", environment=rules.environment_of(name), detail=f"epoch {epoch}")
         elif standing == "elsewhere" and epoch and before and before[0] != "elsewhere":
-            self._store.audit("lease-lost", environment=name, detail=sentence)
+            self._store.audit("lease-lost", environment=rules.environment_of(name), detail=sentence)
             self._alert(name, f"{sentence}; nothing more is done here", "warning")
         elif isinstance(error := self._trouble.get(name), PushRefused):
             self._alert(name, str(error), "person")
@@ -237,7 +242,7 @@ class RemoteLeases(Leases):
     def _alert(self, name: str, text: str, severity: Severity) -> None:
         self._store.tell(
             Notice(
-                environment=name,
+                environment=rules.environment_of(name),
                 service="",
                 sentence=text,
                 severity=severity,
@@ -263,5 +268,6 @@ def _move(environment: str, expected: str, claim: Claim) -> Move:
 
 
 def _refusal(environment: str, error: PushRefused) -> PushRefused:
-    remedy = f"let this user push to refs/ugs/lease, or set `lease: off` if no other daemon has {environment}"
+    ref = f"refs/ugs/{rules.ref_of(environment)}"
+    remedy = f"let this user push to {ref}, or set `lease: off` if no other daemon has {environment}"
     return PushRefused(error.message, remedy)

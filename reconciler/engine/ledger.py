@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from reconciler.engine.core import Core
 from reconciler.model.circumstances import Gate
+from reconciler.model.hosts import rollout_id
 from reconciler.model.notice import Severity
 from reconciler.model.plan import Change
 from reconciler.model.upgrade import NOT_BEGUN, Phase, Upgrade, operation_id
@@ -41,7 +42,14 @@ class Ledger:
             created_at=now,
             changed_at=now,
             goal=change.goal if change.goal != change.after else None,
+            rollout=self._rollout(change, revision),
         )
+
+    def _rollout(self, change: Change, revision: str) -> str:
+        """Of which operation on all hosts this is a part; empty for a removal, and where there is one host."""
+        if change.goal is None or not self._core.hosted(self._environment):
+            return ""
+        return rollout_id(self._environment, change.service, change.goal.target, revision)
 
     def wait(self, upgrade: Upgrade, shut: tuple[Gate, ...]) -> Upgrade:
         """Record why it waits, as it stands then; told when it begins to wait, not at every change of the reason."""
@@ -59,6 +67,8 @@ class Ledger:
         """Whether this commit is the very one whose upgrade failed: only another one is news."""
         for row in self._core.store.quarantined(self._environment):
             if row.service == change.service and change.after and row.target == change.after.target:
+                if row.operation == self._rollout(change, revision):
+                    return True
                 failed = self._core.store.upgrade(row.operation)
                 return failed is not None and failed.revision == revision
         return False

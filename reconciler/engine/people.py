@@ -27,8 +27,8 @@ async def rollback(fleet: Fleet, environment: str, service: str, *, actor: str, 
     core, here = fleet.core, fleet.passes.get(environment)
     if here is None:
         raise Conflict(f"there is no environment {environment}", f"name one of {', '.join(fleet.passes)}")
-    if core.leases.standing(environment) == "elsewhere":
-        raise Conflict(core.leases.opening(environment).reason, "say it to that daemon")
+    if core.leases.standing(share := core.share(environment)) == "elsewhere":
+        raise Conflict(core.leases.opening(share).reason, "say it to that daemon")
     verdict = f"rolled back by {actor}: {reason}"
     if running := here.running.get(service):
         upgrade = core.store.upgrade(running.operation)
@@ -44,7 +44,7 @@ async def rollback(fleet: Fleet, environment: str, service: str, *, actor: str, 
                 f"{environment}: {service} is on its way back to {upgrade.before.target.version} already",
                 "wait until it has arrived; nothing older is kept to go back to in its place",
             )
-        running.control.say(verdict=verdict)
+        running.control.say(verdict=verdict, actor=actor)
         return upgrade.operation
     running_now = here.observed_target(service)
     upgrade = _verdict_on_what_runs(core, fleet.tip or "", environment, service, running_now, actor)
@@ -73,7 +73,8 @@ async def retry(fleet: Fleet, environment: str, service: str, *, actor: str) -> 
     """Commit the quarantined pin again, with the trailer that releases it. Returns the commit."""
     core = fleet.core
     row = _quarantined(core, environment, service)[-1]
-    upgrade = core.store.upgrade(row.operation)
+    past = core.store.upgrades(environment=environment, service=service)
+    upgrade = next((one for one in past if one.named == row.operation), core.store.upgrade(row.operation))
     if upgrade is None:
         raise Conflict(
             f"operation {row.operation} is no longer on record",
@@ -137,7 +138,7 @@ def _retry_commit(core: Core, upgrade: Upgrade, actor: str) -> str:
             "",
             f"Asked for by {actor}.",
             "",
-            f"Ugs-Retry: {upgrade.operation}",
+            f"Ugs-Retry: {upgrade.named}",
             f"Ugs-Environment: {upgrade.environment}",
             f"Ugs-Service: {upgrade.service}",
             "",

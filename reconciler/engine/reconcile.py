@@ -21,6 +21,7 @@ from reconciler.engine.heed import Heed
 from reconciler.engine.ledger import BEGUN_ANEW, Ledger
 from reconciler.engine.missed import Missed
 from reconciler.engine.monitor import Monitor
+from reconciler.engine.share import follow, unlisted
 from reconciler.engine.together import leader_of
 from reconciler.engine.trust import beyond
 from reconciler.engine.upkeep import Repairs, adopt, concerning, known_since, records_of
@@ -97,7 +98,13 @@ class EnvironmentPass:
         poison.outlive(core, {one.operation: one.since_s for one in self.running.values()}, self.broken)
         while self.left:
             self.launch(self.left.pop())
-        await core.leases.settled(self.name)
+        if stranger := unlisted(core, desired):
+            if self.trouble != stranger:
+                log.warning("%s", stranger)
+            self.trouble, self.observed, self.told = stranger, {}, {}
+            return
+        share = core.share(self.name)
+        await core.leases.settled(share)
         driver, busy = core.driver(self.name), self.busy
         try:
             observed = concerning(
@@ -112,12 +119,14 @@ class EnvironmentPass:
         await adopt(core, self.monitor, desired, observed, busy=self.busy, recovery=recovery)
         records = records_of(core, self.name, observed)
         self.drifts.look(desired, observed, records, busy)
-        standing = core.leases.standing(self.name)
+        standing = core.leases.standing(share)
         if standing == "elsewhere":  # to be looked at, and left alone
             self.told = await self._weighed(desired, records)
             return
         if standing == "held":
             self.resume(core.store.upgrades(environment=self.name, unfinished=True))
+        if desired.environment.hosts:
+            follow(self, desired)
         self.heed.new_pins(desired, observed, records, self.running)
         changes = planning.plan(desired, observed, records, now=core.clock.now())
         self.told = await self._start(desired, changes, busy)
@@ -136,6 +145,9 @@ class EnvironmentPass:
     async def preview(self) -> None:
         """Observe and decide as a pass does, and start nothing: what `ugs plan` shows without a daemon."""
         desired = self.core.desired[self.name]
+        if stranger := unlisted(self.core, desired):
+            self.trouble = stranger
+            return
         observe = self.core.driver(self.name).observe
         seen = await asyncio.to_thread(observe, self.core.site_of(self.name), self.name)
         self.observed = concerning(desired, seen)

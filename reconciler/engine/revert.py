@@ -63,6 +63,31 @@ async def settle_pin(core: Core, upgrade: Upgrade, control: Control) -> Upgrade:
     return settled
 
 
+def reported(core: Core, upgrade: Upgrade) -> Upgrade:
+    """The phase `reverting` of one host of many: what failed here is in its row, from which the hosts' rollout learns
+    of it. Whether the pin goes back, the daemon decides that holds the lease of the whole environment.
+
+    Where the breaker trips, it is this machine that looks ill: everything here is held, and nothing is reported.
+    """
+    past = core.store.upgrades(environment=upgrade.environment, limit=RECENT_MAX)
+    why = trips(past, now=core.clock.now())
+    if why:
+        hold_all(core, upgrade.environment, f"the breaker: {why}")
+    left = f"{why}: {core.host} is held, and its word does not count" if why else "the other hosts are told"
+    person = upgrade.needs_person or bool(why)
+    with core.store.transaction():
+        settled = core.move(
+            upgrade,
+            Phase.STUCK if upgrade.needs_person else Phase.RESTORED,
+            "; ".join((upgrade.reason, left)),
+            severity="person" if person else "warning",
+            suspect=bool(why),
+            companions=tuple(replace(one, outcome=left) for one in upgrade.companions),
+        )
+        settle_companions(core, settled)
+    return settled
+
+
 async def _revert(core: Core, upgrade: Upgrade, control: Control) -> Outcome | None:
     """None only when the daemon stops meanwhile."""
     now, past = core.clock.now(), core.store.upgrades(environment=upgrade.environment, limit=RECENT_MAX)
@@ -80,7 +105,7 @@ async def _revert(core: Core, upgrade: Upgrade, control: Control) -> Outcome | N
         control.wake.clear()  # before anything is awaited, so that no word is missed
         try:
             await core.fence.passed()
-            outcome = await pushed(core, _attempt, core, upgrade)
+            outcome = await pushed(core, attempt, core, upgrade)
         except (HostError, TransientError) as error:
             core.store.end(upgrade.operation, "revert", outcome="retry", detail=str(error))
             await core.clock.wait(control.wake, min(UNREACHABLE_FIRST_S * 2**tries, UNREACHABLE_MAX_S))
@@ -107,11 +132,11 @@ def hold_all(core: Core, environment: str, reason: str) -> None:
         core.store.hold(environment, None, reason=reason, owner=BREAKER, until=None)
 
 
-async def pushed(core: Core, attempt: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+async def pushed(core: Core, push: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Make a commit on the remote's tip and push it, again on the new tip whenever someone was faster."""
     for rejected in range(1, PUSH_ATTEMPTS_MAX + 1):
         try:
-            return await core.git(attempt, *args, **kwargs)
+            return await core.git(push, *args, **kwargs)
         except PushRejected:
             # Spread, so that two who push at once do not meet again.
             await core.clock.sleep(core.random.uniform(0, JITTER_S * rejected))
@@ -120,7 +145,7 @@ async def pushed(core: Core, attempt: Callable[P, T], /, *args: P.args, **kwargs
     )
 
 
-def _attempt(core: Core, upgrade: Upgrade) -> Outcome:
+def attempt(core: Core, upgrade: Upgrade) -> Outcome:
     """One try, blocking: ask the remote first, edit its tip, push, and ask the remote again."""
     mirror = core.repository.mirror
     tip = core.repository.fetch().tip

@@ -14,6 +14,7 @@ from reconciler.engine.control import Control
 from reconciler.engine.core import Core
 from reconciler.engine.group import UNDER_WAY, Group, from_journal, gather, original
 from reconciler.model.errors import UgsError
+from reconciler.model.hosts import rollout_id
 from reconciler.model.target import Target, Workload
 from reconciler.model.together import needs
 from reconciler.model.upgrade import NOT_BEGUN, Companion, Phase, Upgrade, operation_id
@@ -189,6 +190,9 @@ def standing(
         started_at=now,
         actor=actor,
         goal=goal,
+        rollout=rollout_id(bad.environment, bad.service, (goal or bad).target, revision)
+        if core.hosted(bad.environment)
+        else "",
     )
 
 

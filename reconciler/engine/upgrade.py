@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from msgspec.structs import replace
+
 from reconciler.drivers.base import Driver
 from reconciler.engine.batch import batch_of, prove
 from reconciler.engine.control import Control
@@ -13,8 +15,10 @@ from reconciler.engine.fence import Fence
 from reconciler.engine.park import park, parking, severity_of
 from reconciler.engine.remove import remove
 from reconciler.engine.restore import restore
-from reconciler.engine.revert import hold_all, settle_pin
+from reconciler.engine.revert import hold_all, reported, settle_pin
+from reconciler.engine.share import last_everywhere
 from reconciler.engine.together import condemn, go_back, settled, turn
+from reconciler.engine.upkeep import adopt_migrations
 from reconciler.errand import StillRunning
 from reconciler.model.breaker import suspects_the_checker
 from reconciler.model.errors import ArtifactError, HostError, TransientError
@@ -44,7 +48,8 @@ async def carry(core: Core, upgrade: Upgrade, control: Control) -> Upgrade:
 
     Raises Fenced, having left everything as it stood, when the environment has come into other hands.
     """
-    core = dataclasses.replace(core, fence=Fence(core.leases, upgrade.environment))
+    names = [core.share(upgrade.environment), *([upgrade.environment] if upgrade.leads else [])]
+    core = dataclasses.replace(core, fence=Fence(core.leases, *names))
     driver = core.driver(upgrade.environment)
     while upgrade.phase in ACTIVE and not control.stopping:
         before = upgrade
@@ -63,6 +68,8 @@ async def carry(core: Core, upgrade: Upgrade, control: Control) -> Upgrade:
                 upgrade = await _restore(core, driver, upgrade, control)
             case Phase.REVERTING if upgrade.taken_with:
                 upgrade = settled(core, upgrade)
+            case Phase.REVERTING if core.hosted(upgrade.environment):
+                upgrade = reported(core, upgrade)
             case Phase.REVERTING:
                 upgrade = await settle_pin(core, upgrade, control)
             case _:
@@ -190,7 +197,9 @@ async def _concluded(
     if (word := control.verdict or control.aborted) and (why := steward.hopeless()):
         return _leave(core, upgrade, steward, f"{word}; {why}")
     if control.verdict:
-        return await condemn(core, upgrade, control, control.verdict, to=Phase.RESTORING)
+        return await condemn(
+            core, replace(upgrade, actor=control.actor), control, control.verdict, to=Phase.RESTORING
+        )
     if control.taken_with:
         if judgement and judgement.verdict == "failed":
             return await condemn(core, upgrade, control, judgement.sentence, to=Phase.RESTORING)
@@ -268,6 +277,7 @@ async def _succeed(core: Core, driver: Driver, upgrade: Upgrade, control: Contro
         await core.step(upgrade, "settle", driver.settle, site, after)
         good = core.store.good(upgrade.environment, upgrade.service)
         keep = frozenset(str(work.target) for work in (after, *(work for work, _ in good)))
+        keep |= last_everywhere(core, upgrade.environment, upgrade.service)
         await core.step(upgrade, "tidy", driver.tidy, site, upgrade.environment, upgrade.service, keep)
     except (HostError, TransientError) as error:
         trouble = f"; but what the old version left could not be cleared away: {error}"
@@ -275,6 +285,8 @@ async def _succeed(core: Core, driver: Driver, upgrade: Upgrade, control: Contro
         return go_back(core, upgrade, control)
     with core.store.transaction():
         core.store.healthy(after)
+        if upgrade.rollout and not upgrade.leads:
+            adopt_migrations(core, after)  # whoever leads has applied them
         core.store.prove_migrations(upgrade.environment, upgrade.service)
         return core.move(
             upgrade, Phase.SUCCEEDED, f"{reason}{trouble}", severity="person" if trouble else "info"

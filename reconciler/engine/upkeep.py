@@ -110,7 +110,7 @@ async def adopt(
         with core.store.transaction():
             core.store.deployed(work, revision=desired.revision)
             core.store.healthy(work)
-            _adopt_migrations(core, work)
+            adopt_migrations(core, work)
             core.store.audit("adopted", environment=name, service=service, detail=str(target))
         log.info("%s: %s %s runs already and is adopted", name, service, target.version)
 
@@ -130,7 +130,7 @@ def known_since(recovery: Recovery | None, lacking: list[Workload], records: Rec
     return [work for work in lacking if records.good[work.service][0].at >= recovery.since]
 
 
-def _adopt_migrations(core: Core, work: Workload) -> None:
+def adopt_migrations(core: Core, work: Workload) -> None:
     """What runs healthy has its migrations behind it."""
     known = {row.id for row in core.store.migrations(work.environment, work.service)}
     for migration in work.release.migrations:

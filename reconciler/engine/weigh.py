@@ -115,7 +115,9 @@ class Weigher:
             permits=store.permits(self._name),
             floor=self._core.settings.floor_approvals,
             asked=asked,
-            lease=self._core.leases.opening(self._name),
+            lease=self._core.leases.opening(self._core.share(self._name)),
+            host=self._core.host,
+            rollouts=rollouts.rollouts if (rollouts := self._core.rollouts.get(self._name)) else {},
             promoted=self._promoted(desired, changes, asked),
             recovery=recovery,
             later=frozenset(

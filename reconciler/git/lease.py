@@ -16,7 +16,8 @@ from reconciler.git.errors import PushRefused, PushRejected
 from reconciler.git.remote import Remote
 from reconciler.model.errors import UgsError
 
-PREFIX = "refs/ugs/lease/"
+LEASES = "lease/"
+_PREFIX = "refs/ugs/"
 ABSENT = ""
 """The value of a reference that does not exist."""
 _FIELDS = ("%(objectname)", "%(refname)", "%(contents:body)")
@@ -31,26 +32,35 @@ class Move(Struct, frozen=True):
 
 
 class Register:
-    """Blocking. It has a small repository of its own, so that it waits for nobody and its litter is nobody's."""
+    """Blocking. It has a small repository of its own, so that it waits for nobody and its litter is nobody's.
 
-    def __init__(self, path: Path, remote: Remote, identity: Identity, *, network_timeout_s: float) -> None:
+    References are named without `refs/ugs/`, and without `root`, which is common to all of them.
+    """
+
+    def __init__(
+        self, path: Path, remote: Remote, identity: Identity, *, network_timeout_s: float, root: str = LEASES
+    ) -> None:
         """Make the repository when it is absent, and anew when it is broken."""
+        self._root = _PREFIX + root
         self._git = Git(path.absolute(), remote, network_timeout_s=network_timeout_s)
         self._identity = identity
         storage.prepare(self._git)
 
-    def read(self) -> dict[str, tuple[str, str]]:
+    def read(self, *beginnings: str) -> dict[str, tuple[str, str]]:
         """By name, the value of every such reference on the remote and the body of its commit.
 
-        Raises TransientError, or HostError when the remote refuses us.
+        `beginnings`: of the names that are of interest; by default all. Raises TransientError, or HostError when
+        the remote refuses us.
         """
-        transfer.fetch(self._git, f"+{PREFIX}*:{PREFIX}*", prune=True)
-        listed = self._git.local("for-each-ref", f"--format={'%00'.join(_FIELDS)}%00", PREFIX)
+        wanted = tuple(self._root + beginning for beginning in beginnings or ("",))
+        transfer.fetch(self._git, *(f"+{ref}*:{ref}*" for ref in wanted), prune=True)
+        listed = self._git.local("for-each-ref", f"--format={'%00'.join(_FIELDS)}%00", self._root)
         fields = listed.decode("utf-8", "replace").split("\0")
         values, names, bodies = fields[0:-1:3], fields[1::3], fields[2::3]
         return {
-            name.removeprefix(PREFIX): (value.strip(), body.strip())
+            name.removeprefix(self._root): (value.strip(), body.strip())
             for value, name, body in zip(values, names, bodies, strict=True)
+            if name.startswith(wanted)
         }
 
     def swap(self, moves: Mapping[str, Move], *, at: datetime) -> dict[str, str | PushRejected | PushRefused]:
@@ -60,11 +70,11 @@ class Register:
         """
         values = {name: self._commit(move, at) for name, move in moves.items()}
         refused = transfer.swap(
-            self._git, {f"{PREFIX}{name}": (moves[name].expected, value) for name, value in values.items()}
+            self._git, {self._root + name: (moves[name].expected, value) for name, value in values.items()}
         )
         with suppress(UgsError):  # mere tidiness: every move leaves a commit that nothing names
             self._git.ask("prune", "--expire=now")
-        return {name: refused.get(f"{PREFIX}{name}", value) for name, value in values.items()}
+        return {name: refused.get(self._root + name, value) for name, value in values.items()}
 
     def _commit(self, move: Move, at: datetime) -> str:
         # Without a parent: a chain would grow for ever.

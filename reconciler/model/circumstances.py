@@ -8,6 +8,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from reconciler.model.environment import ChangeClass, Environment
+from reconciler.model.hosts import Rollout
 from reconciler.model.lease import OPEN
 from reconciler.model.observation import Observation
 from reconciler.model.permits import Permits
@@ -109,4 +110,8 @@ class Circumstances(Struct, frozen=True):
     expected_s: Mapping[str, float] = {}
     """By service: how long the upgrade is expected to take."""
     lease: Opening = OPEN
-    """Whether the environment is this daemon's to act upon."""
+    """Whether the environment, or this host's share of it, is this daemon's to act upon."""
+    host: str = ""
+    """The name of this machine, where the environment lists its hosts."""
+    rollouts: Mapping[str, Rollout] = {}
+    """By service, what was last published of its way to all hosts."""

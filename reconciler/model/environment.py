@@ -90,6 +90,16 @@ class DriverChoice(Struct, frozen=True, omit_defaults=True):
     options: dict[str, Any] = {}
 
 
+class Progressive(Struct, frozen=True, omit_defaults=True):
+    """How hosts move: spread over `progressive_s` seconds in which windows are open; none: all at once.
+
+    `failures`: how many hosts have to fail before the pin goes back.
+    """
+
+    progressive_s: float = 0.0
+    failures: int = 1
+
+
 class Pin(Struct, frozen=True, omit_defaults=True):
     """What an environment asks of one service. `place` is that of the pin's value in its file."""
 
@@ -122,5 +132,8 @@ class Environment(Struct, frozen=True, omit_defaults=True):
     policy: Policy = Policy()
     flags: dict[str, FlagSetting] = {}
     pins: dict[str, Pin] = {}
+    hosts: tuple[str, ...] = ()
+    """The machines that each run all of its services; none: whichever daemon holds its lease."""
+    strategy: Progressive = Progressive()
     renamed_from: str | None = None
     """The name that it had before: what is remembered and runs under that one is its own."""

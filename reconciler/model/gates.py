@@ -12,7 +12,9 @@ from reconciler.model import rules
 from reconciler.model.adoption import adopted
 from reconciler.model.circumstances import Asked, Circumstances, Gate
 from reconciler.model.environment import Policy
+from reconciler.model.hosts import rollout_id
 from reconciler.model.plan import Change, may_go_back
+from reconciler.model.progressive import turn
 from reconciler.model.range import Range
 
 INITIAL_AT_ONCE_MAX = 5
@@ -190,6 +192,23 @@ def _lease(_change: Change, around: Circumstances, _now: datetime) -> Gate:
     return rules.from_opening("lease", around.lease)
 
 
+def _rollout(change: Change, around: Circumstances, now: datetime) -> Gate:
+    place = around.environment
+    if not place.hosts or change.goal is None or change.change_class == "rollback":
+        return Gate("rollout", open=True)
+    known, asked, to = (
+        around.rollouts.get(change.service),
+        around.asked.get(change.service),
+        change.goal.target,
+    )
+    if asked:
+        operation = rollout_id(place.name, change.service, to, asked.revision)
+    else:  # which commit asked for it is looked at again before it starts
+        operation = known.operation if known and known.to == to else ""
+    state = turn(place, known, operation, host=around.host, to=to, now=now)
+    return rules.from_opening("rollout", state)
+
+
 def _host(change: Change, around: Circumstances, now: datetime) -> Gate:
     parked = around.parked.get(change.service)
     if parked is None or parked[1] <= now:
@@ -231,6 +250,7 @@ GATES: tuple[Judge, ...] = (
     rules.fit,
     _stale,
     _lease,
+    _rollout,
     _host,
     _concurrency,
 )

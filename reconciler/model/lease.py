@@ -25,6 +25,22 @@ Standing = Literal["held", "elsewhere", "unsure"]
 """Ours for certain; known to be another daemon's; or neither, as when the remote does not answer."""
 
 
+def share_of(environment: str, host: str) -> str:
+    """Under which name one host's share of an environment is held: no environment is called so."""
+    return f"{environment}@{host}"
+
+
+def environment_of(name: str) -> str:
+    """Whose lease it is, or a share of whose."""
+    return name.partition("@")[0]
+
+
+def ref_of(name: str) -> str:
+    """The reference of a lease. Shares are under their host's name, so that it reads its own and no others'."""
+    environment, _, host = name.partition("@")
+    return f"share/{host}/{environment}" if host else f"lease/{environment}"
+
+
 class Claim(Struct, frozen=True):
     """What the ref says. Whoever may push can write one, so every part has a narrow form.
 

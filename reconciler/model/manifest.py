@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any
 
@@ -154,8 +154,10 @@ def merge(parts: Iterable[Part], older: Iterable[Part] = ()) -> Merged:
     return Merged(environment, nodes, frozenset(problems), tuple(problems.values()))
 
 
-def misfits(pin: Pin, release: Release, flags: Settings, kind: Kind) -> list[Problem]:
-    """What a pin, or a flag that its environment sets, asks for that its release, or the engine, cannot give."""
+def misfits(
+    pin: Pin, release: Release, flags: Settings, kind: Kind, hosts: Sequence[str] = ()
+) -> list[Problem]:
+    """What a pin asks for, or a flag or the hosts of its environment, that its release, or the engine, cannot give."""
     path = f"pins.{pin.service}"
     problems = _beyond(pin, release, ENGINES[kind], kind)
     declared = {key for file in release.config for key in file.values}
@@ -167,6 +169,12 @@ def misfits(pin: Pin, release: Release, flags: Settings, kind: Kind) -> list[Pro
     if port is not None and port + pin.instances - 1 > PORT_MAX:
         message = f"the last instance's port would be above {PORT_MAX}"
         problems.append(Problem(pin.place, path, message, "set a lower `port`"))
+    if hosts and any(migration.phase == "after" for migration in release.migrations):
+        message = (
+            f"release {release.version} has a migration of phase `after`, which no host knows when to begin"
+        )
+        remedy = "make it a migration of phase `before` of the release that follows"
+        problems.append(Problem(pin.place, path, message, remedy))
     return [*problems, *mistyped(release, flags)]
 
 
@@ -278,6 +286,8 @@ def _settings(found: Findings, name: str) -> dict[str, Any]:
             flag: {"value": value, "place": found.document.place(("flags", flag))}
             for flag, value in data.get("flags", {}).items()
         },
+        "hosts": data.get("hosts", []),
+        "strategy": _moving(found) if "strategy" in data else {},
         "renamed_from": data.get("renamed_from"),
     }
     return settings | ({"timezone": zone} if zone else {})
@@ -287,6 +297,13 @@ def _policy(found: Findings) -> dict[str, Any]:
     policy = found.timed(("policy",), ("rollback_within",))
     timed = {"promote": ("soak",), "restore_data": ("within",), "backups": ("for",)}
     return policy | {k: found.timed(("policy", k), keys) for k, keys in timed.items() if k in policy}
+
+
+def _moving(found: Findings) -> dict[str, Any]:
+    if "hosts" not in found.document.data:
+        message = "a strategy of the environment says how its hosts move, and it has none"
+        found.add(("strategy",), message, "list them under `hosts`, or give the pin a strategy")
+    return found.timed(("strategy",), ("progressive",))
 
 
 def _schedule(found: Findings, kind: str, value: Any, zone: str | None) -> Any:

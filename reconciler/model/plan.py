@@ -256,7 +256,8 @@ def _way(desired: Desired, goal: Workload, base: Version | None) -> _Steps:
         return _Steps(goal, path)
     pin = replace(desired.environment.pins[goal.service], version=steps[0].version)
     flags = desired.environment.flags
-    if problems := misfits(pin, steps[0], flags, desired.environment.driver.kind):
+    place = desired.environment
+    if problems := misfits(pin, steps[0], flags, place.driver.kind, place.hosts):
         why = f"on the way to {version}: {problems[0].path}: {problems[0].message}"
         return _Steps(goal, blocked=why, unblocked_by=problems[0].remedy)
     node = node_at(goal.node, steps[0].version)

@@ -210,7 +210,7 @@ class _Reading:
         for service, pin in environment.pins.items():
             release = self.releases.get((service, pin.version.text))
             found = (
-                misfits(pin, release, environment.flags, environment.driver.kind)
+                misfits(pin, release, environment.flags, environment.driver.kind, environment.hosts)
                 if release
                 else [self.unreleased(pin)]
             )

@@ -148,6 +148,18 @@ class Upgrade(Struct, frozen=True):
     """Operations that have to be restored before this one."""
     taken_with: str = ""
     """The failed operation with which this one goes back, and which settles its pin."""
+    rollout: str = ""
+    """The operation that is the same on every host, of which this is one host's part; empty where there is but one."""
+    leads: bool = False
+    """Of all hosts' parts, this one sees to the service's data."""
+
+    suspect: bool = False
+    """It failed on one host of many, which looks ill itself: the other hosts are not told."""
+
+    @property
+    def named(self) -> str:
+        """The operation under which its target is quarantined, wherever that is."""
+        return self.rollout or self.operation
 
     @property
     def final(self) -> bool:

@@ -24,7 +24,7 @@ class Quarantines(Audit, Versions):
                 " restored_target, reason, quarantined_at) VALUES (?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT DO NOTHING",
                 (
-                    upgrade.operation,
+                    upgrade.named,
                     upgrade.environment,
                     upgrade.service,
                     str(upgrade.after.target),
@@ -38,7 +38,7 @@ class Quarantines(Audit, Versions):
                     "quarantined",
                     environment=upgrade.environment,
                     service=upgrade.service,
-                    operation=upgrade.operation,
+                    operation=upgrade.named,
                     detail=f"{upgrade.after.target}: {reason}",
                 )
 

@@ -27,7 +27,7 @@ MUTATIONS = {
         "reconciler.model.gates:_quarantine", "or why is None:", "or True:"
     ),
     "the push is retried without asking the remote": Mutation(
-        "reconciler.engine.revert:_attempt",
+        "reconciler.engine.revert:attempt",
         "if done := mirror.find_trailer(",
         "if done := (lambda *a, **k: None)(",
     ),
@@ -38,7 +38,7 @@ MUTATIONS = {
         "reconciler.engine.revert:_revert", 'policy.revert == "off"', 'policy.revert == "never"'
     ),
     "a refused push counts as pushed": Mutation(
-        "reconciler.engine.revert:_attempt",
+        "reconciler.engine.revert:attempt",
         "    mirror.push(commit)\n",
         "    with __import__('contextlib').suppress(UgsError):\n        mirror.push(commit)\n"
         "    return Reverted(commit)\n",

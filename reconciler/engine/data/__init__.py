@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from reconciler.drivers.alias import name_too
 from reconciler.drivers.base import Driver
 from reconciler.engine.control import Control
@@ -34,6 +36,15 @@ def has_migrated(core: Core, upgrade: Upgrade) -> bool:
     return any(row.operation == upgrade.operation for row in rows)
 
 
+def _without_data(upgrade: Upgrade) -> Upgrade:
+    """The data is the environment's: on all but one of its hosts, an upgrade has nothing to do with it."""
+    after = upgrade.after
+    if after is None:
+        return upgrade
+    release = replace(after.release, backup=None, migrations=())
+    return replace(upgrade, after=replace(after, release=release))
+
+
 class Unsettled(UgsError):
     """Nobody knows how far a migration came: nothing more is done until a person has looked."""
 
@@ -45,6 +56,8 @@ class Steward:
     """
 
     def __init__(self, core: Core, driver: Driver, upgrade: Upgrade, control: Control) -> None:
+        if upgrade.rollout and not upgrade.leads:
+            upgrade = _without_data(upgrade)
         self._commands = Commands(core, driver, upgrade, control)
         self._migrations = Migrations(self._commands)
         self._backups = Backups(self._commands)
