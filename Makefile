@@ -15,7 +15,7 @@ FROM ?= 0
 SIMULATED = $(if $(filter command,$(origin SEED)),--seed $(SEED),--seeds $(SEEDS) --from $(FROM))
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 
-.PHONY: demo test lint types contract examples crash slow engines faults fuzz simulate mutants unit scenarios coverage bench recovery lock clean
+.PHONY: demo test lint types contract examples crash slow engines faults fuzz simulate mutants unit scenarios coverage bench recovery spread lock clean
 
 demo: $(VENV)/ready
 	$(BIN)/ugs demo
@@ -76,6 +76,10 @@ scenarios: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks
+
+# How far a bad release gets on 100,000 hosts: the figures of docs/hosts.md.
+spread: $(VENV)/ready
+	$(BIN)/python -m benchmarks.spread
 
 recovery: $(VENV)/ready
 	$(BIN)/python -m benchmarks.recovery

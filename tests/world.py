@@ -46,6 +46,8 @@ class World(FleetRepository):
         self.settings_more = ""
         self.identity_more = ""
         self.accept_first = False
+        self.host = ""
+        """The name of this machine; by default its own."""
         self.leased = False
         """Whether the engine acts only while it holds the lease; `holding` keeps it."""
         self.at: dict[str, Callable[[], object]] = {}
@@ -89,7 +91,7 @@ class World(FleetRepository):
     @property
     def core(self) -> Core:
         if self._core is None:
-            settings = settings_from(self.configure())
+            settings = dataclasses.replace(settings_from(self.configure()), host=self.host)
             self._closing.enter_context(state_lock(settings.state))
             core = self._closing.enter_context(core_from(settings, self.clock, leased=self.leased))
             self._core = dataclasses.replace(core, drivers={"process": self.driver}, failpoint=self._at)

@@ -27,9 +27,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(application: Any, path: Path) -> None:
-    """Serve until cancelled. Only the owner of the daemon may connect. The caller holds the state's lock."""
-    with _listening(path) as channel:
+async def serve(application: Any, at: Path | tuple[str, int]) -> None:
+    """Serve until cancelled: on a socket to which only the daemon's owner may connect (the caller holds the state's
+    lock), or at an address and a port, to whoever reaches it."""
+    with _listening(at) if isinstance(at, Path) else _open_to_all(*at) as channel:
         config = uvicorn.Config(
             application,
             log_config=None,
@@ -43,6 +44,19 @@ async def serve(application: Any, path: Path) -> None:
         except asyncio.CancelledError:
             server.should_exit = True
             raise
+
+
+@contextlib.contextmanager
+def _open_to_all(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        channel = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise HostError(
+            f"{host}:{port}: {error.strerror or error}", "correct `listen` in ugs.yaml"
+        ) from error
+    with channel:
+        yield channel
 
 
 @contextlib.contextmanager

@@ -84,10 +84,12 @@ def _lacks(*, strict: bool) -> list[str]:
 
 
 async def _serve(daemon: Daemon, settings: Settings) -> None:
-    from reconciler.api import application, serve
+    from reconciler.api import application, fleetlock, serve
 
     socket = settings.state / client.SOCKET_NAME
-    await daemon.run(lambda: serve(application(daemon), socket))
+    listen = settings.fleetlock.listen
+    companions = [lambda: serve(fleetlock(daemon.core), listen)] if listen else []
+    await daemon.run(lambda: serve(application(daemon), socket), *companions)
 
 
 @click.command()

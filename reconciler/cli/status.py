@@ -126,6 +126,8 @@ def _print(answer: dict[str, Any]) -> None:
     for environment in answer["environments"]:
         if not environment["lease"]["held"]:
             click.echo(environment["lease"]["sentence"])
+        if environment["hosts"]["sentence"]:
+            click.echo(f"{environment['environment']}: {environment['hosts']['sentence']}")
         for service in environment["services"]:
             if service["phase"] or service["sync"] != "in-sync":
                 click.echo(service["sentence"])

@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from reconciler.config.settings import Grant, Identity, Registry, Repository, Secret, Settings, Slack, Trust
+from reconciler.config.settings import (
+    FleetLock,
+    Grant,
+    Identity,
+    Registry,
+    Repository,
+    Secret,
+    Settings,
+    Slack,
+    Trust,
+)
 from reconciler.model import schema
 from reconciler.model.detached import Key, parse_key
 from reconciler.model.document import SIZE_BYTES_MAX, Document, read, seconds
@@ -23,6 +33,7 @@ from reconciler.model.lease import LASTS_MAX_S
 __all__ = [
     "LOCAL_FILE",
     "SYSTEM_FILE",
+    "FleetLock",
     "Grant",
     "Identity",
     "Registry",
@@ -37,6 +48,7 @@ __all__ = [
 SYSTEM_FILE = Path("/etc/ugs/ugs.yaml")
 LOCAL_FILE = Path("ugs.yaml")
 LEASE_MIN_S = 1.0
+PORT_MAX = 65_535
 
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
 TLS_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH")
@@ -93,6 +105,7 @@ def parse(document: Document, file: Path, environ: Mapping[str, str]) -> Setting
         artifact_keys=parser.artifact_keys(),
         identity=parser.identity(),
         trust=parser.trust() if "trust" in data else None,
+        fleetlock=parser.fleetlock(),
         secrets={name: parser.grant(name, value) for name, value in data.get("secrets", {}).items()},
         floor_approvals={
             kind: int(number) for kind, number in data.get("floor", {}).get("approvals", {}).items()
@@ -200,6 +213,19 @@ class _Parser:
             "argv": [str(self.path(first)) if "/" in first else first, *others],
             "environment": variables,
         }
+
+    def fleetlock(self) -> FleetLock:
+        data = self.data.get("fleetlock", {})
+        host, _, port = data.get("listen", "").rpartition(":")
+        if port and not 1 <= int(port) <= PORT_MAX:
+            self.found.add(
+                ("fleetlock", "listen"), f"there is no port {port}", "write for example 127.0.0.1:8476"
+            )
+        return FleetLock(
+            (host.strip("[]"), int(port)) if port else None,
+            {group: int(slots) for group, slots in data.get("groups", {}).items()},
+            tuple(data.get("allow", ())),
+        )
 
     def slack(self) -> Slack:
         data = dict(self.data["notify"]["slack"])

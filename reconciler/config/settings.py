@@ -117,6 +117,15 @@ class Grant:
 
 
 @dataclass(frozen=True)
+class FleetLock:
+    """Slots: where our server listens (nowhere by default), how many each group has, and which others may be used."""
+
+    listen: tuple[str, int] | None = None
+    groups: Mapping[str, int] = field(default_factory=dict)
+    allow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that ugs.yaml and the environment say. No environments named: all of the repository's."""
 
@@ -138,6 +147,7 @@ class Settings:
     identity: Identity = Identity()
     trust: Trust | None = None
     """None: whoever may push to the branch is trusted."""
+    fleetlock: FleetLock = field(default_factory=FleetLock)
     secrets: Mapping[str, Grant] = field(default_factory=dict)
     floor_approvals: Mapping[ChangeClass, int] = field(default_factory=dict)
     """How many people must approve a change of each class, whatever the repository says."""

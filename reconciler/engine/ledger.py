@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.engine.core import Core
+from reconciler.engine.share import leads
 from reconciler.model.circumstances import Gate
 from reconciler.model.hosts import rollout_id
 from reconciler.model.notice import Severity
@@ -50,6 +51,18 @@ class Ledger:
         if change.goal is None or not self._core.hosted(self._environment):
             return ""
         return rollout_id(self._environment, change.service, change.goal.target, revision)
+
+    def begin(self, upgrade: Upgrade) -> Upgrade:
+        """All its gates are open."""
+        return self._core.move(
+            upgrade,
+            Phase.PREPARING,
+            "",
+            started_at=self._core.clock.now(),
+            parked_until=None,
+            batch=0,
+            leads=leads(self._core, upgrade),
+        )
 
     def wait(self, upgrade: Upgrade, shut: tuple[Gate, ...]) -> Upgrade:
         """Record why it waits, as it stands then; told when it begins to wait, not at every change of the reason."""

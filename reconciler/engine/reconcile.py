@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -21,7 +22,8 @@ from reconciler.engine.heed import Heed
 from reconciler.engine.ledger import BEGUN_ANEW, Ledger
 from reconciler.engine.missed import Missed
 from reconciler.engine.monitor import Monitor
-from reconciler.engine.share import follow, unlisted
+from reconciler.engine.share import excluded, follow
+from reconciler.engine.slots import Slots
 from reconciler.engine.together import leader_of
 from reconciler.engine.trust import beyond
 from reconciler.engine.upkeep import Repairs, adopt, concerning, known_since, records_of
@@ -35,7 +37,7 @@ from reconciler.model.gates import closed, evaluate, judged, starts_at
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Change, Records
 from reconciler.model.target import Target
-from reconciler.model.upgrade import Phase, Upgrade
+from reconciler.model.upgrade import Upgrade
 from reconciler.store import Damaged
 
 log = logging.getLogger("ugs")
@@ -72,6 +74,7 @@ class EnvironmentPass:
         self.ledger = Ledger(self.core, self.name)
         self.weigher = Weigher(self.core, self.name)
         self.missed = Missed(self.core, self.name)
+        self.slots = Slots(self.core, self.name)
         self.heed = Heed(self.core, self.name, self._shut_for)
 
     @property
@@ -98,13 +101,11 @@ class EnvironmentPass:
         poison.outlive(core, {one.operation: one.since_s for one in self.running.values()}, self.broken)
         while self.left:
             self.launch(self.left.pop())
-        if stranger := unlisted(core, desired):
-            if self.trouble != stranger:
-                log.warning("%s", stranger)
-            self.trouble, self.observed, self.told = stranger, {}, {}
+        if excluded(self, desired):
             return
         share = core.share(self.name)
         await core.leases.settled(share)
+        await self.slots.give_back()
         driver, busy = core.driver(self.name), self.busy
         try:
             observed = concerning(
@@ -144,14 +145,13 @@ class EnvironmentPass:
 
     async def preview(self) -> None:
         """Observe and decide as a pass does, and start nothing: what `ugs plan` shows without a daemon."""
-        desired = self.core.desired[self.name]
-        if stranger := unlisted(self.core, desired):
-            self.trouble = stranger
+        core, desired = self.core, self.core.desired[self.name]
+        if excluded(self, desired):
             return
-        observe = self.core.driver(self.name).observe
-        seen = await asyncio.to_thread(observe, self.core.site_of(self.name), self.name)
+        observe = core.driver(self.name).observe
+        seen = await asyncio.to_thread(observe, core.site_of(self.name), self.name)
         self.observed = concerning(desired, seen)
-        self.told = await self._weighed(desired, records_of(self.core, self.name, self.observed))
+        self.told = await self._weighed(desired, records_of(core, self.name, self.observed))
 
     async def _controls(self) -> list[bool]:
         """Whether healthy services that nobody touches still answer: a control group for a verdict of failure."""
@@ -252,21 +252,19 @@ class EnvironmentPass:
         self.decided = desired, around
         waits = dict[str, tuple[Upgrade, Change, tuple[Gate, ...]]]()
         for planned in ready:
-            change, gates = told[planned.service] = self._gates(planned, around)
+            change, gates = self._gates(planned, around)
             revision = asked[change.service].revision
-            shut, upgrade = closed(gates), waiting.get(change.service)
-            if not shut:
-                upgrade = upgrade or self.ledger.open(change, revision)
-                now = self.core.clock.now()
-                begun = self.core.move(
-                    upgrade, Phase.PREPARING, "", started_at=now, parked_until=None, batch=0
-                )
-                self.launch(begun, asked[change.service])
-            elif upgrade or not (
+            known = waiting.get(change.service)
+            upgrade = known or self.ledger.open(change, revision)
+            if not closed(gates):
+                gates = await self.slots.asked(upgrade, gates, partial(self._gates, planned, around))
+            told[planned.service] = change, gates
+            if not (shut := closed(gates)):
+                self.launch(self.ledger.begin(upgrade), asked[change.service])
+            elif known or not (
                 planned.service in around.taken_back or self.ledger.announced(change, revision)
             ):
-                upgrade = self.ledger.wait(upgrade or self.ledger.open(change, revision), shut)
-                waits[change.service] = upgrade, change, gates
+                waits[change.service] = self.ledger.wait(upgrade, shut), change, gates
         self.missed.look(desired.environment, waits)
         for change in beyond(self.core, desired, self.observed):
             told.setdefault(change.service, self._gates(change, around))
@@ -300,9 +298,8 @@ class EnvironmentPass:
             if done.failed:
                 await self.refresh()  # so that the next pass sees the pin as it stands now
         except Fenced as fenced:
-            log.warning(
-                "operation %s of %s is left as it stands: %s", upgrade.operation, upgrade.service, fenced
-            )
+            left = "operation %s of %s is left as it stands: %s"
+            log.warning(left, upgrade.operation, upgrade.service, fenced)
         except Damaged:
             self.wake.set()  # the next pass meets it too, and ends the daemon
             return

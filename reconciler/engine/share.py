@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from reconciler.model.hosts import (
     FAILED,
     NAMED_MAX,
     OWN_GATES,
+    STATES_TOLD,
     Report,
     Reports,
     Rollout,
@@ -33,6 +35,7 @@ from reconciler.store import Quarantine
 if TYPE_CHECKING:
     from reconciler.engine.reconcile import EnvironmentPass
 
+log = logging.getLogger("ugs")
 ROWS_MAX = 50
 COMPANIONS_MAX = 50
 
@@ -43,14 +46,41 @@ def unlisted(core: Core, desired: Desired) -> str:
     if not hosts or core.host in hosts:
         return ""
     named = f"{', '.join(hosts[:NAMED_MAX])}{', …' if len(hosts) > NAMED_MAX else ''}"
-    where = f"{desired.environment.name}: this machine, {core.host}, is not one of its hosts ({named})"
-    return f"{where}: nothing is done here"
+    remedy = "add it there, or leave this environment out of `environments` in ugs.yaml"
+    return f"this machine, {core.host}, is not one of its hosts ({named}), and does nothing here; {remedy}"
+
+
+def excluded(here: EnvironmentPass, desired: Desired) -> bool:
+    """Whether a pass has nothing to look at, because this machine is none of the environment's: it says so, once."""
+    stranger = unlisted(here.core, desired)
+    if not stranger:
+        return False
+    if here.trouble != stranger:
+        log.warning("%s: %s", here.name, stranger)
+    here.trouble, here.observed, here.told = stranger, {}, {}
+    return True
 
 
 def reports_of(core: Core, environment: str, known: Rollouts) -> Reports:
     """What this host has to say of each rollout: worked out from what is on record, so that nothing is forgotten."""
     found = {service: _report(core, environment, one) for service, one in known.rollouts.items()}
     return Reports({service: report for service, report in sorted(found.items()) if report})
+
+
+def told(core: Core, environment: str) -> str:
+    """How the rollouts stand that have not reached every host, in one line."""
+    known = core.rollouts.get(environment, Rollouts()).rollouts.values()
+    return "; ".join(
+        f"{one.service} {one.to.version} {STATES_TOLD[one.state]}{f': {one.reason}' if one.reason else ''}"
+        for one in known
+        if one.state != "succeeded"
+    )
+
+
+def leads(core: Core, upgrade: Upgrade) -> bool:
+    """Whether this host's part of the rollout sees to the data of the whole environment."""
+    rollout = core.rollouts.get(upgrade.environment, Rollouts()).rollouts.get(upgrade.service)
+    return rollout is not None and (rollout.operation, rollout.first) == (upgrade.rollout, core.host)
 
 
 def may_begin(gates: Iterable[Gate]) -> bool:

@@ -11,6 +11,7 @@ from reconciler.engine.attention import needs_person
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.people import Conflict
 from reconciler.engine.reconcile import EnvironmentPass
+from reconciler.engine.share import told
 from reconciler.engine.view import ServiceView
 from reconciler.model.circumstances import Gate
 from reconciler.model.codec import builtins
@@ -182,6 +183,10 @@ def _environment(fleet: Fleet, here: EnvironmentPass) -> Json:
             "held": lease.open,
             "epoch": fleet.core.leases.epoch(here.name) or None,
             "sentence": lease.reason,
+        },
+        "hosts": {
+            "name": fleet.core.host if fleet.core.hosted(here.name) else None,
+            "sentence": told(fleet.core, here.name),
         },
         "services": [view.status() for view in here.views().values()],
     }

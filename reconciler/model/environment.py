@@ -10,6 +10,7 @@ from reconciler.model.cron import Days
 from reconciler.model.engines import Kind
 from reconciler.model.errors import Place
 from reconciler.model.release import FlagValue, Rollout, Scalar, Strategy
+from reconciler.model.slots import Rule
 from reconciler.model.version import Version
 
 ChangeClass = Literal["major", "minor", "patch", "config", "emergency", "initial", "rollback", "removal"]
@@ -79,6 +80,8 @@ class Policy(Struct, frozen=True, omit_defaults=True):
     backups: Keeping = Keeping()
     drift: Literal["correct", "report"] = "correct"
     """What becomes of what somebody changed by hand: it is made as it was, or only told."""
+    slots: Rule | None = None
+    """What every upgrade needs a slot of."""
     prune: bool = False
     """Stop a service whose pin was removed; otherwise it runs on."""
 

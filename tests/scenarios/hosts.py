@@ -14,7 +14,7 @@ from tests.git.colleague import git
 from tests.world import World
 
 OWN_NETWORK = ("unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
-LEASE = "lease: 4s\n"
+LEASE = "lease: 8s\n"
 ILL = "{directory}/../../../../../ill"
 """A file in the state folder of the host that is ill, as a release sees it."""
 PROBE = f'{{command: ["test", "!", "-e", "{ILL}"], interval: 50ms, failures: 2}}'
@@ -82,7 +82,7 @@ class Hosts:
 
     def until(self, condition: Callable[[], object]) -> None:
         """Wait for a condition; the logs of all daemons tell why it was in vain."""
-        end_s = time.monotonic() + 2 * WAIT_S
+        end_s = time.monotonic() + 5 * WAIT_S
         while not condition():
             assert time.monotonic() < end_s, f"what was waited for did not happen:\n{self.logs()}"
             time.sleep(0.05)
