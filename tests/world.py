@@ -19,6 +19,7 @@ from reconciler.engine.fleet import Fleet
 from reconciler.engine.mail import empty_outbox
 from reconciler.engine.view import ServiceView
 from reconciler.model.codec import decode
+from reconciler.model.lease import environment_of
 from reconciler.model.notice import Notice
 from reconciler.model.upgrade import Phase, Upgrade
 from reconciler.store import SLACK
@@ -100,8 +101,11 @@ class World(FleetRepository):
     @contextlib.asynccontextmanager
     async def holding(self) -> AsyncIterator[None]:
         """Look after the leases as the daemon does, for as long as this lasts."""
-        passes = self.fleet.passes
-        keep = self.core.leases.keep(lambda: passes, lambda name: passes[name].wake.set())
+        passes, core = self.fleet.passes, self.core
+        keep = core.leases.keep(
+            lambda: sorted({*passes, *map(core.share, passes)}),
+            lambda name: passes[environment_of(name)].wake.set(),
+        )
         keeper = asyncio.create_task(keep)
         try:
             yield

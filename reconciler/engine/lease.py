@@ -268,6 +268,8 @@ def _move(environment: str, expected: str, claim: Claim) -> Move:
 
 
 def _refusal(environment: str, error: PushRefused) -> PushRefused:
-    ref = f"refs/ugs/{rules.ref_of(environment)}"
-    remedy = f"let this user push to {ref}, or set `lease: off` if no other daemon has {environment}"
+    kind = rules.ref_of(environment).partition("/")[0]
+    remedy = (
+        f"let this user push to refs/ugs/{kind}, or set `lease: off` if no other daemon has {environment}"
+    )
     return PushRefused(error.message, remedy)

@@ -37,7 +37,7 @@ from reconciler.model.gates import closed, evaluate, judged, starts_at
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Change, Records
 from reconciler.model.target import Target
-from reconciler.model.upgrade import Upgrade
+from reconciler.model.upgrade import Phase, Upgrade
 from reconciler.store import Damaged
 
 log = logging.getLogger("ugs")
@@ -103,8 +103,7 @@ class EnvironmentPass:
             self.launch(self.left.pop())
         if excluded(self, desired):
             return
-        share = core.share(self.name)
-        await core.leases.settled(share)
+        await core.leases.settled(share := core.share(self.name))
         await self.slots.give_back()
         driver, busy = core.driver(self.name), self.busy
         try:
@@ -206,16 +205,10 @@ class EnvironmentPass:
         change = judged(change, asked, around.environment.policy, now=now) if asked else change
         return change, evaluate(change, replace(around, busy=self.busy), now=now)
 
-    def _around(
-        self,
-        desired: Desired,
-        observed: Mapping[str, Observation],
-        changes: list[Change],
-        asked: Mapping[str, Asked],
-    ) -> Circumstances:
+    def _around(self, desired: Desired, changes: list[Change], asked: Mapping[str, Asked]) -> Circumstances:
         return self.weigher.circumstances(
             desired,
-            observed,
+            self.observed,
             changes,
             asked=asked,
             busy=self.busy,
@@ -227,7 +220,7 @@ class EnvironmentPass:
         """Every change with its gates, and nothing done about it."""
         changes = planning.plan(desired, self.observed, records, now=self.core.clock.now())
         asked = {change.service: await self.weigher.asked(desired, change) for change in changes}
-        around = self._around(desired, self.observed, changes, asked)
+        around = self._around(desired, changes, asked)
         self.decided = desired, around
         untrusted = beyond(self.core, desired, self.observed)
         return {change.service: self._gates(change, around) for change in (*untrusted, *changes)}
@@ -248,13 +241,12 @@ class EnvironmentPass:
             {change.service: (change, asked[change.service].revision) for change in ready}, busy
         )
         # What is retired parks nothing any more.
-        around = self._around(desired, self.observed, changes, asked)
+        around = self._around(desired, changes, asked)
         self.decided = desired, around
         waits = dict[str, tuple[Upgrade, Change, tuple[Gate, ...]]]()
         for planned in ready:
             change, gates = self._gates(planned, around)
-            revision = asked[change.service].revision
-            known = waiting.get(change.service)
+            revision, known = asked[change.service].revision, waiting.get(change.service)
             upgrade = known or self.ledger.open(change, revision)
             if not closed(gates):
                 gates = await self.slots.asked(upgrade, gates, partial(self._gates, planned, around))
@@ -315,4 +307,4 @@ class EnvironmentPass:
 
     def _shut_for(self, desired: Desired, change: Change, asked: Asked | None) -> tuple[Gate, ...]:
         known = {change.service: asked} if asked else {}
-        return closed(self._gates(change, self._around(desired, self.observed, [change], known))[1])
+        return closed(self._gates(change, self._around(desired, [change], known))[1])

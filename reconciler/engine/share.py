@@ -91,7 +91,7 @@ def may_begin(gates: Iterable[Gate]) -> bool:
 async def wanted_of(here: EnvironmentPass, desired: Desired) -> dict[str, Wanted]:
     """Every pin as the holder of the lease sees it."""
     core, found = here.core, dict[str, Wanted]()
-    records, now = records_of(core, here.name), core.clock.now()
+    records, now = records_of(core, here.name, here.observed), core.clock.now()
     decided = here.decided is not None and here.decided[0] is desired and not here.trouble
     for service, work in desired.workloads.items():
         change, gates = here.told.get(service, (None, ()))

@@ -153,7 +153,7 @@ def progressed(
         elif after.state == "failing":
             shut.append(Shut(after.operation, service, after.to, after.reason, now, after.from_))
     for service in rollouts.keys() & set(unpinned):
-        if rollouts[service].state != "failing":
+        if rollouts[service].state not in FAILED:  # those, hosts have to see that were away
             del rollouts[service]
     return Rollouts(rollouts, tuple(shut[-SHUT_MAX:]))
 

@@ -244,8 +244,9 @@ def test_a_retry_opens_what_was_shut() -> None:
     assert (begun.rollouts["api"].state, begun.shut) == ("running", ())
 
 
-def test_what_is_pinned_no_longer_is_forgotten_unless_it_is_being_taken_back() -> None:
-    for rollout, kept in ((running(), False), (running(state="failing"), True)):
+def test_what_is_pinned_no_longer_is_forgotten_unless_it_failed() -> None:
+    for state, kept in (("running", False), ("succeeded", False), ("failing", True), ("reverted", True)):
+        rollout = running(state=state)
         known = Rollouts({"api": rollout})
         found = progressed(known, fleet(), {}, {}, unpinned={"api"}, host="h1", now=START)
         assert ("api" in found.rollouts) is kept
