@@ -22,12 +22,15 @@ from reconciler.cli.history import entry
 from reconciler.engine.daemon import Daemon
 from reconciler.engine.status import explain_of, plan_of, quarantine_of, status_of
 from reconciler.model.codec import builtins
+from reconciler.model.engines import ENGINES
 from reconciler.model.errors import Problem
 from reconciler.model.gates import GATES
 from reconciler.model.schema import LATER, LATER_VALUES
 from reconciler.model.schema import text as schema_text
 from reconciler.model.upgrade import FINAL, NEXT, Phase
 from tests.drivers.services import free_port, get_json, kill_all
+from tests.engines import KINDS
+from tests.engines.table import BEGIN, END, told_on
 from tests.git.colleague import git
 from tests.world import World
 
@@ -175,6 +178,19 @@ def test_the_page_of_a_driver_has_every_key_of_its_options(kind: str, name: str)
         key.removeprefix(prefix).split(".")[0] for key in documented_keys(text) if key.startswith(prefix)
     }
     assert documented == said
+
+
+def test_the_drivers_page_says_what_each_can_do_and_which_test_has_seen_it() -> None:
+    page = (ROOT / "docs/drivers/README.md").read_text()
+    assert page.partition(BEGIN)[2].partition(END)[0] == told_on(), (
+        "write it with python -m tests.engines.table"
+    )
+    assert set(KINDS) <= ENGINES.keys()
+    strategies = dict(re.findall(r"^\| \[?`(\w+)`[^|]*\|[^|]*\| ([^|]*) \|", page, re.MULTILINE))
+    assert strategies.keys() == ENGINES.keys()
+    for kind, engine in ENGINES.items():
+        said = re.sub(r"\([^)]*\)+", "", strategies[kind])
+        assert {one.split()[0] for one in said.split(",")} == engine.strategies, kind
 
 
 def verbs() -> Iterator[tuple[str, click.Command]]:

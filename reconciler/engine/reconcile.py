@@ -26,7 +26,7 @@ from reconciler.engine.share import excluded, follow
 from reconciler.engine.slots import Slots
 from reconciler.engine.together import leader_of
 from reconciler.engine.trust import beyond
-from reconciler.engine.upkeep import Repairs, adopt, concerning, known_since, records_of
+from reconciler.engine.upkeep import Repairs, adopt, concerning, records_of
 from reconciler.engine.view import ServiceView, Told, view_of
 from reconciler.engine.weigh import Weigher
 from reconciler.model import plan as planning
@@ -105,11 +105,9 @@ class EnvironmentPass:
             return
         await core.leases.settled(share := core.share(self.name))
         await self.slots.give_back()
-        driver, busy = core.driver(self.name), self.busy
+        busy = self.busy
         try:
-            observed = concerning(
-                desired, await asyncio.to_thread(driver.observe, core.site_of(self.name), self.name)
-            )
+            observed = concerning(desired, await asyncio.to_thread(self._observe))
         except UgsError as error:
             self.trouble = str(error)
             log.warning("%s: what runs could not be observed: %s", self.name, error)
@@ -132,24 +130,21 @@ class EnvironmentPass:
         self.told = await self._start(desired, changes, busy)
         if await self.drifts.mend(desired, busy | self.busy, recovery=recovery):
             self.wake.set()  # to see what came of it
-        lacking = planning.repairs(desired, observed, records, busy | self.busy)
-        await self.repairs.mend(
-            desired.environment,
-            known_since(recovery, lacking, records),
-            planning.leftovers(desired, observed, records, busy | self.busy),
-        )
+        drifting = frozenset(self.drifts.found)  # those are made as they were, or left, as a whole
+        await self.repairs.keep(desired, observed, records, busy | self.busy | drifting, recovery=recovery)
         left = observed or records.removing or self.busy
         if desired.gone is not None and not left and core.desired.get(self.name) is desired:
             departure.close(core, self.name)
+
+    def _observe(self) -> dict[str, Observation]:
+        return self.core.driver(self.name).observe(self.core.site_of(self.name), self.name)
 
     async def preview(self) -> None:
         """Observe and decide as a pass does, and start nothing: what `ugs plan` shows without a daemon."""
         core, desired = self.core, self.core.desired[self.name]
         if excluded(self, desired):
             return
-        observe = core.driver(self.name).observe
-        seen = await asyncio.to_thread(observe, core.site_of(self.name), self.name)
-        self.observed = concerning(desired, seen)
+        self.observed = concerning(desired, await asyncio.to_thread(self._observe))
         self.told = await self._weighed(desired, records_of(core, self.name, self.observed))
 
     async def _controls(self) -> list[bool]:

@@ -16,7 +16,7 @@ from reconciler.model.environment import Environment
 from reconciler.model.errors import UgsError
 from reconciler.model.observation import Observation
 from reconciler.model.permits import may_repair
-from reconciler.model.plan import Good, Records
+from reconciler.model.plan import Good, Records, leftovers, repairs
 from reconciler.model.recovery import Recovery
 from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import NOT_BEGUN
@@ -158,6 +158,19 @@ class Repairs:
         self.environment = environment
         self._tried: dict[str, tuple[int, float]] = {}
         """By service: how often in a row, and not before when (monotonic seconds)."""
+
+    async def keep(
+        self,
+        desired: Desired,
+        observed: Mapping[str, Observation],
+        records: Records,
+        busy: frozenset[str],
+        *,
+        recovery: Recovery | None,
+    ) -> None:
+        """Mend all of the environment but those that are `busy`; in safe mode, what was seen well since."""
+        lacking = known_since(recovery, repairs(desired, observed, records, busy), records)
+        await self.mend(desired.environment, lacking, leftovers(desired, observed, records, busy))
 
     async def mend(self, environment: Environment, lacking: list[Workload], crowded: list[Workload]) -> None:
         """Start the lacking again, and stop what runs beside the crowded, unless it is held (no other gate counts)

@@ -17,15 +17,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     only = config.getoption("--engine", default=None)
     if only is not None:
-        items[:] = [
-            item for item in items if isinstance(item, pytest.Function) and _kind_of(item) in (None, only)
-        ]
+        items[:] = [item for item in items if isinstance(item, pytest.Function) and _kind_of(item) == only]
 
 
-def _kind_of(item: pytest.Function) -> str | None:
-    """The engine that a test is for; None for a test that needs none."""
-    kind = item.callspec.params.get("engine") if hasattr(item, "callspec") else None
-    return kind if isinstance(kind, str) else None
+def _kind_of(item: pytest.Function) -> str:
+    """The engine that a test is for: what it is parametrised with, else what its module names as ENGINE or is named
+    after; the first of them for what needs none of them in particular."""
+    if hasattr(item, "callspec") and isinstance(kind := item.callspec.params.get("engine"), str):
+        return kind
+    kind = getattr(item.module, "ENGINE", item.path.stem.removeprefix("test_"))
+    return kind if kind in KINDS else KINDS[0]
 
 
 @pytest.fixture(scope="session")

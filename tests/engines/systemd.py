@@ -90,10 +90,6 @@ class Systemd:
         )
 
     def drift(self, service: str) -> None:
-        """Somebody stops an instance, so that systemd does not start it again."""
-        self.booted.run("systemctl", "stop", f"ugs-production.{service}@0.service")
-
-    def edit(self, service: str) -> None:
         """What `systemctl edit` leaves."""
         folder = self.booted.units / f"ugs-production.{service}@0.service.d"
         (folder / "override.conf").write_text("[Service]\nEnvironment=LOG_LEVEL=debug\n")

@@ -212,7 +212,7 @@ def test_a_daemon_that_died_before_systemd_read_its_files_does_not_lie_and_ends_
 
 def test_what_is_edited_by_hand_is_drift_until_it_is_made_anew(machine: Machine) -> None:
     work = machine.deploy(machine.work("1.0.0"))
-    machine.harness.edit("api")
+    machine.harness.drift("api")
     assert machine.observed()[0].drift.endswith("override.conf was added")
     assert "LOG_LEVEL=debug" in machine.show("Environment")
     machine.deploy(work)

@@ -16,6 +16,7 @@ from tests.drivers.services import answered, wait_until
 from tests.engines.booted import Booted
 from tests.fleet_repository import FleetRepository
 
+ENGINE = "systemd"
 pytestmark = pytest.mark.engine
 PATIENCE_S = 240.0
 CONFIG = "/etc/ugs/ugs.yaml"
