@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from reconciler import command
+from reconciler.model.codec import resolve_types
 from reconciler.model.errors import HostError, UgsError
 from reconciler.model.redaction import redacted, spellings
 
@@ -77,6 +78,9 @@ class _Instruction(Struct, frozen=True):
     order: Order
     result: str
     lock_fd: int
+
+
+resolve_types(Outcome)
 
 
 def carry_out(folder: Path, name: str, order: Order, *, anew: bool, leave: Callable[[], bool]) -> Outcome:

@@ -25,6 +25,7 @@ from reconciler.drivers.mark import ROLE_VARIABLE, SHIM_ROLE, VARIABLE, Mark, si
 from reconciler.drivers.render import expand, instance_values
 from reconciler.drivers.sockets import public_socket
 from reconciler.drivers.trouble import host_trouble
+from reconciler.model.codec import resolve_types
 from reconciler.model.errors import ArtifactError, HostError, UgsError
 from reconciler.model.release import Run, SecretName
 from reconciler.model.target import Workload
@@ -56,6 +57,9 @@ class Answer(msgspec.Struct, frozen=True):
     """What the shim says: the error that kept the service from starting, if one did."""
 
     errno: int | None
+
+
+resolve_types(Answer)
 
 
 class Held(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from reconciler.drivers.base import Site
 from reconciler.drivers.trouble import host_trouble
+from reconciler.model.codec import resolve_types
 from reconciler.model.target import Target, Workload
 
 MARKER = ".ugs-release.json"
@@ -45,6 +46,9 @@ class Record(Struct, frozen=True):
     probe_port: int | None = None
     exits: int = 0
     last_exit: str = ""
+
+
+resolve_types(Marker, Record)
 
 
 def environment_folder(site: Site, environment: str) -> Path:

@@ -13,12 +13,13 @@ from reconciler.engine.data import Steward
 from reconciler.engine.together import all_back
 from reconciler.engine.verify import verify
 from reconciler.errand import StillRunning
-from reconciler.model.errors import UgsError
+from reconciler.model.errors import HostError, TransientError, UgsError
 from reconciler.model.target import Workload
-from reconciler.model.upgrade import Upgrade
+from reconciler.model.upgrade import Phase, Upgrade
 
 ATTEMPTS_MAX = 3
 PAUSE_S = 1.0
+PAUSE_MAX_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,14 @@ class Outcome:
 
 
 async def restore(core: Core, driver: Driver, upgrade: Upgrade, control: Control) -> Outcome:
-    """Stop what failed, take its data back and start last-good, verified once by its own probes. Tried at most three
-    times."""
+    """Stop what failed, take its data back and start last-good, verified once by its own probes.
+
+    Tried three times; where only this machine or its engine is in trouble and nothing failed, until that has passed:
+    then nobody is to blame, and nothing is to be reverted.
+    """
     good, steward = upgrade.before, Steward(core, driver, upgrade, control)
-    trouble = ""
-    for attempt in range(ATTEMPTS_MAX):
+    trouble, attempts, judged = "", 0, bool(upgrade.failed or upgrade.taken_with)
+    while True:
         try:
             trouble = await steward.take_back()
             if not trouble:
@@ -43,9 +47,15 @@ async def restore(core: Core, driver: Driver, upgrade: Upgrade, control: Control
         except StillRunning:
             return Outcome(False)
         except UgsError as error:
-            trouble = f"the old version could not be brought back: {error}"
-            if attempt + 1 < ATTEMPTS_MAX:
-                await core.clock.sleep(PAUSE_S * 2**attempt)
+            trouble, attempts = f"the old version could not be brought back: {error}", attempts + 1
+            if attempts >= ATTEMPTS_MAX and (judged or not isinstance(error, HostError | TransientError)):
+                break
+            if attempts == ATTEMPTS_MAX:
+                core.move(upgrade, Phase.RESTORING, f"{trouble}; it is tried until it can", severity="person")
+            if control.stopping:
+                return Outcome(False)
+            control.wake.clear()
+            await core.clock.wait(control.wake, min(PAUSE_S * 2 ** (attempts - 1), PAUSE_MAX_S))
     if trouble and steward.owes:
         steward.hold(trouble)
     if trouble or good is None:

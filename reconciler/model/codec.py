@@ -39,6 +39,13 @@ def decode(data: bytes | str, kind: type[T]) -> T:
     return msgspec.json.decode(data, type=kind, dec_hook=_decode_own)
 
 
+def resolve_types(*kinds: type) -> None:
+    """Have msgspec look at these types now, while one thread imports their module: where two threads decode a type for
+    the first time at once, it crashes the process."""
+    for kind in kinds:
+        msgspec.json.Decoder(kind, dec_hook=_decode_own)
+
+
 def convert(data: object, kind: type[T]) -> T:
     """A typed value from plain dicts and lists (already checked by a schema)."""
     return msgspec.convert(data, kind, dec_hook=_decode_own)

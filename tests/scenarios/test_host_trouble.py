@@ -246,6 +246,38 @@ async def test_an_old_version_that_cannot_be_brought_back_at_all_calls_a_person(
     assert world.answers() == "1.0.0"
 
 
+async def test_an_engine_that_is_away_for_long_is_waited_for_and_nothing_is_reverted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.engine.restore.PAUSE_S", 0.001)
+    world.deploy_first("1.0.0")
+    await world.settle()
+    own_apply, own_restore, away = world.driver.apply, world.driver.restore, list(range(7))
+
+    def apply(*arguments: object) -> None:
+        raise HostError("the engine does not answer", "start it")
+
+    def restore(*arguments: object, **keywords: object) -> None:
+        if away:
+            away.pop()
+            raise HostError("the engine does not answer", "start it")
+        own_restore(*arguments, **keywords)
+
+    world.driver.apply, world.driver.restore = apply, restore
+    world.bump("1.1.0")
+    await world.settle()
+    assert world.phases() == ["succeeded", "waiting"]
+    assert world.answers() == "1.0.0"
+    assert world.core.store.quarantined("production") == []
+    assert world.reverts() == []
+    assert [call for call in world.calls() if "it is tried until it can" in call] != []
+
+    world.driver.apply = own_apply
+    world.clock.move(timedelta(minutes=5))
+    await world.settle()
+    assert world.phases() == ["succeeded", "succeeded"]
+
+
 async def test_what_could_not_be_brought_back_is_not_replaced(world: World) -> None:
     world.deploy_first("1.0.0")
     await world.settle()

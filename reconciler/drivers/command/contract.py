@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from reconciler.model.codec import resolve_types
 from reconciler.model.release import FlagValue, Scalar
 
 CONTRACT = 1
@@ -142,6 +143,9 @@ class Logged(Answer, frozen=True, kw_only=True):
     """To `logs`."""
 
     lines: tuple[str, ...] = ()
+
+
+resolve_types(Answer, Observed, Logged)
 
 
 def schema() -> dict[str, Any]:

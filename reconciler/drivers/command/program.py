@@ -13,6 +13,7 @@ from reconciler.drivers.base import Site
 from reconciler.drivers.command.contract import CONTRACT, Answer, Call
 from reconciler.drivers.launch import inherited
 from reconciler.errand import Order, readable
+from reconciler.model.codec import resolve_types
 from reconciler.model.document import seconds
 from reconciler.model.errors import ArtifactError, HostError, TransientError, UgsError
 from reconciler.model.release import Scalar
@@ -44,6 +45,9 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True):
     timeout: str = "10m"
     observe_timeout: str = "30s"
     environments: tuple[str, ...] | None = None
+
+
+resolve_types(Options, Entry)
 
 
 class Program(Struct, frozen=True):

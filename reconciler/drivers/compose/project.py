@@ -14,7 +14,7 @@ from reconciler.drivers.docker.body import image_of, service_environment
 from reconciler.drivers.docker.options import Trusted
 from reconciler.drivers.docker.seen import IMAGE_LABEL
 from reconciler.drivers.labels import labels_of
-from reconciler.model.codec import convert
+from reconciler.model.codec import convert, resolve_types
 from reconciler.model.release import Run
 from reconciler.model.target import Workload
 
@@ -34,6 +34,9 @@ class Asked(Struct, frozen=True):
 
     file: str
     project: str | None = None
+
+
+resolve_types(ComposeTrusted, Asked)
 
 
 def trusted(site: Site) -> ComposeTrusted:

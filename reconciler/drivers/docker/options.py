@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from reconciler.drivers.base import Site
-from reconciler.model.codec import convert
+from reconciler.model.codec import convert, resolve_types
 from reconciler.model.engines import Kind
 from reconciler.model.errors import HostError
 from reconciler.model.release import Container
@@ -63,6 +63,9 @@ class Asked(Struct, frozen=True):
 
     network: str | None = None
     """The network that its services join, save those that name others."""
+
+
+resolve_types(Trusted, Asked)
 
 
 def trusted(site: Site) -> Trusted:

@@ -9,6 +9,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from reconciler.drivers.labels import PREFIX, Mark, read_labels
+from reconciler.model.codec import resolve_types
 from reconciler.model.observation import Instance, Observation
 from reconciler.model.target import Target
 
@@ -48,6 +49,9 @@ class Listed(Struct, frozen=True, rename="pascal"):
     def name(self) -> str:
         """Its own name; those with another slash were given by links."""
         return next((name[1:] for name in self.names or () if name.count("/") == 1), self.id[:12])
+
+
+resolve_types(list[Listed])
 
 
 class Seen(Struct, frozen=True):

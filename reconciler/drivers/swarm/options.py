@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from reconciler.drivers.base import Site
 from reconciler.drivers.docker.options import container_of, networks_of
-from reconciler.model.codec import convert
+from reconciler.model.codec import convert, resolve_types
 from reconciler.model.errors import HostError
 from reconciler.model.target import Workload
 
@@ -59,6 +59,9 @@ class Layout(Struct, frozen=True):
     order: Order | None = None
     constraints: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
+
+
+resolve_types(Trusted, Asked)
 
 
 def trusted(site: Site) -> Trusted:

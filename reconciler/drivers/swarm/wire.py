@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from reconciler.drivers.labels import target_in
+from reconciler.model.codec import resolve_types
 from reconciler.model.target import Target
 
 ALIVE = frozenset({"new", "pending", "assigned", "accepted", "preparing", "ready", "starting", "running"})
@@ -148,3 +149,6 @@ class Node(Struct, frozen=True):
         said = (self.status.address, self.manager.address.rpartition(":")[0])
         known = [one.strip("[]") for one in said if one not in NOWHERE]
         return min(known, key=LOOPBACKS.__contains__, default="")
+
+
+resolve_types(Service, Task, Node)

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from reconciler.drivers.base import Site
+from reconciler.model.codec import resolve_types
 from reconciler.model.errors import HostError
 from reconciler.model.release import SystemdRun
 from reconciler.model.target import Workload
@@ -40,6 +41,9 @@ class Engine(Struct, frozen=True):
         if self.units:
             return Path(self.units)
         return SYSTEM_UNITS if self.is_system else Path.home() / ".config/systemd/user"
+
+
+resolve_types(Engine)
 
 
 def engine_of(site: Site) -> Engine:
