@@ -141,9 +141,7 @@ def test_with_its_drop_in_the_daemon_makes_units_from_within_its_sandbox(install
     installed.fleet.driver_yaml = "{kind: systemd}"
     installed.merge("1.0.0")
     (installed.booted.units / "ugs.service.d").mkdir()
-    shutil.copy(
-        PROJECT / "systemd/ugs.service.d/systemd-driver.conf", installed.booted.units / "ugs.service.d"
-    )
+    shutil.copy(PROJECT / "systemd/systemd-driver.conf", installed.booted.units / "ugs.service.d")
     installed.start("systemd")
     installed.until_answers("1.0.0")
     (unit,) = installed.booted.show("ugs-production.api@0.service", "ActiveState", "DynamicUser")
