@@ -13,6 +13,7 @@ from reconciler.model.release import FlagValue, Rollout, Scalar, Strategy
 from reconciler.model.slots import Rule
 from reconciler.model.version import Version
 
+PORT_MAX = 65_535
 ChangeClass = Literal["major", "minor", "patch", "config", "emergency", "initial", "rollback", "removal"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
@@ -11,20 +11,16 @@ from msgspec.structs import replace
 
 from reconciler.model import schema
 from reconciler.model.codec import convert, encode
-from reconciler.model.container import check_container, is_published
+from reconciler.model.container import check_container
 from reconciler.model.data import parse_data
 from reconciler.model.document import Document, Path
-from reconciler.model.engines import ENGINES, Engine, Kind
-from reconciler.model.environment import Environment, Freeze, Pin, Window
+from reconciler.model.environment import PORT_MAX, Environment, Freeze, Pin, Window
 from reconciler.model.errors import InputError, Place, Problem
 from reconciler.model.findings import Findings
-from reconciler.model.flags import Settings, mistyped
 from reconciler.model.health import parse_health
 from reconciler.model.range import Range
 from reconciler.model.release import Release
 from reconciler.model.window import check_freeze, check_window, check_zone
-
-PORT_MAX = 65_535
 
 
 class Part(Struct, frozen=True):
@@ -152,71 +148,6 @@ def merge(parts: Iterable[Part], older: Iterable[Part] = ()) -> Merged:
     environment = replace(mains[0].settings, pins=pins) if mains and mains[0].settings else None
     nodes = {service: owner.nodes[service] for service, owner in sound.items()}
     return Merged(environment, nodes, frozenset(problems), tuple(problems.values()))
-
-
-def misfits(
-    pin: Pin, release: Release, flags: Settings, kind: Kind, hosts: Sequence[str] = ()
-) -> list[Problem]:
-    """What a pin asks for, or a flag or the hosts of its environment, that its release, or the engine, cannot give."""
-    path = f"pins.{pin.service}"
-    problems = _beyond(pin, release, ENGINES[kind], kind)
-    declared = {key for file in release.config for key in file.values}
-    for key in sorted(pin.config.keys() - declared):
-        known = f"it declares {', '.join(sorted(declared))}" if declared else "it declares none"
-        message = f"release {release.version} does not declare this key"
-        problems.append(Problem(pin.place, f"{path}.config.{key}", message, f"remove it; {known}"))
-    port = release.run.port if release.run and pin.port is None else None
-    if port is not None and port + pin.instances - 1 > PORT_MAX:
-        message = f"the last instance's port would be above {PORT_MAX}"
-        problems.append(Problem(pin.place, path, message, "set a lower `port`"))
-    if hosts and any(migration.phase == "after" for migration in release.migrations):
-        message = (
-            f"release {release.version} has a migration of phase `after`, which no host knows when to begin"
-        )
-        remedy = "make it a migration of phase `before` of the release that follows"
-        problems.append(Problem(pin.place, path, message, remedy))
-    return [*problems, *mistyped(release, flags)]
-
-
-def _beyond(pin: Pin, release: Release, engine: Engine, kind: Kind) -> list[Problem]:
-    """What the engine that runs the environment cannot do."""
-    path, said = f"pins.{pin.service}", f"release {release.version}"
-    problems = []
-    if engine.artifact != "either" and getattr(release.artifact, engine.artifact) is None:
-        message = f"{said} has no `artifact.{engine.artifact}`, which the driver {kind} needs"
-        problems.append(Problem(pin.place, path, message, "pin a release that has one"))
-    if engine.artifact == "archive" and not (release.run and release.run.command):
-        message = f"{said} has no `run.command`, which the driver {kind} needs"
-        problems.append(Problem(pin.place, path, message, "pin a release that has one"))
-    if (
-        engine.artifact == "archive"
-        and not engine.passes_sockets
-        and release.run
-        and release.run.socket == "pass"
-    ):
-        message = f"{said} wants to be handed its sockets, which the driver {kind} does not do"
-        problems.append(Problem(pin.place, path, message, "pin a release without `run.socket: pass`"))
-    strategy = pin.strategy or release.strategy or "stop-start"
-    if strategy not in engine.strategies:
-        message = f"the driver {kind} cannot do {strategy}"
-        remedy = f"set the pin's `strategy` to {' or '.join(sorted(engine.strategies))}"
-        problems.append(Problem(pin.place, f"{path}.strategy", message, remedy))
-    elif (
-        strategy == "blue-green"
-        and engine.passes_sockets
-        and not (release.run and release.run.socket == "pass")
-    ):
-        message = f"{said} cannot do blue-green: it has no `run.socket: pass`"
-        problems.append(Problem(pin.place, f"{path}.strategy", message, "write stop-start, or pin another"))
-    elif strategy == "blue-green" and engine.artifact == "image" and is_published(release):
-        message = f"{said} cannot do blue-green: both sides would be published at one port of the host"
-        remedy = "write stop-start, or pin a release without `run.container.publish`"
-        problems.append(Problem(pin.place, f"{path}.strategy", message, remedy))
-    has_commands = release.backup or release.migrations or any(one.command for one in release.health.probes)
-    if has_commands and not engine.commands:
-        message = f"{said} has commands (probes, backup or migrations), which the driver {kind} cannot run"
-        problems.append(Problem(pin.place, path, message, "pin a release without them"))
-    return problems
 
 
 def _file(part: Part) -> str:

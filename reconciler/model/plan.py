@@ -13,7 +13,7 @@ from reconciler.model.codec import encode
 from reconciler.model.desired import Desired
 from reconciler.model.drift import drift_of
 from reconciler.model.environment import ChangeClass, Policy
-from reconciler.model.manifest import misfits
+from reconciler.model.misfits import misfits
 from reconciler.model.observation import Observation, Sync
 from reconciler.model.path import NoWay, way
 from reconciler.model.target import Target, Workload, workload

@@ -22,7 +22,8 @@ from reconciler.model.environment import Environment, Pin
 from reconciler.model.errors import InputError, Place, Problem
 from reconciler.model.flags import undeclared
 from reconciler.model.layout import REGULAR, File, is_document, misplaced, printable
-from reconciler.model.manifest import Part, main_is_missing, merge, misfits, parse_part, parse_release
+from reconciler.model.manifest import Part, main_is_missing, merge, parse_part, parse_release
+from reconciler.model.misfits import misfits
 from reconciler.model.release import Release
 from reconciler.model.renaming import misnamed
 from reconciler.model.version import Version

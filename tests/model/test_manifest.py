@@ -8,7 +8,8 @@ from msgspec.structs import replace
 from reconciler.model.document import Document, read
 from reconciler.model.environment import Freeze, Pin, Policy, Window
 from reconciler.model.errors import InputError, Place
-from reconciler.model.manifest import Part, merge, misfits, parse_environment, parse_part, parse_release
+from reconciler.model.manifest import Part, merge, parse_environment, parse_part, parse_release
+from reconciler.model.misfits import misfits
 from reconciler.model.release import (
     Archive,
     ConfigFile,
