@@ -235,7 +235,11 @@ def _last(before: Rollout | None, want: Wanted) -> tuple[Target, str] | None:
         return want.last
     if before.state == "succeeded":
         return before.to, before.to_node
-    return (before.from_, before.from_node) if before.from_ and before.from_node else None
+    if before.from_ and before.from_node:
+        return before.from_, before.from_node
+    # A first deployment that has not reached everybody: whoever has it keeps it, rather than nothing.
+    again = want.last and want.last[0] == before.to and before.state in FAILED
+    return None if again else want.last
 
 
 def _judged(

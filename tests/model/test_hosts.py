@@ -179,6 +179,14 @@ def test_it_begins_once_it_is_ready_from_what_ran_everywhere() -> None:
     assert following.from_ == other.to
 
 
+def test_a_first_deployment_that_reached_some_is_gone_back_to_rather_than_to_nothing() -> None:
+    first = running(operation="first", to=OLD, to_node='"1.0.0"', from_=None, from_node=None)
+    [second] = after(first, {}).rollouts.values()
+    assert (second.from_, second.from_node) == (OLD, '"1.0.0"')
+    [third] = after(replace(first, state="reverted"), {}).rollouts.values()
+    assert third.from_ is None  # it failed: nothing is better
+
+
 def test_it_succeeds_when_every_host_says_so_and_no_sooner() -> None:
     two = after(running(), say(h1="succeeded", h2="succeeded", h9="succeeded"))
     assert two.rollouts["api"].state == "running"
