@@ -211,7 +211,9 @@ def test_instances_have_a_drop_in_and_a_link_each_and_one_template(tmp_path: Pat
     assert {path.name: str(path.readlink()) for path in wants.iterdir()} == {
         f"ugs-eu-west.api@{index}.service": "../ugs-eu-west.api@.service" for index in (0, 1)
     }
-    assert (tmp_path / "ugs-eu-west.api@0.service.d/release.conf").stat().st_mode & 0o777 == 0o644
+    own = tmp_path / "ugs-eu-west.api@0.service.d"
+    assert (own / "release.conf").stat().st_mode & 0o777 == 0o644
+    assert (own.stat().st_mode & 0o777, wants.stat().st_mode & 0o777) == (0o755, 0o755)
     made.remove([1])
     assert made.indexes() == [0]
     assert (tmp_path / "ugs-eu-west.api@.service").exists()

@@ -6,7 +6,6 @@ is reached from the tests. `isolated.sh` around the whole test run sees to it th
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -19,6 +18,16 @@ from pathlib import Path
 WAIT_S = 120.0
 POLL_S = 0.1
 UP = ("running", "degraded")
+HIERARCHIES = ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified")
+# Two systemds in one control group would end each other's services, for they call them alike.
+IN_A_GROUP = """\
+for hierarchy in {hierarchies}; do
+  if [ -w "$hierarchy/cgroup.procs" ]; then
+    mkdir -p "$hierarchy/$0" && echo $$ >"$hierarchy/$0/cgroup.procs" || exit 1
+  fi
+done
+exec "$@"
+"""
 # The fewest units that give a usable manager: no getty, no timers of apt's, no udev, no network to set up.
 KERNEL_ARGUMENTS = (
     "systemd.unit=basic.target",
@@ -62,6 +71,7 @@ class Booted:
         """Boot it, and wait until it says that it is up."""
         for name in ("upper", "work", "root"):
             (self.folder / name).mkdir()
+            (self.folder / name).chmod(0o755)  # the root of what is booted: others than root live there too
         options = f"lowerdir=/,upperdir={self.folder}/upper,workdir={self.folder}/work"
         tree = self.folder / "root"
         subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, str(tree)], check=True)
@@ -105,6 +115,11 @@ class Booted:
                 self._process.wait(30)
             self._process.kill()
             self._process.wait()
+        for hierarchy in HIERARCHIES:  # the deepest first: each must be empty
+            own = Path(hierarchy) / self.folder.name
+            for group in sorted((own, *own.rglob("*/")), reverse=True):
+                with suppress(OSError):
+                    group.rmdir()
         subprocess.run(["umount", "--lazy", str(self.folder / "root")], check=False, capture_output=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -112,11 +127,13 @@ class Booted:
         return (self.folder / "console.log").read_text(errors="replace")[-3000:]
 
     def _argv(self, tree: Path) -> Sequence[str]:
+        script = IN_A_GROUP.format(hierarchies=" ".join(HIERARCHIES))
         return [
+            *("sh", "-c", script, self.folder.name),
             "systemd-nspawn",
             "--quiet",
             f"--directory={tree}",
-            f"--machine=ugs{os.getpid()}",
+            f"--machine={self.folder.name.replace('_', '-')}",
             "--register=no",
             "--keep-unit",
             "--link-journal=no",

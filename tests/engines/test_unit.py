@@ -42,9 +42,11 @@ class Installed:
     def start(self, driver: str) -> None:
         root, unit = self.booted.root, self.booted.units / "ugs.service"
         (root / "etc/ugs").mkdir()
+        (root / "etc/ugs").chmod(0o755)
         (root / "etc/ugs/ugs.yaml").write_text(
             f"repository: {{url: /srv/fleet/fleet.git, poll: 1s}}\nstate: /var/lib/ugs\ndrivers: [{driver}]\n"
         )
+        (root / "etc/ugs/ugs.yaml").chmod(0o644)
         shutil.copy(PROJECT / "systemd/ugs.service", unit)
         (self.booted.units / "ugs.service.d").mkdir(exist_ok=True)
         (self.booted.units / "ugs.service.d/local.conf").write_text(LOCAL)
@@ -97,7 +99,7 @@ class Installed:
 def installed(tmp_path: Path) -> Iterator[Installed]:
     folder = tmp_path / "fleet"
     folder.mkdir()
-    tmp_path.chmod(0o755)
+    folder.chmod(0o755)
     base, venv = Path(sys.base_prefix), Path(sys.prefix)
     booted = Booted({"/opt/ugs": PROJECT, "/opt/python": base, "/opt/venv": venv, "/srv/fleet": folder})
     booted.start()

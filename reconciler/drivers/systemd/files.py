@@ -49,7 +49,7 @@ class Files(Struct, frozen=True):
                     _set_aside(other)
             write(self._drop_in(index), drop_in)
             link = self._link(index)
-            link.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            _make(link.parent)
             if not link.is_symlink() or str(link.readlink()) != f"../{self._template.name}":
                 link.unlink(missing_ok=True)
                 link.symlink_to(f"../{self._template.name}")
@@ -108,7 +108,8 @@ class Files(Struct, frozen=True):
 
 def write(path: Path, text: str, *, mode: int = PUBLIC) -> None:
     """Replace a file in one rename, on disk to the end: whoever reads it finds the old text or the new one."""
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if mode == PUBLIC:
+        _make(path.parent)
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
@@ -117,6 +118,13 @@ def write(path: Path, text: str, *, mode: int = PUBLIC) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
+
+
+def _make(folder: Path) -> None:
+    """One that everybody may look into, whatever the daemon's umask is."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)
 
 
 def _set_aside(path: Path) -> None:
