@@ -71,10 +71,10 @@ MUTATIONS = {
         "reconciler.model.gates:_stale", "if around.fetched_at is not None and", "if True or"
     ),
     "unknown counts as healthy": Mutation(
-        "reconciler.engine.upgrade:_verify", 'case "healthy":', 'case "healthy" | "unknown":'
+        "reconciler.engine.upgrade:_concluded", 'case "healthy":', 'case "healthy" | "unknown":'
     ),
     "unknown counts as failed": Mutation(
-        "reconciler.engine.upgrade:_verify", 'case "failed":', 'case "failed" | "unknown":'
+        "reconciler.engine.upgrade:_concluded", 'case "failed":', 'case "failed" | "unknown":'
     ),
     "nothing soaks": Mutation(
         "reconciler.engine.verify:verify",
@@ -91,8 +91,8 @@ MUTATIONS = {
     ),
     "what a former daemon left under way is forgotten": Mutation(
         "reconciler.engine.reconcile:EnvironmentPass.resume",
-        "if under_way and poison",
-        "if False and poison",
+        "if not (under_way and poison",
+        "if not (False and poison",
     ),
     "a notice counts as delivered before it is": Mutation(
         "reconciler.notify.outbox:Outbox._send",
