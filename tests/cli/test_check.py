@@ -106,7 +106,7 @@ def test_github_gets_annotations_that_no_content_can_break_out_of(
         f"::error file={tree.name}/environments/a%2Cb%3A100%25.yaml,line=1,col=1::the name is not one that can be "
         "used here; rename it with lower-case letters, digits and hyphens",
         f"::error file={tree.name}/environments/test.yaml,line=3,col=1::50%25 ::error: this key is unknown; "
-        "known here: driver, environment, flags, freezes, pins, policy, renamed_from, "
+        "known here: driver, environment, flags, freezes, hosts, pins, policy, renamed_from, strategy, "
         "timezone, windows",
     ]
 
