@@ -154,6 +154,8 @@ def test_configuration_volumes_secrets_and_limits_are_there_inside(
     lent = tmp_path / "lent"
     lent.mkdir()
     (lent / "greeting").write_text("hello")
+    lent.chmod(0o755)  # what an operator lends, the container's user can read
+    (lent / "greeting").chmod(0o644)
     asked = Container(
         mounts=(Mount("/data", volume="data"), Mount("/lent", path=str(lent), read_only=True)),
         tmpfs={"/tmp": "1MiB", "/www": "1MiB"},
