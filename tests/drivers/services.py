@@ -236,7 +236,7 @@ def answered(port: int | None, host: str = "127.0.0.1") -> str:
     return ""
 
 
-def wait_until(condition: Callable[[], object], *, timeout_s: float = 15.0) -> None:
+def wait_until(condition: Callable[[], object], *, timeout_s: float = 60.0) -> None:
     """Wait for a condition, and fail when it does not come true."""
     end_s = time.monotonic() + timeout_s
     while not condition():
