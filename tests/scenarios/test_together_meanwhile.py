@@ -100,10 +100,10 @@ async def test_what_this_machine_has_parked_goes_back_as_well(world: World) -> N
     world.merge("Both again")
     own = world.driver.apply
 
-    def full(site: Any, operation: str, work: Any) -> None:
+    def full(site: Any, cause: Any, work: Any, upto: int) -> None:
         if work.service == "web":
             raise HostError("the disk is full", "free some of it")
-        own(site, operation, work)
+        own(site, cause, work, upto)
 
     world.driver.apply = full
     free = hold_for(world, "restore", "web")
