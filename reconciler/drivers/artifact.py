@@ -83,6 +83,14 @@ def make_readable(directory: Path) -> None:
                 path.chmod(stat.S_IMODE(wanted))
 
 
+def restorable(site: Site, work: Workload) -> str:
+    """Empty when the release's directory is kept, complete."""
+    directory = directory_of(site, work)
+    if is_complete(directory, archive_of(work).sha256):
+        return ""
+    return f"nothing complete is kept of {work.service} {work.target} in {directory}"
+
+
 def archive_of(work: Workload) -> Archive:
     """Raises ArtifactError for a release that has none: this driver can never run it."""
     if work.release.artifact.archive is None:

@@ -16,7 +16,6 @@ from reconciler.drivers.layout import (
     directory_of,
     environment_folder,
     folder_of,
-    is_complete,
     log_name,
     names_of,
     read_record,
@@ -35,6 +34,7 @@ from reconciler.model.target import Workload
 
 START_TIMEOUT_S = 30.0
 RETRY_S = 0.05
+restorable = artifact.restorable
 
 
 def observe(site: Site, environment: str) -> dict[str, Observation]:
@@ -60,14 +60,6 @@ def preflight(site: Site, work: Workload) -> None:
     checks.check_program(site, work)
     checks.check_disk(site)
     checks.check_ports(work, lambda: _pids(site, work))
-
-
-def restorable(site: Site, work: Workload) -> str:
-    """Empty when the release's directory is kept, complete."""
-    directory = directory_of(site, work)
-    if is_complete(directory, artifact.archive_of(work).sha256):
-        return ""
-    return f"nothing complete is kept of {work.service} {work.target} in {directory}"
 
 
 def apply(site: Site, cause: Cause, work: Workload, upto: int) -> None:

@@ -11,7 +11,6 @@ from reconciler.drivers.launch import port_of, run_of, service_environment
 from reconciler.drivers.layout import (
     directory_of,
     environment_folder,
-    is_complete,
     service_folder,
     sweep,
 )
@@ -29,6 +28,7 @@ from reconciler.model.target import Workload
 
 HOST = "127.0.0.1"
 settle = settle_nothing
+restorable = artifact.restorable
 
 
 def observe(site: Site, environment: str) -> dict[str, Observation]:
@@ -57,14 +57,6 @@ def preflight(site: Site, work: Workload) -> None:
     checks.check_program(site, work)
     checks.check_disk(site)
     checks.check_ports(work, lambda: _own(site, work))
-
-
-def restorable(site: Site, work: Workload) -> str:
-    """Empty when the release's directory is kept, complete."""
-    directory = directory_of(site, work)
-    if is_complete(directory, artifact.archive_of(work).sha256):
-        return ""
-    return f"nothing complete is kept of {work.service} {work.target} in {directory}"
 
 
 def apply(site: Site, cause: Cause, work: Workload, upto: int) -> None:
