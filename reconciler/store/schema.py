@@ -241,7 +241,22 @@ CREATE TABLE held_slots (          -- that upgrades of this daemon hold, or aske
 ) STRICT;
 """
 
-MIGRATIONS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH)
+SEVENTH = """
+CREATE TABLE tokens (              -- of the API: what is kept cannot be used
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL,            -- whose it is: the actor of all that it does
+    hash TEXT NOT NULL UNIQUE,     -- SHA-256 of the whole token
+    grants TEXT NOT NULL,          -- JSON: roles, each with environments and services
+    made_at TEXT NOT NULL,
+    made_by TEXT NOT NULL,
+    expires_at TEXT,               -- NULL: when it is revoked
+    used_at TEXT,                  -- to the minute
+    revoked_at TEXT,
+    revoked_by TEXT
+) STRICT;
+"""
+
+MIGRATIONS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH)
 
 
 def check_version(connection: sqlite3.Connection, path: Path, newest: int = len(MIGRATIONS)) -> int:
