@@ -122,8 +122,8 @@ def test_a_webhook_does_without_token_and_channel(tmp_path: Path) -> None:
     [
         ("state: /x\n", "ugs.yaml:1:1: the key `repository` is missing"),
         (
-            LEAST + "listen: '127.0.0.1:8475'\n",
-            "ugs.yaml:2:1: listen: `listen` is not supported by this version",
+            LEAST + "listen: '127.0.0.1:70000'\n",
+            "ugs.yaml:2:9: listen: there is no port 70000; write for example 127.0.0.1:8475",
         ),
         (LEAST + "secret: {}\n", "ugs.yaml:2:1: secret: this key is unknown; did you mean `secrets`?"),
         (

@@ -9,12 +9,13 @@ import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pytest
 from msgspec import Struct
 
+from reconciler.api.app import ENDPOINTS
 from reconciler.cli import COMMANDS, cli
 from reconciler.cli.check import as_json, checked
 from reconciler.cli.graph import core_from, settings_from, state_lock
@@ -25,6 +26,7 @@ from reconciler.model.codec import builtins
 from reconciler.model.engines import ENGINES
 from reconciler.model.errors import Problem
 from reconciler.model.gates import GATES
+from reconciler.model.rights import RIGHTS, Right
 from reconciler.model.schema import LATER, LATER_VALUES
 from reconciler.model.schema import text as schema_text
 from reconciler.model.upgrade import FINAL, NEXT, Phase
@@ -191,6 +193,20 @@ def test_the_drivers_page_says_what_each_can_do_and_which_test_has_seen_it() -> 
     for kind, engine in ENGINES.items():
         said = re.sub(r"\([^)]*\)+", "", strategies[kind])
         assert {one.split()[0] for one in said.split(",")} == engine.strategies, kind
+
+
+def test_every_route_stands_in_the_page_about_the_api_with_the_right_that_it_needs() -> None:
+    page = (ROOT / "docs/api.md").read_text()
+    rows = re.findall(r"^\| `(GET|POST) (/\S+)` \| (\w+) \| (.+) \|$", page, re.MULTILINE)
+    assert rows == [(one.method, one.path, one.right, one.summary) for one in ENDPOINTS]
+
+
+def test_the_page_about_the_api_tells_which_role_has_which_right() -> None:
+    page = (ROOT / "docs/api.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\w*) ?\| (\w*) ?\| (\w*) ?\| (\w*) ?\|$", page, re.MULTILINE)
+    rights = get_args(Right)
+    told = {role: {right for right, yes in zip(rights, said, strict=True) if yes} for role, *said in rows}
+    assert told == RIGHTS
 
 
 def verbs() -> Iterator[tuple[str, click.Command]]:

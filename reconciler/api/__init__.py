@@ -1,7 +1,8 @@
-"""What the daemon answers over its socket: status, plans, and the few things that a person may ask for."""
+"""What the daemon answers over its socket and over HTTP, and the few things that a person may ask for."""
 
 from reconciler.api.app import application
 from reconciler.api.fleetlock import fleetlock
+from reconciler.api.identity import by_socket, by_token
 from reconciler.api.server import serve
 
-__all__ = ["application", "fleetlock", "serve"]
+__all__ = ["application", "by_socket", "by_token", "fleetlock", "serve"]

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct, field
 
+from reconciler.api.endpoint import Endpoint, Where
 from reconciler.engine import adoption, people, permits
 from reconciler.engine.daemon import Daemon
+from reconciler.model.adoption import Adoption
 from reconciler.model.codec import builtins
-from reconciler.model.permits import Approval
+from reconciler.model.permits import Approval, Hold, Override
+from reconciler.model.rights import Caller, Place, sees_part_of
 
-T = TypeVar("T")
 Json = dict[str, Any]
 NUMBER_MAX = 2**53
-
-
-@dataclass(frozen=True)
-class Saying(Generic[T]):
-    """One route: `kind` is what its body, or the query of a GET, says; `do` gets that, and who says it."""
-
-    path: str
-    method: str
-    kind: type[T]
-    do: Callable[[Daemon, T, str], Awaitable[object]]
-
-
-class Where(Struct, frozen=True, forbid_unknown_fields=True):
-    environment: str | None = None
 
 
 class Numbered(Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,115 +79,176 @@ def approval_json(approval: Approval) -> Json:
     }
 
 
-async def _holds(daemon: Daemon, asked: Where, _actor: str) -> object:
+async def _holds(daemon: Daemon, asked: Where, caller: Caller) -> object:
     found = permits.in_force(daemon.fleet, asked.environment)
-    return {"holds": found.holds}
+    return {"holds": [one for one in found.holds if _seen(caller, one.environment, one.service)]}
 
 
-async def _hold(daemon: Daemon, wanted: WantedHold, actor: str) -> object:
+async def _hold(daemon: Daemon, wanted: WantedHold, caller: Caller) -> object:
     return permits.hold(
         daemon.fleet,
         wanted.environment,
         wanted.service,
-        actor=actor,
+        actor=caller.name,
         reason=wanted.reason,
         until=wanted.until,
         lasting=wanted.for_,
     )
 
 
-async def _release(daemon: Daemon, wanted: Numbered, actor: str) -> object:
-    return permits.release_hold(daemon.fleet, wanted.id, actor=actor)
+async def _release(daemon: Daemon, wanted: Numbered, caller: Caller) -> object:
+    return permits.release_hold(daemon.fleet, wanted.id, actor=caller.name)
 
 
-async def _approvals(daemon: Daemon, asked: Where, _actor: str) -> object:
+async def _approvals(daemon: Daemon, asked: Where, caller: Caller) -> object:
     found = permits.in_force(daemon.fleet, asked.environment)
-    return {"approvals": [approval_json(one) for one in found.approvals]}
+    return {
+        "approvals": [
+            approval_json(one)
+            for one in found.approvals
+            if _seen(caller, one.ask.environment, one.ask.service)
+        ]
+    }
 
 
-async def _approve(daemon: Daemon, wanted: WantedApproval, actor: str) -> object:
+async def _approve(daemon: Daemon, wanted: WantedApproval, caller: Caller) -> object:
     made = await permits.approve(
         daemon.fleet,
         wanted.environment,
         wanted.service,
-        actor=actor,
+        actor=caller.name,
         until=wanted.until,
         lasting=wanted.for_,
     )
     return approval_json(made)
 
 
-async def _withdraw(daemon: Daemon, wanted: Numbered, actor: str) -> object:
-    return approval_json(permits.withdraw(daemon.fleet, wanted.id, actor=actor))
+async def _withdraw(daemon: Daemon, wanted: Numbered, caller: Caller) -> object:
+    return approval_json(permits.withdraw(daemon.fleet, wanted.id, actor=caller.name))
 
 
-async def _overrides(daemon: Daemon, asked: Where, _actor: str) -> object:
+async def _overrides(daemon: Daemon, asked: Where, caller: Caller) -> object:
     found = permits.in_force(daemon.fleet, asked.environment)
-    return {"overrides": found.overrides}
+    return {"overrides": [one for one in found.overrides if _seen(caller, one.environment, one.service)]}
 
 
-async def _override(daemon: Daemon, wanted: WantedOverride, actor: str) -> object:
+async def _override(daemon: Daemon, wanted: WantedOverride, caller: Caller) -> object:
     return permits.override(
         daemon.fleet,
         wanted.environment,
         wanted.service,
         gate=wanted.gate,
-        actor=actor,
+        actor=caller.name,
         reason=wanted.reason,
         until=wanted.until,
         lasting=wanted.for_,
     )
 
 
-async def _confirm(daemon: Daemon, wanted: Numbered, actor: str) -> object:
-    return permits.confirm(daemon.fleet, wanted.id, actor=actor)
+async def _confirm(daemon: Daemon, wanted: Numbered, caller: Caller) -> object:
+    return permits.confirm(daemon.fleet, wanted.id, actor=caller.name)
 
 
-async def _adoptions(daemon: Daemon, asked: Where, _actor: str) -> object:
+async def _adoptions(daemon: Daemon, asked: Where, caller: Caller) -> object:
     found = permits.in_force(daemon.fleet, asked.environment)
-    return {"adoptions": found.adoptions}
+    return {"adoptions": [one for one in found.adoptions if _seen(caller, one.environment, one.service)]}
 
 
-async def _adopt(daemon: Daemon, wanted: WantedAdoption, actor: str) -> object:
+async def _adopt(daemon: Daemon, wanted: WantedAdoption, caller: Caller) -> object:
     return adoption.adopt(
         daemon.fleet,
         wanted.environment,
         wanted.service,
-        actor=actor,
+        actor=caller.name,
         reason=wanted.reason,
         until=wanted.until,
         lasting=wanted.for_,
     )
 
 
-async def _unadopt(daemon: Daemon, wanted: Numbered, actor: str) -> object:
-    return adoption.withdraw(daemon.fleet, wanted.id, actor=actor)
+async def _unadopt(daemon: Daemon, wanted: Numbered, caller: Caller) -> object:
+    return adoption.withdraw(daemon.fleet, wanted.id, actor=caller.name)
 
 
-async def _settle(daemon: Daemon, wanted: SettledMigration, actor: str) -> object:
+async def _settle(daemon: Daemon, wanted: SettledMigration, caller: Caller) -> object:
     return people.settle_migration(
         daemon.fleet,
         wanted.environment,
         wanted.service,
         wanted.id,
         applied=wanted.applied,
-        actor=actor,
+        actor=caller.name,
         why=wanted.reason,
     )
 
 
-SAYINGS: tuple[Saying[Any], ...] = (
-    Saying("/holds", "GET", Where, _holds),
-    Saying("/holds", "POST", WantedHold, _hold),
-    Saying("/holds/release", "POST", Numbered, _release),
-    Saying("/approvals", "GET", Where, _approvals),
-    Saying("/approvals", "POST", WantedApproval, _approve),
-    Saying("/approvals/withdraw", "POST", Numbered, _withdraw),
-    Saying("/overrides", "GET", Where, _overrides),
-    Saying("/overrides", "POST", WantedOverride, _override),
-    Saying("/overrides/confirm", "POST", Numbered, _confirm),
-    Saying("/adoptions", "GET", Where, _adoptions),
-    Saying("/adoptions", "POST", WantedAdoption, _adopt),
-    Saying("/adoptions/withdraw", "POST", Numbered, _unadopt),
-    Saying("/migrations/settle", "POST", SettledMigration, _settle),
+def _seen(caller: Caller, environment: str, service: str | None) -> bool:
+    return sees_part_of(caller, Place(environment, service))
+
+
+def _place_of(number: int, given: Iterable[Hold | Override | Adoption]) -> Place | None:
+    """Where what has this number is in force; None where nothing has it."""
+    return next((Place(one.environment, one.service) for one in given if one.id == number), None)
+
+
+def _of_hold(daemon: Daemon, asked: Numbered) -> Place | None:
+    return _place_of(asked.id, permits.in_force(daemon.fleet, None).holds)
+
+
+def _of_approval(daemon: Daemon, asked: Numbered) -> Place | None:
+    asks = {one.id: one.ask for one in permits.in_force(daemon.fleet, None).approvals}
+    ask = asks.get(asked.id)
+    return Place(ask.environment, ask.service) if ask else None
+
+
+def _of_override(daemon: Daemon, asked: Numbered) -> Place | None:
+    return _place_of(asked.id, permits.in_force(daemon.fleet, None).overrides)
+
+
+def _of_adoption(daemon: Daemon, asked: Numbered) -> Place | None:
+    return _place_of(asked.id, permits.in_force(daemon.fleet, None).adoptions)
+
+
+ENDPOINTS: tuple[Endpoint[Any], ...] = (
+    Endpoint("GET", "/holds", "The holds in force.", "see", Where, _holds, part=True),
+    Endpoint("POST", "/holds", "Let nothing start here.", "operate", WantedHold, _hold),
+    Endpoint("POST", "/holds/release", "End a hold.", "operate", Numbered, _release, place=_of_hold),
+    Endpoint("GET", "/approvals", "The approvals in force.", "see", Where, _approvals, part=True),
+    Endpoint(
+        "POST", "/approvals", "Approve the change that is planned.", "approve", WantedApproval, _approve
+    ),
+    Endpoint(
+        "POST",
+        "/approvals/withdraw",
+        "Take an approval back.",
+        "approve",
+        Numbered,
+        _withdraw,
+        place=_of_approval,
+    ),
+    Endpoint(
+        "GET", "/overrides", "The overrides in force or asked for.", "see", Where, _overrides, part=True
+    ),
+    Endpoint(
+        "POST", "/overrides", "Pass by a closed gate, for a while.", "administer", WantedOverride, _override
+    ),
+    Endpoint(
+        "POST",
+        "/overrides/confirm",
+        "Confirm another person's override.",
+        "approve",
+        Numbered,
+        _confirm,
+        place=_of_override,
+    ),
+    Endpoint("GET", "/adoptions", "What may be taken over.", "see", Where, _adoptions, part=True),
+    Endpoint(
+        "POST", "/adoptions", "Let what is not ours be taken over.", "administer", WantedAdoption, _adopt
+    ),
+    Endpoint(
+        "POST", "/adoptions/withdraw", "Take that back.", "administer", Numbered, _unadopt, place=_of_adoption
+    ),
+    Endpoint(
+        "POST", "/migrations/settle", "Say how a migration stands.", "administer", SettledMigration, _settle
+    ),
 )

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,12 +85,14 @@ def _lacks(*, strict: bool) -> list[str]:
 
 
 async def _serve(daemon: Daemon, settings: Settings) -> None:
-    from reconciler.api import application, fleetlock, serve
+    from reconciler.api import application, by_socket, by_token, fleetlock, serve
 
-    socket = settings.state / client.SOCKET_NAME
-    listen = settings.fleetlock.listen
-    companions = [lambda: serve(fleetlock(daemon.core), listen)] if listen else []
-    await daemon.run(lambda: serve(application(daemon), socket), *companions)
+    doors = [partial(serve, application(daemon, by_socket), settings.state / client.SOCKET_NAME)]
+    if settings.listen:
+        doors.append(partial(serve, application(daemon, by_token(daemon.core)), settings.listen))
+    if settings.fleetlock.listen:
+        doors.append(partial(serve, fleetlock(daemon.core), settings.fleetlock.listen))
+    await daemon.run(*doors)
 
 
 @click.command()

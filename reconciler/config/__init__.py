@@ -105,6 +105,7 @@ def parse(document: Document, file: Path, environ: Mapping[str, str]) -> Setting
         artifact_keys=parser.artifact_keys(),
         identity=parser.identity(),
         trust=parser.trust() if "trust" in data else None,
+        listen=parser.address(("listen",), data.get("listen", "")),
         fleetlock=parser.fleetlock(),
         secrets={name: parser.grant(name, value) for name, value in data.get("secrets", {}).items()},
         floor_approvals={
@@ -214,15 +215,17 @@ class _Parser:
             "environment": variables,
         }
 
+    def address(self, keys: Keys, text: str) -> tuple[str, int] | None:
+        """(host, port) of `127.0.0.1:8475`; None where nothing is written."""
+        host, _, port = text.rpartition(":")
+        if port and not 1 <= int(port) <= PORT_MAX:
+            self.found.add(keys, f"there is no port {port}", "write for example 127.0.0.1:8475")
+        return (host.strip("[]"), int(port)) if port else None
+
     def fleetlock(self) -> FleetLock:
         data = self.data.get("fleetlock", {})
-        host, _, port = data.get("listen", "").rpartition(":")
-        if port and not 1 <= int(port) <= PORT_MAX:
-            self.found.add(
-                ("fleetlock", "listen"), f"there is no port {port}", "write for example 127.0.0.1:8476"
-            )
         return FleetLock(
-            (host.strip("[]"), int(port)) if port else None,
+            self.address(("fleetlock", "listen"), data.get("listen", "")),
             {group: int(slots) for group, slots in data.get("groups", {}).items()},
             tuple(data.get("allow", ())),
         )

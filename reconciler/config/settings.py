@@ -147,6 +147,8 @@ class Settings:
     identity: Identity = Identity()
     trust: Trust | None = None
     """None: whoever may push to the branch is trusted."""
+    listen: tuple[str, int] | None = None
+    """Where the API is served over HTTP, beside the socket; by default nowhere."""
     fleetlock: FleetLock = field(default_factory=FleetLock)
     secrets: Mapping[str, Grant] = field(default_factory=dict)
     floor_approvals: Mapping[ChangeClass, int] = field(default_factory=dict)

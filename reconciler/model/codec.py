@@ -46,6 +46,6 @@ def resolve_types(*kinds: type) -> None:
         msgspec.json.Decoder(kind, dec_hook=_decode_own)
 
 
-def convert(data: object, kind: type[T]) -> T:
-    """A typed value from plain dicts and lists (already checked by a schema)."""
-    return msgspec.convert(data, kind, dec_hook=_decode_own)
+def convert(data: object, kind: type[T], *, strict: bool = True) -> T:
+    """A typed value from plain dicts and lists (already checked by a schema); not `strict`: numbers may be text."""
+    return msgspec.convert(data, kind, dec_hook=_decode_own, strict=strict)

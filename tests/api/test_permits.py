@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.api.permits import SAYINGS
+from reconciler.api.permits import ENDPOINTS
 from tests.api.test_routes import ask, check_problem
 from tests.daemon_process import DaemonProcess, configured, daemon, run_once
 from tests.world import World, a_world
@@ -18,7 +18,7 @@ timezone: UTC
 freezes: [{from: 2020-01-01, until: 2199-12-31, reason: later, except: [initial]}]
 policy: {approvals: {major: 2}, four_eyes: true}
 """
-POSTS = [one.path for one in SAYINGS if one.method == "POST"]
+POSTS = [one.path for one in ENDPOINTS if one.method == "POST"]
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_an_override_is_made_listed_and_confirmed(served: DaemonProcess) -> None
 @pytest.mark.parametrize(
     ("path", "body", "status", "words"),
     [
-        ("/holds", {"environment": "nowhere", "reason": "why"}, 409, ["nowhere", "production"]),
+        ("/holds", {"environment": "nowhere", "reason": "why"}, 404, ["nowhere", "production"]),
         ("/holds", {"environment": "production", "service": "nobody", "reason": "why"}, 409, ["it has api"]),
         ("/holds", {"environment": "production", "reason": " "}, 422, ["a reason is needed", "say why"]),
         (
@@ -167,7 +167,7 @@ def test_a_malformed_body_is_refused(served: DaemonProcess, path: str, body: byt
 
 @pytest.mark.parametrize("path", ["/holds", "/approvals", "/overrides"])
 def test_a_question_about_something_else_is_refused(served: DaemonProcess, path: str) -> None:
-    check_problem(ask(served, "GET", f"{path}?environment=nowhere"), 409, "nowhere")
+    check_problem(ask(served, "GET", f"{path}?environment=nowhere"), 404, "nowhere")
     check_problem(ask(served, "GET", f"{path}?colour=red"), 400, "colour")
     check_problem(ask(served, "DELETE", path), 405)
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from reconciler.api.app import BODY_BYTES_MAX
+from reconciler.api.endpoint import BODY_BYTES_MAX
 from reconciler.cli.client import call
 from tests.daemon_process import DaemonProcess
 from tests.world import World
@@ -104,19 +104,16 @@ def test_quarantine_is_empty_while_nothing_failed(served: DaemonProcess) -> None
 @pytest.mark.parametrize(
     ("method", "path", "body", "words"),
     [
-        ("GET", "/upgrade/status?environment=nowhere", None, ["nowhere", "production"]),
-        ("GET", "/upgrade/explain?environment=nowhere&service=api", None, ["nowhere", "production"]),
         ("GET", "/upgrade/explain?environment=production&service=nobody", None, ["nobody", "it has api"]),
-        (
-            "POST",
-            "/upgrade/rollback",
-            {"environment": "nowhere", "service": "api"},
-            ["nowhere", "production"],
-        ),
         ("POST", "/upgrade/rollback", {"environment": "production", "service": "nobody"}, ["nobody", "pin"]),
         ("POST", "/upgrade/rollback", {"environment": "production", "service": "api"}, ["api", "pin"]),
         ("POST", "/upgrade/retry", {"environment": "production", "service": "api"}, ["ugs quarantine list"]),
-        ("POST", "/quarantine/release", {"environment": "x", "service": "y"}, ["ugs quarantine list"]),
+        (
+            "POST",
+            "/quarantine/release",
+            {"environment": "production", "service": "y"},
+            ["ugs quarantine list"],
+        ),
     ],
 )
 def test_what_does_not_fit_is_a_conflict_with_a_remedy(
@@ -125,6 +122,20 @@ def test_what_does_not_fit_is_a_conflict_with_a_remedy(
     answer = ask(served, method, path, body)
     check_problem(answer, 409, *words)
     assert answer.body["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/upgrade/status?environment=nowhere", None),
+        ("GET", "/upgrade/explain?environment=nowhere&service=api", None),
+        ("POST", "/upgrade/rollback", {"environment": "nowhere", "service": "api"}),
+    ],
+)
+def test_an_environment_that_is_not_there_is_not_found(
+    served: DaemonProcess, method: str, path: str, body: dict[str, object] | None
+) -> None:
+    check_problem(ask(served, method, path, body), 404, "nowhere", "production")
 
 
 @pytest.mark.parametrize(

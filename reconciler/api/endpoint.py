@@ -1,0 +1,82 @@
+"""One route as a value: what it asks for, which right it needs and where, and who answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+import msgspec
+from msgspec import Struct
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from reconciler.engine.daemon import Daemon
+from reconciler.model.codec import convert
+from reconciler.model.rights import Caller, Place, Right
+
+T = TypeVar("T")
+BODY_BYTES_MAX = 64 * 1024
+
+
+class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
+    """Of a request that has nothing to say."""
+
+
+class Where(Struct, frozen=True, forbid_unknown_fields=True):
+    environment: str | None = None
+
+
+class Service(Struct, frozen=True, forbid_unknown_fields=True):
+    environment: str
+    service: str
+
+
+def named(_daemon: Daemon, asked: object) -> Place | None:
+    """The place that a request names by `environment` and `service`; where it names none, everything."""
+    return Place(getattr(asked, "environment", None), getattr(asked, "service", None))
+
+
+@dataclass(frozen=True)
+class Endpoint(Generic[T]):
+    """`asks` is what a POST's body, or a GET's query, says; `do` gets that and who says it, and gives the answer.
+
+    `part`: whoever has the right somewhere in the place may ask, and is answered with what he may see.
+    `place`: what the request is about; None where it is about nothing that is there.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    summary: str
+    right: Right
+    asks: type[T]
+    do: Callable[[Daemon, T, Caller], Awaitable[object]]
+    part: bool = False
+    place: Callable[[Daemon, T], Place | None] = named
+
+    async def asked(self, request: Request) -> T:
+        """What this request asks. Raises HTTPException 400, 413."""
+        if self.method == "GET":
+            return _checked(dict(request.query_params), self.asks, strict=False)
+        return await _body(request, self.asks)
+
+
+async def _body(request: Request, kind: type[T]) -> T:
+    """The request's JSON, bounded and checked."""
+    data = b""
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > BODY_BYTES_MAX:
+            raise HTTPException(413, f"a body is at most {BODY_BYTES_MAX} bytes")
+    try:
+        return _checked(msgspec.json.decode(data or b"{}"), kind)
+    except (ValueError, RecursionError) as error:  # malformed, not UTF-8, or nested without end
+        raise HTTPException(400, str(error)) from error
+
+
+def _checked(data: object, kind: type[T], *, strict: bool = True) -> T:
+    """What a client sent, as a typed value; in a query numbers are text."""
+    try:
+        return convert(data, kind, strict=strict)
+    except msgspec.ValidationError as error:
+        raise HTTPException(400, str(error)) from error
