@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from reconciler.api.answer import JSON
 from reconciler.engine.daemon import Daemon
 from reconciler.model.codec import convert
 from reconciler.model.rights import Caller, Place, Right
@@ -39,8 +40,12 @@ def named(_daemon: Daemon, asked: object) -> Place | None:
 
 @dataclass(frozen=True)
 class Endpoint(Generic[T]):
-    """`asks` is what a POST's body, or a GET's query, says; `do` gets that and who says it, and gives the answer.
+    """`asks` is what a POST's body, or a GET's query, says, with what the path's parameters and the `headers` named
+    here add to it; `do` gets that and who says it, and gives the answer: a value, or a whole Response where it is not
+    JSON.
 
+    `headers`: by field of `asks`, the header that fills it, where the request has it.
+    `answers`: the type of a value that is answered, and `media` what it is sent as: for the documentation.
     `part`: whoever has the right somewhere in the place may ask, and is answered with what he may see.
     `place`: what the request is about; None where it is about nothing that is there.
     """
@@ -53,23 +58,28 @@ class Endpoint(Generic[T]):
     do: Callable[[Daemon, T, Caller], Awaitable[object]]
     part: bool = False
     place: Callable[[Daemon, T], Place | None] = named
+    headers: Mapping[str, str] = field(default_factory=dict)
+    answers: Any = dict[str, Any]
+    media: str = JSON
 
     async def asked(self, request: Request) -> T:
         """What this request asks. Raises HTTPException 400, 413."""
+        beside = dict(request.path_params)
+        beside |= {name: request.headers[one] for name, one in self.headers.items() if one in request.headers}
         if self.method == "GET":
-            return _checked(dict(request.query_params), self.asks, strict=False)
-        return await _body(request, self.asks)
+            return _checked(dict(request.query_params) | beside, self.asks, strict=False)
+        return _checked(await _body(request) | beside, self.asks)
 
 
-async def _body(request: Request, kind: type[T]) -> T:
-    """The request's JSON, bounded and checked."""
+async def _body(request: Request) -> dict[str, Any]:
+    """The request's JSON object, bounded."""
     data = b""
     async for chunk in request.stream():
         data += chunk
         if len(data) > BODY_BYTES_MAX:
             raise HTTPException(413, f"a body is at most {BODY_BYTES_MAX} bytes")
     try:
-        return _checked(msgspec.json.decode(data or b"{}"), kind)
+        return msgspec.json.decode(data or b"{}", type=dict[str, Any])
     except (ValueError, RecursionError) as error:  # malformed, not UTF-8, or nested without end
         raise HTTPException(400, str(error)) from error
 

@@ -11,6 +11,7 @@ from reconciler.model.rights import (
     EVERYTHING,
     Caller,
     Place,
+    Right,
     may,
     may_somewhere,
     roles_with,
@@ -31,15 +32,20 @@ class Denied(UgsError):
 def enter(daemon: Daemon, endpoint: Endpoint[T], asked: T, caller: Caller) -> None:
     """Raises Missing and Denied."""
     place = endpoint.place(daemon, asked)
-    if place is None:
-        if not may(caller, endpoint.right, EVERYTHING):
-            raise Missing("there is nothing of this number in force", "look at the list")
-        return
+    if place is not None:
+        check(daemon, endpoint.right, place, caller, part=endpoint.part)
+    elif not may(caller, endpoint.right, EVERYTHING):
+        raise Missing("there is nothing of this number in force", "look at the list")
+
+
+def check(daemon: Daemon, right: Right, place: Place, caller: Caller, *, part: bool = False) -> None:
+    """Raise Missing where the place is not there for this caller, and Denied where he lacks the right for it.
+
+    `part`: to have the right somewhere is enough.
+    """
     _see(daemon, place, caller)
-    if not (endpoint.part and may_somewhere(caller, endpoint.right)) and not may(
-        caller, endpoint.right, place
-    ):
-        roles = " or ".join(roles_with(endpoint.right))
+    if not (part and may_somewhere(caller, right)) and not may(caller, right, place):
+        roles = " or ".join(roles_with(right))
         raise Denied(f"{caller.name} may not do this in {_told(place)}", f"it takes the role {roles} there")
 
 
