@@ -11,6 +11,7 @@ import pytest
 from reconciler import config
 from reconciler.config import Identity, Secret, Settings, Trust, load
 from reconciler.model.errors import HostError, InputError, UgsError
+from reconciler.model.routing import Match, Rule
 
 WHOLE = """\
 repository:
@@ -66,9 +67,9 @@ def test_everything_that_the_file_says_is_read(tmp_path: Path) -> None:
     assert (read.environments, read.drivers) == (("production",), ("process",))
     assert read.artifacts_allowed == ("https://artifacts.example/", "file:///srv/")
     assert read.identity == Identity("UGS of ops", "ugs@example.org")
-    assert read.slack is not None
-    assert (read.slack.channel, read.slack.api) == ("#deploys", "http://127.0.0.1:9/api/")
-    assert read.slack.webhook is None
+    assert read.notify.slack is not None
+    assert (read.notify.slack.channel, read.notify.slack.api) == ("#deploys", "http://127.0.0.1:9/api/")
+    assert read.notify.slack.webhook is None
 
 
 def test_what_the_file_does_not_say_has_its_default(tmp_path: Path) -> None:
@@ -79,7 +80,7 @@ def test_what_the_file_does_not_say_has_its_default(tmp_path: Path) -> None:
     assert read.state == Path("/var/lib/ugs")
     assert (read.environments, read.drivers, read.artifacts_allowed) == ((), ("process",), ("https://",))
     assert read.identity == Identity("UGS", "ugs@localhost")
-    assert (read.slack, read.failpoint, read.git_environment) == (None, None, {})
+    assert (read.notify.slack, read.failpoint, read.git_environment) == (None, None, {})
 
 
 @pytest.mark.parametrize(
@@ -107,10 +108,67 @@ def test_the_floor_is_read_class_by_class(tmp_path: Path) -> None:
     assert settings(tmp_path, LEAST).floor_approvals == {}
 
 
+CHANNELS = """\
+repository: {url: fleet.git}
+notify:
+  slack: {token: {env: TOKEN}, channel: "#deploys"}
+  apprise: {ops-mail: {url: {file: mail-url}}}
+  rules:
+    - {to: [slack], except: {services: ["noisy-*"], severities: [info]}}
+    - {to: [ops-mail, {slack: "#prod"}], environments: [production], severities: [warning, person], services: [api]}
+"""
+
+
+def test_channels_and_rules_are_read(tmp_path: Path) -> None:
+    notify = settings(tmp_path, CHANNELS).notify
+    assert notify.channels == ("slack", "slack:#prod", "ops-mail")
+    assert notify.apprise["ops-mail"].path == tmp_path / "mail-url"
+    assert notify.rules == (
+        Rule(("slack",), Match(), Match((), ("info",), ("noisy-*",))),
+        Rule(("ops-mail", "slack:#prod"), Match(("production",), ("warning", "person"), ("api",))),
+    )
+
+
+@pytest.mark.parametrize(
+    ("notify", "problem"),
+    [
+        ("rules: [{to: [slack]}]", "notify.rules[0].to[0]: there is no channel slack; name one of none yet"),
+        (
+            "{apprise: {mail: {url: {env: M}}}, rules: [{to: [mial]}]}",
+            "notify.rules[0].to[0]: there is no channel mial; name one of mail",
+        ),
+        (
+            '{slack: {webhook: {env: W}}, rules: [{to: [{slack: "#prod"}]}]}',
+            "notify.rules[0].to[0]: only a bot can post to several channels; add notify.slack.token",
+        ),
+        (
+            "{apprise: {note: {url: {env: M}}}}",
+            "notify.apprise.note: the name note is taken; give this channel another one",
+        ),
+        (
+            "{slack: {webhook: {env: W}}, rules: [{to: [slack], severities: [info]}]}",
+            "notify.rules: no rule sends anywhere that a person is needed; let one rule",
+        ),
+        (
+            "{slack: {webhook: {env: W}}, rules: [{to: [slack], severities: [loud]}]}",
+            "notify.rules[0].severities[0]: this value is unknown; write info or warning or person",
+        ),
+        (
+            '{slack: {webhook: {env: W}}, rules: [{to: [slack], services: ["A b"]}]}',
+            "notify.rules[0].services[0]: this is not a name, in which * and ? may stand; write for example",
+        ),
+    ],
+)
+def test_rules_that_cannot_be_are_refused(tmp_path: Path, notify: str, problem: str) -> None:
+    written = notify if notify.startswith("{") else f"{{{notify}}}"
+    (found,) = problems(tmp_path, f"{LEAST}notify: {written}\n")
+    assert found.partition(": ")[2].startswith(problem)
+
+
 def test_a_webhook_does_without_token_and_channel(tmp_path: Path) -> None:
     slack = settings(
         tmp_path, f"{LEAST}notify: {{slack: {{webhook: {{env: HOOK}}}}}}\n", {"HOOK": "https://h"}
-    ).slack
+    ).notify.slack
     assert slack is not None
     assert slack.webhook is not None
     assert slack.webhook.read() == "https://h"
@@ -246,11 +304,11 @@ def test_a_secret_is_read_from_its_file_at_each_use_without_its_final_newline(tm
 def test_a_secret_is_read_from_the_environment_and_from_systemds_credentials(tmp_path: Path) -> None:
     text = f"{LEAST}notify: {{slack: {{webhook: {{credential: hook}}}}}}\n"
     (tmp_path / "hook").write_text("https://hook\n")
-    slack = settings(tmp_path, text, {"CREDENTIALS_DIRECTORY": str(tmp_path)}).slack
+    slack = settings(tmp_path, text, {"CREDENTIALS_DIRECTORY": str(tmp_path)}).notify.slack
     assert slack is not None
     assert slack.webhook is not None
     assert slack.webhook.read() == "https://hook"
-    without = settings(tmp_path, text).slack
+    without = settings(tmp_path, text).notify.slack
     assert without is not None
     assert without.webhook is not None
     with pytest.raises(HostError, match="the systemd credential hook is empty or not there"):
@@ -259,10 +317,10 @@ def test_a_secret_is_read_from_the_environment_and_from_systemds_credentials(tmp
 
 def test_a_secret_that_cannot_be_had_says_which_and_never_what(tmp_path: Path) -> None:
     read = settings(tmp_path, WHOLE)
-    assert read.slack is not None
-    assert read.slack.token is not None
+    assert read.notify.slack is not None
+    assert read.notify.slack.token is not None
     with pytest.raises(HostError, match="the environment variable SLACK_TOKEN is empty or not there"):
-        read.slack.token.read()
+        read.notify.slack.token.read()
     file = tmp_path / "secret"
     secret = Secret(f"the file {file}", path=file)
     with pytest.raises(
@@ -300,11 +358,11 @@ def test_a_secret_is_given_only_where_it_is_granted(tmp_path: Path) -> None:
 
 def test_no_secret_shows_in_a_repr(tmp_path: Path) -> None:
     read = settings(tmp_path, WHOLE, {"SLACK_TOKEN": "xoxb-hunter2"})
-    assert read.slack is not None
-    assert read.slack.token is not None
-    assert read.slack.token.read() == "xoxb-hunter2"
+    assert read.notify.slack is not None
+    assert read.notify.slack.token is not None
+    assert read.notify.slack.token.read() == "xoxb-hunter2"
     assert "hunter2" not in f"{read!r} {read}"
-    assert "SLACK_TOKEN" in repr(read.slack.token)
+    assert "SLACK_TOKEN" in repr(read.notify.slack.token)
 
 
 def test_nothing_but_the_given_environment_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from reconciler.cli.graph import core_from, settings_from, state_lock
 from reconciler.drivers import DRIVERS
 from reconciler.engine.core import Core
 from reconciler.engine.fleet import Fleet
-from reconciler.engine.mail import empty_outbox
+from reconciler.engine.mail import carry_notices, empty_outbox
 from reconciler.engine.view import ServiceView
 from reconciler.model.codec import decode
 from reconciler.model.lease import environment_of
@@ -218,6 +218,17 @@ class World(FleetRepository):
     async def deliver(self) -> None:
         """One round of telling people, and of pushing notes."""
         await empty_outbox(self.core)
+
+    @contextlib.asynccontextmanager
+    async def telling(self) -> AsyncIterator[None]:
+        """Carry notices as the daemon does, each channel on its own, for as long as this lasts."""
+        tasks = [asyncio.create_task(carry_notices(self.core, outbox)) for outbox in self.core.outboxes]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
     def forget(self) -> None:
         """End an engine that is at rest; the next use makes a new one on the same state."""

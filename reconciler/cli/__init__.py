@@ -41,6 +41,7 @@ COMMANDS = {
     "recover": ("reconciler.cli.recover", "Show what safe mode is about, and accept it."),
     "backup": ("reconciler.cli.backup", "Copies of the daemon's database, and of services' data."),
     "migrations": ("reconciler.cli.migrations", "Show how services' data was changed, or settle it."),
+    "notify": ("reconciler.cli.notify", "Try what people are told through."),
     "driver": ("reconciler.cli.driver", "Show what each driver can do, or check a program of your own."),
     "token": ("reconciler.cli.token", "Make, show and revoke tokens for the API over the network."),
     "audit": ("reconciler.cli.audit", "Show or verify the audit log."),

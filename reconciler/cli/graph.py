@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from reconciler.cli.channels import outboxes_of
 from reconciler.clock import Clock, SystemClock
 from reconciler.config import Settings, load
 from reconciler.model.errors import HostError
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from reconciler.engine.lease import Leases
     from reconciler.engine.repository import Repository
     from reconciler.git import Identity, Mirror, Register, Remote, Signers
-    from reconciler.notify import Outbox
     from reconciler.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -130,7 +130,7 @@ def core_from(
             repository=repository,
             site=site_of(settings, repository, umask=umask),
             clock=clock,
-            outbox=outbox_of(settings, store, clock),
+            outboxes=outboxes_of(settings.notify, store, clock),
             leases=leases_of(settings, store, clock) if leased else Leases(),
             failpoint=failpoint_of(settings),
             own_key=own_key(mirror, clock) if signers else "",
@@ -226,20 +226,6 @@ def remote_of(settings: Settings) -> Remote:
         known_hosts=repository.known_hosts,
         environment=settings.git_environment,
     )
-
-
-def outbox_of(settings: Settings, store: Store, clock: Clock) -> Outbox:
-    """The notifier that ugs.yaml asks for; without one, notices are simply done."""
-    from reconciler.notify import Outbox, Sender, SlackBot, SlackWebhook
-
-    slack = settings.slack
-    sender: Sender | None = None
-    if slack and slack.token:
-        options = {"api": slack.api} if slack.api else {}
-        sender = SlackBot(slack.token.read(), slack.channel, **options)
-    elif slack and slack.webhook:
-        sender = SlackWebhook(slack.webhook.read())
-    return Outbox(store, sender, now=clock.now)
 
 
 def site_of(settings: Settings, repository: Repository | None = None, *, umask: int | None = None) -> Site:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli import client
+from reconciler.cli.channels import gap
 from reconciler.cli.graph import (
     LOCKED_EXIT,
     Locked,
@@ -58,6 +59,8 @@ def run(
     try:
         refuse_exposed(settings)
         lacks = _lacks(strict=strict)
+        if untold := gap(settings.notify, settings.environments):
+            lacks.append(untold)
         with (
             private_files() as umask,
             state_lock(settings.state),

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from reconciler.config.notify import notify_of
 from reconciler.config.settings import (
     FleetLock,
     Grant,
     Identity,
+    Notify,
     Registry,
     Repository,
     Secret,
@@ -36,6 +38,7 @@ __all__ = [
     "FleetLock",
     "Grant",
     "Identity",
+    "Notify",
     "Registry",
     "Repository",
     "Secret",
@@ -111,7 +114,7 @@ def parse(document: Document, file: Path, environ: Mapping[str, str]) -> Setting
         floor_approvals={
             kind: int(number) for kind, number in data.get("floor", {}).get("approvals", {}).items()
         },
-        slack=parser.slack() if "slack" in data.get("notify", {}) else None,
+        notify=notify_of(data.get("notify", {}), parser.found, parser.reference),
         git_environment={name: environ[name] for name in GIT_VARIABLES if name in environ},
         failpoint=environ.get("UGS_FAILPOINT") or None,
         notify_socket=environ.get("NOTIFY_SOCKET") or None,
@@ -229,16 +232,6 @@ class _Parser:
             {group: int(slots) for group, slots in data.get("groups", {}).items()},
             tuple(data.get("allow", ())),
         )
-
-    def slack(self) -> Slack:
-        data = dict(self.data["notify"]["slack"])
-        if ("token" in data) == ("webhook" in data) or ("token" in data) != ("channel" in data):
-            message = "Slack needs either `token` and `channel`, or `webhook`"
-            self.found.add(("notify", "slack"), message, "write one of the two")
-        for key in ("token", "webhook"):
-            if key in data:
-                data[key] = self.reference(data[key])
-        return Slack(**data)
 
     def reference(self, data: dict[str, Any]) -> Secret:
         """What {env: NAME}, {file: PATH} or {credential: NAME} refers to."""

@@ -35,8 +35,9 @@ def refuse_exposed(settings: Settings) -> None:
 
 def _watched(settings: Settings) -> Iterator[tuple[str, Path, int]]:
     """Where ugs.yaml names it, the file, and the bits that it must not have."""
-    repository, slack = settings.repository, settings.slack
+    repository, slack = settings.repository, settings.notify.slack
     secrets = {"repository.password": repository.password}
+    secrets |= {f"notify.apprise.{name}.url": url for name, url in settings.notify.apprise.items()}
     if slack:
         secrets |= {"notify.slack.token": slack.token, "notify.slack.webhook": slack.webhook}
     secrets |= {f"secrets.{name}": grant.secret for name, grant in settings.secrets.items()}

@@ -11,8 +11,16 @@ from reconciler.model.detached import Key
 from reconciler.model.engines import Kind
 from reconciler.model.environment import ChangeClass
 from reconciler.model.errors import HostError
+from reconciler.model.routing import Rule
 
 SECRET_BYTES_MAX = 64 << 10
+SLACK_CHANNEL = "slack"
+
+
+def slack_channel(name: str) -> str:
+    """Of a channel `slack:#prod`, Slack's own name for it; empty for every other channel."""
+    kind, _, channel = name.partition(":")
+    return channel if kind == SLACK_CHANNEL else ""
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,23 @@ class Slack:
 
 
 @dataclass(frozen=True)
+class Notify:
+    """Who is told of what. Without rules, every channel is told of everything."""
+
+    slack: Slack | None = None
+    apprise: Mapping[str, Secret] = field(default_factory=dict)
+    """By the channel's name, the Apprise URL."""
+    rules: tuple[Rule, ...] = ()
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The names of all channels: `slack`, `slack:#prod` for another one of the same bot, and Apprise's."""
+        own = (SLACK_CHANNEL,) if self.slack else ()
+        others = sorted({name for rule in self.rules for name in rule.to if slack_channel(name)})
+        return (*own, *others, *self.apprise)
+
+
+@dataclass(frozen=True)
 class Grant:
     """A secret, and who may name it."""
 
@@ -153,7 +178,7 @@ class Settings:
     secrets: Mapping[str, Grant] = field(default_factory=dict)
     floor_approvals: Mapping[ChangeClass, int] = field(default_factory=dict)
     """How many people must approve a change of each class, whatever the repository says."""
-    slack: Slack | None = None
+    notify: Notify = field(default_factory=Notify)
     git_environment: dict[str, str] = field(default_factory=dict, repr=False)
     """What git and ssh need of the daemon's own environment. A proxy's URL may hold a password."""
     failpoint: str | None = None

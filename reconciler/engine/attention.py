@@ -7,7 +7,6 @@ from reconciler.engine.permits import questions
 from reconciler.model.gates import closed
 from reconciler.model.sentence import of_change, of_drift
 from reconciler.model.upgrade import Phase
-from reconciler.store import SLACK
 
 
 def needs_person(fleet: Fleet) -> list[str]:
@@ -32,8 +31,11 @@ def needs_person(fleet: Fleet) -> list[str]:
         for upgrade in core.store.upgrades(unfinished=True)
         if upgrade.phase is Phase.WAITING and upgrade.parked_until
     ]
-    mail = core.store.trouble(SLACK)
-    undelivered = [f"notices are not delivered: {mail}"] if mail else []
+    undelivered = [
+        f"notices are not delivered to {outbox.channel}: {mail}"
+        for outbox in core.outboxes
+        if (mail := core.store.trouble(outbox.channel))
+    ]
     broken = [
         f"{name}: {service}: a bug stopped operation {operation}; look at the log, and start the daemon again"
         for name, here in sorted(fleet.passes.items())

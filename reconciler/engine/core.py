@@ -76,7 +76,8 @@ class Core:
     repository: Repository
     site: Site
     clock: Clock
-    outbox: Outbox
+    outboxes: tuple[Outbox, ...]
+    """One for each channel that people are told in."""
     own_key: str = ""
     """The fingerprint of the key that signs our commits, where signatures count."""
     drivers: Table = field(default_factory=lambda: DRIVERS)

@@ -52,12 +52,16 @@ class Daemon:
         await self.fleet.start()
         watcher = self._watch()
         supervisor = Supervisor(self.core.settings)
+        telling: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+            (f"notices to {outbox.channel}", partial(carry_notices, self.core, outbox))
+            for outbox in self.core.outboxes
+        ]
         for name, work in (
+            *telling,
             ("leases", self._lease_loop),
             ("fetching", self._fetch_loop),
             ("passes", self._environment_loops),
             ("rollouts", self.exchange.keep),
-            ("notices", lambda: carry_notices(self.core)),
             ("notes", lambda: carry_notes(self.core)),
             ("housekeeping", lambda: keep_house(self.core)),
             ("supervisor", lambda: supervisor.keep_alive(self.core.clock)),

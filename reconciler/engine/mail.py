@@ -13,6 +13,7 @@ from reconciler.engine.recovery import keep_head
 from reconciler.model.codec import decode
 from reconciler.model.errors import UgsError
 from reconciler.model.notice import Notice
+from reconciler.notify import Outbox
 from reconciler.store import NOTE, Note, OutboxRow, backup
 
 log = logging.getLogger("ugs")
@@ -24,11 +25,14 @@ RETRY_MAX_S = 300.0
 BACKUP_MARK = "backup failed"
 
 
-async def carry_notices(core: Core) -> None:
-    """Deliver notices as they come and fall due, for ever."""
+async def carry_notices(core: Core, outbox: Outbox) -> None:
+    """Deliver the notices of one channel as they come and fall due, for ever.
+
+    All channels share one event. None misses what another has cleared: whether more is due, `deliver` reads last.
+    """
     while True:
         core.wake_notices.clear()
-        next_at = await core.outbox.deliver()
+        next_at = await outbox.deliver()
         wait_s = (next_at - core.clock.now()).total_seconds() if next_at else IDLE_S
         await core.clock.wait(core.wake_notices, max(0.0, min(IDLE_S, wait_s)))
 
@@ -45,7 +49,7 @@ async def carry_notes(core: Core) -> None:
 
 async def empty_outbox(core: Core) -> None:
     """One round of each: what cannot be delivered now is delivered by the next daemon."""
-    await core.outbox.deliver()
+    await asyncio.gather(*(outbox.deliver() for outbox in core.outboxes))
     await push_notes(core)
 
 

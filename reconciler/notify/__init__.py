@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from reconciler.notify.apprise import AppriseChannel
 from reconciler.notify.outbox import Outbox
 from reconciler.notify.sender import Sender, Thread, Undelivered
 from reconciler.notify.slack import SlackBot, SlackWebhook
 
-__all__ = ["Outbox", "Sender", "SlackBot", "SlackWebhook", "Thread", "Undelivered"]
+__all__ = ["AppriseChannel", "Outbox", "Sender", "SlackBot", "SlackWebhook", "Thread", "Undelivered"]

@@ -56,6 +56,15 @@ def transition(notices: Sequence[Notice]) -> Body:
     return _message(mark(newest), _title(newest), [notice.sentence for notice in notices[-SENTENCES_MAX:]])
 
 
+def plain(notices: Sequence[Notice]) -> tuple[str, str]:
+    """A title and a text for where there is nothing but text; what escapes it is whoever sends it."""
+    newest = notices[-1]
+    lines = [f"{one.at:%Y-%m-%d %H:%M:%S} UTC  {one.sentence}" for one in notices[-SENTENCES_MAX:]]
+    body = "\n".join(readable(line, SENTENCE_CHARS_MAX) for line in lines)
+    called = "A person is needed: " if newest.severity == "person" else ""
+    return readable(f"{called}{_title(newest)}".replace("\n", " "), TITLE_CHARS_MAX), body
+
+
 def reply(notice: Notice) -> Body:
     """One line of a thread, with the time at which it was so, which may be long before it is read."""
     return _message(mark(notice), "", [f"{notice.at:%H:%M:%S} UTC  {notice.sentence}"])

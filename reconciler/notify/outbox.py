@@ -42,8 +42,8 @@ class Rows(Protocol):
     def next_due(self, channel: str) -> datetime | None: ...
     def delivered(self, ids: Sequence[int], *, error: str = "") -> None: ...
     def postpone(self, ids: Sequence[int], *, at: datetime, error: str) -> None: ...
-    def thread(self, operation: str) -> tuple[str, str] | None: ...
-    def remember_thread(self, operation: str, channel: str, ts: str) -> None: ...
+    def thread(self, operation: str, outbox: str) -> tuple[str, str] | None: ...
+    def remember_thread(self, operation: str, outbox: str, channel: str, ts: str) -> None: ...
 
 
 class Outbox:
@@ -55,7 +55,7 @@ class Outbox:
         self._rows = rows
         self._sender = sender
         self._now = now
-        self._channel = channel
+        self.channel = channel
         self._held_until = NEVER
         self._said = ""
 
@@ -65,10 +65,10 @@ class Outbox:
         Raises what the database raises, never what the messenger does.
         """
         if self._held_until <= self._now():
-            for thread in _threads(self._rows.due(self._channel, self._now(), limit=ROUND_ROWS_MAX)):
+            for thread in _threads(self._rows.due(self.channel, self._now(), limit=ROUND_ROWS_MAX)):
                 if not await self._attempt(thread):
                     break
-        waiting = self._rows.next_due(self._channel)
+        waiting = self._rows.next_due(self.channel)
         return max(waiting, self._held_until) if waiting else None
 
     async def _attempt(self, thread: list[Row]) -> bool:
@@ -80,7 +80,7 @@ class Outbox:
             at = self._now() + timedelta(seconds=delay_s)
             self._rows.postpone([thread[0].id], at=at, error=str(refusal))
             if self._said != str(refusal):
-                log.warning("%s: %s", self._channel, refusal)
+                log.warning("%s: %s", self.channel, refusal)
                 self._said = str(refusal)
             if refusal.whole_channel:
                 self._held_until = at
@@ -98,10 +98,10 @@ class Outbox:
             return
         operation, thread = rows[0].key, None
         if operation:
-            known = self._rows.thread(operation)
+            known = self._rows.thread(operation, self.channel)
             thread = await self._sender.show(notices, Thread(*known) if known else None)
             if thread != known:
-                self._rows.remember_thread(operation, *thread)
+                self._rows.remember_thread(operation, self.channel, *thread)
         for notice in notices:
             await self._sender.tell(notice, thread)
             self._rows.delivered([rows[0].id])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -38,3 +39,24 @@ class Sender(Protocol):
 
     async def tell(self, notice: Notice, thread: Thread | None) -> None:
         """Add one notice to the thread; without one it stands alone."""
+
+
+class Teller(ABC):
+    """Where a message can neither be edited nor answered: one a transition, and one a call for help.
+
+    The thread remembers the phase that was told last, so that details within a phase stay untold.
+    """
+
+    @abstractmethod
+    async def say(self, notices: Sequence[Notice]) -> None:
+        """Send them as one message, the newest as its headline. Raises Undelivered."""
+
+    async def show(self, notices: Sequence[Notice], thread: Thread | None) -> Thread:
+        told = thread.ts if thread else None
+        if notices[-1].phase != told or any(notice.severity == "person" for notice in notices):
+            await self.say(notices)
+        return Thread("-", notices[-1].phase)
+
+    async def tell(self, notice: Notice, thread: Thread | None) -> None:
+        if thread is None:
+            await self.say([notice])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.notice import Notice
 from reconciler.notify import message
-from reconciler.notify.sender import Thread, Undelivered
+from reconciler.notify.sender import Teller, Thread, Undelivered
 
 if TYPE_CHECKING:
     from slack_sdk.errors import SlackApiError
@@ -116,30 +116,17 @@ class SlackBot:
         return client
 
 
-class SlackWebhook:
-    """An incoming webhook can neither edit nor reply: one message a transition, and one a call for help.
-
-    The thread remembers the phase that was told last, so that details within a phase stay untold.
-    """
+class SlackWebhook(Teller):
+    """An incoming webhook can neither edit nor reply."""
 
     def __init__(self, url: str) -> None:
         self._url = url
 
-    async def show(self, notices: Sequence[Notice], thread: Thread | None) -> Thread:
-        told = thread.ts if thread else None
-        if notices[-1].phase != told or any(notice.severity == "person" for notice in notices):
-            await self._post(message.transition(notices))
-        return Thread("webhook", notices[-1].phase)
-
-    async def tell(self, notice: Notice, thread: Thread | None) -> None:
-        if thread is None:
-            await self._post(message.alone(notice))
-
-    async def _post(self, body: message.Body) -> None:
+    async def say(self, notices: Sequence[Notice]) -> None:
         import aiohttp
 
         try:
-            answer = await self._client().send_dict(body)
+            answer = await self._client().send_dict(message.transition(notices))
         except (aiohttp.ClientError, OSError) as error:
             raise _unreachable(error) from None
         if answer.status_code != 200:

@@ -1,9 +1,9 @@
-"""What is to be told: to people (channel `slack`) and to Git (channel `note`), kept until it was."""
+"""What is to be told: to people (a channel each) and to Git (channel `note`), kept until it was."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from reconciler.model import codec
@@ -13,11 +13,21 @@ from reconciler.store.rows import Note, OutboxRow
 
 SLACK, NOTE = "slack", "note"
 
+Route = Callable[[Notice], Sequence[str]]
+
 
 class Outbox(Database):
+    _route: Route | None = None
+
+    def route_by(self, route: Route) -> None:
+        """From now on `route` says which channels a notice goes to; until then, it is the channel `slack`."""
+        self._route = route
+
     def tell(self, notice: Notice) -> None:
-        """To be told to people, in the thread of its upgrade if it has one."""
-        self._enqueue(SLACK, notice.operation or "", notice)
+        """To be told to people, in the thread of its upgrade if it has one: once in each channel."""
+        with self.transaction():
+            for channel in self._route(notice) if self._route else (SLACK,):
+                self._enqueue(channel, notice.operation or "", notice)
 
     def write_note(self, note: Note) -> None:
         """To be pushed to Git."""
@@ -100,11 +110,23 @@ class Outbox(Database):
         )
         return str(row["error"]) if row else ""
 
-    def thread(self, operation: str) -> tuple[str, str] | None:
-        """Where the message of the upgrade stands: channel and timestamp, in the messenger's own terms."""
-        row = self._one("SELECT channel, ts FROM threads WHERE operation = ?", (operation,))
+    def give_up_others(self, channels: Sequence[str]) -> None:
+        """Nothing waits for a channel that is none of these: ugs.yaml has it no longer."""
+        with self.transaction():
+            self._run(
+                "UPDATE outbox SET done_at = ?, error = 'given up: ugs.yaml has no such channel'"
+                " WHERE done_at IS NULL AND channel NOT IN (SELECT value FROM json_each(?))",
+                (self._stamp(), json.dumps([NOTE, *channels])),
+            )
+
+    def thread(self, operation: str, outbox: str) -> tuple[str, str] | None:
+        """Where the message of the upgrade stands in one channel of the outbox: channel and timestamp, in the
+        messenger's own terms."""
+        row = self._one(
+            "SELECT channel, ts FROM threads WHERE operation = ? AND outbox = ?", (operation, outbox)
+        )
         return (row["channel"], row["ts"]) if row else None
 
-    def remember_thread(self, operation: str, channel: str, ts: str) -> None:
+    def remember_thread(self, operation: str, outbox: str, channel: str, ts: str) -> None:
         with self.transaction():
-            self._run("INSERT OR REPLACE INTO threads VALUES (?, ?, ?)", (operation, channel, ts))
+            self._run("INSERT OR REPLACE INTO threads VALUES (?, ?, ?, ?)", (operation, outbox, channel, ts))

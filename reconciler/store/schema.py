@@ -254,6 +254,19 @@ CREATE TABLE tokens (              -- of the API: what is kept cannot be used
     revoked_at TEXT,
     revoked_by TEXT
 ) STRICT;
+
+ALTER TABLE outbox ADD COLUMN digest INTEGER NOT NULL DEFAULT 0;  -- 1: it waits to be told together with others
+
+ALTER TABLE threads RENAME TO slack_threads;
+CREATE TABLE threads (             -- where the message of an upgrade stands, in each channel
+    operation TEXT NOT NULL,
+    outbox TEXT NOT NULL,          -- the channel in the terms of `outbox`
+    channel TEXT NOT NULL,         -- and in the messenger's own
+    ts TEXT NOT NULL,
+    PRIMARY KEY (operation, outbox)
+) STRICT;
+INSERT INTO threads SELECT operation, 'slack', channel, ts FROM slack_threads;
+DROP TABLE slack_threads;
 """
 
 MIGRATIONS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH)

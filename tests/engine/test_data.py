@@ -59,7 +59,7 @@ class Desk:
                 state=folder / "state", secret=lambda *_: CANARY, blob=cast(Any, None), artifacts_allowed=()
             ),
             clock=clock,
-            outbox=cast(Any, None),
+            outboxes=(),
             failpoint=lambda name: self.at.get(name, lambda: None)(),
         )
 

@@ -31,6 +31,8 @@ class Posted:
     ts: str
     text: str
     blocks: list[Any]
+    channel: str = ""
+    """Its id; empty for what came through the webhook."""
     edits: list[str] = field(default_factory=list)
     replies: list[str] = field(default_factory=list)
     broadcasts: list[str] = field(default_factory=list)
@@ -56,6 +58,8 @@ class SlackServer:
 
     def __init__(self) -> None:
         self.messages: list[Posted] = []
+        self.more_channels: dict[str, str] = {}
+        """Other channels that the bot is in, by name, each with its id."""
         self.calls: list[str] = []
         """Every request as `path status`, refused ones included."""
         self.violations: list[str] = []
@@ -123,6 +127,13 @@ class SlackServer:
     def texts(self) -> list[str]:
         return [message.text for message in self.messages]
 
+    def texts_in(self, channel: str) -> list[str]:
+        """The messages of one channel, which is named as the bot names it."""
+        return [message.text for message in self.messages if message.channel == self._channels()[channel]]
+
+    def _channels(self) -> dict[str, str]:
+        return {self.channel: self.channel_id} | self.more_channels
+
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
         """The whole of Slack, one request at a time."""
         with self._changed:
@@ -145,7 +156,8 @@ class SlackServer:
             return self._violation("unknown_method")
         if headers.get("authorization") != f"Bearer {self.token}":
             return _refusal("invalid_auth" if "authorization" in headers else "not_authed")
-        if fields.get("channel") not in (self.channel, self.channel_id):
+        channels = self._channels()
+        if fields.get("channel") not in (*channels, *channels.values()):
             return _refusal("channel_not_found")
         if problem := _content_problem(fields):
             return self._violation(problem)
@@ -173,27 +185,27 @@ class SlackServer:
         return Answer(200, "ok")
 
     def _post(self, fields: dict[str, Any]) -> Answer:
-        ts = self._next_ts()
+        ts, channel = self._next_ts(), self._channels().get(fields["channel"], fields["channel"])
         if "thread_ts" in fields:
             parent = self._find(fields["thread_ts"])
-            if parent is None:
+            if parent is None or parent.channel != channel:
                 return self._violation("thread_not_found")
             parent.replies.append(fields["text"])
             if fields.get("reply_broadcast"):
                 parent.broadcasts.append(fields["text"])
         else:
-            self.messages.append(Posted(ts, fields["text"], fields["blocks"]))
-        return self._taken(ts)
+            self.messages.append(Posted(ts, fields["text"], fields["blocks"], channel))
+        return self._taken(ts, channel)
 
     def _update(self, fields: dict[str, Any]) -> Answer:
-        if fields["channel"] != self.channel_id:
+        if fields["channel"] not in self._channels().values():
             return self._violation("channel_not_found")  # an edit takes an id, never a name
         message = self._find(fields.get("ts", ""))
-        if message is None:
+        if message is None or message.channel != fields["channel"]:
             return _refusal("message_not_found")
         message.edits.append(message.text)
         message.text, message.blocks = fields["text"], fields["blocks"]
-        return self._taken(message.ts)
+        return self._taken(message.ts, message.channel)
 
     def _find(self, ts: str) -> Posted | None:
         return next((message for message in self.messages if message.ts == ts), None)
@@ -202,8 +214,8 @@ class SlackServer:
         self._clock += 1
         return f"1790000000.{self._clock:06}"
 
-    def _taken(self, ts: str) -> Answer:
-        return Answer(200, json.dumps({"ok": True, "channel": self.channel_id, "ts": ts}))
+    def _taken(self, ts: str, channel: str) -> Answer:
+        return Answer(200, json.dumps({"ok": True, "channel": channel, "ts": ts}))
 
     def _violation(self, error: str, *, status: int = 200) -> Answer:
         self.violations.append(error)

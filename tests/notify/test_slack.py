@@ -216,7 +216,7 @@ async def test_a_message_that_someone_deleted_is_posted_anew(
     assert await outbox.deliver() is None
     (message,) = slack.messages
     assert message.replies == [":white_check_mark: 10:00:00 UTC  done"]
-    assert store.thread("op1") == (slack.channel_id, message.ts)
+    assert store.thread("op1", SLACK) == (slack.channel_id, message.ts)
 
 
 @pytest.mark.fault("NT-03")

@@ -51,7 +51,7 @@ class Life:
             repository=repository,
             site=Site(state=SETTINGS.state, secret=_no_secret, blob=repository.file),
             clock=self.clock,
-            outbox=Outbox(store, simulation.messenger, now=self.clock.now),
+            outboxes=(Outbox(store, simulation.messenger, now=self.clock.now),),
             drivers={"process": simulation.driver},
             probes=cast(Any, simulation.probes),
             random=Random(simulation.scheduler.random()),

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from reconciler.model.errors import HostError, TransientError
-from reconciler.store import Damaged, Store, schema
+from reconciler.store import SLACK, Damaged, Store, schema
 from reconciler.store import connection as connecting
 from reconciler.store.connection import make_private
+from reconciler.store.database import text_of
 from tests.store.builders import HandClock, bump
 
 
@@ -122,6 +123,19 @@ def test_a_migration_keeps_the_rows_and_leaves_a_copy_of_what_was(path: Path, cl
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with closing(Store(copy, now=clock.now)) as old:
         assert old.marks("") == {"baseline": "done"}
+
+
+def test_threads_and_what_waits_for_slack_are_kept_when_channels_come(path: Path, clock: HandClock) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        schema.migrate(connection, path, schema.MIGRATIONS[:6])
+        connection.execute("INSERT INTO threads VALUES ('op', 'C1', '1.0')")
+        connection.execute(
+            "INSERT INTO outbox (channel, key, payload, created_at, next_at) VALUES ('slack', 'op', '{}', ?, ?)",
+            (text_of(clock.now()), text_of(clock.now())),
+        )
+    with closing(Store(path, now=clock.now)) as store:
+        assert store.thread("op", SLACK) == ("C1", "1.0")
+        assert [row.key for row in store.due(SLACK, clock.now(), limit=10)] == ["op"]
 
 
 def test_a_migration_that_fails_leaves_the_old_schema_whole(path: Path, clock: HandClock) -> None:

@@ -96,10 +96,10 @@ def test_notes_and_notices_are_separate_channels(store: Store, clock: HandClock)
 
 
 def test_the_thread_of_an_upgrade_is_remembered(store: Store) -> None:
-    assert store.thread("op") is None
-    store.remember_thread("op", "C1", "1.0")
-    store.remember_thread("op", "C1", "2.0")
-    assert store.thread("op") == ("C1", "2.0")
+    assert store.thread("op", SLACK) is None
+    store.remember_thread("op", SLACK, "C1", "1.0")
+    store.remember_thread("op", SLACK, "C1", "2.0")
+    assert store.thread("op", SLACK) == ("C1", "2.0")
 
 
 def test_pruning_bounds_everything_but_the_audit_and_the_failures(store: Store, clock: HandClock) -> None:
@@ -109,7 +109,7 @@ def test_pruning_bounds_everything_but_the_audit_and_the_failures(store: Store, 
     for number in range(6):
         ended = bump(phase=Phase.SUCCEEDED, revision=f"{number:040x}")
         store.begin(ended.operation, "apply")
-        store.remember_thread(ended.operation, "C1", str(number))
+        store.remember_thread(ended.operation, SLACK, "C1", str(number))
         store.record(ended, event="succeeded", notices=[notice(str(number))])
         store.health("production", "api", "healthy" if number % 2 else "degraded", "")
     running = bump(phase=Phase.VERIFYING)
@@ -122,8 +122,8 @@ def test_pruning_bounds_everything_but_the_audit_and_the_failures(store: Store, 
     kept = [bump(phase=Phase.SUCCEEDED, revision=f"{number:040x}") for number in (5, 4)]
     assert store.upgrades() == [running, *kept, failed]
     dropped = bump(revision=f"{0:040x}").operation
-    assert (store.steps(dropped), store.thread(dropped)) == ([], None)
-    assert store.thread(kept[0].operation) == ("C1", "5")
+    assert (store.steps(dropped), store.thread(dropped, SLACK)) == ([], None)
+    assert store.thread(kept[0].operation, SLACK) == ("C1", "5")
     assert len(store.audit_rows(limit=100)) == 9
     assert store.services("production") == {"api"}
     assert [codec.decode(row.payload, Notice).sentence for row in store.due(SLACK, START, limit=10)] == ["5"]

@@ -1,0 +1,59 @@
+"""The channels that ugs.yaml names, each with its messenger and its outbox."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from reconciler.clock import Clock
+from reconciler.config import Notify
+from reconciler.config.settings import SLACK_CHANNEL, slack_channel
+from reconciler.model.routing import FRESH, routed, unheard
+
+if TYPE_CHECKING:
+    from reconciler.notify import Outbox, Sender
+    from reconciler.store import Store
+
+log = logging.getLogger("ugs")
+
+
+def outboxes_of(notify: Notify, store: Store, clock: Clock) -> tuple[Outbox, ...]:
+    """One for each channel; from now on the store writes to these alone. Without any, notices are simply done.
+
+    Raises HostError where a secret is not there, or a program's part that a channel needs.
+    """
+    from reconciler.notify import Outbox
+
+    senders: dict[str, Sender | None] = {name: sender_of(notify, name) for name in notify.channels}
+    senders = senders or {SLACK_CHANNEL: None}
+    store.route_by(partial(routed, rules=notify.rules, channels=tuple(senders)))
+    store.give_up_others(tuple(senders))
+    return tuple(Outbox(store, sender, now=clock.now, channel=name) for name, sender in senders.items())
+
+
+def sender_of(notify: Notify, name: str) -> Sender:
+    """The messenger of one channel. Raises HostError where its secret is not there."""
+    from reconciler.notify import AppriseChannel, SlackBot, SlackWebhook
+
+    if name in notify.apprise:
+        return AppriseChannel(name, notify.apprise[name].read())
+    slack = notify.slack
+    if slack and slack.token and (name == SLACK_CHANNEL or slack_channel(name)):
+        options = {"api": slack.api} if slack.api else {}
+        return SlackBot(slack.token.read(), slack_channel(name) or slack.channel, **options)
+    if slack and slack.webhook and name == SLACK_CHANNEL:
+        return SlackWebhook(slack.webhook.read())
+    raise RuntimeError(f"{name} is no channel")
+
+
+def gap(notify: Notify, environments: Sequence[str]) -> str:
+    """Where nobody would hear that a person is needed, as a sentence; empty where somebody always does."""
+    found = unheard(notify.rules, environments)
+    if found is None:
+        return ""
+    environment, service = found
+    where = "an environment that no rule names" if environment == FRESH else environment or "all environments"
+    of = {FRESH: " by a service that no rule names", "": ""}.get(service, f" by {service}")
+    return f"notify.rules: when a person is needed in {where}{of}, nobody is told"

@@ -1,0 +1,62 @@
+"""Who is told of what: what ugs.yaml says under `notify`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from reconciler.config.settings import SLACK_CHANNEL, Notify, Secret, Slack, slack_channel
+from reconciler.model.codec import convert
+from reconciler.model.findings import Findings
+from reconciler.model.routing import Match, Rule, unheard
+
+RESERVED = (SLACK_CHANNEL, "note")
+"""Channels of the outbox that are not Apprise's."""
+AT = "notify"
+
+Reference = Callable[[dict[str, Any]], Secret]
+
+
+def notify_of(data: Mapping[str, Any], found: Findings, reference: Reference) -> Notify:
+    """The channels and the rules. `data` fits the schema; what else is wrong is added to `found`."""
+    slack = _slack(data["slack"], found, reference) if "slack" in data else None
+    for name in RESERVED:
+        if name in data.get("apprise", {}):
+            found.add((AT, "apprise", name), f"the name {name} is taken", "give this channel another one")
+    apprise = {name: reference(channel["url"]) for name, channel in data.get("apprise", {}).items()}
+    rules = tuple(_rule(rule) for rule in data.get("rules", ()))
+    notify = Notify(slack, apprise, rules)
+    _check_channels(notify, found)
+    if unheard(rules, ()) == ("", ""):
+        message = "no rule sends anywhere that a person is needed"
+        found.add((AT, "rules"), message, "let one rule have neither severities, or `person` among them")
+    return notify
+
+
+def _slack(written: Mapping[str, Any], found: Findings, reference: Reference) -> Slack:
+    data = dict(written)
+    if ("token" in data) == ("webhook" in data) or ("token" in data) != ("channel" in data):
+        message = "Slack needs either `token` and `channel`, or `webhook`"
+        found.add((AT, "slack"), message, "write one of the two")
+    for key in ("token", "webhook"):
+        if key in data:
+            data[key] = reference(data[key])
+    return Slack(**data)
+
+
+def _rule(data: Mapping[str, Any]) -> Rule:
+    to = [name if isinstance(name, str) else f"{SLACK_CHANNEL}:{name['slack']}" for name in data["to"]]
+    only = {key: data[key] for key in Match.__struct_fields__ if key in data}
+    barred = data.get("except")
+    return Rule(tuple(to), convert(only, Match), convert(barred, Match) if barred else None)
+
+
+def _check_channels(notify: Notify, found: Findings) -> None:
+    known = [*([SLACK_CHANNEL] if notify.slack else []), *notify.apprise]
+    for number, rule in enumerate(notify.rules):
+        for index, name in enumerate(rule.to):
+            at = (AT, "rules", number, "to", index)
+            if slack_channel(name) and not (notify.slack and notify.slack.token):
+                found.add(at, "only a bot can post to several channels", "add notify.slack.token")
+            elif not slack_channel(name) and name not in known:
+                found.add(at, f"there is no channel {name}", f"name one of {', '.join(known) or 'none yet'}")
