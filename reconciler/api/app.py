@@ -19,10 +19,10 @@ from starlette.routing import BaseRoute
 
 from reconciler.api import health, permits, tokens, upgrades
 from reconciler.api.answer import problem
-from reconciler.api.denials import Denials
 from reconciler.api.door import Door, Routes
 from reconciler.api.endpoint import Endpoint
 from reconciler.api.identity import Doorkeeper
+from reconciler.api.passage import Passage
 from reconciler.engine.daemon import Daemon
 from reconciler.model.errors import UgsError
 
@@ -31,17 +31,30 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (*upgrades.ENDPOINTS, *permits.ENDPOINTS,
 OPEN: tuple[Routes, ...] = (health.routes,)
 """Every route that needs none, or looks after it by itself."""
 
+HTTP = {
+    404: ("there is no such route", "see /openapi.json for those that are there"),
+    405: ("this route takes another method", "the header Allow says which"),
+}
 
-def application(daemon: Daemon, doorkeeper: Doorkeeper, more: Sequence[Routes] = ()) -> Starlette:
+
+def application(daemon: Daemon, doorkeeper: Doorkeeper, more: Sequence[Routes] = ()) -> Passage:
     """The ASGI application for one daemon, behind one door. It runs on the daemon's own loop."""
-    door = Door(daemon, doorkeeper, Denials(daemon.core))
+    door = Door(daemon, doorkeeper)
     routes: list[BaseRoute] = [door.route(one) for one in ENDPOINTS]
     for make in (*OPEN, *more):
         routes += make(door)
-    return Starlette(routes=routes, exception_handlers={HTTPException: _http_problem})
+    handlers = {HTTPException: _http_problem, Exception: _bug}
+    return Passage(Starlette(routes=routes, exception_handlers=handlers))
 
 
 async def _http_problem(_request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    return problem(error.status_code, UgsError(str(error.detail)))
+    said = problem(error.status_code, UgsError(*HTTP.get(error.status_code, (str(error.detail), ""))))
+    said.headers.update(error.headers or {})
+    return said
+
+
+async def _bug(_request: Request, _error: Exception) -> Response:
+    """The server logs it, with its traceback."""
+    return problem(500, UgsError("this is a bug in UGS", "report it with what the daemon's log says"))

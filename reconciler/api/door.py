@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from reconciler.api.answer import answer, problem
+from reconciler.api.answer import Answer, answer, problem
 from reconciler.api.denials import Denials
-from reconciler.api.endpoint import Endpoint
+from reconciler.api.endpoint import BadRequest, Endpoint, TooLarge, TooSlow
 from reconciler.api.entry import Denied, Missing, check, enter
 from reconciler.api.identity import Doorkeeper, Unknown
+from reconciler.api.rates import OF_A_CALLER, OF_A_STRANGER, Rates, TooMany
 from reconciler.engine import people
 from reconciler.engine.daemon import Daemon
 from reconciler.model.errors import TransientError, UgsError
@@ -22,16 +25,44 @@ from reconciler.model.rights import EVERYTHING, Caller, Place, Right
 
 T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
-STATUSES: dict[type[UgsError], int] = {Unknown: 401, Denied: 403, Missing: 404}
+STATUSES: dict[type, int] = {
+    BadRequest: 400,
+    Unknown: 401,
+    Denied: 403,
+    Missing: 404,
+    TooSlow: 408,
+    people.Conflict: 409,
+    TooLarge: 413,
+    TooMany: 429,
+    TransientError: 503,
+}
+ANSWER_S = 5.0
+WAIT_S = 100.0
+AT_WORK_MAX = 200
+log = logging.getLogger("ugs")
 
 
-@dataclass(frozen=True)
+class Busy(TransientError):
+    """Too much is being asked at once, or what is asked takes too long."""
+
+
+class Accepted(Struct, frozen=True):
+    """What is asked for takes longer, and goes on."""
+
+    sentence: str
+    look_at: str
+    """The route that tells what has come of it."""
+
+
 class Door:
     """One daemon, who is let in to it, and who was turned away."""
 
-    daemon: Daemon
-    doorkeeper: Doorkeeper
-    denials: Denials
+    def __init__(self, daemon: Daemon, doorkeeper: Doorkeeper) -> None:
+        self.daemon = daemon
+        self.doorkeeper = doorkeeper
+        self.denials = Denials(daemon.core)
+        self.rates = Rates(daemon.core.clock)
+        self._at_work: set[asyncio.Task[object]] = set()
 
     def route(self, endpoint: Endpoint[T]) -> Route:
         """The route of an endpoint: whoever has its right is answered."""
@@ -40,43 +71,82 @@ class Door:
             caller = await self.known(request)
             asked = await endpoint.asked(request)
             enter(self.daemon, endpoint, asked, caller)
-            said = await endpoint.do(self.daemon, asked, caller)
+            said = await self._done(endpoint, asked, caller)
             return said if isinstance(said, Response) else answer(said)
 
         return Route(endpoint.path, self.guarded(handle), methods=[endpoint.method])
 
+    async def _done(self, endpoint: Endpoint[T], asked: T, caller: Caller) -> object:
+        """What the endpoint answers in time. What takes longer is not cut off: it goes on by itself."""
+        if len(self._at_work) >= AT_WORK_MAX:
+            raise Busy(f"{AT_WORK_MAX} requests are at work already", "ask again in a moment")
+        work = asyncio.ensure_future(endpoint.do(self.daemon, asked, caller))
+        self._at_work.add(work)
+        work.add_done_callback(self._at_work.discard)
+        done, _ = await asyncio.wait([work], timeout=ANSWER_S if endpoint.later else WAIT_S)
+        if done:
+            return work.result()
+        work.add_done_callback(_forgotten)
+        sentence = "it takes longer, and goes on"
+        if endpoint.later:
+            return Answer(Accepted(sentence, endpoint.later), 202)
+        raise Busy(f"it takes longer than {WAIT_S:.0f} s, and goes on", "look at GET /upgrade/status")
+
     async def known(self, request: Request) -> Caller:
-        """Who asks. Raises Unknown."""
-        caller = await self.doorkeeper(request)
+        """Who asks. Raises Unknown and TooMany."""
+        if request.client is None:  # over the socket, where the kernel says who it is
+            caller = await self.doorkeeper(request)
+        else:
+            address = f"address {request.client.host}"
+            self.rates.look(address, OF_A_STRANGER)  # before anything is looked up for a guess
+            try:
+                caller = await self.doorkeeper(request)
+            except Unknown:
+                self.rates.take(address, OF_A_STRANGER)
+                raise
+            self.rates.take(f"token {caller.token or caller.name}", OF_A_CALLER)
         request.state.caller = caller
         return caller
 
     async def let_in(
         self, request: Request, right: Right, place: Place = EVERYTHING, *, part: bool = False
     ) -> Caller:
-        """Who asks, where he has the right there (`part`: somewhere there). Raises Unknown, Denied and Missing."""
+        """Who asks, where he has the right there (`part`: somewhere there). Raises as `known`, Denied, Missing."""
         caller = await self.known(request)
         check(self.daemon, right, place, caller, part=part)
         return caller
 
-    def guarded(self, handle: Handler) -> Handler:
-        """An expected error becomes problem+json with what to do; who was turned away is remembered."""
+    def guarded(self, handle: Handler, *, limited: bool = False) -> Handler:
+        """An expected error becomes problem+json with what to do; who was turned away is remembered.
+
+        `limited`: nobody is asked who he is, and each address may ask so often only.
+        """
 
         async def routed(request: Request) -> Response:
             try:
+                if limited and request.client:
+                    self.rates.take(f"open {request.client.host}", OF_A_CALLER)
                 return await handle(request)
             except (Unknown, Denied, Missing) as error:
                 caller = getattr(request.state, "caller", None)
                 self.denials.remember(request, caller.name if caller else "", error)
                 return problem(STATUSES[type(error)], error)
-            except people.Conflict as error:
-                return problem(409, error)
-            except TransientError as error:
-                return problem(503, error)
             except UgsError as error:
-                return problem(503 if self.daemon.core.store.refused else 422, error)
+                return problem(self._status(error), error)
 
         return routed
+
+    def _status(self, error: UgsError) -> int:
+        if known := next((STATUSES[one] for one in type(error).__mro__ if one in STATUSES), None):
+            return known
+        return 503 if self.daemon.core.store.refused else 422
+
+
+def _forgotten(work: asyncio.Task[object]) -> None:
+    """What came of work that nobody waits for any more."""
+    if not work.cancelled() and (error := work.exception()):
+        level = logging.WARNING if isinstance(error, UgsError) else logging.ERROR
+        log.log(level, "what was asked for over the API came to nothing: %s", error, exc_info=error)
 
 
 Routes = Callable[[Door], Sequence[BaseRoute]]

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from reconciler.api.answer import JSON
 from reconciler.engine.daemon import Daemon
 from reconciler.model.codec import convert
+from reconciler.model.errors import UgsError
 from reconciler.model.rights import Caller, Place, Right
 
 T = TypeVar("T")
 BODY_BYTES_MAX = 64 * 1024
+BODY_S = 30.0
+LOOK = "see what the route takes in /openapi.json"
 
 
 class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,6 +49,8 @@ class Endpoint(Generic[T]):
 
     `headers`: by field of `asks`, the header that fills it, where the request has it.
     `answers`: the type of a value that is answered, and `media` what it is sent as: for the documentation.
+    `later`: where to look for what has not come of it within ANSWER_S, and is answered with 202. Elsewhere a caller
+    waits for up to WAIT_S.
     `part`: whoever has the right somewhere in the place may ask, and is answered with what he may see.
     `place`: what the request is about; None where it is about nothing that is there.
     """
@@ -61,9 +66,10 @@ class Endpoint(Generic[T]):
     headers: Mapping[str, str] = field(default_factory=dict)
     answers: Any = dict[str, Any]
     media: str = JSON
+    later: str = ""
 
     async def asked(self, request: Request) -> T:
-        """What this request asks. Raises HTTPException 400, 413."""
+        """What this request asks. Raises BadRequest, TooLarge and TooSlow."""
         beside = dict(request.path_params)
         beside |= {name: request.headers[one] for name, one in self.headers.items() if one in request.headers}
         if self.method == "GET":
@@ -71,22 +77,40 @@ class Endpoint(Generic[T]):
         return _checked(await _body(request) | beside, self.asks)
 
 
+class BadRequest(UgsError):
+    """What was sent is not what the route takes."""
+
+
+class TooLarge(UgsError):
+    """The body is larger than any may be."""
+
+
+class TooSlow(UgsError):
+    """The body did not arrive in time, or not at all."""
+
+
 async def _body(request: Request) -> dict[str, Any]:
-    """The request's JSON object, bounded."""
+    """The request's JSON object, bounded in size and time."""
     data = b""
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > BODY_BYTES_MAX:
-            raise HTTPException(413, f"a body is at most {BODY_BYTES_MAX} bytes")
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > BODY_BYTES_MAX:
+                    raise TooLarge(f"a body is at most {BODY_BYTES_MAX} bytes", "ask for less at once")
+    except TimeoutError as error:
+        raise TooSlow(f"the body took more than {BODY_S:.0f} s to arrive", "send it faster") from error
+    except ClientDisconnect as error:
+        raise TooSlow("the client went away before its body was there", "send it again") from error
     try:
         return msgspec.json.decode(data or b"{}", type=dict[str, Any])
     except (ValueError, RecursionError) as error:  # malformed, not UTF-8, or nested without end
-        raise HTTPException(400, str(error)) from error
+        raise BadRequest(str(error), LOOK) from error
 
 
 def _checked(data: object, kind: type[T], *, strict: bool = True) -> T:
     """What a client sent, as a typed value; in a query numbers are text."""
     try:
         return convert(data, kind, strict=strict)
-    except msgspec.ValidationError as error:
-        raise HTTPException(400, str(error)) from error
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
+        raise BadRequest(str(error), LOOK) from error

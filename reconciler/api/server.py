@@ -1,4 +1,4 @@
-"""Serving the application on the daemon's Unix socket, on the daemon's own loop."""
+"""Serving an application on the daemon's own loop: on its Unix socket, and at an address."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import asyncio
 import contextlib
 import os
 import socket
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from reconciler.api.connection import HEAD_BYTES_MAX, Local, Patient
 from reconciler.model.errors import HostError
 
 SHUTDOWN_S = 2
-BACKLOG = 64
+BACKLOG = 512
 PATH_BYTES_MAX = 107  # the kernel's limit on the path of a Unix socket
-CREDENTIALS = struct.Struct("3i")  # of SO_PEERCRED: process, user, group
 
 
 class _Server(uvicorn.Server):
@@ -30,24 +28,16 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _Local(H11Protocol):
-    """Each request over the socket says in its state which user the kernel says is at the other end."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(transport)
-        channel = transport.get_extra_info("socket")
-        data = channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-        _, user, _ = CREDENTIALS.unpack(data)
-        self.app_state = {**self.app_state, "peer_uid": user}
-
-
 async def serve(application: Any, at: Path | tuple[str, int]) -> None:
     """Serve until cancelled: on a socket to which only the daemon's owner may connect (the caller holds the state's
     lock), or at an address and a port, to whoever reaches it."""
     with _listening(at) if isinstance(at, Path) else _open_to_all(*at) as channel:
         config = uvicorn.Config(
             application,
-            http=_Local if isinstance(at, Path) else H11Protocol,
+            http=Local if isinstance(at, Path) else Patient,
+            ws="none",
+            h11_max_incomplete_event_size=HEAD_BYTES_MAX,
+            server_header=False,
             log_config=None,
             access_log=False,
             lifespan="off",

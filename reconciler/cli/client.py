@@ -54,7 +54,7 @@ def call(state: Path, method: str, path: str, body: object = None, *, timeout_s:
     finally:
         connection.close()
     if response.status >= 400:
-        raise UgsError(answer["title"], answer["remedy"])
+        raise UgsError(answer["detail"], answer["remedy"])
     return answer
 
 

@@ -50,10 +50,10 @@ def check_problem(answer: Answer, status: int, *words: str) -> None:
     """A refusal in the one shape that all have."""
     assert answer.status == status, answer
     assert answer.kind == "application/problem+json"
-    assert answer.body.keys() == {"status", "title", "remedy"}
+    assert answer.body.keys() >= {"type", "title", "status", "detail", "instance", "remedy"}
     assert answer.body["status"] == status
     for word in words:
-        assert word in f"{answer.body['title']}; {answer.body['remedy']}"
+        assert word in f"{answer.body['detail']}; {answer.body['remedy']}"
 
 
 def test_status_has_the_documented_shape(served: DaemonProcess, fleet: World) -> None:
