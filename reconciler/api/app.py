@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from reconciler.api import health, permits, tokens, upgrades
+from reconciler.api import health, metrics, permits, tokens, upgrades
 from reconciler.api.answer import problem
 from reconciler.api.door import Door, Routes
 from reconciler.api.endpoint import Endpoint
@@ -26,7 +26,12 @@ from reconciler.api.passage import Passage
 from reconciler.engine.daemon import Daemon
 from reconciler.model.errors import UgsError
 
-ENDPOINTS: tuple[Endpoint[Any], ...] = (*upgrades.ENDPOINTS, *permits.ENDPOINTS, *tokens.ENDPOINTS)
+ENDPOINTS: tuple[Endpoint[Any], ...] = (
+    *upgrades.ENDPOINTS,
+    *permits.ENDPOINTS,
+    *tokens.ENDPOINTS,
+    *metrics.ENDPOINTS,
+)
 """Every route that needs a right. The tests walk it: method by role by place."""
 OPEN: tuple[Routes, ...] = (health.routes,)
 """Every route that needs none, or looks after it by itself."""

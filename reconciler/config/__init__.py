@@ -115,6 +115,7 @@ def parse(document: Document, file: Path, environ: Mapping[str, str]) -> Setting
             kind: int(number) for kind, number in data.get("floor", {}).get("approvals", {}).items()
         },
         notify=notify_of(data.get("notify", {}), parser.found, parser.reference),
+        metrics_services_max=int(data.get("metrics", {}).get("services", Settings.metrics_services_max)),
         git_environment={name: environ[name] for name in GIT_VARIABLES if name in environ},
         failpoint=environ.get("UGS_FAILPOINT") or None,
         notify_socket=environ.get("NOTIFY_SOCKET") or None,

@@ -179,6 +179,8 @@ class Settings:
     floor_approvals: Mapping[ChangeClass, int] = field(default_factory=dict)
     """How many people must approve a change of each class, whatever the repository says."""
     notify: Notify = field(default_factory=Notify)
+    metrics_services_max: int = 1000
+    """Of how many services `/metrics` has series of their own; 0: of none."""
     git_environment: dict[str, str] = field(default_factory=dict, repr=False)
     """What git and ssh need of the daemon's own environment. A proxy's URL may hold a password."""
     failpoint: str | None = None

@@ -104,6 +104,8 @@ class Core:
     register: Register | None = None
     """Through which the hosts of one environment tell one another what became of rollouts."""
     wake_rollouts: asyncio.Event = field(default_factory=asyncio.Event)
+    heard: list[Callable[[Upgrade, Upgrade], None]] = field(default_factory=list)
+    """Who is told of every move once it is durable: the upgrade before it and after. None of them may raise or wait."""
 
     def hosted(self, environment: str) -> bool:
         """Whether the services of an environment run on several machines, each its own copy."""
@@ -187,8 +189,11 @@ class Core:
         if to is not upgrade.phase:
             check_move(upgrade, to)
         now = self.clock.now()
+        ends = to in FINAL and not upgrade.final
         if to in FINAL:
             changes.setdefault("ended_at", now)
+        if to is not upgrade.phase:
+            changes["entered_at"] = now
         moved = replace(upgrade, phase=to, reason=reason, changed_at=now, **changes)
         noted = moved.started_at is not None and (moved.final or moved.failed) and not moved.rollout
         # What goes well on one host of many is told of the rollout.
@@ -204,6 +209,10 @@ class Core:
                 notices=[self._notice(moved, severity)] if tell else [],
                 note=note_of(moved) if noted else None,
             )
+            if ends:
+                self.store.tally(moved.environment, to.value, moved.change_class)
+        for hear in self.heard:
+            hear(upgrade, moved)
         if moved.rollout:
             self.wake_rollouts.set()
         if tell:

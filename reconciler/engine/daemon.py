@@ -15,6 +15,7 @@ from reconciler.engine.endure import endure
 from reconciler.engine.exchange import Exchange
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.mail import carry_notes, carry_notices, empty_outbox, keep_house
+from reconciler.engine.metrics import Metrics
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.share import unlisted
 from reconciler.engine.supervisor import Supervisor
@@ -42,6 +43,7 @@ class Daemon:
         self.fleet = Fleet(core, accept_first=accept_first)
         self.exchange = Exchange(core, self.fleet)
         self.started_at = core.clock.now()
+        self.metrics = Metrics(self.fleet, self.started_at)
         self.stopping = asyncio.Event()
         self._news = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()

@@ -85,6 +85,7 @@ class Missed:
         with store.transaction():
             store.mark(f"{self._prefix}{upgrade.operation}", None)
             store.audit("window-passed", detail=text, **names)
+            store.tally(upgrade.environment, "window-passed", upgrade.change_class)
             store.tell(
                 Notice(
                     **names,

@@ -23,15 +23,20 @@ class Engine(Struct, frozen=True):
     """Blue-green means that an instance is handed its sockets: `run.socket: pass`."""
     commands: bool = True
     """Commands of a release (probes, migrations, backups) can be run where its service runs."""
+    here: bool = False
+    """Its instances are processes of this machine: the pid that is observed tells what they use of it."""
 
 
 ENGINES: dict[Kind, Engine] = {
     "process": Engine(
-        frozenset({"stop-start", "blue-green", "rolling", "canary"}), "archive", passes_sockets=True
+        frozenset({"stop-start", "blue-green", "rolling", "canary"}),
+        "archive",
+        passes_sockets=True,
+        here=True,
     ),
     "docker": Engine(frozenset({"stop-start", "blue-green", "rolling", "canary"}), "image"),
     "compose": Engine(frozenset({"stop-start"}), "image"),
-    "systemd": Engine(frozenset({"stop-start", "rolling", "canary"}), "archive"),
+    "systemd": Engine(frozenset({"stop-start", "rolling", "canary"}), "archive", here=True),
     "swarm": Engine(
         frozenset({"stop-start", "rolling", "canary"}), "image", frozenset({"rolling"}), commands=False
     ),

@@ -123,6 +123,8 @@ class Upgrade(Struct, frozen=True):
     created_at: datetime
     changed_at: datetime
     reason: str = ""
+    entered_at: datetime | None = None
+    """When it came into its phase; `changed_at` is also that of the reason."""
     started_at: datetime | None = None
     verifying_at: datetime | None = None
     ended_at: datetime | None = None

@@ -13,6 +13,7 @@ from reconciler.store.quarantines import Quarantines
 from reconciler.store.renames import Renames
 from reconciler.store.rows import Advance, AuditBreak, AuditRow, Head, Note, OutboxRow, Quarantine, Step
 from reconciler.store.slots import Slots
+from reconciler.store.tallies import Tallies, Tally
 from reconciler.store.tokens import Token, Tokens
 from reconciler.store.upgrades import Upgrades
 
@@ -34,6 +35,7 @@ __all__ = [
     "Quarantine",
     "Step",
     "Store",
+    "Tally",
     "Token",
 ]
 
@@ -44,7 +46,7 @@ OUTBOX_PENDING_MAX = 10_000
 PERMITS_MAX = 1_000
 
 
-class Store(Upgrades, Quarantines, PermitRecords, DataRecords, Marks, Renames, Slots, Tokens):
+class Store(Upgrades, Quarantines, PermitRecords, DataRecords, Marks, Renames, Slots, Tokens, Tallies):
     """The database of one daemon, used from its event loop's thread alone; other processes open it read-only.
 
     Every writing method is one transaction of its own, or part of the caller's: `with store.transaction():`.

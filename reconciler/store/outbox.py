@@ -8,7 +8,7 @@ from datetime import datetime
 
 from reconciler.model import codec
 from reconciler.model.notice import Notice
-from reconciler.store.database import Database, bounded, text_of, time_of
+from reconciler.store.database import Database, bounded, text_of, time_of, time_or_none
 from reconciler.store.rows import Note, OutboxRow
 
 SLACK, NOTE = "slack", "note"
@@ -100,6 +100,14 @@ class Outbox(Database):
             "SELECT count(*) AS waiting FROM outbox WHERE channel = ? AND done_at IS NULL", (channel,)
         )
         return int(row["waiting"]) if row else 0
+
+    def queues(self) -> dict[str, tuple[int, datetime | None]]:
+        """By channel of which anything waits: how many, and since when the oldest that no digest gathers."""
+        rows = self._all(
+            "SELECT channel, count(*) AS waiting, min(iif(digest, NULL, created_at)) AS oldest FROM outbox"
+            " WHERE done_at IS NULL GROUP BY channel"
+        )
+        return {row["channel"]: (row["waiting"], time_or_none(row["oldest"])) for row in rows}
 
     def trouble(self, channel: str) -> str:
         """Why the oldest of those that failed has not been delivered; empty when nothing failed."""

@@ -267,6 +267,14 @@ CREATE TABLE threads (             -- where the message of an upgrade stands, in
 ) STRICT;
 INSERT INTO threads SELECT operation, 'slack', channel, ts FROM slack_threads;
 DROP TABLE slack_threads;
+
+CREATE TABLE tallies (             -- what is counted for ever, beyond the rows that are dropped
+    environment TEXT NOT NULL,
+    class TEXT NOT NULL,
+    event TEXT NOT NULL,           -- how an upgrade ended; window-passed
+    count INTEGER NOT NULL,
+    PRIMARY KEY (environment, class, event)
+) STRICT;
 """
 
 MIGRATIONS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH)
