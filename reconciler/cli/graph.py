@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from reconciler.engine.core import Core
     from reconciler.engine.lease import Leases
     from reconciler.engine.repository import Repository
-    from reconciler.git import Identity, Mirror, Register, Remote, Signers
+    from reconciler.git import GitRegister, Identity, Mirror, Remote, Signers
+    from reconciler.model.register import Register
     from reconciler.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -178,18 +179,29 @@ def leases_of(settings: Settings, store: Store, clock: Clock) -> Leases:
 
     if settings.lease_s is None:
         return Leases()
-    register = register_of(settings, "lease.git")
+    register = (
+        cluster_register(settings, settings.lease_namespace)
+        if settings.lease_namespace
+        else register_of(settings, "lease.git")
+    )
     me = holder_of(
         store, host=settings.host or socket.gethostname(), state=settings.state, lasts_s=settings.lease_s
     )
     return RemoteLeases(register, me, store, clock)
 
 
-def register_of(settings: Settings, name: str) -> Register:
-    """The references of ours on the remote, pushed from a small repository of this name."""
-    from reconciler.git import Register
+def cluster_register(settings: Settings, namespace: str) -> Register:
+    """Lease objects of the Kubernetes cluster that `engines.kubernetes` says how to reach."""
+    from reconciler.drivers.kubernetes.lease import ClusterRegister, api_of
 
-    return Register(
+    return ClusterRegister(api_of(settings.engines.get("kubernetes", {})), namespace)
+
+
+def register_of(settings: Settings, name: str) -> GitRegister:
+    """The references of ours on the remote, pushed from a small repository of this name."""
+    from reconciler.git import GitRegister
+
+    return GitRegister(
         settings.state / name,
         remote_of(settings),
         identity_of(settings),

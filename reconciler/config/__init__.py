@@ -97,6 +97,7 @@ def parse(document: Document, file: Path, environ: Mapping[str, str]) -> Setting
         repository=parser.repository(),
         state=parser.path(data.get("state", str(Settings.state))),
         lease_s=parser.lease_s(),
+        lease_namespace=data.get("leases", {}).get("namespace"),
         environments=tuple(data.get("environments", ())),
         drivers=tuple(data.get("drivers", Settings.drivers)),
         engines=parser.engines(),

@@ -159,6 +159,8 @@ class Settings:
     state: Path = Path("/var/lib/ugs")
     lease_s: float | None = 90.0
     """For how long an environment is this daemon's without a word to the remote; None: nobody else is asked."""
+    lease_namespace: str | None = None
+    """The namespace of the Lease objects, where the leases are such. None: they are references of the remote."""
     host: str = ""
     """The name of this machine where environments list their hosts; by default its host name."""
     environments: tuple[str, ...] = ()

@@ -22,7 +22,6 @@ from reconciler.drivers.base import Cause, Driver, Site, Table
 from reconciler.engine.fence import Fence
 from reconciler.engine.lease import Leases
 from reconciler.engine.repository import Repository
-from reconciler.git import Register
 from reconciler.model import sentence
 from reconciler.model.adoption import adopted
 from reconciler.model.circumstances import Gate
@@ -31,6 +30,7 @@ from reconciler.model.errors import UgsError
 from reconciler.model.hosts import Rollouts
 from reconciler.model.lease import share_of
 from reconciler.model.notice import Notice, Severity
+from reconciler.model.register import Register
 from reconciler.model.upgrade import FINAL, Phase, Upgrade, check_move
 from reconciler.model.verdict import Outcome
 from reconciler.notify import Outbox

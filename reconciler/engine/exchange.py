@@ -17,7 +17,6 @@ from reconciler.engine.fleet import Fleet
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.revert import attempt, pushed
 from reconciler.engine.share import as_upgrade, may_begin, reports_of, unlisted, wanted_of
-from reconciler.git import ABSENT, Move
 from reconciler.model.codec import decode, encode
 from reconciler.model.errors import HostError, TransientError, UgsError
 from reconciler.model.hosts import (
@@ -31,6 +30,7 @@ from reconciler.model.hosts import (
     settled,
 )
 from reconciler.model.notice import Notice, Severity
+from reconciler.model.register import ABSENT, Move
 from reconciler.model.upgrade import Phase
 from reconciler.store import Note
 

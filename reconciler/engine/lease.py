@@ -13,12 +13,12 @@ from secrets import token_hex
 import msgspec
 
 from reconciler.clock import Clock
-from reconciler.git import ABSENT, Move, PushRefused, PushRejected, Register
 from reconciler.model import lease as rules
 from reconciler.model.codec import decode, encode
 from reconciler.model.errors import HostError, TransientError, UgsError
 from reconciler.model.lease import NOBODY, Claim, Holder, Lease, Standing
 from reconciler.model.notice import Notice, Severity
+from reconciler.model.register import ABSENT, Late, Move, Refused, Register
 from reconciler.model.window import Opening
 from reconciler.store import Store
 
@@ -99,7 +99,7 @@ class RemoteLeases(Leases):
         return [
             f"{name}: nothing starts: {error}"
             for name, error in sorted(self._trouble.items())
-            if isinstance(error, PushRefused)
+            if isinstance(error, Refused)
         ]
 
     async def settled(self, environment: str) -> None:
@@ -181,8 +181,8 @@ class RemoteLeases(Leases):
             try:
                 claim = decode(text, Claim) if value else NOBODY
             except msgspec.MsgspecError:
-                what = f"{value[:12]}, which refs/ugs/{rules.ref_of(name)} names, is no lease"
-                trouble[name] = HostError(what, "see who put it there, and delete that ref")
+                what = f"what {self._register.where(rules.ref_of(name))} says is no lease"
+                trouble[name] = HostError(what, "see who put it there, and delete it")
             else:
                 self._leases[name] = rules.looked(self._lease(name), value, claim, now_s=now_s)
         return trouble
@@ -199,23 +199,27 @@ class RemoteLeases(Leases):
         moves = {ref: _move(name, *claims[name]) for ref, name in named.items()}
         try:
             answers = await asyncio.to_thread(self._register.swap, moves, at=self._clock.now())
-        except PushRefused as error:
+        except Refused as error:
             await asyncio.to_thread(
                 self._register.read, *self._refs
             )  # raises where it is the remote that is gone
-            return [], {name: _refusal(name, error) for name in claims}
+            return [], {name: self._refusal(name, error) for name in claims}
         late, refused = list[str](), dict[str, UgsError]()
         for ref, answer in answers.items():
             name = named[ref]
             match answer:
                 case str():
                     self._leases[name] = rules.won(answer, claims[name][1], asked_s=asked_s)
-                case PushRejected():
+                case Late():
                     self._leases[name] = rules.lost(self._lease(name))
                     late.append(name)
-                case PushRefused():
-                    refused[name] = _refusal(name, answer)
+                case Refused():
+                    refused[name] = self._refusal(name, answer)
         return late, refused
+
+    def _refusal(self, environment: str, error: Refused) -> Refused:
+        allow = self._register.allow(rules.ref_of(environment))
+        return Refused(error.message, f"{allow}, or set `lease: off` if no other daemon has {environment}")
 
     def _lease(self, environment: str) -> Lease:
         return self._leases.get(environment, Lease())
@@ -235,7 +239,7 @@ class RemoteLeases(Leases):
         elif standing == "elsewhere" and epoch and before and before[0] != "elsewhere":
             self._store.audit("lease-lost", environment=rules.environment_of(name), detail=sentence)
             self._alert(name, f"{sentence}; nothing more is done here", "warning")
-        elif isinstance(error := self._trouble.get(name), PushRefused):
+        elif isinstance(error := self._trouble.get(name), Refused):
             self._alert(name, str(error), "person")
         return True
 
@@ -265,11 +269,3 @@ def holder_of(store: Store, *, host: str, state: Path, lasts_s: float) -> Holder
 def _move(environment: str, expected: str, claim: Claim) -> Move:
     subject = f"{environment} is free" if not claim.lasts_s else rules.whose(environment, claim)
     return Move(expected, subject, encode(claim).decode())
-
-
-def _refusal(environment: str, error: PushRefused) -> PushRefused:
-    kind = rules.ref_of(environment).partition("/")[0]
-    remedy = (
-        f"let this user push to refs/ugs/{kind}, or set `lease: off` if no other daemon has {environment}"
-    )
-    return PushRefused(error.message, remedy)

@@ -3,7 +3,7 @@
 from reconciler.git.commit import Identity
 from reconciler.git.errors import PushRefused, PushRejected
 from reconciler.git.history import Commit
-from reconciler.git.lease import ABSENT, Move, Register
+from reconciler.git.lease import GitRegister
 from reconciler.git.local import Local
 from reconciler.git.mirror import Mirror
 from reconciler.git.objects import Entry
@@ -12,17 +12,15 @@ from reconciler.git.signatures import Arrival, Signers, prepare_gpg
 from reconciler.git.watch import Watcher
 
 __all__ = [
-    "ABSENT",
     "Arrival",
     "Commit",
     "Entry",
+    "GitRegister",
     "Identity",
     "Local",
     "Mirror",
-    "Move",
     "PushRefused",
     "PushRejected",
-    "Register",
     "Remote",
     "Signers",
     "Watcher",

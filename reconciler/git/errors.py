@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from reconciler.model.errors import HostError, TransientError, UgsError
+from reconciler.model.errors import HostError, TransientError
+from reconciler.model.register import Late, Refused
 
 MESSAGE_CHARACTERS_MAX = 500
 
 
-class PushRejected(UgsError):
+class PushRejected(Late):
     """The branch has moved on: fetch, compute again, push again."""
 
 
-class PushRefused(UgsError):
+class PushRefused(Refused):
     """The remote will not have it (hook, protected branch, permission): a person must mend it."""
 
 

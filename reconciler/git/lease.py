@@ -7,31 +7,20 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from msgspec import Struct
-
 from reconciler.git import storage, transfer
 from reconciler.git.call import Git
 from reconciler.git.commit import Identity, build
 from reconciler.git.errors import PushRefused, PushRejected
 from reconciler.git.remote import Remote
 from reconciler.model.errors import UgsError
+from reconciler.model.register import Move
 
 LEASES = "lease/"
 _PREFIX = "refs/ugs/"
-ABSENT = ""
-"""The value of a reference that does not exist."""
 _FIELDS = ("%(objectname)", "%(refname)", "%(contents:body)")
 
 
-class Move(Struct, frozen=True):
-    """One compare-and-swap: the value that must still stand there, and the text of the commit to put there."""
-
-    expected: str
-    subject: str
-    body: str
-
-
-class Register:
+class GitRegister:
     """Blocking. It has a small repository of its own, so that it waits for nobody and its litter is nobody's.
 
     References are named without `refs/ugs/`, and without `root`, which is common to all of them.
@@ -75,6 +64,13 @@ class Register:
         with suppress(UgsError):  # mere tidiness: every move leaves a commit that nothing names
             self._git.ask("prune", "--expire=now")
         return {name: refused.get(self._root + name, value) for name, value in values.items()}
+
+    def where(self, name: str) -> str:
+        return f"{self._root}{name}"
+
+    def allow(self, name: str) -> str:
+        kind = name.partition("/")[0]
+        return f"let this user push to {self._root}{kind}"
 
     def _commit(self, move: Move, at: datetime) -> str:
         # Without a parent: a chain would grow for ever.

@@ -12,9 +12,10 @@ from reconciler.engine import people
 from reconciler.engine.attention import needs_person
 from reconciler.engine.exchange import Exchange
 from reconciler.engine.status import status_of
-from reconciler.git import ABSENT, Identity, Move, Register, Remote
+from reconciler.git import GitRegister, Identity, Remote
 from reconciler.model.codec import decode, encode
 from reconciler.model.hosts import Outcome, Report, Reports, Rollout, Rollouts
+from reconciler.model.register import ABSENT, Move
 from reconciler.model.upgrade import Phase
 from tests.git.colleague import AT, ENVIRONMENT, git
 from tests.world import World
@@ -33,7 +34,7 @@ class Others:
         self.world = world
         remote = Remote(str(world.remote), environment=ENVIRONMENT)
         path = world.folder / "others.git"
-        self.register = Register(path, remote, Identity("R", "r@x"), network_timeout_s=60, root="")
+        self.register = GitRegister(path, remote, Identity("R", "r@x"), network_timeout_s=60, root="")
         self.exchange = Exchange(world.core, world.fleet)
 
     def put(self, ref: str, text: str) -> None:

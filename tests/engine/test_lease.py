@@ -13,9 +13,10 @@ from reconciler.engine.attention import needs_person
 from reconciler.engine.lease import holder_of
 from reconciler.engine.permits import override
 from reconciler.engine.status import status_of
-from reconciler.git import ABSENT, Identity, Move, Register, Remote
+from reconciler.git import GitRegister, Identity, Remote
 from reconciler.model.codec import decode, encode
 from reconciler.model.lease import Claim
+from reconciler.model.register import ABSENT, Move
 from reconciler.model.upgrade import Phase
 from tests.git.colleague import AT, ENVIRONMENT, git
 from tests.git.http_backend import serve
@@ -31,7 +32,7 @@ class Rival:
 
     def __init__(self, world: World) -> None:
         remote = Remote(str(world.remote), environment=ENVIRONMENT)
-        self.register = Register(
+        self.register = GitRegister(
             world.folder / "rival.git", remote, Identity("R", "r@x"), network_timeout_s=30
         )
 
@@ -288,7 +289,7 @@ async def test_a_ref_that_holds_something_else_is_left_there_and_said(world: Wor
     async with world.holding():
         await world.settle()
         assert world.phases() == ["waiting"]
-        assert "which refs/ugs/lease/production names, is no lease" in str(lease_of(world)["sentence"])
+        assert "what refs/ugs/lease/production says is no lease" in str(lease_of(world)["sentence"])
         git(world.remote, "update-ref", "-d", REF)
         await a_third_passes(world)
         assert world.core.leases.standing("production") == "held"

@@ -10,13 +10,14 @@ from threading import Barrier
 
 import pytest
 
-from reconciler.git import ABSENT, Move, PushRefused, PushRejected, Register, Remote
+from reconciler.git import GitRegister, PushRefused, PushRejected, Remote
 from reconciler.model.errors import HostError, TransientError
+from reconciler.model.register import ABSENT, Move
 from tests.git.colleague import AT, ENVIRONMENT, git
 from tests.git.conftest import UGS
 from tests.git.http_backend import serve
 
-OpenRegister = Callable[..., Register]
+OpenRegister = Callable[..., GitRegister]
 CONTENDERS = 4
 
 
@@ -32,14 +33,14 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, origin: Path) -> Iterato
 
 @pytest.fixture
 def open_register(tmp_path: Path, origin: Path) -> OpenRegister:
-    def open_one(name: str = "ours", url: str = str(origin), *, timeout_s: float = 30.0) -> Register:
+    def open_one(name: str = "ours", url: str = str(origin), *, timeout_s: float = 30.0) -> GitRegister:
         remote = Remote(url, environment=ENVIRONMENT)
-        return Register(tmp_path / "state" / f"{name}.git", remote, UGS, network_timeout_s=timeout_s)
+        return GitRegister(tmp_path / "state" / f"{name}.git", remote, UGS, network_timeout_s=timeout_s)
 
     return open_one
 
 
-def put(register: Register, expected: str, body: str, name: str = "production") -> str:
+def put(register: GitRegister, expected: str, body: str, name: str = "production") -> str:
     """Move it, and say what came of it."""
     answer = register.swap({name: Move(expected, "Lease", body)}, at=AT)[name]
     assert isinstance(answer, str)

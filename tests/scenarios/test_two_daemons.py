@@ -26,9 +26,9 @@ def other_state(world: World) -> Iterator[Path]:
     kill_all(path)
 
 
-def config_of(world: World, state: Path) -> Path:
+def config_of(world: World, state: Path, leases: str = LEASE) -> Path:
     """A ugs.yaml for a daemon with this state, which finds commits by watching."""
-    world.settings_more = LEASE
+    world.settings_more = leases
     config = configured(world)
     if state == world.state:
         return config
@@ -38,8 +38,8 @@ def config_of(world: World, state: Path) -> Path:
 
 
 @contextlib.contextmanager
-def started(world: World, state: Path) -> Iterator[DaemonProcess]:
-    running = DaemonProcess(config_of(world, state), state, environment={})
+def started(world: World, state: Path, leases: str = LEASE) -> Iterator[DaemonProcess]:
+    running = DaemonProcess(config_of(world, state, leases), state, environment={})
     try:
         yield running
         if running.process.poll() is None:

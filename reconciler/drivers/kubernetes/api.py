@@ -29,6 +29,10 @@ class Absent(HostError):
     """There is no such object, or no such namespace."""
 
 
+class Forbidden(HostError):
+    """We may not do this, or the server does not know us."""
+
+
 class Conflict(HostError):
     """Somebody else owns what we would change, or has just changed it. `causes`: (field, who says so)."""
 
@@ -150,11 +154,11 @@ def refusal(doing: str, status: Status, server: str) -> UgsError:
     match status.code:
         case 401:
             what = f"cannot {doing}: {server} does not accept our credentials"
-            return HostError(what, "renew them in the kubeconfig or the service account")
+            return Forbidden(what, "renew them in the kubeconfig or the service account")
         case 403:
             remedy = "grant it to the daemon's user by a Role and a RoleBinding"
             quota = "raise the quota of the namespace, or ask for less"
-            return HostError(what, quota if "exceeded quota" in said else remedy)
+            return Forbidden(what, quota if "exceeded quota" in said else remedy)
         case 404:
             remedy = "create the namespace, or name another in the environment's `driver`"
             return Absent(

@@ -113,6 +113,8 @@ class ApiServer:
                 return 200, self.objects[asked.path]
             case "GET" if asked.path.rpartition("/")[2].endswith("s"):
                 return 200, self._list(asked)
+            case "POST" | "PUT":
+                return self._replace(asked)
             case "PATCH" if "apply" in asked.query.get("content", ""):
                 return 200, self._apply(asked)
             case "PATCH" if asked.path in self.objects:
@@ -156,6 +158,17 @@ class ApiServer:
             meta["uid"] = before["metadata"]["uid"]
             body["status"] = before.get("status", {})
         return body if asked.query.get("dryRun") else self.put(asked.path, body)
+
+    def _replace(self, asked: Asked) -> tuple[int, Object]:
+        """A POST creates what is not there; a PUT replaces what is there still as the body says that it was."""
+        meta = asked.body["metadata"]
+        path = f"{asked.path}/{meta['name']}" if asked.method == "POST" else asked.path
+        before = self.objects.get(path)
+        if asked.method == "PUT" and before is None:
+            return 404, {"code": 404, "message": "not found"}
+        if before and before["metadata"]["resourceVersion"] != meta.get("resourceVersion"):
+            return 409, {"code": 409, "reason": "Conflict", "message": "the object has been modified"}
+        return 200, self.put(path, asked.body)
 
     def _merge(self, asked: Asked) -> Object:
         found = json.loads(json.dumps(self.objects[asked.path]))
@@ -229,7 +242,7 @@ def serving() -> Iterator[ApiServer]:
                     self.wfile.flush()
                 self.wfile.write(b"0\r\n\r\n")
 
-        do_GET = do_PATCH = do_DELETE = do_POST = _handle  # noqa: N815 - the base class's names
+        do_GET = do_PATCH = do_DELETE = do_POST = do_PUT = _handle  # noqa: N815 - the base class's names
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

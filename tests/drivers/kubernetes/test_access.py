@@ -14,7 +14,7 @@ from msgspec import structs
 
 from reconciler.drivers.base import Site
 from reconciler.drivers.kubernetes.access import Access, from_kubeconfig, in_cluster
-from reconciler.drivers.kubernetes.api import Absent, Api, Conflict, Gone, path_of, refusal
+from reconciler.drivers.kubernetes.api import Absent, Api, Conflict, Forbidden, Gone, path_of, refusal
 from reconciler.drivers.kubernetes.objects import Status
 from reconciler.drivers.kubernetes.options import choice
 from reconciler.model.errors import ArtifactError, HostError, TransientError
@@ -191,9 +191,9 @@ def test_without_a_kubeconfig_the_daemon_takes_itself_for_a_pod(
 @pytest.mark.parametrize(
     ("code", "message", "kind", "says"),
     [
-        (401, "Unauthorized", HostError, "does not accept our credentials; renew them"),
-        (403, 'User "x" cannot patch resource "pods"', HostError, "cannot patch resource"),
-        (403, "exceeded quota: q", HostError, "raise the quota"),
+        (401, "Unauthorized", Forbidden, "does not accept our credentials; renew them"),
+        (403, 'User "x" cannot patch resource "pods"', Forbidden, "cannot patch resource"),
+        (403, "exceeded quota: q", Forbidden, "raise the quota"),
         (400, 'admission webhook "w" denied the request', HostError, "see to that webhook"),
         (404, 'namespaces "shop" not found', Absent, "create the namespace"),
         (404, 'pods "api" not found', Absent, "removed by hand"),

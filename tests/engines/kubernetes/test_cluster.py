@@ -35,6 +35,7 @@ PLURALS = {
     "ConfigMap": "configmaps",
     "PersistentVolumeClaim": "persistentvolumeclaims",
     "Deployment": "deployments",
+    "StatefulSet": "statefulsets",
 }
 SET = """\
 apiVersion: apps/v1
