@@ -46,6 +46,6 @@ def by_token(core: Core) -> Doorkeeper:
             raise Unknown(
                 "this token is unknown, expired or revoked", "have another made by `ugs token create`"
             )
-        return Caller(found.name, found.grants, found.id)
+        return Caller(found.name, found.grants, found.id, until=found.expires_at)
 
     return doorkeeper

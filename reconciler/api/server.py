@@ -48,6 +48,8 @@ async def serve(application: Any, at: Path | tuple[str, int]) -> None:
             await server.serve(sockets=[channel])
         except asyncio.CancelledError:
             server.should_exit = True
+            if server.started:
+                await server.shutdown(sockets=[channel])  # what is open is closed, and given a moment to end
             raise
 
 

@@ -16,6 +16,7 @@ from reconciler.engine.exchange import Exchange
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.mail import carry_notes, carry_notices, empty_outbox, keep_house
 from reconciler.engine.metrics import Metrics
+from reconciler.engine.news import News
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.share import unlisted
 from reconciler.engine.supervisor import Supervisor
@@ -42,6 +43,7 @@ class Daemon:
         self.core = core
         self.fleet = Fleet(core, accept_first=accept_first)
         self.exchange = Exchange(core, self.fleet)
+        self.news = News(self.fleet)
         self.started_at = core.clock.now()
         self.metrics = Metrics(self.fleet, self.started_at)
         self.stopping = asyncio.Event()
@@ -66,6 +68,8 @@ class Daemon:
             ("rollouts", self.exchange.keep),
             ("notes", lambda: carry_notes(self.core)),
             ("housekeeping", lambda: keep_house(self.core)),
+            ("news", self.news.keep),
+            ("looks", self.news.keep_looking),
             ("supervisor", lambda: supervisor.keep_alive(self.core.clock)),
         ):
             self._tasks.add(asyncio.create_task(endure(self.core.clock, name, work), name=name))
@@ -194,6 +198,7 @@ class Daemon:
             await environment.once()
             self.exchange.stir(environment)
             await environment.look(only_new=True)
+            self.news.stir()
             opens = environment.opens_at()
             tick_s = TICK_BUSY_S if environment.busy else TICK_S
             left_s = (opens - self.core.clock.now()).total_seconds() if opens else tick_s
@@ -202,6 +207,7 @@ class Daemon:
     async def _monitor_loop(self, environment: EnvironmentPass) -> None:
         while True:
             await environment.look()
+            self.news.stir()
             await self.core.clock.sleep(MONITOR_S)
 
     async def _end(self, watcher: Watcher | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -33,11 +34,14 @@ class RoleGrant(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Caller(Struct, frozen=True):
-    """Who asks, as what the audit calls him, with all that he may do. `token`: the number of the token he shows."""
+    """Who asks, as what the audit calls him, with all that he may do. `token`: the number of the token he shows;
+    `session`: that of the one in which his browser signed in; `until`: he is let in no longer than that."""
 
     name: str
     grants: tuple[RoleGrant, ...]
     token: int | None = None
+    session: int | None = None
+    until: datetime | None = None
 
 
 class Place(Struct, frozen=True):

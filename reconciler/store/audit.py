@@ -61,21 +61,12 @@ class Audit(Database):
 
     def audit_rows(self, *, limit: int) -> list[AuditRow]:
         """The newest `limit` rows, newest first."""
-        return [
-            AuditRow(
-                id=row["id"],
-                at=time_of(row["at"]),
-                event=row["event"],
-                environment=row["environment"],
-                service=row["service"],
-                operation=row["operation"],
-                actor=row["actor"],
-                detail=row["detail"],
-                previous_hash=row["previous_hash"],
-                hash=row["hash"],
-            )
-            for row in self._all("SELECT * FROM maintenance_logs ORDER BY id DESC LIMIT ?", (limit,))
-        ]
+        return list(map(_row, self._all("SELECT * FROM maintenance_logs ORDER BY id DESC LIMIT ?", (limit,))))
+
+    def audit_since(self, number: int, *, limit: int) -> list[AuditRow]:
+        """The rows after the one of that number, oldest first, at most `limit`."""
+        rows = self._all("SELECT * FROM maintenance_logs WHERE id > ? ORDER BY id LIMIT ?", (number, limit))
+        return list(map(_row, rows))
 
     def verify_audit(self) -> AuditBreak | None:
         """The first row that was changed, put in or taken out; None when every row is as it was written."""
@@ -94,6 +85,21 @@ class Audit(Database):
         if newest and newest["seq"] >= expected_id:
             return AuditBreak(expected_id, "the row is missing")
         return None
+
+
+def _row(row: sqlite3.Row) -> AuditRow:
+    return AuditRow(
+        id=row["id"],
+        at=time_of(row["at"]),
+        event=row["event"],
+        environment=row["environment"],
+        service=row["service"],
+        operation=row["operation"],
+        actor=row["actor"],
+        detail=row["detail"],
+        previous_hash=row["previous_hash"],
+        hash=row["hash"],
+    )
 
 
 def seal(row: dict[str, str | int] | sqlite3.Row) -> str:

@@ -70,6 +70,8 @@ class Database:
         self.path = path
         self.refused = ""
         """Why the last write was refused; empty since one has succeeded again."""
+        self.hearers: list[Callable[[], None]] = []
+        """Called after each commit, from within the call that made it: they note it, and work later."""
         self._witness = witness
         self._appended = False
         self._now = now
@@ -134,6 +136,8 @@ class Database:
         if self._appended and self._witness and (head := self.head()):
             self._appended = False
             self._witness.write(head)
+        for heard in self.hearers:
+            heard()
 
     def _usable(self) -> sqlite3.Connection:
         if self._damaged is not None:
