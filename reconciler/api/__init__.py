@@ -2,7 +2,7 @@
 
 from reconciler.api.app import application
 from reconciler.api.fleetlock import fleetlock
-from reconciler.api.identity import by_socket, by_token
+from reconciler.api.identity import by_socket, by_token, by_token_or_session
 from reconciler.api.server import serve
 
-__all__ = ["application", "by_socket", "by_token", "fleetlock", "serve"]
+__all__ = ["application", "by_socket", "by_token", "by_token_or_session", "fleetlock", "serve"]

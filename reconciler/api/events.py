@@ -166,7 +166,8 @@ def stands(daemon: Daemon, caller: Caller) -> bool:
     """Whether what let a caller in still would."""
     core = daemon.core
     in_time = caller.until is None or core.clock.now() < caller.until
-    return in_time and (caller.token is None or core.store.token_stands(caller.token))
+    by_token = caller.token is None or core.store.token_stands(caller.token)
+    return in_time and by_token and (caller.session is None or core.store.session_stands(caller.session))
 
 
 class _Stream(StreamingResponse):

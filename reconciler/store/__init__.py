@@ -12,6 +12,7 @@ from reconciler.store.permits import PermitRecords
 from reconciler.store.quarantines import Quarantines
 from reconciler.store.renames import Renames
 from reconciler.store.rows import Advance, AuditBreak, AuditRow, Head, Note, OutboxRow, Quarantine, Step
+from reconciler.store.sessions import Session, Sessions
 from reconciler.store.slots import Slots
 from reconciler.store.tallies import Tallies, Tally
 from reconciler.store.tokens import Token, Tokens
@@ -33,6 +34,7 @@ __all__ = [
     "Note",
     "OutboxRow",
     "Quarantine",
+    "Session",
     "Step",
     "Store",
     "Tally",
@@ -46,7 +48,9 @@ OUTBOX_PENDING_MAX = 10_000
 PERMITS_MAX = 1_000
 
 
-class Store(Upgrades, Quarantines, PermitRecords, DataRecords, Marks, Renames, Slots, Tokens, Tallies):
+class Store(
+    Upgrades, Quarantines, PermitRecords, DataRecords, Marks, Renames, Slots, Tokens, Tallies, Sessions
+):
     """The database of one daemon, used from its event loop's thread alone; other processes open it read-only.
 
     Every writing method is one transaction of its own, or part of the caller's: `with store.transaction():`.

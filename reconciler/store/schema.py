@@ -255,6 +255,16 @@ CREATE TABLE tokens (              -- of the API: what is kept cannot be used
     revoked_by TEXT
 ) STRICT;
 
+CREATE TABLE sessions (            -- of browsers, as long as they last: what is kept cannot be used
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    hash TEXT NOT NULL UNIQUE,     -- SHA-256 of the cookie
+    name TEXT NOT NULL,            -- whose it is: the actor of all that is done in it
+    grants TEXT NOT NULL,          -- JSON, as of tokens
+    token INTEGER,                 -- the token by which it was begun, with which it ends; NULL: by another way
+    made_at TEXT NOT NULL,
+    ends_at TEXT NOT NULL
+) STRICT;
+
 ALTER TABLE outbox ADD COLUMN digest INTEGER NOT NULL DEFAULT 0;  -- 1: it waits to be told together with others
 
 ALTER TABLE threads RENAME TO slack_threads;
