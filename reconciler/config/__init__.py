@@ -24,6 +24,7 @@ from reconciler.config.settings import (
     Slack,
     Trust,
 )
+from reconciler.config.webhooks import webhooks_of
 from reconciler.model import schema
 from reconciler.model.detached import Key, parse_key
 from reconciler.model.document import SIZE_BYTES_MAX, Document, read, seconds
@@ -111,6 +112,7 @@ def parse(document: Document, file: Path, environ: Mapping[str, str]) -> Setting
         trust=parser.trust() if "trust" in data else None,
         listen=parser.address(("listen",), data.get("listen", "")),
         fleetlock=parser.fleetlock(),
+        webhooks=webhooks_of(data, parser.found, parser.reference),
         secrets={name: parser.grant(name, value) for name, value in data.get("secrets", {}).items()},
         floor_approvals={
             kind: int(number) for kind, number in data.get("floor", {}).get("approvals", {}).items()

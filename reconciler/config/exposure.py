@@ -42,6 +42,8 @@ def _watched(settings: Settings) -> Iterator[tuple[str, Path, int]]:
         secrets |= {"notify.slack.token": slack.token, "notify.slack.webhook": slack.webhook}
     secrets |= {f"secrets.{name}": grant.secret for name, grant in settings.secrets.items()}
     secrets |= {f"registries.{host}.password": login.password for host, login in settings.registries.items()}
+    for provider, hooks in settings.webhooks.items():
+        secrets |= {f"webhooks.{provider}.secret[{number}]": secret for number, secret in enumerate(hooks)}
     keys = {"repository.ssh_key": repository.ssh_key, "identity.signing_key": settings.identity.signing_key}
     files = {key: _file_of(secret) for key, secret in secrets.items()} | keys
     for key, path in files.items():

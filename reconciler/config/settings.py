@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from reconciler.model.delivery import Provider
 from reconciler.model.detached import Key
 from reconciler.model.engines import Kind
 from reconciler.model.environment import ChangeClass
@@ -177,6 +178,8 @@ class Settings:
     listen: tuple[str, int] | None = None
     """Where the API is served over HTTP, beside the socket; by default nowhere."""
     fleetlock: FleetLock = field(default_factory=FleetLock)
+    webhooks: Mapping[Provider, tuple[Secret, ...]] = field(default_factory=dict)
+    """By provider, the secrets of which its deliveries must show one: two while it is being changed."""
     secrets: Mapping[str, Grant] = field(default_factory=dict)
     floor_approvals: Mapping[ChangeClass, int] = field(default_factory=dict)
     """How many people must approve a change of each class, whatever the repository says."""

@@ -32,7 +32,7 @@ LATER: dict[Kind, frozenset[str]] = {
     "release": frozenset({"prometheus", "at_most", "after"}),
     "environment": frozenset(),
     "pins": frozenset(),
-    "ugs": frozenset({"webhooks"}),
+    "ugs": frozenset(),
 }
 LATER_VALUES = ("pull-request",)
 _UNSUPPORTED = "is not supported by this version of UGS"

@@ -157,7 +157,6 @@ LATER: list[tuple[schema.Kind, str, str]] = [
     ("release", "health: {probes: [{prometheus: x}]}", "health.probes[0].prometheus: `prometheus`"),
     ("release", "health: {after: restore}", "health.after: `after`"),
     ("environment", "policy: {revert: pull-request}", "policy.revert: `pull-request`"),
-    ("ugs", "webhooks: {}", "webhooks: `webhooks`"),
 ]
 
 
