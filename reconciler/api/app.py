@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from reconciler.api import events, health, metrics, permits, tokens, upgrades, webhooks
+from reconciler.api import events, flags, health, metrics, ofrep, permits, tokens, upgrades, webhooks
 from reconciler.api.answer import problem
 from reconciler.api.door import Door, Routes
 from reconciler.api.endpoint import Endpoint
@@ -29,12 +29,13 @@ from reconciler.model.errors import UgsError
 ENDPOINTS: tuple[Endpoint[Any], ...] = (
     *upgrades.ENDPOINTS,
     *permits.ENDPOINTS,
+    *flags.ENDPOINTS,
     *tokens.ENDPOINTS,
     *metrics.ENDPOINTS,
     *events.ENDPOINTS,
 )
 """Every route that needs a right. The tests walk it: method by role by place."""
-OPEN: tuple[Routes, ...] = (health.routes, webhooks.routes)
+OPEN: tuple[Routes, ...] = (health.routes, ofrep.routes, webhooks.routes)
 """Every route that needs none, or looks after it by itself."""
 
 HTTP = {

@@ -17,7 +17,7 @@ from reconciler.api.denials import Denials
 from reconciler.api.endpoint import BadRequest, Endpoint, TooLarge, TooSlow
 from reconciler.api.entry import Denied, Missing, check, enter
 from reconciler.api.identity import Doorkeeper, Unknown
-from reconciler.api.rates import OF_A_CALLER, OF_A_STRANGER, Rates, TooMany
+from reconciler.api.rates import OF_A_CALLER, OF_A_STRANGER, Rate, Rates, TooMany
 from reconciler.engine import people
 from reconciler.engine.daemon import Daemon
 from reconciler.model.errors import TransientError, UgsError
@@ -92,8 +92,8 @@ class Door:
             return Answer(Accepted(sentence, endpoint.later), 202)
         raise Busy(f"it takes longer than {WAIT_S:.0f} s, and goes on", "look at GET /upgrade/status")
 
-    async def known(self, request: Request) -> Caller:
-        """Who asks. Raises Unknown and TooMany."""
+    async def known(self, request: Request, *, rate: Rate = OF_A_CALLER, of: str = "") -> Caller:
+        """Who asks. `rate`: how often he may ask `of` this kind of route. Raises Unknown and TooMany."""
         if request.client is None:  # over the socket, where the kernel says who it is
             caller = await self.doorkeeper(request)
         else:
@@ -104,7 +104,7 @@ class Door:
             except Unknown:
                 self.rates.take(address, OF_A_STRANGER)
                 raise
-            self.rates.take(f"token {caller.token or caller.name}", OF_A_CALLER)
+            self.rates.take(f"token {caller.token or caller.name}{of}", rate)
         request.state.caller = caller
         return caller
 

@@ -74,7 +74,7 @@ class Endpoint(Generic[T]):
         beside |= {name: request.headers[one] for name, one in self.headers.items() if one in request.headers}
         if self.method == "GET":
             return _checked(dict(request.query_params) | beside, self.asks, strict=False)
-        return _checked(await _body(request) | beside, self.asks)
+        return _checked(await body_of(request) | beside, self.asks)
 
 
 class BadRequest(UgsError):
@@ -89,8 +89,8 @@ class TooSlow(UgsError):
     """The body did not arrive in time, or not at all."""
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    """The request's JSON object, bounded in size and time."""
+async def body_of(request: Request) -> dict[str, Any]:
+    """The request's JSON object, bounded in size and time. Raises BadRequest, TooLarge and TooSlow."""
     data = b""
     try:
         async with asyncio.timeout(BODY_S):

@@ -61,6 +61,7 @@ def needs_person(fleet: Fleet) -> list[str]:
         *parked,
         *_unapproved(fleet),
         *_drifted(fleet),
+        *_needed(fleet),
         *asked,
         *undelivered,
     ]
@@ -83,6 +84,19 @@ def _drifted(fleet: Fleet) -> list[str]:
         for name, desired in sorted(fleet.core.desired.items())
         if desired.environment.policy.drift == "report" and (here := fleet.passes.get(name))
         for drift in here.drifts.found.values()
+    ]
+
+
+def _needed(fleet: Fleet) -> list[str]:
+    """Flags that only a release declares which runs on, with nothing under way or waiting to replace it."""
+    return [
+        f"{name}: flag {flag} is still needed by {', '.join(found.needed_by)}, and nothing that is pinned there "
+        "declares it"
+        for name, here in sorted(fleet.passes.items())
+        for flag, found in sorted(fleet.core.flags.get(name, {}).items())
+        if found.needed_by
+        and found.standing.live
+        and not {*found.standing.services} & (here.told.keys() | here.busy)
     ]
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from random import Random
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
@@ -31,6 +32,7 @@ from reconciler.model.hosts import Rollouts
 from reconciler.model.lease import share_of
 from reconciler.model.notice import Notice, Severity
 from reconciler.model.register import Register
+from reconciler.model.standing import Standing
 from reconciler.model.upgrade import FINAL, Phase, Upgrade, check_move
 from reconciler.model.verdict import Outcome
 from reconciler.notify import Outbox
@@ -45,6 +47,20 @@ T = TypeVar("T")
 log = logging.getLogger("ugs")
 ENDING = frozenset({"again", "restore", "settle", "tidy"})
 """The steps that only bring back, or clear away, what this daemon itself has applied on this machine."""
+
+
+class InForce(Struct, frozen=True):
+    """A flag as clients get it. `revision`: the commit since which, `author`: who wrote that, empty where unknown."""
+
+    standing: Standing
+    revision: str
+    author: str
+    since: datetime
+    pending: Standing | None = None
+    """What a commit has made of it, and `waits` keeps from coming in force."""
+    waits: tuple[Gate, ...] = ()
+    needed_by: tuple[str, ...] = ()
+    """What runs and declares it still, where nothing that is pinned does."""
 
 
 class Ahead(Struct, frozen=True):
@@ -97,6 +113,8 @@ class Core:
     """What is in force, by environment: replaced whenever a commit is accepted."""
     ahead: dict[str, Ahead] = field(default_factory=dict)
     """What is not in force because its commits are not trusted, by environment."""
+    flags: dict[str, Mapping[str, InForce]] = field(default_factory=dict)
+    """By environment and name, the flags that are in force: what clients are answered from."""
     host: str = ""
     """The name of this machine, where environments list theirs."""
     rollouts: dict[str, Rollouts] = field(default_factory=dict)

@@ -8,7 +8,7 @@ import logging
 from datetime import datetime
 from typing import Literal
 
-from reconciler.engine import departure, rename
+from reconciler.engine import departure, flags, rename
 from reconciler.engine.core import Core
 from reconciler.engine.reading import Reading, accepted_environments, read
 from reconciler.engine.reconcile import EnvironmentPass
@@ -73,6 +73,7 @@ class Fleet:
 
     async def start(self) -> None:
         """What was in force before is in force again at once, even while the remote is down."""
+        flags.remember(self.core)
         if accepted := self.guard.last():
             try:
                 judged = await self.guard.judge(accepted)
@@ -199,8 +200,11 @@ class Fleet:
         distrusted = self.guard.problems(judged.held, {*snapshot.environments, *snapshot.blind})
         refused = (*self._refused(snapshot), *renames.problems)
         self._tell_problems((*snapshot.problems, *thawed(snapshot, frozen), *refused, *distrusted))
-        for name in usable | gone:
+        for name in core.flags.keys() - core.desired.keys() - snapshot.blind:
+            del core.flags[name]
+        for name, desired in (usable | gone).items():
             self._pass(name)
+            await flags.settle(core, desired)
         for environment in self.passes.values():
             environment.wake.set()
 

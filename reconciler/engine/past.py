@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,10 +14,12 @@ from reconciler.model.circumstances import AT_COMMIT, BEFORE_COMMIT, BEFORE_PUSH
 from reconciler.model.desired import Desired, Frozen
 from reconciler.model.environment import Environment
 from reconciler.model.snapshot import Snapshot
+from reconciler.model.standing import Standing, standings
 from reconciler.model.target import Target, Workload
 from reconciler.store import Advance
 
 HISTORY_MAX = 200
+SWITCHES_MAX = 50
 NEW_COMMITS_MAX = 10_000
 
 
@@ -113,6 +115,25 @@ class Past:
             and (service not in old or old[service].target != work.target)
         }
 
+    def switched(
+        self, tip: str, environment: str, flags: Mapping[str, Standing | None]
+    ) -> dict[str, Commit | None]:
+        """By flag, the commit since which the environment has it so (None: not at all); None where nobody can say."""
+        found: dict[str, Commit | None] = dict.fromkeys(flags)
+        open_: set[str] = set(flags)
+        paths = (f"environments/{environment}.yaml", f"environments/{environment}")
+        for commit in self._mirror.log(None, tip, paths=paths, limit=SWITCHES_MAX):
+            then = _flags_of(self._snapshot(commit.sha), environment)
+            for name in sorted(open_):
+                was, now = then.get(name), flags[name]
+                if (was is None) is not (now is None) or (was and now and not was.answers_as(now)):
+                    open_.discard(name)
+                else:
+                    found[name] = commit
+            if not open_:
+                break
+        return found
+
     def workload_of(
         self, tip: str, environment: str, service: str, target: Target, frozen: Frozen
     ) -> Workload | None:
@@ -157,6 +178,14 @@ class Past:
             return ""
         before = self._snapshot(commit.parents[0])
         return old if desired.environment.name not in before.environments.keys() | before.blind else ""
+
+
+def _flags_of(snapshot: Snapshot, environment: str) -> dict[str, Standing]:
+    """What it declares and sets of flags, whatever runs."""
+    place = snapshot.environments.get(environment)
+    pins = place.pins.values() if place else ()
+    releases = [snapshot.releases[pin.service, pin.version.text] for pin in pins]
+    return standings(releases, place.flags if place else {}, {}, {})
 
 
 def _names(then: Then) -> tuple[str, ...]:

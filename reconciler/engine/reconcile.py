@@ -11,7 +11,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from reconciler.engine import departure, poison
+from reconciler.engine import departure, flags, poison
 from reconciler.engine import upgrade as upgrading
 from reconciler.engine.control import Control, Running
 from reconciler.engine.core import Core
@@ -101,6 +101,7 @@ class EnvironmentPass:
         poison.outlive(core, {one.operation: one.since_s for one in self.running.values()}, self.broken)
         while self.left:
             self.launch(self.left.pop())
+        await flags.settle(core, desired)  # first: it needs nothing of the engine, which may hang
         if excluded(self, desired):
             return
         await core.leases.settled(share := core.share(self.name))
@@ -116,6 +117,7 @@ class EnvironmentPass:
         recovery = core.store.recovery(self.name)
         await adopt(core, self.monitor, desired, observed, busy=self.busy, recovery=recovery)
         records = records_of(core, self.name, observed)
+        await flags.settle(core, desired, observed)
         self.drifts.look(desired, observed, records, busy)
         standing = core.leases.standing(share)
         if standing == "elsewhere":  # to be looked at, and left alone

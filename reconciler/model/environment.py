@@ -9,8 +9,9 @@ from msgspec import Struct, field
 from reconciler.model.cron import Days
 from reconciler.model.engines import Kind
 from reconciler.model.errors import Place
-from reconciler.model.release import FlagValue, Rollout, Scalar, Strategy
+from reconciler.model.release import AnyFlagValue, Rollout, Scalar, Strategy
 from reconciler.model.slots import Rule
+from reconciler.model.targeting import FlagRule
 from reconciler.model.version import Version
 
 PORT_MAX = 65_535
@@ -83,6 +84,8 @@ class Policy(Struct, frozen=True, omit_defaults=True):
     """What becomes of what somebody changed by hand: it is made as it was, or only told."""
     slots: Rule | None = None
     """What every upgrade needs a slot of."""
+    flags: Literal["always", "window"] = "always"
+    """When live flags are switched: as soon as a commit says so, or not before a window for `config` is open."""
     prune: bool = False
     """Stop a service whose pin was removed; otherwise it runs on."""
 
@@ -118,11 +121,15 @@ class Pin(Struct, frozen=True, omit_defaults=True):
     allow_downgrade: bool = False
 
 
-class FlagSetting(Struct, frozen=True):
-    """The value of a flag in one environment. `place` is that of the value in its file."""
+class FlagSetting(Struct, frozen=True, omit_defaults=True):
+    """What one environment sets of a flag. `place` is that of the value in its file.
 
-    value: FlagValue
+    `value`: for all to whom none of the rules gives one; None where that is the release's default.
+    """
+
+    value: AnyFlagValue | None
     place: Place
+    rules: tuple[FlagRule, ...] = ()
 
 
 class Environment(Struct, frozen=True, omit_defaults=True):

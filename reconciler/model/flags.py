@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.model.codec import encode
 from reconciler.model.environment import FlagSetting
-from reconciler.model.errors import Problem
-from reconciler.model.release import Flag, FlagValue, Release
+from reconciler.model.errors import Place, Problem
+from reconciler.model.release import AnyFlagValue, Flag, FlagValue, Release
 
 NAMED_MAX = 10
 
@@ -27,26 +28,76 @@ class Switched(Struct, frozen=True):
 
 
 def flag_values(release: Release, settings: Settings) -> dict[str, FlagValue]:
-    """The value of every flag that the release declares; what else the environment sets is not its concern."""
+    """The value of every flag that a process of the release gets; what else the environment sets is not its concern."""
     return {
-        name: settings[name].value if name in settings else flag.default
+        name: value
         for name, flag in release.flags.items()
+        if not (flag.live or isinstance(value := set_value(flag, settings.get(name)), dict))
     }
 
 
+def set_value(flag: Flag, setting: FlagSetting | None) -> AnyFlagValue:
+    """What the environment sets, or else the release's default; rules aside."""
+    return flag.default if setting is None or setting.value is None else setting.value
+
+
 def mistyped(release: Release, settings: Settings) -> list[Problem]:
-    """Values of another type than the default's that the release declares."""
-    return [
-        Problem(
-            setting.place,
-            f"flags.{name}",
-            f"{release.service} {release.version} declares this flag as {_kind(flag.default)}, "
-            f"and this is {_kind(setting.value)}",
-            f"write {_kind(flag.default)}; its default is {encode(flag.default).decode()}",
-        )
-        for name, flag in sorted(release.flags.items())
-        if (setting := settings.get(name)) and _kind(setting.value) != _kind(flag.default)
-    ]
+    """Settings that a process of the release cannot be given: rules, and values of another type than the default's."""
+    problems = []
+    for name, flag in sorted(release.flags.items()):
+        setting = settings.get(name)
+        if flag.live or setting is None:
+            continue
+        if setting.rules:
+            message = f"{_declares(release)} without `live`, so that it has no rules"
+            remedy = "write a plain value, or pin a release that declares it `live: true`"
+            problems.append(Problem(setting.place, f"flags.{name}", message, remedy))
+        elif setting.value is not None and _kind(setting.value) != _kind(flag.default):
+            problems.append(
+                _of_another_kind(
+                    release, name, flag, setting.place, _kind(flag.default), _kind(setting.value)
+                )
+            )
+    return problems
+
+
+def misset(releases: Iterable[Release], settings: Settings) -> dict[str, Problem]:
+    """By live flag, the first value that is not of the type that a release declares: none of its setting counts."""
+    problems: dict[str, Problem] = {}
+    for release in releases:
+        for name, flag in release.flags.items():
+            setting = settings.get(name)
+            if flag.live and setting is not None and name not in problems:
+                wanted = exactly(flag.default)
+                for value, place in _values(setting):
+                    found = exactly(value)
+                    if found != wanted and not (wanted == "a number" and found == "a whole number"):
+                        problems[name] = _of_another_kind(release, name, flag, place, wanted, found)
+                        break
+    return problems
+
+
+def _values(setting: FlagSetting) -> Iterator[tuple[AnyFlagValue, Place]]:
+    if setting.value is not None:
+        yield setting.value, setting.place
+    for rule in setting.rules:
+        for portion in rule.portions:
+            yield portion.value, portion.place
+
+
+def _of_another_kind(
+    release: Release, name: str, flag: Flag, place: Place, wanted: str, found: str
+) -> Problem:
+    return Problem(
+        place,
+        f"flags.{name}",
+        f"{_declares(release)} as {wanted}, and this is {found}",
+        f"write {wanted}; its default is {encode(flag.default).decode()}",
+    )
+
+
+def _declares(release: Release) -> str:
+    return f"{release.service} {release.version} declares this flag"
 
 
 def undeclared(releases: Iterable[Release], settings: Settings) -> list[Problem]:
@@ -66,7 +117,7 @@ def undeclared(releases: Iterable[Release], settings: Settings) -> list[Problem]
 def described_as(frozen: Mapping[str, Flag], edited: Mapping[str, Flag]) -> dict[str, Flag]:
     """The frozen flags with the descriptions as they stand now."""
     return {
-        name: Flag(flag.default, edited[name].description if name in edited else flag.description)
+        name: replace(flag, description=edited[name].description) if name in edited else flag
         for name, flag in frozen.items()
     }
 
@@ -80,10 +131,25 @@ def switched(before: Mapping[str, FlagValue], after: Mapping[str, FlagValue]) ->
     )
 
 
-def _kind(value: FlagValue) -> str:
-    if isinstance(value, bool):
-        return "true or false"
-    return "text" if isinstance(value, str) else "a number"
+def _kind(value: AnyFlagValue) -> str:
+    """Of what is handed over as text anyway: all numbers are alike."""
+    kind = exactly(value)
+    return "a number" if kind == "a whole number" else kind
+
+
+def exactly(value: object) -> str:
+    """The type of a value, in words."""
+    match value:
+        case bool():
+            return "true or false"
+        case str():
+            return "text"
+        case int():
+            return "a whole number"
+        case float():
+            return "a number"
+        case _:
+            return "a mapping"
 
 
 def _listed(names: list[str]) -> str:

@@ -20,6 +20,7 @@ from reconciler.model.findings import Findings
 from reconciler.model.health import parse_health
 from reconciler.model.range import Range
 from reconciler.model.release import Release
+from reconciler.model.switches import setting
 from reconciler.model.window import check_freeze, check_window, check_zone
 
 
@@ -77,6 +78,10 @@ def parse_release(document: Document) -> Release:
         message = "an archive does not say how it is started"
         found.add(("run",) if "run" in data else (), message, 'add `run: {command: ["bin/api"]}`')
     data |= _strategy(found, ())
+    for flag, said in data.get("flags", {}).items():
+        if isinstance(said["default"], dict) and not said.get("live"):
+            message = "a process cannot be given a mapping"
+            found.add(("flags", flag, "default"), message, "add `live: true`, or write a plain value")
     if "health" in data:
         data["health"] = parse_health(found)
     data |= parse_data(found)
@@ -213,10 +218,7 @@ def _settings(found: Findings, name: str) -> dict[str, Any]:
         "windows": {kind: _schedule(found, kind, value, zone) for kind, value in windows.items()},
         "freezes": [_freeze(found, index) for index in range(len(freezes))],
         "policy": _policy(found) if "policy" in data else {},
-        "flags": {
-            flag: {"value": value, "place": found.document.place(("flags", flag))}
-            for flag, value in data.get("flags", {}).items()
-        },
+        "flags": {flag: setting(found, flag) for flag in data.get("flags", {})},
         "hosts": data.get("hosts", []),
         "strategy": _moving(found) if "strategy" in data else {},
         "renamed_from": data.get("renamed_from"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct, field
 
@@ -10,6 +10,8 @@ from reconciler.model.errors import Place
 from reconciler.model.version import Version
 
 FlagValue = str | int | float | bool
+AnyFlagValue = FlagValue | dict[str, Any]
+"""Of a live flag also a mapping."""
 Scalar = FlagValue | None
 Strategy = Literal["stop-start", "blue-green", "rolling", "canary"]
 Share = int | str
@@ -208,10 +210,15 @@ class Upgrading(Struct, frozen=True, omit_defaults=True):
 
 
 class Flag(Struct, frozen=True, omit_defaults=True):
-    """A switch that an environment may set to another value of the same type."""
+    """A switch that an environment may set to another value of the same type.
 
-    default: FlagValue
+    `live`: asked for whenever it is needed, so that to switch it deploys nothing; otherwise a process gets its value
+    when it is started.
+    """
+
+    default: AnyFlagValue
     description: str = ""
+    live: bool = False
 
 
 class Withdrawn(Struct, frozen=True):

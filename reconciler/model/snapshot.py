@@ -20,12 +20,13 @@ from reconciler.model.document import SIZE_BYTES_MAX
 from reconciler.model.document import read as read_document
 from reconciler.model.environment import Environment, Pin
 from reconciler.model.errors import InputError, Place, Problem
-from reconciler.model.flags import undeclared
+from reconciler.model.flags import misset, undeclared
 from reconciler.model.layout import REGULAR, File, is_document, misplaced, printable
 from reconciler.model.manifest import Part, main_is_missing, merge, parse_part, parse_release
 from reconciler.model.misfits import misfits
 from reconciler.model.release import Release
 from reconciler.model.renaming import misnamed
+from reconciler.model.standing import clashes
 from reconciler.model.version import Version
 
 FILES_MAX = 50_000
@@ -223,12 +224,14 @@ class _Reading:
         return replace(environment, pins=pins)
 
     def idle_flags(self, environment: Environment) -> list[Problem]:
-        """Flags that nothing here declares; nobody can say so while a pin, or a pin's release, is out of sight."""
+        """Live flags with wrong values, or that two releases declare otherwise; and flags that nothing here declares:
+        nobody can say so while a pin, or a pin's release, is out of sight."""
         pinned = [self.releases.get((pin.service, pin.version.text)) for pin in environment.pins.values()]
         releases = [release for release in pinned if release]
         torn = environment.name in {name for name, _ in self.blind_pins}
         hidden = torn or environment.name in self.blind or len(releases) < len(pinned)
-        return [] if hidden else undeclared(releases, environment.flags)
+        wrong = [*misset(releases, environment.flags).values(), *clashes(environment, releases)]
+        return wrong if hidden else [*wrong, *undeclared(releases, environment.flags)]
 
     def unreleased(self, pin: Pin) -> Problem:
         """The problem of a pin to a release that is not there, with what it could say instead."""

@@ -54,7 +54,7 @@ class Workload(Struct, frozen=True):
     node: str
     """The pin's value as JSON, so that a revert can put it back."""
     flags: dict[str, FlagValue] = {}
-    """The environment's values over the declared defaults, of the flags that the release declares."""
+    """The environment's values over the declared defaults, of the flags that the release declares, live ones apart."""
     rollout: Rollout = Rollout()
 
 
@@ -62,7 +62,10 @@ def frozen_digest(release: Release) -> str:
     """The digest over the fields that freeze when a release is deployed, in full hex."""
     fields: dict[str, Any] = builtins(release)
     if release.flags:
-        fields["flags"] = {name: flag.default for name, flag in release.flags.items()}
+        fields["flags"] = {
+            name: {"live": flag.default} if flag.live else flag.default
+            for name, flag in release.flags.items()
+        }
     return _sha256({name: fields[name] for name in FROZEN_FIELDS if name in fields})
 
 

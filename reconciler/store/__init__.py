@@ -6,12 +6,23 @@ from reconciler.model.observation import HealthState
 from reconciler.store.connection import Corrupt, Damaged, Full
 from reconciler.store.data import DataRecords
 from reconciler.store.database import bounded
-from reconciler.store.marks import ADVANCES_MAX, DRIFT, EVERYWHERE, KNOWN, Marks
+from reconciler.store.flags import FlagRecords
+from reconciler.store.marks import ADVANCES_MAX, DRIFT, EVERYWHERE, FLAGS, KNOWN, Marks
 from reconciler.store.outbox import NOTE, SLACK
 from reconciler.store.permits import PermitRecords
 from reconciler.store.quarantines import Quarantines
 from reconciler.store.renames import Renames
-from reconciler.store.rows import Advance, AuditBreak, AuditRow, Head, Note, OutboxRow, Quarantine, Step
+from reconciler.store.rows import (
+    Advance,
+    AuditBreak,
+    AuditRow,
+    FlagRow,
+    Head,
+    Note,
+    OutboxRow,
+    Quarantine,
+    Step,
+)
 from reconciler.store.sessions import Session, Sessions
 from reconciler.store.slots import Slots
 from reconciler.store.tallies import Tallies, Tally
@@ -21,6 +32,7 @@ from reconciler.store.upgrades import Upgrades
 __all__ = [
     "DRIFT",
     "EVERYWHERE",
+    "FLAGS",
     "KNOWN",
     "NOTE",
     "SLACK",
@@ -29,6 +41,7 @@ __all__ = [
     "AuditRow",
     "Corrupt",
     "Damaged",
+    "FlagRow",
     "Full",
     "Head",
     "Note",
@@ -46,10 +59,21 @@ TRANSITIONS_MAX = 10_000
 OUTBOX_DONE_MAX = 1_000
 OUTBOX_PENDING_MAX = 10_000
 PERMITS_MAX = 1_000
+FLAG_ROWS_MAX = 10_000
 
 
 class Store(
-    Upgrades, Quarantines, PermitRecords, DataRecords, Marks, Renames, Slots, Tokens, Tallies, Sessions
+    Upgrades,
+    Quarantines,
+    PermitRecords,
+    DataRecords,
+    Marks,
+    Renames,
+    Slots,
+    Tokens,
+    Tallies,
+    Sessions,
+    FlagRecords,
 ):
     """The database of one daemon, used from its event loop's thread alone; other processes open it read-only.
 
@@ -83,6 +107,7 @@ class Store(
         pending_max: int = OUTBOX_PENDING_MAX,
         permits_max: int = PERMITS_MAX,
         advances_max: int = ADVANCES_MAX,
+        flag_rows_max: int = FLAG_ROWS_MAX,
     ) -> None:
         """Drop the oldest of what has a bound. The audit, and upgrades that failed, are kept for ever.
 
@@ -97,6 +122,7 @@ class Store(
             )
             self._run("DELETE FROM steps WHERE operation NOT IN (SELECT operation FROM upgrades)")
             self.forget_permits(kept_max=permits_max)
+            self.forget_flags(kept_max=flag_rows_max)
             self._run("DELETE FROM advances WHERE id <= (SELECT max(id) FROM advances) - ?", (advances_max,))
             self._run("DELETE FROM threads WHERE operation NOT IN (SELECT operation FROM upgrades)")
             self._run(

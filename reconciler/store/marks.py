@@ -17,6 +17,8 @@ KNOWN = "known: "
 """By environment: that it was asked whether Git tells more of its past than stands here."""
 DRIFT = "drift: "
 """By environment: what of it was changed by hand, and has been told."""
+FLAGS = "flags: "
+"""By environment: by which rules its flags are switched, and were before the last push."""
 EVERYWHERE = ""
 """In place of an environment's name, as long as it is not known which there are."""
 

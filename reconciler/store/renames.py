@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.store.audit import Audit
-from reconciler.store.marks import DRIFT, KNOWN, RECOVERY
+from reconciler.store.marks import DRIFT, FLAGS, KNOWN, RECOVERY
 
 MOVED = (
     "UPDATE versions SET environment = :new, workload = json_set(workload, '$.environment', :new)"
@@ -24,9 +24,10 @@ MOVED = (
     "UPDATE overrides SET environment = :new WHERE environment = :old",
     "UPDATE migrations SET environment = :new WHERE environment = :old",
     "UPDATE backups SET environment = :new WHERE environment = :old",
+    "UPDATE feature_flags SET environment = :new WHERE environment = :old",
     *(
-        f"UPDATE OR REPLACE marks SET key = '{kind}' || :new WHERE key = '{kind}' || :old"  # noqa: S608 - three literals
-        for kind in (RECOVERY, KNOWN, DRIFT)
+        f"UPDATE OR REPLACE marks SET key = '{kind}' || :new WHERE key = '{kind}' || :old"  # noqa: S608 - four literals
+        for kind in (RECOVERY, KNOWN, DRIFT, FLAGS)
     ),
 )
 """The audit stays as it was written, and so does what people were told."""

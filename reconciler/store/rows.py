@@ -7,6 +7,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from reconciler.model.standing import Standing
 from reconciler.model.target import Target
 
 HEAD = re.compile(r"[1-9][0-9]{0,17} [0-9a-f]{64}")
@@ -49,6 +50,20 @@ class Quarantine(Struct, frozen=True):
     reason: str
     quarantined_at: datetime
     revert_commit: str | None
+
+
+class FlagRow(Struct, frozen=True):
+    """A flag as it came in force in an environment; `standing` is None where nothing needed it any more.
+
+    `revision`: the commit that made it so, `author` who wrote it, empty where it is only the first that is known.
+    """
+
+    environment: str
+    flag: str
+    revision: str
+    author: str
+    since: datetime
+    standing: Standing | None
 
 
 class OutboxRow(Struct, frozen=True):

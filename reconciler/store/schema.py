@@ -285,6 +285,16 @@ CREATE TABLE tallies (             -- what is counted for ever, beyond the rows 
     count INTEGER NOT NULL,
     PRIMARY KEY (environment, class, event)
 ) STRICT;
+CREATE TABLE feature_flags (       -- what was in force when, the newest row of a flag last: a cache of Git by revision
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    environment TEXT NOT NULL,
+    flag TEXT NOT NULL,
+    revision TEXT NOT NULL,        -- the commit that made it so
+    author TEXT NOT NULL,          -- empty where nothing was switched
+    since TEXT NOT NULL,           -- when it came in force
+    standing TEXT                  -- JSON: default, value and rules; NULL: nothing needs it any more
+) STRICT;
+CREATE INDEX feature_flags_of ON feature_flags (environment, flag, id);
 """
 
 MIGRATIONS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH)

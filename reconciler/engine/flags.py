@@ -1,0 +1,189 @@
+"""Flags come in force: when a commit that switches a live one is accepted, or when all have a new value that runs.
+
+What is in force is what the database has; so it stays, also over a restart, until something else can be recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.engine.core import Core, InForce
+from reconciler.git import Commit
+from reconciler.model.circumstances import Gate
+from reconciler.model.codec import decode, encode
+from reconciler.model.desired import Desired
+from reconciler.model.notice import Notice
+from reconciler.model.observation import Observation
+from reconciler.model.standing import Standing, doubtful, standings
+from reconciler.model.switching import Rules, closed_for_flags, described, rules_at
+from reconciler.model.target import Workload
+from reconciler.store import FLAGS, FlagRow
+
+log = logging.getLogger("ugs")
+
+
+class _Wanted(Struct, frozen=True):
+    """How the flags of an environment should stand. `left`: declared by nothing that is pinned, only by what runs."""
+
+    flags: Mapping[str, Standing]
+    left: Mapping[str, tuple[str, ...]]
+    gone: frozenset[str]
+
+
+def remember(core: Core) -> None:
+    """What was in force when a former daemon ended is so at once."""
+    for name in core.store.flag_environments():
+        core.flags[name] = {flag: _in_force(row) for flag, row in core.store.flags(name).items()}
+
+
+async def settle(core: Core, desired: Desired, observed: Mapping[str, Observation] | None = None) -> None:
+    """Put in force what commits have made of the flags of one environment, as far as its gates allow, and what
+    upgrades have made of those that are not live.
+
+    `observed`: what runs; without it, no flag is taken for one that nothing needs any more.
+    """
+    name = desired.environment.name
+    known = core.store.flags(name)
+    if not known and not any(work.release.flags for work in desired.workloads.values()):
+        core.flags.pop(name, None)
+        return
+    rules = _rules(core, desired)
+    wanted = _wanted(core, desired, known, observed)
+    if moved := _moved(known, wanted):
+        past = core.repository.past
+        commits = await asyncio.to_thread(past.switched, desired.revision, name, moved)
+        if core.desired.get(name) is not desired:
+            return  # what is newer settles by itself
+        known = core.store.flags(name)
+        wanted = _wanted(core, desired, known, observed)
+    gates = closed_for_flags(rules, core.store.permits(name), now=core.clock.now())
+    for flag, standing in _moved(known, wanted).items():
+        if flag in moved and not (gates and _waits(known.get(flag), standing)):
+            _switch(core, desired, known.get(flag), flag, standing, commits[flag])
+    core.flags[name] = _book(core.store.flags(name), wanted, gates)
+
+
+def _wanted(
+    core: Core, desired: Desired, known: Mapping[str, FlagRow], observed: Mapping[str, Observation] | None
+) -> _Wanted:
+    place, works = desired.environment, desired.workloads
+    good = [core.store.good(place.name, service, limit=1) for service in core.store.attempted(place.name)]
+    runs: list[Workload] = [
+        found[0][0]
+        for found in good
+        if found and (observed is None or ((seen := observed.get(found[0][0].service)) and seen.instances))
+    ]
+    pinned = [work.release for work in works.values()]
+    handed = {service: work.flags for service, work in works.items()}
+    running = {work.service: work.flags for work in runs}
+    flags = standings(pinned, place.flags, handed, running)
+    for flag in doubtful(place, pinned) & flags.keys() & known.keys():
+        flags[flag] = _as_it_was(known[flag], flags[flag])
+    left = {}
+    for flag, standing in standings([work.release for work in runs], place.flags, {}, running).items():
+        if flag not in flags:
+            flags[flag] = _as_it_was(known[flag], standing) if flag in known else standing
+            declaring = [work for work in runs if flag in work.release.flags]
+            left[flag] = tuple(f"{work.service} {work.target.version}" for work in declaring)
+    hidden = observed is None or desired.hidden or bool(desired.blind)
+    return _Wanted(flags, left, frozenset() if hidden else frozenset(known.keys() - flags.keys()))
+
+
+def _as_it_was(row: FlagRow, now: Standing) -> Standing:
+    return replace(row.standing, services=now.services) if row.standing else now
+
+
+def _moved(known: Mapping[str, FlagRow], wanted: _Wanted) -> dict[str, Standing | None]:
+    """What stands otherwise than it did."""
+    found: dict[str, Standing | None] = dict.fromkeys(wanted.gone)
+    for flag, standing in wanted.flags.items():
+        row = known.get(flag)
+        if row is None or row.standing is None or not standing.answers_as(row.standing):
+            found[flag] = standing
+    return dict(sorted(found.items()))
+
+
+def _waits(row: FlagRow | None, standing: Standing | None) -> bool:
+    """Whether gates have a say: where people would get something else than they do."""
+    return bool(row and row.standing and standing and standing.live and row.standing.live)
+
+
+def _switch(
+    core: Core,
+    desired: Desired,
+    row: FlagRow | None,
+    flag: str,
+    standing: Standing | None,
+    commit: Commit | None,
+) -> None:
+    """The flag stands otherwise from now on: row, audit and notice in one transaction."""
+    name, before = desired.environment.name, row.standing if row else None
+    revision = commit.sha if commit else desired.revision
+    author = f"{commit.author} <{commit.email}>" if commit and before else ""
+    with core.store.transaction():
+        core.store.keep_flag(name, flag, standing, revision=revision, author=author)
+        if before is None:
+            return
+        if standing is None:
+            core.store.audit("flag-removed", environment=name, detail=f"{flag}: nothing declares it any more")
+            return
+        text = f"{flag}: {described(before)} → {described(standing)}"
+        core.store.audit(
+            "flag-switched", environment=name, actor=author or "ugs", detail=f"{text}; commit {revision}"
+        )
+        if standing.live:
+            unset = before.value is not None and standing.value is None
+            by = f" ({commit.author}, {revision[:12]})" if commit else ""
+            fallen = (
+                f"; {', '.join(standing.services)} declares it still, and nothing sets it" if unset else ""
+            )
+            notice = Notice(
+                environment=name,
+                service="",
+                sentence=f"{name}: flag {text}{by}{fallen}",
+                severity="warning" if unset else "info",
+                at=core.clock.now(),
+                title=f"{name}: flags",
+            )
+            core.store.tell(notice)
+            core.wake_notices.set()
+    log.info("%s: flag %s", name, text)
+
+
+def _rules(core: Core, desired: Desired) -> Rules:
+    """By what flags are switched now, and were before what was pushed last."""
+    mark = f"{FLAGS}{desired.environment.name}"
+    text = core.store.marks(mark).get(mark)
+    known = decode(text, Rules) if text else None
+    rules = rules_at(desired.revision, desired.environment, known)
+    if rules != known:
+        core.store.mark(mark, encode(rules).decode())
+    return rules
+
+
+def _book(rows: Mapping[str, FlagRow], wanted: _Wanted, gates: tuple[Gate, ...]) -> dict[str, InForce]:
+    book = {}
+    for flag, row in rows.items():
+        entry, asked = _in_force(row), wanted.flags.get(flag)
+        if asked is not None:
+            waiting = not asked.answers_as(entry.standing)
+            current = asked if not waiting else replace(entry.standing, services=asked.services)
+            entry = replace(
+                entry,
+                standing=current,
+                pending=asked if waiting else None,
+                waits=gates if waiting else (),
+                needed_by=wanted.left.get(flag, ()),
+            )
+        book[flag] = entry
+    return book
+
+
+def _in_force(row: FlagRow) -> InForce:
+    assert row.standing is not None  # noqa: S101 - the store hands out nothing else
+    return InForce(row.standing, row.revision, row.author, row.since)
