@@ -32,7 +32,7 @@ from reconciler.model.schema import text as schema_text
 from reconciler.model.upgrade import FINAL, NEXT, Phase
 from tests.drivers.services import free_port, get_json, kill_all
 from tests.engines import KINDS
-from tests.engines.table import BEGIN, END, told_on
+from tests.engines.table import BEGIN, END, SHOWN_BEGIN, SHOWN_END, abilities, shown, shown_by, told_on
 from tests.git.colleague import git
 from tests.world import World
 
@@ -187,8 +187,14 @@ def test_the_drivers_page_says_what_each_can_do_and_which_test_has_seen_it() -> 
     assert page.partition(BEGIN)[2].partition(END)[0] == told_on(), (
         "write it with python -m tests.engines.table"
     )
+    assert shown().keys() == abilities(), (
+        "a capability needs a test that is marked with `shows`, and no other has one"
+    )
+    assert page.partition(SHOWN_BEGIN)[2].partition(SHOWN_END)[0] == shown_by()
     assert set(KINDS) <= ENGINES.keys()
-    strategies = dict(re.findall(r"^\| \[?`(\w+)`[^|]*\|[^|]*\| ([^|]*) \|", page, re.MULTILINE))
+    strategies = dict(
+        re.findall(r"^\| \[?`(\w+)`[^|]*\|[^|]*\| ([^|]*) \|", page.partition(BEGIN)[0], re.MULTILINE)
+    )
     assert strategies.keys() == ENGINES.keys()
     for kind, engine in ENGINES.items():
         said = re.sub(r"\([^)]*\)+", "", strategies[kind])

@@ -33,6 +33,7 @@ def sockets_work(archives: Path, version: str, port: int, strategy: Strategy = "
     return work_for(archive, version, port=port, passing=True, strategy=strategy)
 
 
+@pytest.mark.shows("process", "blue-green")
 def test_blue_green_keeps_the_port_open_and_probes_only_the_new_side(site: Site, archives: Path) -> None:
     port = free_port()
     old, new = (sockets_work(archives, v, port, "blue-green") for v in ("1.4.0", "1.5.0"))

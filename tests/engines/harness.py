@@ -104,16 +104,19 @@ class Stage:
     def release(self, version: str, mode: Mode = "ok", service: str = "api") -> None:
         self.engine.release(self.world, version, mode, service)
 
-    def bump(self, version: str, mode: Mode = "ok", *services: str, instances: int = 1) -> str:
+    def bump(
+        self, version: str, mode: Mode = "ok", *services: str, instances: int = 1, strategy: str = ""
+    ) -> str:
         """Write a release of each service, pin it and merge that; the commit's id."""
         for service in services or ("api",):
             self.release(version, mode, service)
-            self.pin(version, service, instances=instances)
+            self.pin(version, service, instances=instances, strategy=strategy)
         return self.world.merge(f"Bump to {version}")
 
-    def pin(self, version: str, service: str = "api", *, instances: int = 1) -> None:
-        several = f'{{version: "{version}", instances: {instances}}}'
-        self.world.pin(version if instances == 1 else several, service)
+    def pin(self, version: str, service: str = "api", *, instances: int = 1, strategy: str = "") -> None:
+        more = f", strategy: {strategy}" if strategy else ""
+        several = f'{{version: "{version}", instances: {instances}{more}}}'
+        self.world.pin(several if instances > 1 or strategy else version, service)
 
     @contextlib.contextmanager
     def daemon(self) -> Iterator[DaemonProcess]:

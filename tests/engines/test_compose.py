@@ -82,6 +82,7 @@ def test_the_way_back_needs_no_registry(engine: Projects, site: Site) -> None:
     assert engine.instances("api") == []
 
 
+@pytest.mark.shows("compose", "commands")
 def test_secrets_are_in_no_file_and_commands_run_as_the_service_does(engine: Projects, site: Site) -> None:
     one = a_work(engine)
     deploy(site, one)

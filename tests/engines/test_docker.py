@@ -85,6 +85,7 @@ def inside(engine: Containers, *argv: str) -> str:
         return str(api.exec_start(made["Id"]).decode())
 
 
+@pytest.mark.shows("docker", "blue-green")
 def test_side_by_side_the_old_one_answers_until_the_new_one_is_proven(engine: Containers, site: Site) -> None:
     old, new = (work(of=a_release(engine, version), strategy="blue-green") for version in ("1.0.0", "1.1.0"))
     deploy(site, old)
@@ -196,6 +197,7 @@ def test_a_template_of_the_image_is_filled_in(engine: Containers, site: Site) ->
         assert [one["Names"] for one in api.containers(all=True) if "reader" in one["Names"][0]] == []
 
 
+@pytest.mark.shows("docker", "commands")
 def test_commands_run_where_the_service_does(engine: Containers, site: Site) -> None:
     one = work(of=a_release(engine, environment={"PASS": SecretName("key")}))
     deploy(site, one)

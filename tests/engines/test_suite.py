@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from reconciler.drivers.mark import site_id
+from reconciler.model.engines import ENGINES
+from reconciler.model.release import Strategy
 from tests.engines import KINDS
 from tests.engines.harness import Lack, Mode, Stage, module
 
@@ -15,6 +17,18 @@ def on(*needed: Lack) -> pytest.MarkDecorator:
     """On every engine that has what the scenario is about."""
     kinds = [kind for kind in KINDS if module(kind).LACKS.isdisjoint(needed)]
     return pytest.mark.parametrize("engine", kinds, indirect=True, scope="session")
+
+
+def going(strategy: Strategy) -> pytest.MarkDecorator:
+    """On every engine whose own files can ask for the strategy. A canary on Kubernetes is a StatefulSet's, which a
+    release brings: its own tests have it."""
+    kinds = [kind for kind in KINDS if strategy in ENGINES[kind].strategies]
+    return pytest.mark.parametrize(
+        "engine",
+        [kind for kind in kinds if (kind, strategy) != ("kubernetes", "canary")],
+        indirect=True,
+        scope="session",
+    )
 
 
 @on()
@@ -93,6 +107,39 @@ def test_a_daemon_killed_while_the_engine_works_finds_it_and_ends_it_once(
         daemon.until(lambda: stage.engine.instances("api") == [arrives])
         assert stage.engine.answers("api") == arrives
     assert len(stage.world.reverts()) == (arrives == "1.0.0")
+
+
+@going("rolling")
+def test_a_rolling_update_replaces_instance_by_instance_and_a_bad_one_leaves_those_it_did_not_reach(
+    stage: Stage,
+) -> None:
+    with stage.running("1.0.0", instances=3) as daemon:
+        stage.bump("1.1.0", instances=3, strategy="rolling")
+        daemon.until(lambda: len(set(stage.engine.instances("api"))) == 2)
+        daemon.until_runs("1.1.0")
+        assert stage.engine.instances("api") == ["1.1.0"] * 3
+        stage.bump("1.2.0", "unhealthy", instances=3, strategy="rolling")
+        stage.until_ended(daemon, "succeeded", "succeeded", "reverted")
+        daemon.until_runs("1.1.0")
+        daemon.until(lambda: stage.engine.instances("api") == ["1.1.0"] * 3)
+    assert stage.world.reverts() == [stage.world.tip()]
+
+
+@going("canary")
+def test_a_canary_goes_on_step_by_step_and_a_bad_one_is_taken_back_before_the_others_move(
+    stage: Stage,
+) -> None:
+    with stage.running("1.0.0", instances=3) as daemon:
+        stage.bump("1.1.0", instances=3, strategy="{canary: [1, 2]}")
+        daemon.until_runs("1.1.0")
+        assert stage.engine.instances("api") == ["1.1.0"] * 3
+        assert {"apply:2", "apply:3"} <= set(stage.steps(stage.upgrades()[-1]))
+        stage.bump("1.2.0", "unhealthy", instances=3, strategy="{canary: [1]}")
+        stage.until_ended(daemon, "succeeded", "succeeded", "reverted")
+        daemon.until_runs("1.1.0")
+        daemon.until(lambda: stage.engine.instances("api") == ["1.1.0"] * 3)
+        assert not {"apply:2", "apply:3"} & set(stage.steps(stage.upgrades()[-1]))
+    assert stage.world.reverts() == [stage.world.tip()]
 
 
 @on("engine")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +16,7 @@ from msgspec.structs import replace
 from reconciler.drivers import systemd as driver
 from reconciler.drivers.base import Cause, Site
 from reconciler.drivers.layout import directory_of
-from reconciler.drivers.systemd.bus import Manager
+from reconciler.drivers.systemd.bus import REMEDY_RIGHTS, Manager
 from reconciler.model.errors import ArtifactError, HostError
 from reconciler.model.observation import Instance
 from reconciler.model.release import Health, SecretName, SystemdRun
@@ -125,6 +128,52 @@ def test_a_service_sees_its_release_and_its_data_and_nothing_else_of_ours(machin
 
     machine.deploy(machine.work("1.1.0", command=command))
     wait_until(lambda: driver.logs(machine.site, "production", "api", lines=2) == ["x", "x"])
+
+
+@pytest.mark.shows("systemd", "commands")
+def test_commands_run_beside_the_service_with_its_environment_and_its_data(machine: Machine) -> None:
+    script = "echo kept >$STATE_DIRECTORY/f; exec sleep 3600"
+    secret = {"DB_PASSWORD": SecretName("db-password")}
+    one = machine.deploy(machine.work("1.0.0", command=("/bin/sh", "-c", script), environment=secret))
+    around = driver.surroundings(machine.site, one)
+    kept = machine.booted.root / around.environment["STATE_DIRECTORY"].lstrip("/") / "f"
+    wait_until(kept.exists)
+    done = subprocess.run(
+        [*around.prefix, "sh", "-c", "echo $DB_PASSWORD; ls bin"],
+        env=around.environment,
+        cwd=around.directory,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout.splitlines()[0], done.stderr) == ("hunter2", "")
+    assert "notifying" in done.stdout
+    assert machine.booted.run("cat", f"{around.environment['STATE_DIRECTORY']}/f") == "kept\n"
+
+
+def test_whom_systemd_does_not_let_do_it_is_told_what_to_allow(machine: Machine) -> None:
+    """As another user than root, whom no rule of polkit lets manage units."""
+    caps = "+sys_ptrace,+dac_override,+dac_read_search"  # to reach the container's bus, and to read this checkout
+    code = (
+        "import sys, msgspec; from reconciler.drivers.systemd.bus import manage;"
+        " from reconciler.drivers.systemd.options import Engine;"
+        " engine = msgspec.convert(msgspec.json.decode(sys.argv[1]), Engine);"
+        " manage(engine, lambda manager: manager.reload())"
+    )
+    done = subprocess.run(
+        [
+            *("setpriv", "--reuid=65534", f"--inh-caps={caps}", f"--ambient-caps={caps}"),
+            *(sys.executable, "-c", code, json.dumps(machine.site.engine)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "HostError" in done.stderr
+    assert "systemd does not let this daemon do that" in done.stderr
+    assert REMEDY_RIGHTS in done.stderr
 
 
 def test_what_a_release_wishes_is_given_as_far_as_it_is_allowed(machine: Machine) -> None:

@@ -53,6 +53,7 @@ async def shop(world: World) -> Shop:
     return Shop(world)
 
 
+@pytest.mark.shows("process", "commands")
 async def test_data_is_saved_and_verified_and_then_migrated_before_and_after(
     world: World, shop: Shop
 ) -> None:

@@ -223,6 +223,7 @@ def test_a_quota_keeps_pods_waiting_and_fails_nothing(shop: Shop) -> None:
     shop.until(lambda: "exceeded quota: q" in shop.detail(), shop.detail)
 
 
+@pytest.mark.shows("kubernetes", "canary")
 def test_a_canary_goes_by_partition_and_a_stuck_set_comes_back(shop: Shop) -> None:
     shop.blobs["api.yaml"] = SET.encode()
     manifest = Manifest("api.yaml", hashlib.sha256(SET.encode()).hexdigest())
