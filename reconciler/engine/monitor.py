@@ -35,6 +35,11 @@ class Monitor:
         """One round of the probes of one workload: whether every one of them is healthy."""
         return all(outcome.sample.verdict == "healthy" for outcome in await self._outcomes(work))
 
+    async def asked(self, desired: Desired, observation: Observation) -> list[Outcome] | None:
+        """One round of the probes of what runs of a service; None where nobody knows how to ask it."""
+        work = self._what_runs(desired, observation)
+        return await self._outcomes(work) if work else None
+
     async def controls(
         self, desired: Desired, observed: Mapping[str, Observation], busy: frozenset[str]
     ) -> list[bool]:

@@ -22,8 +22,13 @@ class Conflict(UgsError):
     """What is asked for does not fit what is so at this moment."""
 
 
-async def rollback(fleet: Fleet, environment: str, service: str, *, actor: str, reason: str) -> str:
-    """A person's verdict of failure: restored first, reverted then. Returns the operation's id."""
+async def rollback(
+    fleet: Fleet, environment: str, service: str, *, actor: str, reason: str, to: str | None = None
+) -> str:
+    """A person's verdict of failure: restored first, reverted then. Returns the operation's id.
+
+    `to`: the version that he takes to be restored; raises Conflict where it would be another.
+    """
     core, here = fleet.core, fleet.passes.get(environment)
     if here is None:
         raise Conflict(f"there is no environment {environment}", f"name one of {', '.join(fleet.passes)}")
@@ -44,10 +49,12 @@ async def rollback(fleet: Fleet, environment: str, service: str, *, actor: str, 
                 f"{environment}: {service} is on its way back to {upgrade.before.target.version} already",
                 "wait until it has arrived; nothing older is kept to go back to in its place",
             )
+        _check_restored(environment, service, upgrade.before, to)
         running.control.say(verdict=verdict, actor=actor)
         return upgrade.operation
     running_now = here.observed_target(service)
     upgrade = _verdict_on_what_runs(core, fleet.tip or "", environment, service, running_now, actor)
+    _check_restored(environment, service, upgrade.before, to)
     group = await gather(core, upgrade)
     if service in here.running:
         raise Conflict(f"{environment}: {service} has just begun to change", "say it again")
@@ -189,6 +196,16 @@ def _verdict_on_what_runs(
     past = core.store.upgrades(environment=environment, service=service)
     revision = next((upgrade.revision for upgrade in past if upgrade.to == running), tip)
     return standing(core, bad, back, revision, running=running, actor=actor)
+
+
+def _check_restored(environment: str, service: str, back: Workload | None, to: str | None) -> None:
+    """Raise Conflict where somebody expects another version than that which would be restored."""
+    version = back.target.version.text if back else "nothing"
+    if to is not None and to != version:
+        raise Conflict(
+            f"{environment}: {version} of {service} would be restored, and not {to[:100]}",
+            f"leave `to` out to have {version} restored, or pin another version, an older one with `allow_downgrade`",
+        )
 
 
 def _reached(upgrade: Upgrade) -> Workload:

@@ -26,6 +26,7 @@ from reconciler.engine.share import excluded, follow
 from reconciler.engine.slots import Slots
 from reconciler.engine.together import leader_of
 from reconciler.engine.trust import beyond
+from reconciler.engine.turns import Turns
 from reconciler.engine.upkeep import Repairs, adopt, concerning, records_of
 from reconciler.engine.view import ServiceView, Told, view_of
 from reconciler.engine.weigh import Weigher
@@ -68,6 +69,7 @@ class EnvironmentPass:
     """Why the last pass could not observe; empty when it could."""
 
     def __post_init__(self) -> None:
+        self.turns = Turns(self.core.clock)
         self.monitor = Monitor(self.core, self.name)
         self.repairs = Repairs(self.core, self.name)
         self.drifts = Drifts(self.core, self.name)
@@ -75,7 +77,7 @@ class EnvironmentPass:
         self.weigher = Weigher(self.core, self.name)
         self.missed = Missed(self.core, self.name)
         self.slots = Slots(self.core, self.name)
-        self.heed = Heed(self.core, self.name, self._shut_for)
+        self.heed = Heed(self.core, self.name, self.shut_for)
 
     @property
     def busy(self) -> frozenset[str]:
@@ -94,6 +96,11 @@ class EnvironmentPass:
                 self.launch(upgrade)
 
     async def once(self) -> None:
+        """One pass, of which whoever has asked for a turn learns."""
+        with self.turns.taken():
+            await self._pass()
+
+    async def _pass(self) -> None:
         """One pass. Trouble with the engine (the driver's) is kept in `trouble` and changes nothing."""
         core, desired = self.core, self.core.desired.get(self.name)
         if desired is None:
@@ -302,6 +309,7 @@ class EnvironmentPass:
         poison.put_down(self.core, upgrade.operation)
         self.wake.set()
 
-    def _shut_for(self, desired: Desired, change: Change, asked: Asked | None) -> tuple[Gate, ...]:
+    def shut_for(self, desired: Desired, change: Change, asked: Asked | None) -> tuple[Gate, ...]:
+        """The gates that are closed for a change at this moment."""
         known = {change.service: asked} if asked else {}
         return closed(self._gates(change, self._around(desired, [change], known))[1])

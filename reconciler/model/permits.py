@@ -23,6 +23,8 @@ from reconciler.model.zone import local_text
 OVERRIDE_MAX = timedelta(hours=24)
 APPROVAL_LASTS = timedelta(days=7)
 """How long an approval counts when nothing else is said."""
+START_LASTS = timedelta(hours=24)
+"""So long what a person has started goes on: its batches and later steps too."""
 BREAKER = "ugs"
 """Who holds an environment in which too much fails at once, or whose probing is suspect."""
 OVERRIDABLE = (
@@ -99,6 +101,16 @@ class Override(Struct, frozen=True):
     confirmed_by: str | None
 
 
+class Start(Struct, frozen=True):
+    """One person's word that a change may start of which no window says when it may: bound to one ask."""
+
+    id: int
+    ask: Ask
+    by: str
+    at: datetime
+    until: datetime
+
+
 class Permits(Struct, frozen=True):
     """What people have said about one environment; what has ended may be among it, and counts for nothing."""
 
@@ -106,6 +118,7 @@ class Permits(Struct, frozen=True):
     approvals: tuple[Approval, ...] = ()
     overrides: tuple[Override, ...] = ()
     adoptions: tuple[Adoption, ...] = ()
+    starts: tuple[Start, ...] = ()
 
 
 def hold_gate(permits: Permits, environment: Environment, service: str, *, now: datetime) -> Opening:
@@ -173,6 +186,11 @@ def overridden(
         key=lambda override: override.until,
         default=None,
     )
+
+
+def started_by(permits: Permits, ask: Ask, *, now: datetime) -> str:
+    """Who has started exactly this, or the way of which it is a step; empty where nobody has."""
+    return next((one.by for one in permits.starts if now < one.until and covers(one.ask, ask)), "")
 
 
 def may_repair(permits: Permits, environment: Environment, service: str, *, now: datetime) -> bool:

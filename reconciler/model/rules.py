@@ -13,7 +13,7 @@ from reconciler.model.availability import fits
 from reconciler.model.circumstances import Asked, Circumstances, Gate
 from reconciler.model.environment import ChangeClass, Environment
 from reconciler.model.plan import Change
-from reconciler.model.window import FOREVER, Opening, frozen, opening
+from reconciler.model.window import FOREVER, STARTER, Opening, frozen, opening
 from reconciler.model.zone import local_text
 
 
@@ -62,9 +62,16 @@ def _promoted(change: Change, around: Circumstances, place: Environment, now: da
 
 
 def window(change: Change, around: Circumstances, now: datetime) -> Gate:
-    return _strictest(
-        "window", change, around, lambda place: opening(place, class_in(place, change), now=now)
-    )
+    asked = around.asked.get(change.service) or Asked("")
+    starter = said.started_by(around.permits, said.ask_of(change, asked.revision, change.path), now=now)
+
+    def look(place: Environment) -> Opening:
+        state = opening(place, class_in(place, change), now=now)
+        if starter and state.opened_by == STARTER:
+            return Opening(True, f"started by {starter}", None, "")
+        return state
+
+    return _strictest("window", change, around, look)
 
 
 def freeze(change: Change, around: Circumstances, now: datetime) -> Gate:

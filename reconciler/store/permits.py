@@ -9,6 +9,7 @@ from reconciler.model import codec
 from reconciler.model.permits import Approval, Ask, Hold, Override, Permits
 from reconciler.store.adoptions import AdoptionRecords
 from reconciler.store.database import Values, bounded, text_of, time_of, time_or_none
+from reconciler.store.starts import StartRecords
 
 EXPIRED_SHOWN = timedelta(days=30)
 """For so long an approval that expired is handed out still, so that people are told why it does not count."""
@@ -22,10 +23,11 @@ FORGET = (
     " AND confirmed_at IS NOT NULL AND until <= :now",
     "DELETE FROM adoptions WHERE id <= (SELECT max(id) FROM adoptions) - :kept_max"
     " AND (used_at IS NOT NULL OR withdrawn_at IS NOT NULL OR until <= :now)",
+    "DELETE FROM starts WHERE id <= (SELECT max(id) FROM starts) - :kept_max AND until <= :now",
 )
 
 
-class PermitRecords(AdoptionRecords):
+class PermitRecords(AdoptionRecords, StartRecords):
     def hold(
         self, environment: str, service: str | None, *, reason: str, owner: str, until: datetime | None
     ) -> Hold:
@@ -134,6 +136,7 @@ class PermitRecords(AdoptionRecords):
             approvals=tuple(map(self._approval, approvals)),
             overrides=tuple(map(_override, overrides)),
             adoptions=self.adoptions(environment),
+            starts=self.starts(environment),
         )
 
     def forget_permits(self, *, kept_max: int) -> None:

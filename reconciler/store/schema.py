@@ -255,6 +255,28 @@ CREATE TABLE tokens (              -- of the API: what is kept cannot be used
     revoked_by TEXT
 ) STRICT;
 
+CREATE TABLE starts (              -- what a person started where nothing else starts it
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    environment TEXT NOT NULL,
+    ask TEXT NOT NULL,             -- JSON: what would change, from where, to where, by which commit
+    person TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    at TEXT NOT NULL,
+    until TEXT NOT NULL
+) STRICT;
+CREATE INDEX starts_in_force ON starts (environment, until);
+
+CREATE TABLE answers (             -- that were given under an Idempotency-Key
+    caller TEXT NOT NULL,
+    key TEXT NOT NULL,
+    request TEXT NOT NULL,         -- SHA-256 of the route and the body
+    status INTEGER,                -- NULL: it is being worked out, or was when the daemon ended
+    body TEXT NOT NULL,            -- JSON
+    at TEXT NOT NULL,
+    PRIMARY KEY (caller, key)
+) STRICT;
+CREATE INDEX answers_by_age ON answers (at);
+
 CREATE TABLE sessions (            -- of browsers, as long as they last: what is kept cannot be used
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     hash TEXT NOT NULL UNIQUE,     -- SHA-256 of the cookie
