@@ -19,8 +19,8 @@ from reconciler.api.app import ENDPOINTS
 from reconciler.cli import COMMANDS, cli
 from reconciler.cli.check import as_json, checked
 from reconciler.cli.graph import core_from, settings_from, state_lock
-from reconciler.cli.history import entry
 from reconciler.engine.daemon import Daemon
+from reconciler.engine.journal import entry
 from reconciler.engine.status import explain_of, plan_of, quarantine_of, status_of
 from reconciler.model.codec import builtins
 from reconciler.model.engines import ENGINES

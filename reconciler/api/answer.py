@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +63,32 @@ class Answer:
 
     value: object
     status: int
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A value as the JSON that it is sent as."""
+
+    body: bytes
+    etag: str
+
+
+def encoded(value: Any) -> Encoded:
+    """`as_of` is when it was looked at: what was so then may be so still."""
+    body = msgspec.json.encode(plain := builtins(value))
+    dated = isinstance(plain, dict) and "as_of" in plain
+    content = msgspec.json.encode(plain | {"as_of": None}) if dated else body
+    digest = hashlib.blake2b(content, digest_size=12).hexdigest()
+    return Encoded(body, f'W/"{digest}"')
+
+
+def conditional(value: object, known: str) -> Response:
+    """The answer to a GET; without its body where the client has it: `known` is its `If-None-Match`."""
+    whole = value if isinstance(value, Encoded) else encoded(value)
+    tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
+    if tags & {"*", whole.etag.removeprefix("W/")}:
+        return Response(status_code=304, headers={"ETag": whole.etag})
+    return Response(whole.body, media_type=JSON, headers={"ETag": whole.etag})
 
 
 def answer(value: object, status: int = 200, media_type: str = JSON) -> Response:

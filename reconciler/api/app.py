@@ -17,7 +17,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from reconciler.api import events, flags, health, metrics, ofrep, permits, tokens, upgrades, webhooks
+from reconciler.api import (
+    calendar,
+    catalogue,
+    events,
+    flags,
+    health,
+    metrics,
+    ofrep,
+    past,
+    permits,
+    status,
+    tokens,
+    upgrades,
+    webhooks,
+)
 from reconciler.api.answer import problem
 from reconciler.api.door import Door, Routes
 from reconciler.api.endpoint import Endpoint
@@ -27,9 +41,13 @@ from reconciler.engine.daemon import Daemon
 from reconciler.model.errors import UgsError
 
 ENDPOINTS: tuple[Endpoint[Any], ...] = (
+    *status.ENDPOINTS,
     *upgrades.ENDPOINTS,
+    *past.ENDPOINTS,
     *permits.ENDPOINTS,
     *flags.ENDPOINTS,
+    *calendar.ENDPOINTS,
+    *catalogue.ENDPOINTS,
     *tokens.ENDPOINTS,
     *metrics.ENDPOINTS,
     *events.ENDPOINTS,

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from reconciler.api.answer import Answer, answer, problem
+from reconciler.api.answer import Answer, answer, conditional, problem
 from reconciler.api.denials import Denials
 from reconciler.api.endpoint import BadRequest, Endpoint, TooLarge, TooSlow
 from reconciler.api.entry import Denied, Missing, check, enter
@@ -68,11 +68,15 @@ class Door:
         """The route of an endpoint: whoever has its right is answered."""
 
         async def handle(request: Request) -> Response:
-            caller = await self.known(request)
+            caller = await self.known(request, by_url=endpoint.by_url)
             asked = await endpoint.asked(request)
             enter(self.daemon, endpoint, asked, caller)
             said = await self._done(endpoint, asked, caller)
-            return said if isinstance(said, Response) else answer(said)
+            if isinstance(said, Response):
+                return said
+            if endpoint.method == "GET" and not isinstance(said, Answer):
+                return conditional(said, request.headers.get("if-none-match", ""))
+            return answer(said)
 
         return Route(endpoint.path, self.guarded(handle), methods=[endpoint.method])
 
@@ -92,8 +96,15 @@ class Door:
             return Answer(Accepted(sentence, endpoint.later), 202)
         raise Busy(f"it takes longer than {WAIT_S:.0f} s, and goes on", "look at GET /upgrade/status")
 
-    async def known(self, request: Request, *, rate: Rate = OF_A_CALLER, of: str = "") -> Caller:
-        """Who asks. `rate`: how often he may ask `of` this kind of route. Raises Unknown and TooMany."""
+    async def known(
+        self, request: Request, *, rate: Rate = OF_A_CALLER, of: str = "", by_url: bool = False
+    ) -> Caller:
+        """Who asks. `rate`: how often he may ask `of` this kind of route; `by_url`: a token in the URL counts.
+
+        Raises Unknown and TooMany, and Denied for a token that does not belong into a URL.
+        """
+        if by_url and "token" in request.query_params:
+            return await self._known_by_url(request)
         if request.client is None:  # over the socket, where the kernel says who it is
             caller = await self.doorkeeper(request)
         else:
@@ -106,6 +117,20 @@ class Door:
                 raise
             self.rates.take(f"token {caller.token or caller.name}{of}", rate)
         request.state.caller = caller
+        return caller
+
+    async def _known_by_url(self, request: Request) -> Caller:
+        """Who asks with a token in the URL. URLs are kept and shown in many places: it must be good for little."""
+        token = request.query_params["token"].encode("ascii", "replace")
+        others = [pair for pair in request.scope["headers"] if pair[0] != b"authorization"]
+        headers = [*others, (b"authorization", b"Bearer " + token)]
+        caller = await self.known(Request({**request.scope, "headers": headers}))
+        request.state.caller = caller
+        if any(grant.role != "viewer" for grant in caller.grants):
+            raise Denied(
+                f"the token of {caller.name} may do more than see, and does not belong into a URL",
+                "have one made with the role viewer for it, and revoke this one: URLs are kept in many places",
+            )
         return caller
 
     async def let_in(

@@ -48,9 +48,11 @@ class Endpoint(Generic[T]):
     JSON.
 
     `headers`: by field of `asks`, the header that fills it, where the request has it.
-    `answers`: the type of a value that is answered, and `media` what it is sent as: for the documentation.
+    `answers`: the type of a value that is answered, and `media` what it is sent as, and
+    `status` with which: for the documentation.
     `later`: where to look for what has not come of it within ANSWER_S, and is answered with 202. Elsewhere a caller
     waits for up to WAIT_S.
+    `by_url`: a token that may only see is also taken from the query.
     `part`: whoever has the right somewhere in the place may ask, and is answered with what he may see.
     `place`: what the request is about; None where it is about nothing that is there.
     """
@@ -66,7 +68,9 @@ class Endpoint(Generic[T]):
     headers: Mapping[str, str] = field(default_factory=dict)
     answers: Any = dict[str, Any]
     media: str = JSON
+    status: int = 200
     later: str = ""
+    by_url: bool = False
 
     async def asked(self, request: Request) -> T:
         """What this request asks. Raises BadRequest, TooLarge and TooSlow."""

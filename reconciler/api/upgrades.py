@@ -1,26 +1,82 @@
-"""The routes about what runs and what is to run: status, plans, and what a person may ask for."""
+"""The routes about what is to run: plans, and what a person may ask for."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct, field
 
-from reconciler import __version__
-from reconciler.api.endpoint import Endpoint, Nothing, Service, Where
-from reconciler.engine import people, recovery
+from reconciler.api.answer import Answer
+from reconciler.api.endpoint import BadRequest, Endpoint, Nothing, Service, Where
+from reconciler.api.entry import check
+from reconciler.api.shapes import (
+    AcceptedShape,
+    CommitShape,
+    OperationShape,
+    PlanShape,
+    QuarantinesShape,
+    RecoveriesShape,
+    ReleasedsShape,
+    RevisionShape,
+)
+from reconciler.api.status import seen_rows
+from reconciler.engine import checkup, people, recovery, start
+from reconciler.engine.between import plan_between
 from reconciler.engine.daemon import Daemon
-from reconciler.engine.status import explain_of, plan_of, quarantine_of, recover_of, status_of
-from reconciler.model.codec import builtins
+from reconciler.engine.status import plan_of, quarantine_of, recover_of
 from reconciler.model.rights import EVERYTHING, Caller, Place, may, sees_part_of
 
 Json = dict[str, Any]
+Sha = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}$")]
 
 
 class Sync(Struct, frozen=True, forbid_unknown_fields=True):
     accept_rewrite: bool = False
+
+
+class AskedPlan(Struct, frozen=True, forbid_unknown_fields=True):
+    """Of `environment` and `service` alone, where they are said. `from` (by default what is in force) and `to`:
+    commits; `branch`: the tip of another branch of the remote, such as a pull request's."""
+
+    environment: str | None = None
+    service: str | None = None
+    from_: Sha | None = field(default=None, name="from")
+    to: Sha | None = None
+    branch: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+
+
+class GateToPass(Struct, frozen=True, forbid_unknown_fields=True):
+    """One gate to pass by, until then or for so long (`1h`). It takes the role admin, and a reason."""
+
+    gate: str
+    until: str | None = None
+    for_: str | None = field(default=None, name="for")
+
+
+class WantedStart(Struct, frozen=True, forbid_unknown_fields=True):
+    environment: str
+    service: str
+    reason: str = ""
+    override: GateToPass | None = None
+
+
+class Asked(Struct, frozen=True, forbid_unknown_fields=True):
+    environment: str
+    service: str | None = None
+
+
+class Verified(Struct, frozen=True):
+    environment: str
+    services: list[checkup.ServiceSaid]
+
+
+class WantedRollback(Struct, frozen=True, forbid_unknown_fields=True):
+    """`to`: the version that is expected to be restored; where it would be another, nothing is done."""
+
+    environment: str
+    service: str
+    reason: str = ""
+    to: str | None = None
 
 
 class Reasoned(Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,45 +85,83 @@ class Reasoned(Struct, frozen=True, forbid_unknown_fields=True):
     reason: str = ""
 
 
-async def _status(daemon: Daemon, asked: Where, caller: Caller) -> object:
-    about = {"pid": os.getpid(), "version": __version__, "started_at": builtins(daemon.started_at)}
-    whole = status_of(daemon.fleet, about, environment=asked.environment)
-    return whole if may(caller, "see", EVERYTHING) else seen_status(whole, caller)
+class Started202(Struct, frozen=True):
+    """`operation` and `phase`: null where the next pass has yet to begin it."""
+
+    operation: str | None
+    environment: str
+    service: str
+    phase: str | None
+    sentence: str
 
 
-def seen_status(whole: Json, caller: Caller) -> Json:
-    """The status without what the caller may not see."""
-    environments = [
-        one | {"services": _seen(one["services"], caller, one["environment"])}
-        for one in whole["environments"]
-        if sees_part_of(caller, Place(one["environment"]))
-    ]
-    whole_ones = tuple(
-        f"{one['environment']}: " for one in environments if may(caller, "see", Place(one["environment"]))
-    )
-    return whole | {
-        "environments": environments,
-        "needs_person": [sentence for sentence in whole["needs_person"] if sentence.startswith(whole_ones)],
+async def _plan(daemon: Daemon, asked: AskedPlan, caller: Caller) -> object:
+    between = (asked.from_, asked.to, asked.branch) != (None, None, None)
+    if asked.branch is not None and asked.to is not None:
+        raise BadRequest("`branch` and `to` are both said", "say one of them")
+    plan = await plan_between(daemon.fleet, asked.from_, asked.to, asked.branch) if between else None
+    plan = plan_of(daemon.fleet) | {"basis": None} if plan is None else _seen_between(plan, caller)
+    return plan | {
+        "changes": [
+            one
+            for one in plan["changes"]
+            if _sees_row(caller, one)
+            and asked.environment in (None, one["environment"])
+            and asked.service in (None, one["service"])
+        ]
+    }
+
+
+def _seen_between(plan: Json, caller: Caller) -> Json:
+    """Without what the caller may not see."""
+    if may(caller, "see", EVERYTHING):
+        return plan
+    return plan | {
+        "added": [one for one in plan["added"] if _sees_row(caller, one)],
+        "removed": [one for one in plan["removed"] if _sees_row(caller, one)],
+        "settings": [one for one in plan["settings"] if may(caller, "see", Place(one["environment"]))],
         "errors": [],  # of files, which may be about anything
     }
 
 
-def _seen(rows: Iterable[Json], caller: Caller, environment: str) -> list[Json]:
-    return [row for row in rows if sees_part_of(caller, Place(environment, row["service"]))]
+async def _execute(daemon: Daemon, wanted: WantedStart, caller: Caller) -> object:
+    passing = wanted.override
+    if passing is not None:
+        check(daemon, "administer", Place(wanted.environment, wanted.service), caller)
+    started = await start.execute(
+        daemon.fleet,
+        wanted.environment,
+        wanted.service,
+        actor=caller.name,
+        reason=wanted.reason,
+        passing=start.WantedOverride(passing.gate, passing.until, passing.for_) if passing else None,
+    )
+    return Answer(started, 202)
 
 
-async def _explain(daemon: Daemon, asked: Service, _caller: Caller) -> object:
-    return explain_of(daemon.fleet, asked.environment, asked.service)
+async def _verify(daemon: Daemon, asked: Asked, caller: Caller) -> object:
+    here = daemon.fleet.passes[asked.environment]
+    services = [
+        name
+        for name in here.views()
+        if asked.service in (None, name) and may(caller, "operate", Place(asked.environment, name))
+    ]
+    if asked.service is not None and not services:
+        raise people.Conflict(
+            f"{asked.environment} has no service {asked.service[:100]}", "see /upgrade/status"
+        )
+    said = await checkup.checkup(daemon.fleet, asked.environment, services, actor=caller.name)
+    return Verified(asked.environment, said)
 
 
-async def _plan(daemon: Daemon, _asked: Nothing, caller: Caller) -> object:
-    plan = plan_of(daemon.fleet)
-    return plan | {"changes": [one for one in plan["changes"] if _sees_row(caller, one)]}
-
-
-async def _rollback(daemon: Daemon, wanted: Reasoned, caller: Caller) -> object:
+async def _rollback(daemon: Daemon, wanted: WantedRollback, caller: Caller) -> object:
     operation = await people.rollback(
-        daemon.fleet, wanted.environment, wanted.service, actor=caller.name, reason=wanted.reason
+        daemon.fleet,
+        wanted.environment,
+        wanted.service,
+        actor=caller.name,
+        reason=wanted.reason,
+        to=wanted.to,
     )
     return {"operation": operation}
 
@@ -92,7 +186,7 @@ async def _recover(daemon: Daemon, _asked: Nothing, caller: Caller) -> object:
     rows = recover_of(daemon.fleet)["environments"]
     return {
         "environments": [
-            row | {"services": _seen(row["services"], caller, row["environment"])}
+            row | {"services": seen_rows(row["services"], caller, row["environment"])}
             for row in rows
             if sees_part_of(caller, Place(row["environment"]))
         ]
@@ -115,32 +209,92 @@ def _sees_row(caller: Caller, row: Json) -> bool:
 
 ENDPOINTS: tuple[Endpoint[Any], ...] = (
     Endpoint(
-        "GET",
-        "/upgrade/status",
-        "What is pinned, what runs, and how it is.",
+        "POST",
+        "/upgrade/plan",
+        "What would change now, or between two revisions.",
         "see",
-        Where,
-        _status,
+        AskedPlan,
+        _plan,
         part=True,
+        answers=PlanShape,
+        later="/upgrade/plan",
     ),
     Endpoint(
-        "GET", "/upgrade/explain", "Why a service is not yet where its pin says.", "see", Service, _explain
+        "POST",
+        "/upgrade/execute",
+        "Start now what the gates allow.",
+        "operate",
+        WantedStart,
+        _execute,
+        answers=Started202,
+        status=202,
     ),
-    Endpoint("POST", "/upgrade/plan", "What would change now.", "see", Nothing, _plan, part=True),
+    Endpoint(
+        "POST",
+        "/upgrade/verify",
+        "Run the probes of what runs.",
+        "operate",
+        Asked,
+        _verify,
+        part=True,
+        answers=Verified,
+        later="/upgrade/status",
+    ),
     Endpoint(
         "POST",
         "/upgrade/rollback",
         "Restore what ran before, and revert the pin.",
         "operate",
-        Reasoned,
+        WantedRollback,
         _rollback,
+        answers=OperationShape,
     ),
-    Endpoint("POST", "/upgrade/retry", "Commit a quarantined pin again.", "operate", Service, _retry),
     Endpoint(
-        "GET", "/quarantine", "What failed and is not tried again.", "see", Nothing, _quarantine, part=True
+        "POST",
+        "/upgrade/retry",
+        "Commit a quarantined pin again.",
+        "operate",
+        Service,
+        _retry,
+        answers=CommitShape,
     ),
-    Endpoint("POST", "/quarantine/release", "Allow one more attempt.", "approve", Reasoned, _release),
-    Endpoint("GET", "/recover", "What is in safe mode.", "see", Nothing, _recover, part=True),
-    Endpoint("POST", "/recover/accept", "Leave safe mode.", "administer", Where, _accept),
-    Endpoint("POST", "/sync", "Fetch now.", "operate", Sync, _sync, part=True),
+    Endpoint(
+        "GET",
+        "/quarantine",
+        "What failed and is not tried again.",
+        "see",
+        Nothing,
+        _quarantine,
+        part=True,
+        answers=QuarantinesShape,
+    ),
+    Endpoint(
+        "POST",
+        "/quarantine/release",
+        "Allow one more attempt.",
+        "approve",
+        Reasoned,
+        _release,
+        answers=ReleasedsShape,
+    ),
+    Endpoint(
+        "GET",
+        "/recover",
+        "What is in safe mode.",
+        "see",
+        Nothing,
+        _recover,
+        part=True,
+        answers=RecoveriesShape,
+    ),
+    Endpoint(
+        "POST",
+        "/recover/accept",
+        "Leave safe mode.",
+        "administer",
+        Where,
+        _accept,
+        answers=AcceptedShape,
+    ),
+    Endpoint("POST", "/sync", "Fetch now.", "operate", Sync, _sync, part=True, answers=RevisionShape),
 )

@@ -177,7 +177,7 @@ class Stage:
 
     def history(self) -> list[Any]:
         from reconciler.cli.graph import settings_from, store_of
-        from reconciler.cli.history import entry
+        from reconciler.engine.journal import entry
 
         try:
             store = store_of(settings_from(self.config))

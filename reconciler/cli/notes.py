@@ -6,16 +6,17 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import click
 
 from reconciler.cli.markdown import code, quote
 from reconciler.cli.output import print_json
 from reconciler.cli.revisions import Revisions, repository_option, revisions_of
+from reconciler.engine.notes import gain_json, in_range
 from reconciler.model.environment import Environment
 from reconciler.model.errors import UgsError
-from reconciler.model.notes import Gain, between, catalogue, gains
+from reconciler.model.notes import Gain, catalogue, gains
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.version import Version
 from reconciler.model.zone import first_instant
@@ -72,7 +73,7 @@ def notes(
             found = [_range(snapshot, service or "", before or "", after)]
     if form == "json":
         about = {"environment": environment, "from_revision": start, "to_revision": end}
-        print_json(about | {"services": [_as_json(gain) for gain in found]})
+        print_json(about | {"services": [gain_json(gain) for gain in found]})
         return
     where = f"{environment} since {since}" if environment else service or ""
     click.echo("\n".join(_markdown(where, found)))
@@ -103,12 +104,7 @@ def _environment(snapshot: Snapshot, name: str) -> Environment:
 
 
 def _range(snapshot: Snapshot, service: str, before: str, after: str | None) -> Gain:
-    """What lies between two versions, the second by default the newest. Raises UgsError."""
-    known = catalogue(snapshot.releases.values())
-    if service not in known:
-        raise UgsError(f"there is no release of {service}", f"there are {', '.join(sorted(known)) or 'none'}")
-    low, high = _version(before), _version(after) if after else known[service][0].version
-    return Gain(service, low, high, between(known, service, low, high))
+    return in_range(snapshot, service, _version(before), _version(after) if after else None)
 
 
 def _version(text: str) -> Version:
@@ -116,23 +112,6 @@ def _version(text: str) -> Version:
         return Version(text)
     except ValueError as error:
         raise UgsError(str(error), "write one in full") from error
-
-
-def _as_json(gain: Gain) -> dict[str, Any]:
-    releases = [
-        {
-            "version": release.version.text,
-            "notes": release.notes,
-            "withdrawn": release.withdrawn.reason if release.withdrawn else None,
-        }
-        for release in gain.releases
-    ]
-    return {
-        "service": gain.service,
-        "from": gain.before.text if gain.before else None,
-        "to": gain.after.text,
-        "releases": releases,
-    }
 
 
 def _markdown(where: str, found: Sequence[Gain]) -> list[str]:

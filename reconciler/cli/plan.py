@@ -18,6 +18,7 @@ from reconciler.cli.output import migrating, print_json, print_table, switching,
 from reconciler.cli.revisions import Revisions, repository_option, revisions_of
 from reconciler.clock import SystemClock
 from reconciler.config import LOCAL_FILE, SYSTEM_FILE, Settings
+from reconciler.engine.between import between_json
 from reconciler.model import preview
 from reconciler.model.errors import HostError
 from reconciler.model.target import Target
@@ -68,7 +69,7 @@ def _between(before: str, after: str, folder: Path, form: Format, config: Path |
     shown = show.Shown(made, older, newer, "repository" if running is None else "daemon", sentence)
     match form:
         case "json":
-            print_json(show.as_json(shown))
+            print_json(between_json(made, older, newer, shown.basis))
         case "text":
             show.print_text(shown)
         case _:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 import click
 from msgspec import Struct
 
-from reconciler.cli.check import as_json as errors_json
 from reconciler.cli.markdown import code, details, inert, quote, table
 from reconciler.cli.output import migrating, print_table, switching
+from reconciler.engine.between import longest_s
 from reconciler.model.availability import lasting
 from reconciler.model.codec import builtins
 from reconciler.model.gates import closed
@@ -45,21 +45,6 @@ class Shown(Struct, frozen=True):
         text += f", {_count(removed, 'pin')} removed" if removed else ""
         problems = len(self.preview.problems)
         return text + (f", {_count(problems, 'new problem')}" if problems else "")
-
-
-def as_json(shown: Shown) -> dict[str, Any]:
-    """The documented shape."""
-    preview = shown.preview
-    return {
-        "from_revision": shown.before,
-        "to_revision": shown.after,
-        "basis": shown.basis,
-        "changes": [_change(planned) for planned in preview.changes],
-        "added": builtins(preview.added),
-        "removed": builtins(preview.removed),
-        "settings": [{"environment": name, "key": key} for name, key in preview.settings],
-        "errors": errors_json(preview.problems)["errors"],
-    }
 
 
 def print_text(shown: Shown) -> None:
@@ -134,49 +119,9 @@ def facts(planned: Planned) -> Iterator[tuple[str, str]]:
         yield "settings", ", ".join(planned.differences)
 
 
-def _change(planned: Planned) -> dict[str, Any]:
-    change = planned.change
-    return {
-        "change": f"{change.environment}/{change.service}",
-        "environment": change.environment,
-        "service": change.service,
-        "from": str(change.running) if change.running else None,
-        "to": str(change.to) if change.to else None,
-        "class": planned.change_class,
-        "path": [one.release.version.text for one in planned.steps],
-        "gates": builtins(planned.gates),
-        "starts_at": builtins(planned.starts_at),
-        "duration_s": _longest_s(planned),
-        "steps": [
-            {
-                "version": one.release.version.text,
-                "class": one.change_class,
-                "starts_at": builtins(one.starts_at),
-                "duration_s": one.expected_s,
-            }
-            for one in planned.steps
-        ],
-        "after": list(planned.after),
-        "downtime": planned.downtime,
-        "reversible": not planned.irreversible,
-        "irreversible": [version.text for version in planned.irreversible],
-        "backup": planned.saved,
-        "migrations": builtins(planned.migrations),
-        "withdrawn": planned.withdrawn or None,
-        "impact": list(planned.impact),
-        "requires": [
-            {"service": need.service, "range": need.wanted, "found": builtins(need.found), "met": need.met}
-            for need in planned.needs
-        ],
-        "notes": [{"version": one.version.text, "notes": one.notes} for one in planned.notes],
-        "differences": list(planned.differences),
-        "flags": builtins(planned.flags),
-    }
-
-
 def _row(planned: Planned) -> tuple[str, ...]:
     change = planned.change
-    duration_s = _longest_s(planned)
+    duration_s = longest_s(planned)
     return (
         change.environment,
         change.service,
@@ -215,11 +160,6 @@ def _aside(preview: Preview) -> list[str]:
 
 def _bullets(label: str, texts: Iterator[str] | list[str]) -> list[str]:
     return [f"- {f'{label}: ' if label else ''}{code(text)}" for text in texts]
-
-
-def _longest_s(planned: Planned) -> float | None:
-    """Deadline and soak of every step; None where there is no way."""
-    return sum(one.expected_s for one in planned.steps) if planned.steps else None
 
 
 def _when(at: datetime | None, zone: str) -> str:

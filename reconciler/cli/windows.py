@@ -12,10 +12,11 @@ from typing import Any, NamedTuple, TypeVar
 import click
 from msgspec.structs import replace
 
-from reconciler.cli.availability import CLASSES, answer, overview, print_overview, row, year_shape
+from reconciler.cli.availability import print_overview, row
 from reconciler.cli.output import json_option, print_json, print_table
 from reconciler.cli.tree import content, read_tree
 from reconciler.clock import SystemClock
+from reconciler.engine.windows import CLASSES, answer, overview, year_shape
 from reconciler.model.calendar import TooOften, events
 from reconciler.model.cron import Disagreement
 from reconciler.model.document import read

@@ -42,6 +42,30 @@ def status_of(fleet: Fleet, about: Json, *, environment: str | None = None) -> J
     }
 
 
+def version_of(fleet: Fleet) -> object:
+    """Something that equals another of its kind as long as the status stays the same, but for the time of day."""
+    core = fleet.core
+    passes = tuple(
+        (
+            name,
+            here.observed,
+            here.told,
+            here.busy,
+            dict(here.monitor.states()),
+            dict(here.drifts.found),
+            core.desired.get(name),
+            core.leases.opening(name),
+            told(core, name),
+            here.trouble,
+            dict(here.broken),
+        )
+        for name, here in fleet.passes.items()
+    )
+    store = core.store.changes, core.store.refused
+    repository = fleet.fetched_at, fleet.state, fleet.sentence, fleet.problems
+    return repository, store, core.leases.refusals(), passes
+
+
 def explain_of(fleet: Fleet, environment: str, service: str) -> Json:
     """Why a service is not yet where its pin says, and the way there."""
     here = _pass(fleet, environment)

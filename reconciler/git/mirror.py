@@ -8,17 +8,20 @@ from datetime import datetime
 from pathlib import Path
 
 from reconciler.git import commit, heads, history, objects, signatures, storage, transfer
-from reconciler.git.call import NETWORK_TIMEOUT_S, Git, checked
+from reconciler.git.call import NETWORK_TIMEOUT_S, OBJECT_ID, Git, checked
 from reconciler.git.commit import Identity
+from reconciler.git.errors import plain
 from reconciler.git.history import Commit
 from reconciler.git.notes import Notes
 from reconciler.git.objects import REGULAR, Entry, Objects
 from reconciler.git.remote import Remote
 from reconciler.git.signatures import Arrival, Signers
-from reconciler.model.errors import TransientError, UgsError
+from reconciler.model.errors import HostError, TransientError, UgsError
 from reconciler.model.trust import Signature, Touched
 
 ACCEPTED_REF = "refs/ugs/accepted"
+LOOKED_AT_REF = "refs/ugs/looked-at"
+"""The branch that somebody looked at last: never followed."""
 LOG_LIMIT = 1000
 
 
@@ -73,6 +76,27 @@ class Mirror:
     def remote_tip(self) -> str:
         """The commit that the remote's branch is at, without fetching anything: is there news?"""
         return transfer.tip(self._git)
+
+    def fetch_branch(self, name: str) -> str:
+        """Bring another branch of the remote here, to be looked at; its tip. Raises UgsError where there is none."""
+        ref = f"refs/heads/{name}"
+        if "\0" in name or self._git.ask("check-ref-format", ref).code != 0:
+            raise UgsError(f"{plain(name)[:100]!r} is no name of a branch", "name a branch of the remote")
+        try:
+            transfer.fetch(self._git, f"+{ref}:{LOOKED_AT_REF}")
+        except HostError as error:
+            if "find remote ref" not in error.message:
+                raise
+            raise UgsError(f"the remote has no branch {plain(name)[:100]}", "push it first") from error
+        tip = self._git.ref(LOOKED_AT_REF)
+        if tip is None:
+            raise UgsError(f"the branch {plain(name)[:100]} has no commit", "push one")
+        return tip
+
+    def has(self, revision: str) -> bool:
+        """Whether a commit, named in full, is here."""
+        known = OBJECT_ID.fullmatch(revision) is not None
+        return known and self._git.ask("cat-file", "-e", f"{revision}^{{commit}}").code == 0
 
     def accepted(self) -> str | None:
         """The tip in force, as `accept` last had it."""

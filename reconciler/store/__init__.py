@@ -9,6 +9,7 @@ from reconciler.store.database import bounded
 from reconciler.store.flags import FlagRecords
 from reconciler.store.marks import ADVANCES_MAX, DRIFT, EVERYWHERE, FLAGS, KNOWN, Marks
 from reconciler.store.outbox import NOTE, SLACK
+from reconciler.store.pages import Mark, Pages, Past
 from reconciler.store.permits import PermitRecords
 from reconciler.store.quarantines import Quarantines
 from reconciler.store.renames import Renames
@@ -44,8 +45,10 @@ __all__ = [
     "FlagRow",
     "Full",
     "Head",
+    "Mark",
     "Note",
     "OutboxRow",
+    "Past",
     "Quarantine",
     "Session",
     "Step",
@@ -74,6 +77,7 @@ class Store(
     Tallies,
     Sessions,
     FlagRecords,
+    Pages,
 ):
     """The database of one daemon, used from its event loop's thread alone; other processes open it read-only.
 

@@ -61,12 +61,14 @@ class Audit(Database):
 
     def audit_rows(self, *, limit: int) -> list[AuditRow]:
         """The newest `limit` rows, newest first."""
-        return list(map(_row, self._all("SELECT * FROM maintenance_logs ORDER BY id DESC LIMIT ?", (limit,))))
+        return list(
+            map(row_of, self._all("SELECT * FROM maintenance_logs ORDER BY id DESC LIMIT ?", (limit,)))
+        )
 
     def audit_since(self, number: int, *, limit: int) -> list[AuditRow]:
         """The rows after the one of that number, oldest first, at most `limit`."""
         rows = self._all("SELECT * FROM maintenance_logs WHERE id > ? ORDER BY id LIMIT ?", (number, limit))
-        return list(map(_row, rows))
+        return list(map(row_of, rows))
 
     def verify_audit(self) -> AuditBreak | None:
         """The first row that was changed, put in or taken out; None when every row is as it was written."""
@@ -87,7 +89,7 @@ class Audit(Database):
         return None
 
 
-def _row(row: sqlite3.Row) -> AuditRow:
+def row_of(row: sqlite3.Row) -> AuditRow:
     return AuditRow(
         id=row["id"],
         at=time_of(row["at"]),

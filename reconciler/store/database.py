@@ -131,6 +131,11 @@ class Database:
         row = self._one("SELECT id, hash FROM maintenance_logs ORDER BY id DESC LIMIT 1")
         return Head(row["id"], row["hash"]) if row else None
 
+    @property
+    def changes(self) -> int:
+        """Grows with every row that is written here: while it stays the same, so does what is remembered."""
+        return self._connection.total_changes
+
     def _committed(self) -> None:
         self.refused = ""
         if self._appended and self._witness and (head := self.head()):
