@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reconciler.drivers.base import Site
-from reconciler.drivers.launch import command_file, port_of, run_of, search_path
 from reconciler.drivers.layout import directory_of
-from reconciler.drivers.ports import stranger
+from reconciler.drivers.machine.ports import stranger
 from reconciler.drivers.render import expand, instance_values
+from reconciler.drivers.started import command_file, port_of, run_of, search_path
 from reconciler.drivers.trouble import host_trouble
 from reconciler.model.errors import ArtifactError, HostError
 from reconciler.model.target import Workload

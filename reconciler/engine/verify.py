@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from reconciler import probes
 from reconciler.clock import Steady
 from reconciler.drivers.base import Driver, Endpoint
-from reconciler.drivers.launch import secrets_of
+from reconciler.drivers.started import secrets_of
 from reconciler.engine.control import Control
 from reconciler.engine.core import Core
 from reconciler.model import verdict

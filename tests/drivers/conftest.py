@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.drivers import launch
+from reconciler.drivers import started
 from reconciler.drivers.base import Site
 from reconciler.model.errors import ArtifactError, HostError
 from tests.drivers.services import kill_all
@@ -41,4 +41,4 @@ def archives(tmp_path: Path) -> Path:
 def _measured_shims(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let coverage follow into the shims, whose environment is otherwise swept."""
     measured = tuple(name for name in os.environ if name.startswith("COVERAGE_"))
-    monkeypatch.setattr(launch, "INHERITED", launch.INHERITED + measured)
+    monkeypatch.setattr(started, "INHERITED", started.INHERITED + measured)

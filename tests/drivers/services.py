@@ -20,9 +20,9 @@ from typing import Any, Literal
 
 from reconciler.drivers import DRIVERS
 from reconciler.drivers.base import Cause, Site
-from reconciler.drivers.groups import Group, groups
+from reconciler.drivers.machine.procfs import processes, read_stat
 from reconciler.drivers.mark import site_id
-from reconciler.drivers.procfs import processes, read_stat
+from reconciler.drivers.process.group import Group, groups
 from reconciler.model.environment import Pin
 from reconciler.model.errors import Place
 from reconciler.model.observation import Instance

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from reconciler.drivers import artifact, fetch
-from reconciler.drivers.artifact import prepare
+from reconciler.drivers.archive import artifact, fetch
+from reconciler.drivers.archive.artifact import prepare
 from reconciler.drivers.base import Site
 from reconciler.drivers.layout import directory_of, is_complete
 from reconciler.model.detached import parse_key

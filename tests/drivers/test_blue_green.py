@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.drivers import procfs
 from reconciler.drivers.base import Cause, Site
+from reconciler.drivers.machine import procfs
 from reconciler.model.errors import HostError
 from reconciler.model.release import Strategy
 from reconciler.model.target import Workload

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.drivers import launch, process
+from reconciler.drivers import process
 from reconciler.drivers.base import Cause, Site
-from reconciler.drivers.groups import groups
+from reconciler.drivers.process import instance
+from reconciler.drivers.process.group import groups
 from reconciler.model.codec import encode
 from tests.drivers.services import (
     DRIVER,
@@ -36,8 +37,8 @@ from tests.drivers.services import (
 def test_a_crashing_service_is_started_again_with_growing_pauses(
     site: Site, archives: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "BACKOFF_S", 0.02)
-    monkeypatch.setattr(launch, "BACKOFF_MAX_S", 0.08)
+    monkeypatch.setattr(instance, "BACKOFF_S", 0.02)
+    monkeypatch.setattr(instance, "BACKOFF_MAX_S", 0.08)
     work = work_for(build_archive(archives, "1.4.0", mode="crash"), "1.4.0", port=free_port())
     deploy(site, work)
 
@@ -58,8 +59,8 @@ def test_a_crashing_service_is_started_again_with_growing_pauses(
 def test_a_service_that_ran_steadily_is_started_again_at_once(
     site: Site, archives: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "BACKOFF_S", 0.01)
-    monkeypatch.setattr(launch, "STEADY_S", 0.0)
+    monkeypatch.setattr(instance, "BACKOFF_S", 0.01)
+    monkeypatch.setattr(instance, "STEADY_S", 0.0)
     port = free_port()
     deploy(site, work_for(build_archive(archives, "1.4.0"), "1.4.0", port=port))
     pids: list[int | None] = [None]
@@ -99,7 +100,7 @@ def test_a_killed_shim_leaves_its_service_running_alone(site: Site, archives: Pa
 def test_what_a_dead_instance_left_behind_is_swept_before_it_starts_again(
     site: Site, archives: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reconciler.drivers.groups.STOP_MARGIN_S", 0.1)
+    monkeypatch.setattr("reconciler.drivers.process.group.STOP_MARGIN_S", 0.1)
     port = free_port()
     work = work_for(build_archive(archives, "1.4.0", mode="stubborn"), "1.4.0", port=port, grace_s=0.1)
     deploy(site, work)
@@ -134,7 +135,7 @@ def test_an_orphan_that_is_seen_only_under_the_lock_stays_alone(
 KILLED_APPLY = """
 import os, signal, sys
 from pathlib import Path
-import reconciler.drivers.launch, reconciler.drivers.process as process
+import reconciler.drivers.process.instance, reconciler.drivers.process as process
 from reconciler.drivers.base import Cause, Site
 from reconciler.model.codec import decode
 from reconciler.model.target import Workload
@@ -152,8 +153,8 @@ process.apply(site, Cause("killed"), work, work.instances)
     [
         "reconciler.drivers.process:stop",  # before anything
         "reconciler.drivers.process:launch",  # the old one stopped, the lock taken
-        "reconciler.drivers.launch:_ask_shim",  # the shim runs and waits for its order
-        "reconciler.drivers.launch:_answer",  # the shim has its order
+        "reconciler.drivers.process.instance:_ask_shim",  # the shim runs and waits for its order
+        "reconciler.drivers.process.instance:_answer",  # the shim has its order
     ],
 )
 @pytest.mark.parametrize("passing", [False, True], ids=["own-port", "socket-passed"])

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.drivers import launch, tail
 from reconciler.drivers.base import Site
 from reconciler.drivers.layout import service_folder
+from reconciler.drivers.process import instance, tail
 from tests.drivers.services import (
     DRIVER,
     answers,
@@ -46,8 +46,8 @@ def test_a_log_is_appended_to_across_releases(site: Site, archives: Path) -> Non
 def test_a_log_is_rotated_while_the_service_keeps_writing(
     site: Site, archives: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "TICK_S", 0.02)
-    monkeypatch.setattr(launch, "LOG_BYTES_MAX", 2000)
+    monkeypatch.setattr(instance, "TICK_S", 0.02)
+    monkeypatch.setattr(instance, "LOG_BYTES_MAX", 2000)
     port = free_port()
     deploy(site, work_for(build_archive(archives, "1.4.0", mode="chatty"), "1.4.0", port=port))
     folder = log_folder(site)
@@ -63,9 +63,9 @@ def test_a_log_that_cannot_be_kept_is_cut_all_the_same(
     site: Site, archives: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (log_folder(site) / "0.log.1").mkdir()  # stands in the way, as a full disk would
-    monkeypatch.setattr(launch, "TICK_S", 0.02)
-    monkeypatch.setattr(launch, "LOG_BYTES_MAX", 2000)
-    monkeypatch.setattr(launch, "LOG_FILES_MAX", 2)
+    monkeypatch.setattr(instance, "TICK_S", 0.02)
+    monkeypatch.setattr(instance, "LOG_BYTES_MAX", 2000)
+    monkeypatch.setattr(instance, "LOG_FILES_MAX", 2)
     deploy(site, work_for(build_archive(archives, "1.4.0", mode="chatty"), "1.4.0", port=free_port()))
     log = log_folder(site) / "0.log"
     wait_until(lambda: log.stat().st_size > 1000)

@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from reconciler.drivers import procfs
 from reconciler.drivers.base import Cause, Site
 from reconciler.drivers.layout import directory_of, folder_of
+from reconciler.drivers.machine import procfs
 from reconciler.drivers.mark import Mark, site_id
 from reconciler.model.errors import HostError
 from reconciler.model.release import SecretName

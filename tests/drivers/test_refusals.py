@@ -11,9 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from reconciler.drivers import launch, process
+from reconciler.drivers import process
 from reconciler.drivers.base import Cause, Site
 from reconciler.drivers.layout import directory_of
+from reconciler.drivers.process import instance
 from reconciler.model.errors import ArtifactError, HostError
 from reconciler.model.release import Artifact, SecretName
 from tests.drivers.services import (
@@ -159,14 +160,14 @@ def test_a_shim_that_cannot_start_is_the_hosts_trouble(
     site: Site, archives: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = work_for(build_archive(archives, "1.4.0"), "1.4.0", port=free_port())
-    monkeypatch.setattr(launch, "SHIM_ARGV", (sys.executable, "-c", "raise SystemExit"))
+    monkeypatch.setattr(instance, "SHIM_ARGV", (sys.executable, "-c", "raise SystemExit"))
     with pytest.raises(HostError, match="gave no answer"):
         deploy(site, work)
-    monkeypatch.setattr(launch, "SHIM_ARGV", ("/no/such/python",))
+    monkeypatch.setattr(instance, "SHIM_ARGV", ("/no/such/python",))
     with pytest.raises(HostError, match="cannot start api"):
         deploy(site, work)
-    monkeypatch.setattr(launch, "SHIM_ARGV", (sys.executable, "-c", "import time; time.sleep(3600)"))
-    monkeypatch.setattr(launch, "ANSWER_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(instance, "SHIM_ARGV", (sys.executable, "-c", "import time; time.sleep(3600)"))
+    monkeypatch.setattr(instance, "ANSWER_TIMEOUT_S", 0.05)
     with pytest.raises(HostError, match="gave no answer"):
         deploy(site, work)
 
@@ -178,7 +179,7 @@ def test_an_instance_whose_lock_never_comes_free_is_reported(
     work = work_for(build_archive(archives, "1.4.0"), "1.4.0", port=free_port())
     DRIVER.prepare(site, work, "HEAD")
     with (
-        launch.hold(site, work, 0),
+        instance.hold(site, work, 0),
         pytest.raises(HostError, match=r"instances \[0\] of api .* did not start"),
     ):
         DRIVER.apply(site, Cause("op"), work, work.instances)

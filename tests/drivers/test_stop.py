@@ -38,7 +38,7 @@ def test_stop_is_polite_first(site: Site, archives: Path) -> None:
 def test_a_stubborn_service_and_its_runaway_grandchild_are_killed(
     site: Site, archives: Path, shim_killed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reconciler.drivers.groups.STOP_MARGIN_S", 0.3)
+    monkeypatch.setattr("reconciler.drivers.process.group.STOP_MARGIN_S", 0.3)
     port = free_port()
     deploy(site, work_for(build_archive(archives, "1.4.0", mode="stubborn"), "1.4.0", port=port, grace_s=0.2))
     wait_until(lambda: answers(port))
@@ -54,9 +54,11 @@ def test_a_process_that_does_not_even_die_is_reported(
     site: Site, archives: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deploy(site, work_for(build_archive(archives, "1.4.0"), "1.4.0", port=free_port(), grace_s=0.05))
-    monkeypatch.setattr("reconciler.drivers.groups.STOP_MARGIN_S", 0.05)
-    monkeypatch.setattr("reconciler.drivers.groups.KILL_TIMEOUT_S", 0.05)
-    monkeypatch.setattr("reconciler.drivers.groups._send", lambda *_: None)  # as when it hangs in the kernel
+    monkeypatch.setattr("reconciler.drivers.process.group.STOP_MARGIN_S", 0.05)
+    monkeypatch.setattr("reconciler.drivers.process.group.KILL_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(
+        "reconciler.drivers.process.group._send", lambda *_: None
+    )  # as when it hangs in the kernel
     with pytest.raises(HostError, match="do not end"):
         stop(site)
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.drivers import unpack as module
-from reconciler.drivers.unpack import unpack
+from reconciler.drivers.archive import unpack as module
+from reconciler.drivers.archive.unpack import unpack
 from reconciler.model.errors import ArtifactError
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from reconciler.drivers.usage import usage
+from reconciler.drivers.machine.usage import usage
 
 BURN = "import time\nwhile time.process_time() < 0.3: pass"
 LARGE = "import time; x = bytearray(64 << 20); print('up', flush=True); time.sleep(600)"

@@ -7,8 +7,8 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
+from reconciler.drivers.machine.procfs import Process, processes
 from reconciler.drivers.mark import Mark, site_id
-from reconciler.drivers.procfs import Process, processes
 from tests.drivers.services import Mode as Built
 from tests.drivers.services import answered, kill_all
 from tests.engines.harness import Lack, Mode

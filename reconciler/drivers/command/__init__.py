@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 
 from reconciler.clock import SystemClock
-from reconciler.drivers import artifact
 from reconciler.drivers.alias import name_too
+from reconciler.drivers.archive import artifact
 from reconciler.drivers.base import (
     Cause,
     Endpoint,
@@ -32,7 +32,6 @@ from reconciler.drivers.command.contract import (
 )
 from reconciler.drivers.command.program import Program, options_of, program_of
 from reconciler.drivers.labels import Mark, labels_of, read_labels
-from reconciler.drivers.launch import own_environment, port_of, secrets_of, told_environment
 from reconciler.drivers.layout import (
     directory_of,
     environment_folder,
@@ -43,6 +42,7 @@ from reconciler.drivers.layout import (
 )
 from reconciler.drivers.mark import site_id
 from reconciler.drivers.render import expand, instance_values
+from reconciler.drivers.started import own_environment, port_of, secrets_of, told_environment
 from reconciler.drivers.trouble import host_trouble
 from reconciler.model.errors import HostError
 from reconciler.model.observation import Instance, Observation

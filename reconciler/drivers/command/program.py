@@ -11,7 +11,7 @@ from msgspec import Struct
 from reconciler import command, errand
 from reconciler.drivers.base import Site
 from reconciler.drivers.command.contract import CONTRACT, Answer, Call
-from reconciler.drivers.launch import inherited
+from reconciler.drivers.started import inherited
 from reconciler.errand import Order, readable
 from reconciler.model.codec import resolve_types
 from reconciler.model.document import seconds

@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 
 from reconciler import command
-from reconciler.drivers import artifact, checks
+from reconciler.drivers import checks
 from reconciler.drivers.alias import name_too
+from reconciler.drivers.archive import artifact
 from reconciler.drivers.base import (
     Cause,
     Endpoint,

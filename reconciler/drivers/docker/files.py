@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.clock import SystemClock
-from reconciler.drivers.artifact import complete, workshop
+from reconciler.drivers.archive.artifact import complete, workshop
 from reconciler.drivers.base import Site
 from reconciler.drivers.docker.body import image_of
 from reconciler.drivers.docker.options import container_of

@@ -14,8 +14,8 @@ from reconciler.drivers.docker.body import published_port
 from reconciler.drivers.docker.options import container_of, networks_of
 from reconciler.drivers.docker.seen import Listed, containers, strangers
 from reconciler.drivers.layout import names_of
+from reconciler.drivers.machine.ports import stranger
 from reconciler.drivers.mark import site_id
-from reconciler.drivers.ports import stranger
 from reconciler.model.errors import HostError
 from reconciler.model.target import Workload
 

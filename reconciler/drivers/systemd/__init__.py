@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from functools import partial
 
-from reconciler.drivers import artifact, checks, procfs
+from reconciler.drivers import checks
 from reconciler.drivers.alias import name_too
+from reconciler.drivers.archive import artifact
 from reconciler.drivers.base import Cause, Endpoint, Site, Surroundings, settle_nothing
-from reconciler.drivers.launch import port_of, run_of, service_environment
 from reconciler.drivers.layout import (
     directory_of,
     environment_folder,
     service_folder,
     sweep,
 )
-from reconciler.drivers.ports import stranger
+from reconciler.drivers.machine import procfs
+from reconciler.drivers.machine.ports import stranger
 from reconciler.drivers.render import instance_values
+from reconciler.drivers.started import port_of, run_of, service_environment
 from reconciler.drivers.systemd import journal, look, make
 from reconciler.drivers.systemd.bus import manage
 from reconciler.drivers.systemd.look import home_of

@@ -15,10 +15,10 @@ from typing import Any
 
 from reconciler.clock import SystemClock
 from reconciler.drivers.base import Cause, Site
-from reconciler.drivers.launch import command_file, own_environment, port_of, run_of, told_environment
 from reconciler.drivers.layout import directory_of, service_folder
 from reconciler.drivers.mark import Mark
 from reconciler.drivers.render import expand, instance_values
+from reconciler.drivers.started import command_file, own_environment, port_of, run_of, told_environment
 from reconciler.drivers.systemd.bus import Manager, Unit
 from reconciler.drivers.systemd.files import SECRET, Files, write
 from reconciler.drivers.systemd.look import files_of, is_blank, mark_of, stranger

@@ -12,7 +12,7 @@ from typing import get_args
 from msgspec import Struct
 
 from reconciler import __version__
-from reconciler.drivers.usage import Usage
+from reconciler.drivers.machine.usage import Usage
 from reconciler.engine.attention import needs_person
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.metrics.phases import TIMED

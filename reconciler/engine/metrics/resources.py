@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 
-from reconciler.drivers.usage import Usage, usage
+from reconciler.drivers.machine.usage import Usage, usage
 from reconciler.engine.fleet import Fleet
 from reconciler.model.engines import ENGINES
 

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from reconciler.clock import SystemClock
-from reconciler.drivers import artifact, checks, procfs
+from reconciler.drivers import checks
 from reconciler.drivers.alias import name_too
+from reconciler.drivers.archive import artifact
 from reconciler.drivers.base import Cause, Endpoint, Site, Surroundings
-from reconciler.drivers.groups import Group, groups, stop
-from reconciler.drivers.launch import Held, hold, launch, port_of, run_of, service_environment
 from reconciler.drivers.layout import (
     directory_of,
     environment_folder,
@@ -22,11 +21,15 @@ from reconciler.drivers.layout import (
     service_folder,
     sweep,
 )
+from reconciler.drivers.machine import procfs
+from reconciler.drivers.machine.ports import stranger
 from reconciler.drivers.mark import site_id
-from reconciler.drivers.ports import stranger
+from reconciler.drivers.process.group import Group, groups, stop
+from reconciler.drivers.process.instance import Held, hold, launch
+from reconciler.drivers.process.sockets import PortTaken
+from reconciler.drivers.process.tail import last_lines
 from reconciler.drivers.render import instance_values
-from reconciler.drivers.sockets import PortTaken
-from reconciler.drivers.tail import last_lines
+from reconciler.drivers.started import port_of, run_of, service_environment
 from reconciler.drivers.trouble import host_trouble
 from reconciler.model.errors import HostError
 from reconciler.model.observation import Observation

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import msgspec
 
+from reconciler.drivers.archive.fetch import fetch
+from reconciler.drivers.archive.unpack import FOLDER_MODE, unpack
 from reconciler.drivers.base import Site
-from reconciler.drivers.fetch import fetch
 from reconciler.drivers.layout import MARKER, Marker, directory_of, is_complete
 from reconciler.drivers.render import render_config
 from reconciler.drivers.trouble import host_trouble
-from reconciler.drivers.unpack import FOLDER_MODE, unpack
 from reconciler.model.detached import SIGNATURE_BYTES_MAX, unsigned
 from reconciler.model.errors import ArtifactError
 from reconciler.model.release import Archive

@@ -13,8 +13,8 @@ from msgspec import Struct
 from reconciler.clock import SystemClock
 from reconciler.drivers.base import Site
 from reconciler.drivers.layout import Record, names_of, read_record, service_folder
+from reconciler.drivers.machine.procfs import Process, processes, started_at
 from reconciler.drivers.mark import site_id
-from reconciler.drivers.procfs import Process, processes, started_at
 from reconciler.model.errors import HostError
 from reconciler.model.observation import Instance
 from reconciler.model.target import Target

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from reconciler.drivers.launch import LOG_FILES_MAX
+from reconciler.drivers.process.instance import LOG_FILES_MAX
 
 TAIL_BYTES_MAX = 1024 * 1024
 LINES_MAX = 10_000

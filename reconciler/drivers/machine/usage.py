@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from msgspec import Struct
 
-from reconciler.drivers.procfs import PROC, TICKS_PER_S, pids
+from reconciler.drivers.machine.procfs import PROC, TICKS_PER_S, pids
 from reconciler.model.errors import UgsError
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from reconciler.drivers import procfs
+from reconciler.drivers.machine import procfs
 
 LOOKS = 10
 LOOK_PAUSE_S = 0.05

@@ -1,0 +1,1 @@
+"""A release that comes as an archive: fetched, verified, unpacked, ready to run."""

@@ -1,0 +1,1 @@
+"""What runs on this machine, what listens on it, and what it uses, as /proc says."""
