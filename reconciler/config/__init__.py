@@ -17,6 +17,7 @@ from reconciler.config.settings import (
     Grant,
     Identity,
     Notify,
+    Prometheus,
     Registry,
     Repository,
     Secret,
@@ -118,6 +119,7 @@ def parse(document: Document, file: Path, environ: Mapping[str, str]) -> Setting
             kind: int(number) for kind, number in data.get("floor", {}).get("approvals", {}).items()
         },
         notify=notify_of(data.get("notify", {}), parser.found, parser.reference),
+        prometheus=parser.prometheus() if "prometheus" in data else None,
         metrics_services_max=int(data.get("metrics", {}).get("services", Settings.metrics_services_max)),
         git_environment={name: environ[name] for name in GIT_VARIABLES if name in environ},
         failpoint=environ.get("UGS_FAILPOINT") or None,
@@ -228,6 +230,11 @@ class _Parser:
         if port and not 1 <= int(port) <= PORT_MAX:
             self.found.add(keys, f"there is no port {port}", "write for example 127.0.0.1:8475")
         return (host.strip("[]"), int(port)) if port else None
+
+    def prometheus(self) -> Prometheus:
+        data = self.data["prometheus"]
+        self.found.valid(("prometheus", "url"), _check_url)
+        return Prometheus(data["url"].rstrip("/"), self.reference(data["token"]) if "token" in data else None)
 
     def fleetlock(self) -> FleetLock:
         data = self.data.get("fleetlock", {})

@@ -40,6 +40,8 @@ def _watched(settings: Settings) -> Iterator[tuple[str, Path, int]]:
     secrets |= {f"notify.apprise.{name}.url": url for name, url in settings.notify.apprise.items()}
     if slack:
         secrets |= {"notify.slack.token": slack.token, "notify.slack.webhook": slack.webhook}
+    if settings.prometheus:
+        secrets |= {"prometheus.token": settings.prometheus.token}
     secrets |= {f"secrets.{name}": grant.secret for name, grant in settings.secrets.items()}
     secrets |= {f"registries.{host}.password": login.password for host, login in settings.registries.items()}
     for provider, hooks in settings.webhooks.items():

@@ -152,6 +152,14 @@ class FleetLock:
 
 
 @dataclass(frozen=True)
+class Prometheus:
+    """Where the queries of probes are asked: only ugs.yaml names it. `token`: a bearer token, where it wants one."""
+
+    url: str
+    token: Secret | None = None
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that ugs.yaml and the environment say. No environments named: all of the repository's."""
 
@@ -184,6 +192,7 @@ class Settings:
     floor_approvals: Mapping[ChangeClass, int] = field(default_factory=dict)
     """How many people must approve a change of each class, whatever the repository says."""
     notify: Notify = field(default_factory=Notify)
+    prometheus: Prometheus | None = None
     metrics_services_max: int = 1000
     """Of how many services `/metrics` has series of their own; 0: of none."""
     git_environment: dict[str, str] = field(default_factory=dict, repr=False)

@@ -10,6 +10,7 @@ from reconciler.drivers.base import Driver
 from reconciler.engine.control import Control
 from reconciler.engine.core import Core, cause_of
 from reconciler.engine.verify import verify
+from reconciler.engine.watch import Watch
 from reconciler.model.engines import ENGINES
 from reconciler.model.rollout import batches
 from reconciler.model.target import Workload
@@ -64,12 +65,14 @@ async def prove(
     async def again() -> None:
         await core.step(upgrade, "again", _start_again, core, driver, upgrade, batch)
 
-    judgement = await verify(core, driver, batch.work, control=control, again=again)
+    watch = Watch(core, batch.work, upgrade.baseline)
+    judgement = await verify(core, driver, batch.work, control=control, again=again, watch=watch)
     while not batch.last and judgement and judgement.verdict == "healthy" and (shut := control.paused()):
         reason = f"{batch.proven}; the next batch waits: {shut}"
         if upgrade.reason != reason:
             upgrade = core.move(upgrade, Phase.VERIFYING, reason)
-        judgement = await verify(core, driver, _lasting(batch.work, WATCH_S), control=control, again=again)
+        lasting = _lasting(batch.work, WATCH_S)
+        judgement = await verify(core, driver, lasting, control=control, again=again, watch=watch)
     return upgrade, judgement
 
 

@@ -7,14 +7,18 @@ from collections.abc import Mapping
 
 from reconciler.engine.core import Core
 from reconciler.engine.verify import Prover
+from reconciler.engine.watch import Watch
 from reconciler.model.desired import Desired
 from reconciler.model.notice import Notice
 from reconciler.model.observation import HealthState, Observation
-from reconciler.model.target import Workload
+from reconciler.model.performance import Baseline
+from reconciler.model.target import Target, Workload
+from reconciler.model.upgrade import NOT_BEGUN, Phase, Upgrade
 from reconciler.model.verdict import Outcome
 
 AT_ONCE_MAX = 50
 CONTROLS_MAX = 20
+PAST_MAX = 10
 
 
 class Monitor:
@@ -25,6 +29,7 @@ class Monitor:
         self._environment = environment
         self._states: dict[str, HealthState] = {}
         self._failures: dict[str, int] = {}
+        self._watches: dict[str, tuple[Target, Baseline | None, Watch]] = {}
         self._at_once = asyncio.Semaphore(AT_ONCE_MAX)
 
     def states(self) -> Mapping[str, HealthState]:
@@ -74,6 +79,7 @@ class Monitor:
         ]
         for service in self._states.keys() - {work.service for work in settled}:
             del self._states[service]
+            self._watches.pop(service, None)
         chosen = [work for work in settled if not (only_new and work.service in self._states)]
         await asyncio.gather(*(self._look_at(work) for work in chosen))
 
@@ -85,7 +91,13 @@ class Monitor:
         return next((work for work in known if work.target == observation.running), None)
 
     async def _look_at(self, work: Workload) -> None:
-        outcomes = await self._outcomes(work)
+        measured = {probe.name for probe in work.release.health.measured}
+        outcomes = [
+            outcome
+            for outcome in await self._outcomes(work, self._watch(work) if measured else None)
+            # What could not be measured speaks neither for a service that is settled nor against it.
+            if outcome.sample.probe not in measured or outcome.sample.verdict != "unknown"
+        ]
         failed = [outcome for outcome in outcomes if outcome.sample.verdict == "failed"]
         doubtful = any(outcome.sample.verdict == "unknown" for outcome in outcomes)
         self._failures[work.service] = self._failures.get(work.service, 0) + 1 if failed else 0
@@ -117,6 +129,29 @@ class Monitor:
         )
         self._core.wake_notices.set()
 
-    async def _outcomes(self, work: Workload) -> list[Outcome]:
+    def _watch(self, work: Workload) -> Watch:
+        """What is measured of it from round to round, for a while against the version before."""
+        baseline = self._baseline(work)
+        known = self._watches.get(work.service)
+        if known is None or known[:2] != (work.target, baseline):
+            known = work.target, baseline, Watch(self._core, work, baseline)
+            self._watches[work.service] = known
+        return known[2]
+
+    def _baseline(self, work: Workload) -> Baseline | None:
+        upgrade = brought_by(self._core, work)
+        return upgrade.baseline if upgrade else None
+
+    async def _outcomes(self, work: Workload, watch: Watch | None = None) -> list[Outcome]:
         async with self._at_once, self._core.probes.session() as session:
-            return await Prover(self._core, self._core.driver(self._environment), work).round(session)
+            return await Prover(self._core, self._core.driver(self._environment), work, watch).round(session)
+
+
+def brought_by(core: Core, work: Workload) -> Upgrade | None:
+    """The upgrade that brought what runs, as long as that is watched for what came of it."""
+    past = core.store.upgrades(environment=work.environment, service=work.service, limit=PAST_MAX)
+    ended = next((one for one in past if one.phase not in NOT_BEGUN), None)
+    if ended is None or ended.phase is not Phase.SUCCEEDED or ended.to != work.target or not ended.ended_at:
+        return None
+    since_s = (core.clock.now() - ended.ended_at).total_seconds()
+    return ended if since_s <= work.release.health.watch_s else None

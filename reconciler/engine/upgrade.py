@@ -7,6 +7,7 @@ import dataclasses
 from msgspec.structs import replace
 
 from reconciler.drivers.base import Driver
+from reconciler.engine.baseline import measure
 from reconciler.engine.batch import batch_of, prove
 from reconciler.engine.control import Control
 from reconciler.engine.core import Core, cause_of
@@ -86,6 +87,7 @@ async def _prepare(core: Core, driver: Driver, upgrade: Upgrade, control: Contro
         if upgrade.before:
             await core.step(upgrade, "restorable", _keep_restorable, core, driver, upgrade, upgrade.before)
         await core.step(upgrade, "preflight", driver.preflight, site, after)
+        baseline = await measure(core, driver, upgrade, control)
         await Steward(core, driver, upgrade, control).prepare()
     except StillRunning:
         return upgrade
@@ -97,7 +99,7 @@ async def _prepare(core: Core, driver: Driver, upgrade: Upgrade, control: Contro
     if given_up := _reconsidered(core, upgrade, control):
         return given_up
     core.store.deployed(after, revision=upgrade.revision)
-    return core.move(upgrade, Phase.APPLYING, "")
+    return core.move(upgrade, Phase.APPLYING, "", baseline=baseline)
 
 
 def _reconsidered(core: Core, upgrade: Upgrade, control: Control) -> Upgrade | None:

@@ -16,6 +16,7 @@ from reconciler.drivers.base import Driver, Endpoint
 from reconciler.drivers.started import secrets_of
 from reconciler.engine.control import Control
 from reconciler.engine.core import Core
+from reconciler.engine.watch import Watch
 from reconciler.model import verdict
 from reconciler.model.errors import UgsError
 from reconciler.model.observation import Observation, Sample
@@ -37,14 +38,15 @@ async def verify(
     control: Control,
     whatever_is_said: bool = False,
     again: Callable[[], Awaitable[None]] | None = None,
+    watch: Watch | None = None,
 ) -> Judgement | None:
     """Probe until there is a verdict; None when someone spoke meanwhile (see `control`).
 
     `whatever_is_said`: to the end, save that of the daemon. `again` starts once more what is gone together with
     what kept it, as after a reboot: that is nothing the release has done, so the series and its deadline begin
-    anew, once. Raises what `again` raises.
+    anew, once. Raises what `again` raises. `watch`: what judges by measures; without one, nobody does.
     """
-    prover = Prover(core, driver, work)
+    prover = Prover(core, driver, work, watch)
     series = verdict.begin(work.release.health, prover.clock.now(), prover.expected)
     async with core.probes.session() as session:
         while not (control.stopping if whatever_is_said else control.interrupted):
@@ -70,15 +72,22 @@ async def verify(
 
 
 class Prover:
-    """The probes of one workload, each at its own interval, and the process itself as one more."""
+    """The probes of one workload, each at its own interval, and the process itself as one more; with a watch, also
+    those that judge what was measured."""
 
-    def __init__(self, core: Core, driver: Driver, work: Workload) -> None:
-        self._core, self._driver, self._work = core, driver, work
+    def __init__(self, core: Core, driver: Driver, work: Workload, watch: Watch | None = None) -> None:
+        self._core, self._driver, self._work, self._watch = core, driver, work, watch
         self.clock = Steady(core.clock)  # a deadline is a length of time, whatever the wall clock is set to
         self._site = core.site_of(work.environment)
         self._secrets = secrets_of(self._site, work)
-        self._due_s: dict[str, float] = dict.fromkeys((PROCESS_NAME, *self._specs()), 0.0)
-        self.expected = frozenset((index, name) for index in range(work.instances) for name in self._due_s)
+        self._asked = {probe.name: probe for probe in work.release.health.asked}
+        self._specs = self._asked | (watch.probes if watch else {})
+        self._due_s: dict[str, float] = dict.fromkeys((PROCESS_NAME, *self._specs), 0.0)
+        self._pids: tuple[int, ...] = ()
+        """The main processes of the instances, as they were last seen."""
+        names = PROCESS_NAME, *self._asked
+        self.expected = frozenset((index, name) for index in range(work.instances) for name in names)
+        self.expected |= watch.expected if watch else frozenset()
 
     def next_due_s(self) -> float:
         """When the next probe is due, in monotonic seconds."""
@@ -96,6 +105,7 @@ class Prover:
 
     def told(self, text: str) -> str:
         """A sentence about probes with the placeholders of the one instance filled in."""
+        text += self._watch.passed_over if self._watch else ""
         if self._work.instances > 1:
             return text
         endpoints = self._driver.endpoints(self._site, self._work)
@@ -103,11 +113,11 @@ class Prover:
 
     async def round(self, session: aiohttp.ClientSession) -> list[Outcome]:
         """Whatever is due now, every instance at once."""
-        now_s, specs = self._core.clock.monotonic(), self._specs()
+        now_s, specs = self._core.clock.monotonic(), self._specs
         due = [name for name, due_s in self._due_s.items() if due_s <= now_s]
         for name in due:
             self._due_s[name] = now_s + (specs.get(name) or PROCESS).interval_s
-        wanted = [specs[name] for name in due if name in specs]
+        wanted = [self._asked[name] for name in due if name in self._asked]
         outcomes: list[Outcome] = []
         if PROCESS_NAME in due:
             outcomes.extend(await asyncio.to_thread(self._processes))
@@ -117,10 +127,10 @@ class Prover:
                 *(self._probe(session, spec, endpoint) for spec in wanted for endpoint in endpoints)
             )
             outcomes.extend(probed)
+        if self._watch:
+            self._watch.hear(outcomes)
+            outcomes.extend(await self._watch.round(session, due, self._pids, self.clock.now))
         return outcomes
-
-    def _specs(self) -> dict[str, Probe]:
-        return {probe.name: probe for probe in self._work.release.health.probes}
 
     async def _probe(self, session: aiohttp.ClientSession, spec: Probe, endpoint: Endpoint) -> Outcome:
         """One probe of one instance. An answer counts only when the instance itself gave it."""
@@ -151,6 +161,8 @@ class Prover:
             doubt = [Sample(PROCESS_NAME, "unknown", now, str(error))] * self._work.instances
             return [Outcome(index, sample) for index, sample in enumerate(doubt)]
         observation = seen.get(self._work.service, Observation(self._work.service))
+        mains = (one.pid for one in observation.instances if one.target == self._work.target)
+        self._pids = tuple(pid for pid in mains if pid is not None)
         return [self._process(index, observation, now) for index in range(self._work.instances)]
 
     def _process(self, index: int, observation: Observation, now: datetime) -> Outcome:

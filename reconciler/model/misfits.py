@@ -74,4 +74,12 @@ def _beyond(pin: Pin, release: Release, engine: Engine, kind: Kind) -> list[Prob
     if has_commands and not engine.commands:
         message = f"{said} has commands (probes, backup or migrations), which the driver {kind} cannot run"
         problems.append(Problem(pin.place, path, message, "pin a release without them"))
+    uses = [probe.performance for probe in release.health.measured if probe.performance in ("memory", "cpu")]
+    if uses and not engine.here:
+        message = (
+            f"{said} has the probe `performance: {uses[0]}`, and what services use is not known of {kind}"
+        )
+        problems.append(
+            Problem(pin.place, path, message, "ask Prometheus for it, or pin a release without it")
+        )
     return problems

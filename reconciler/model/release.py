@@ -168,12 +168,28 @@ class ConfigFile(Struct, frozen=True):
     values: dict[str, Scalar] = {}
 
 
+Measure = Literal["latency", "errors", "memory", "cpu"]
+
+
+class Limit(Struct, frozen=True, omit_defaults=True):
+    """What a measure may be at most: so many times what the old version had, or a number. Exactly one is set."""
+
+    factor: float | None = None
+    value: float | None = None
+
+
 class Probe(Struct, frozen=True, omit_defaults=True):
-    """One health check; exactly one of http, tcp, command is set. Times in seconds."""
+    """One health check; exactly one of http, tcp, command, prometheus, performance is set. Times in seconds.
+
+    `at_most` belongs to the last two: the answer of a query, or what UGS itself measures of the service.
+    """
 
     http: str | None = None
     tcp: str | None = None
     command: tuple[str, ...] | None = None
+    prometheus: str | None = None
+    performance: Measure | None = None
+    at_most: Limit | None = None
     expect_status: int | None = None
     expect_json: dict[str, Scalar] = {}
     interval_s: float = 1.0
@@ -184,15 +200,39 @@ class Probe(Struct, frozen=True, omit_defaults=True):
     def name(self) -> str:
         if self.http is not None:
             return self.http
+        if self.prometheus is not None:
+            return f"prometheus {self.prometheus}"
+        if self.performance is not None:
+            return f"performance {self.performance}"
         return f"tcp {self.tcp}" if self.tcp is not None else "command " + " ".join(self.command or ())
+
+    @property
+    def measures(self) -> bool:
+        """Whether it judges what was measured of the service, rather than asks an instance."""
+        return self.at_most is not None
 
 
 class Health(Struct, frozen=True, omit_defaults=True):
-    """`soak_s`: how long it must stay healthy; `deadline_s`: by when it must have become so."""
+    """`soak_s`: how long it must stay healthy; `deadline_s`: by when it must have become so.
+
+    `after`: what comes of a release that degrades within `watch_s` of its upgrade: it is told, or taken back.
+    """
 
     soak_s: float = 10.0
     deadline_s: float = 120.0
     probes: tuple[Probe, ...] = ()
+    after: Literal["tell", "restore"] = "tell"
+    watch_s: float = 3600.0
+
+    @property
+    def asked(self) -> tuple[Probe, ...]:
+        """The probes that ask an instance."""
+        return tuple(probe for probe in self.probes if not probe.measures)
+
+    @property
+    def measured(self) -> tuple[Probe, ...]:
+        """The probes that judge what was measured."""
+        return tuple(probe for probe in self.probes if probe.measures)
 
 
 class Upgrading(Struct, frozen=True, omit_defaults=True):

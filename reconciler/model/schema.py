@@ -29,7 +29,7 @@ _ECHO_MAX = 40
 # Words of the repository format that later versions act upon. Ignoring one would let an operator believe in a
 # gate that is not there, so each is refused by name.
 LATER: dict[Kind, frozenset[str]] = {
-    "release": frozenset({"prometheus", "at_most", "after"}),
+    "release": frozenset(),
     "environment": frozenset(),
     "pins": frozenset(),
     "ugs": frozenset(),

@@ -9,6 +9,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from reconciler.model.environment import ChangeClass
+from reconciler.model.performance import Baseline
 from reconciler.model.target import Target, Workload
 
 OPERATION_TRAILER = "Ugs-Operation"
@@ -155,6 +156,8 @@ class Upgrade(Struct, frozen=True):
     leads: bool = False
     """Of all hosts' parts, this one sees to the service's data."""
 
+    baseline: Baseline | None = None
+    """What ran before, as it was measured just before anything was touched; None where nothing is compared."""
     suspect: bool = False
     """It failed on one host of many, which looks ill itself: the other hosts are not told."""
 

@@ -51,6 +51,8 @@ SERVICE = '''#!{python} -IS
 import json, os, select, signal, socket, sys, time
 
 MODE, VERSION = {mode!r}, {version!r}
+DELAY_S = float(os.environ.get("DELAY_S", "0"))
+BALLAST = b"x" * (int(os.environ.get("BALLAST_MIB", "0")) << 20)
 
 if MODE == "crash":
     print("crashing as asked", flush=True)
@@ -82,6 +84,7 @@ for listener in listeners:
 
 def answer(path):
     if path == "/healthz":
+        time.sleep(DELAY_S)
         return (500, "ill") if MODE == "unhealthy" else (200, "fine")
     if path == "/version":
         return 200, json.dumps({{"version": "0.0.0" if MODE == "wrong-version" else VERSION}})

@@ -14,6 +14,7 @@ from reconciler.model.release import (
     Archive,
     ConfigFile,
     Container,
+    Limit,
     Mount,
     Probe,
     Scalar,
@@ -228,6 +229,26 @@ def test_blue_green_and_paths_in_the_repository_are_fine() -> None:
             "19:82: health.probes[0].interval: this must be longer than nothing;",
         ),
         (
+            '{tcp: "127.0.0.1:{port}"}',
+            "{prometheus: up}",
+            '21:7: health.probes[2]: this probe has no limit; add for example `at_most: "1.5x baseline"`',
+        ),
+        (
+            '{tcp: "127.0.0.1:{port}"}',
+            '{tcp: "a:1", at_most: 2}',
+            "21:29: health.probes[2].at_most: only prometheus and performance probes have a limit; remove it",
+        ),
+        (
+            '{tcp: "127.0.0.1:{port}"}',
+            '{performance: latency, at_most: "1.5 baseline"}',
+            '21:39: health.probes[2].at_most: this is not a limit; write for example "1.5x baseline"',
+        ),
+        (
+            '{tcp: "127.0.0.1:{port}"}',
+            "{performance: speed, at_most: 2}",
+            "21:21: health.probes[2].performance: this value is unknown; write latency or errors or memory or cpu",
+        ),
+        (
             "timeout: 900ms",
             "timeout: 1h",
             "19:95: health.probes[0].timeout: this is longer than the deadline; shorten",
@@ -240,7 +261,7 @@ def test_blue_green_and_paths_in_the_repository_are_fine() -> None:
         (
             '{tcp: "127.0.0.1:{port}"}',
             "{failures: 2}",
-            "21:7: health.probes[2]: a probe is exactly one of http, tcp and",
+            "21:7: health.probes[2]: a probe is exactly one of http, tcp, command, prometheus and performance;",
         ),
         (
             '{tcp: "127.0.0.1:{port}"}',
@@ -568,3 +589,32 @@ def test_two_versions_are_not_published_at_one_port() -> None:
     (problem,) = misfits(pin, release, {}, "docker")
     assert "both sides would be published at one port" in problem.message
     assert misfits(replace(pin, strategy="rolling"), release, {}, "docker") == []
+
+
+@pytest.mark.parametrize(
+    ("at_most", "limit"),
+    [
+        ('"1.5x baseline"', Limit(factor=1.5)),
+        ('"2%"', Limit(value=0.02)),
+        ("0.25", Limit(value=0.25)),
+        ("3", Limit(value=3.0)),
+    ],
+)
+def test_a_limit_is_a_multiple_or_a_number_and_a_query_has_times_of_its_own(
+    at_most: str, limit: Limit
+) -> None:
+    text = edited(RELEASE, '{tcp: "127.0.0.1:{port}"}', f"{{prometheus: up, at_most: {at_most}}}")
+    found = parse_release(document(text, "releases/api/1.5.0.yaml")).health
+    [probe] = found.measured
+    assert probe.at_most == limit
+    assert (probe.interval_s, probe.timeout_s, probe.name) == (5.0, 5.0, "prometheus up")
+    assert (found.after, found.watch_s) == ("tell", 3600.0)
+
+
+def test_what_an_engine_cannot_tell_is_no_probe_there() -> None:
+    text = edited(RELEASE, '{tcp: "127.0.0.1:{port}"}', '{performance: memory, at_most: "2x baseline"}')
+    release = replace(parse_release(document(text, "releases/api/1.5.0.yaml")), migrations=(), backup=None)
+    pin = Pin("api", release.version, Place("environments/production.yaml"))
+    said = [one.message for one in misfits(pin, release, {}, "command")]
+    assert any("what services use is not known of command" in one for one in said)
+    assert not any("is not known" in one.message for one in misfits(pin, release, {}, "process"))

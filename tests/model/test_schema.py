@@ -154,8 +154,6 @@ def test_what_is_refused_is_explained(kind: schema.Kind, line: str, problem: str
 
 
 LATER: list[tuple[schema.Kind, str, str]] = [
-    ("release", "health: {probes: [{prometheus: x}]}", "health.probes[0].prometheus: `prometheus`"),
-    ("release", "health: {after: restore}", "health.after: `after`"),
     ("environment", "policy: {revert: pull-request}", "policy.revert: `pull-request`"),
 ]
 
