@@ -7,17 +7,14 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from reconciler.api.endpoint import Endpoint, Where
-from reconciler.engine.core import InForce
 from reconciler.engine.daemon import Daemon
+from reconciler.engine.flags import in_force_json, row_json
 from reconciler.engine.people import Conflict
-from reconciler.model.codec import builtins
 from reconciler.model.evaluation import evaluate
 from reconciler.model.rights import Caller, Place, may
 from reconciler.model.standing import Standing
 from reconciler.model.switching import evaluated_json
-from reconciler.store import FlagRow
 
-Json = dict[str, Any]
 HISTORY_MAX = 1000
 
 
@@ -37,7 +34,7 @@ async def _flags(daemon: Daemon, asked: Where, caller: Caller) -> object:
     names = sorted(daemon.core.flags) if asked.environment is None else [asked.environment]
     return {
         "flags": [
-            flag_json(daemon, environment, flag)
+            in_force_json(daemon.core, environment, flag)
             for environment in names
             for _, flag in sorted(daemon.core.flags.get(environment, {}).items())
             if sees(caller, environment, flag.standing)
@@ -69,45 +66,6 @@ async def _evaluate(daemon: Daemon, asked: Question, caller: Caller) -> object:
 def sees(caller: Caller, environment: str, standing: Standing) -> bool:
     """Whether the caller may see a service that declares it."""
     return any(may(caller, "see", Place(environment, service)) for service in standing.services)
-
-
-def flag_json(daemon: Daemon, environment: str, flag: InForce) -> Json:
-    """One flag as it is in force."""
-    standing, desired = flag.standing, daemon.core.desired.get(environment)
-    works = desired.workloads if desired else {}
-    declared = [
-        found
-        for service in standing.services
-        if service in works and (found := works[service].release.flags.get(standing.name))
-    ]
-    return {
-        "environment": environment,
-        "flag": standing.name,
-        "services": list(standing.services),
-        "description": declared[0].description if declared else "",
-        "live": standing.live,
-        "default": standing.default,
-        **standing.said(),
-        "revision": flag.revision,
-        "author": flag.author or None,
-        "since": builtins(flag.since),
-        "pending": flag.pending.said() if flag.pending else None,
-        "gates": builtins(flag.waits),
-        "needed_by": list(flag.needed_by),
-    }
-
-
-def row_json(row: FlagRow) -> Json:
-    """One row of its history."""
-    return {
-        "environment": row.environment,
-        "flag": row.flag,
-        "revision": row.revision,
-        "author": row.author or None,
-        "since": builtins(row.since),
-        "live": row.standing.live if row.standing else None,
-        "standing": row.standing.said() if row.standing else None,
-    }
 
 
 ENDPOINTS: tuple[Endpoint[Any], ...] = (

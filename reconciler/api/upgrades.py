@@ -120,6 +120,7 @@ def _seen_between(plan: Json, caller: Caller) -> Json:
         "added": [one for one in plan["added"] if _sees_row(caller, one)],
         "removed": [one for one in plan["removed"] if _sees_row(caller, one)],
         "settings": [one for one in plan["settings"] if may(caller, "see", Place(one["environment"]))],
+        "flags": [one for one in plan["flags"] if may(caller, "see", Place(one["environment"]))],
         "errors": [],  # of files, which may be about anything
     }
 

@@ -28,6 +28,7 @@ COMMANDS = {
         "Show release notes: of an environment since then, or between versions.",
     ),
     "bump": ("reconciler.cli.bump", "Edit one pin in a working tree, and commit it."),
+    "flags": ("reconciler.cli.flags", "Show flags, switch them by a commit, and ask what somebody gets."),
     "hold": ("reconciler.cli.permits", "Let nothing start in an environment, or of a service."),
     "approve": ("reconciler.cli.permits", "Approve the change that is planned for a service."),
     "override": (

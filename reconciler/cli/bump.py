@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from reconciler.cli.edit import commit_options, committed, next_step, switch, tree_option, written
 from reconciler.cli.tree import read_tree
 from reconciler.model import splice
 from reconciler.model.errors import Place, Problem, UgsError
-from reconciler.model.introduced import introduced
 from reconciler.model.notes import between, catalogue
 from reconciler.model.range import Range
 from reconciler.model.release import Release
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.version import Version, step_between
-
-if TYPE_CHECKING:
-    import git
 
 LINES_MAX = 60
 LINE_CHARACTERS_MAX = 500
@@ -30,16 +24,8 @@ LINE_CHARACTERS_MAX = 500
 @click.argument("environment")
 @click.argument("service")
 @click.argument("version")
-@click.option(
-    "--repository",
-    "folder",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=".",
-    show_default=True,
-    help="The working tree.",
-)
-@click.option("--branch", metavar="NAME", help="Commit on a new branch, which is then checked out.")
-@click.option("--no-commit", is_flag=True, help="Edit the file only.")
+@tree_option
+@commit_options
 def bump(
     environment: str, service: str, version: str, folder: Path, branch: str | None, *, no_commit: bool
 ) -> None:
@@ -57,18 +43,14 @@ def bump(
     if changed == original:
         click.echo(f"{environment}: {service} is pinned to {release.version} already")
         return
-    with _written(folder / path, changed, original):
-        if problems := introduced(before.problems, read_tree(folder).problems):
-            raise UgsError("\n".join(map(str, problems)))
+    with written(folder, path, changed, original, before):
         if branch is not None:
-            _switch(folder, branch)
+            switch(folder, branch)
     text = message(before, environment, release)
     if no_commit:
         click.echo(f"{path}: {service} is pinned to {release.version}")
         return
-    commit = _commit(folder, path, text)
-    way = f"push {branch} and merge it to deploy" if branch else "push it to deploy"
-    click.echo(f"{commit[:12]} {text.splitlines()[0]}; {way}")
+    click.echo(next_step(committed(folder, path, text), text, branch))
 
 
 def choose(snapshot: Snapshot, service: str, wanted: str) -> Release:
@@ -141,55 +123,3 @@ def _file_of(snapshot: Snapshot, environment: str, service: str) -> str:
         place = Place(f"environments/{environment}.yaml")
         raise UgsError(str(Problem(place, f"pins.{service}", "is not pinned", "add the pin by hand first")))
     return pin.place.file
-
-
-@contextlib.contextmanager
-def _written(file: Path, data: bytes, original: bytes) -> Iterator[None]:
-    """The file with these bytes; as it was where something fails in here."""
-    file.write_bytes(data)
-    try:
-        yield
-    except UgsError:
-        file.write_bytes(original)
-        raise
-
-
-def _switch(folder: Path, branch: str) -> None:
-    """Make a branch here and now, and check it out. Raises UgsError."""
-    import git
-
-    with _working_tree(folder) as repository:
-        try:
-            repository.git.switch("--quiet", f"--create={branch}")
-        except git.GitCommandError as error:
-            said = _said(error)
-            raise UgsError(
-                f"git makes no branch {branch}: {said}", "name one that is not there yet"
-            ) from error
-
-
-def _commit(folder: Path, path: str, text: str) -> str:
-    """Commit this one file, with the person's own Git settings."""
-    import git
-
-    with _working_tree(folder) as repository:
-        try:
-            repository.git.commit("--quiet", "--message", text, "--", str((folder / path).resolve()))
-        except git.GitCommandError as error:
-            raise UgsError(
-                f"git refused the commit: {_said(error)}", "mend that; the file is edited"
-            ) from error
-        return str(repository.head.commit.hexsha)
-
-
-def _working_tree(folder: Path) -> git.Repo:
-    import git
-
-    try:
-        return git.Repo(folder, search_parent_directories=True)
-    except git.InvalidGitRepositoryError as error:
-        raise UgsError(f"{folder} is no Git working tree", "use --no-commit, or run `git init`") from error
-
-
-def _said(error: git.GitCommandError) -> str:
-    return str(error.stderr).strip()

@@ -77,7 +77,7 @@ def _between(before: str, after: str, folder: Path, form: Format, config: Path |
     if form == "github":
         for problem in made.problems:
             click.echo(annotation(here, problem), err=True)
-    return 1 if made.problems else 2 if made.changes or made.removed else 0
+    return 1 if made.problems else 2 if made.changes or made.removed or made.flags else 0
 
 
 def _running(config: Path | None, revisions: Revisions) -> tuple[preview.Observed | None, str]:

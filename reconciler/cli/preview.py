@@ -15,8 +15,9 @@ from reconciler.engine.between import longest_s
 from reconciler.model.availability import lasting
 from reconciler.model.codec import builtins
 from reconciler.model.gates import closed
-from reconciler.model.planned import Planned, Preview
+from reconciler.model.planned import FlagMove, Planned, Preview
 from reconciler.model.sentence import step
+from reconciler.model.switching import described
 from reconciler.model.zone import local_text
 
 MARKER = "<!-- ugs plan -->"
@@ -43,6 +44,8 @@ class Shown(Struct, frozen=True):
         text = _count(changes, "change") + (f" in {', '.join(places[:5])}" if changes else "")
         text += f" and {len(places) - 5} more" if len(places) > 5 else ""
         text += f", {_count(removed, 'pin')} removed" if removed else ""
+        switches = sum(1 for one in self.preview.flags if one.before and one.after)
+        text += f", {_count(switches, 'live flag')} switched" if switches else ""
         problems = len(self.preview.problems)
         return text + (f", {_count(problems, 'new problem')}" if problems else "")
 
@@ -155,7 +158,19 @@ def _aside(preview: Preview) -> list[str]:
         for pin in preview.removed
         if (pin.environment, pin.service) not in stopped
     ]
-    return gone + [f"{name} sets `{key}` otherwise" for name, key in preview.settings]
+    switched = [f"{one.environment}: flag {one.flag}: {_switch(one)}" for one in preview.flags]
+    return gone + switched + [f"{name} sets `{key}` otherwise" for name, key in preview.settings]
+
+
+def _switch(move: FlagMove) -> str:
+    """What people would get of a live flag, and since when."""
+    if move.after is None:
+        services = ", ".join(move.before.services) if move.before else ""
+        return f"goes with what runs of {services}, which needs it as it is until then"
+    if move.before is None:
+        return f"new, {described(move.after)}"
+    when = "when a change of class config might start" if move.waits else "as soon as this is in force"
+    return f"{described(move.before)} → {described(move.after)}, {when}; nothing is deployed"
 
 
 def _bullets(label: str, texts: Iterator[str] | list[str]) -> list[str]:

@@ -57,6 +57,15 @@ def between_json(made: Preview, before: str, after: str, basis: str) -> dict[str
         "added": builtins(made.added),
         "removed": builtins(made.removed),
         "settings": [{"environment": name, "key": key} for name, key in made.settings],
+        "flags": [
+            {
+                "environment": one.environment,
+                "flag": one.flag,
+                "from": one.before.said() if one.before else None,
+                "to": one.after.said() if one.after else None,
+            }
+            for one in made.flags
+        ],
         "errors": [problem_of(problem) for problem in made.problems],
     }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,15 +16,16 @@ from msgspec.structs import replace
 from reconciler.engine.core import Core, InForce
 from reconciler.git import Commit
 from reconciler.model.circumstances import Gate
-from reconciler.model.codec import decode, encode
+from reconciler.model.codec import builtins, decode, encode
 from reconciler.model.desired import Desired
 from reconciler.model.notice import Notice
 from reconciler.model.observation import Observation
 from reconciler.model.standing import Standing, doubtful, standings
-from reconciler.model.switching import Rules, closed_for_flags, described, rules_at
+from reconciler.model.switching import Rules, closed_for, described, rules_at, standing_json
 from reconciler.model.target import Workload
 from reconciler.store import FLAGS, FlagRow
 
+Json = dict[str, Any]
 log = logging.getLogger("ugs")
 
 
@@ -52,7 +54,6 @@ async def settle(core: Core, desired: Desired, observed: Mapping[str, Observatio
     if not known and not any(work.release.flags for work in desired.workloads.values()):
         core.flags.pop(name, None)
         return
-    rules = _rules(core, desired)
     wanted = _wanted(core, desired, known, observed)
     if moved := _moved(known, wanted):
         past = core.repository.past
@@ -61,11 +62,17 @@ async def settle(core: Core, desired: Desired, observed: Mapping[str, Observatio
             return  # what is newer settles by itself
         known = core.store.flags(name)
         wanted = _wanted(core, desired, known, observed)
-    gates = closed_for_flags(rules, core.store.permits(name), now=core.clock.now())
-    for flag, standing in _moved(known, wanted).items():
-        if flag in moved and not (gates and _waits(known.get(flag), standing)):
-            _switch(core, desired, known.get(flag), flag, standing, commits[flag])
-    core.flags[name] = _book(core.store.flags(name), wanted, gates)
+    moving = _moved(known, wanted)
+    rules = _rules(core, desired, moving)
+    waits: dict[str, tuple[Gate, ...]] = {}
+    for flag, standing in moving.items():
+        row = known.get(flag)
+        gates = closed_for(rules, flag, core.store.permits(name), now=core.clock.now())
+        if gates and _waits(row, standing):
+            waits[flag] = gates
+        elif flag in moved:
+            _switch(core, desired, row, flag, standing, commits[flag])
+    core.flags[name] = _book(core.store.flags(name), wanted, waits)
 
 
 def _wanted(
@@ -155,18 +162,20 @@ def _switch(
     log.info("%s: flag %s", name, text)
 
 
-def _rules(core: Core, desired: Desired) -> Rules:
-    """By what flags are switched now, and were before what was pushed last."""
+def _rules(core: Core, desired: Desired, moving: Mapping[str, Standing | None]) -> Rules:
+    """By what flags are switched now, and by which pushes those came that move."""
     mark = f"{FLAGS}{desired.environment.name}"
     text = core.store.marks(mark).get(mark)
     known = decode(text, Rules) if text else None
-    rules = rules_at(desired.revision, desired.environment, known)
+    rules = rules_at(desired.revision, desired.environment, moving, known)
     if rules != known:
         core.store.mark(mark, encode(rules).decode())
     return rules
 
 
-def _book(rows: Mapping[str, FlagRow], wanted: _Wanted, gates: tuple[Gate, ...]) -> dict[str, InForce]:
+def _book(
+    rows: Mapping[str, FlagRow], wanted: _Wanted, waits: Mapping[str, tuple[Gate, ...]]
+) -> dict[str, InForce]:
     book = {}
     for flag, row in rows.items():
         entry, asked = _in_force(row), wanted.flags.get(flag)
@@ -177,7 +186,7 @@ def _book(rows: Mapping[str, FlagRow], wanted: _Wanted, gates: tuple[Gate, ...])
                 entry,
                 standing=current,
                 pending=asked if waiting else None,
-                waits=gates if waiting else (),
+                waits=waits.get(flag, ()) if waiting else (),
                 needed_by=wanted.left.get(flag, ()),
             )
         book[flag] = entry
@@ -187,3 +196,31 @@ def _book(rows: Mapping[str, FlagRow], wanted: _Wanted, gates: tuple[Gate, ...])
 def _in_force(row: FlagRow) -> InForce:
     assert row.standing is not None  # noqa: S101 - the store hands out nothing else
     return InForce(row.standing, row.revision, row.author, row.since)
+
+
+def in_force_json(core: Core, environment: str, flag: InForce) -> Json:
+    """One flag as it is in force, for `--json` and the API."""
+    standing, desired = flag.standing, core.desired.get(environment)
+    works = desired.workloads if desired else {}
+    releases = [works[service].release for service in standing.services if service in works]
+    return standing_json(environment, standing, releases) | {
+        "revision": flag.revision,
+        "author": flag.author or None,
+        "since": builtins(flag.since),
+        "pending": flag.pending.said() if flag.pending else None,
+        "gates": builtins(flag.waits),
+        "needed_by": list(flag.needed_by),
+    }
+
+
+def row_json(row: FlagRow) -> Json:
+    """How a flag came to stand as it does, or that it went."""
+    return {
+        "environment": row.environment,
+        "flag": row.flag,
+        "revision": row.revision,
+        "author": row.author or None,
+        "since": builtins(row.since),
+        "live": row.standing.live if row.standing else None,
+        "standing": row.standing.said() if row.standing else None,
+    }

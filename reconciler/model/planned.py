@@ -15,6 +15,7 @@ from reconciler.model.impact import Need
 from reconciler.model.itinerary import Step
 from reconciler.model.plan import Change
 from reconciler.model.release import Release
+from reconciler.model.standing import Standing
 from reconciler.model.version import Version
 
 
@@ -69,6 +70,19 @@ class Planned(Struct, frozen=True):
         return last if self.starts_at is not None else None
 
 
+class FlagMove(Struct, frozen=True):
+    """A live flag that would stand otherwise; None where nothing that is pinned declares it.
+
+    `waits`: whether it may have to wait for a window.
+    """
+
+    environment: str
+    flag: str
+    before: Standing | None
+    after: Standing | None
+    waits: bool
+
+
 class Preview(Struct, frozen=True):
     """Everything that `after` would change. `problems` are those that `before` does not have."""
 
@@ -78,3 +92,5 @@ class Preview(Struct, frozen=True):
     settings: tuple[tuple[str, str], ...]
     """(environment, key) of what an environment sets otherwise, pins apart."""
     problems: tuple[Problem, ...]
+    flags: tuple[FlagMove, ...] = ()
+    """Live ones, which deploy nothing; the others are told with the changes of their services."""

@@ -24,10 +24,11 @@ from reconciler.model.notes import Catalogue, between, catalogue
 from reconciler.model.observation import Instance, Observation
 from reconciler.model.order import Arrangement, arrange
 from reconciler.model.plan import Change, Good, Records, plan
-from reconciler.model.planned import Pinned, Planned, Preview
+from reconciler.model.planned import FlagMove, Pinned, Planned, Preview
 from reconciler.model.renaming import renamed
 from reconciler.model.rollout import interrupts
 from reconciler.model.snapshot import Snapshot
+from reconciler.model.standing import Standing, doubtful, standings
 from reconciler.model.target import Target
 from reconciler.model.version import step_between
 
@@ -78,6 +79,9 @@ def preview(before: Snapshot, after: Snapshot, *, now: datetime, running: Observ
             if builtins(getattr(old[name].environment, key)) != builtins(getattr(new[name].environment, key))
         ),
         problems=introduced(before.problems, (*after.problems, *thawed(after, kept))),
+        flags=tuple(
+            move for name in sorted(new.keys() & old.keys()) for move in _flag_moves(old[name], new[name])
+        ),
     )
 
 
@@ -217,6 +221,32 @@ def _readable(change: Change, here: _Here) -> tuple[tuple[Gate, ...], bool]:
     found = evaluate(change, here.around, now=here.now)
     readable = tuple(gate for gate in found if gate.gate in READABLE)
     return readable, {gate.gate for gate in closed(readable)} <= CALENDAR_GATES
+
+
+def _flag_moves(old: Desired, new: Desired) -> list[FlagMove]:
+    """Live flags that stand otherwise; what is wrong stays as it is, and is among the problems."""
+    before, after = _live_flags(old), _live_flags(new)
+    wrong = doubtful(new.environment, [work.release for work in new.workloads.values()])
+    unread = new.hidden or bool(new.blind)
+    return [
+        FlagMove(
+            new.environment.name,
+            flag,
+            was,
+            will,
+            waits="window" in {one.environment.policy.flags for one in (old, new)},
+        )
+        for flag in sorted(before.keys() | after.keys())
+        if flag not in wrong
+        and ((will := after.get(flag)) or not unread)
+        and not ((was := before.get(flag)) and will and was.answers_as(will))
+    ]
+
+
+def _live_flags(desired: Desired) -> dict[str, Standing]:
+    releases = [work.release for work in desired.workloads.values()]
+    found = standings(releases, desired.environment.flags, {}, {})
+    return {name: one for name, one in found.items() if one.live}
 
 
 def _leaving(changes: list[Change]) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""One pin changed in a file's text, and every other byte left as a person wrote it.
+"""One pin, or one flag, changed in a file's text, and every other byte left as a person wrote it.
 
 New text goes in at the old value's marks, one difference at a time; then the result is read again and must
 say exactly what was meant. Where a layout cannot be spliced, a ruamel.yaml round trip is tried and verified
@@ -49,49 +49,60 @@ def pin_node(data: bytes, file: str, service: str) -> str | None:
 
 def set_pin(data: bytes, file: str, service: str, node: str) -> bytes:
     """The file with the pin's value replaced by `node` (JSON), or added. Raises InputError and UgsError."""
-    return _with_pin(read(data, file), service, msgspec.json.decode(node))
+    return _with(read(data, file), "pins", service, msgspec.json.decode(node))
 
 
 def remove_pin(data: bytes, file: str, service: str) -> bytes:
     """The file without the pin; `pins: {}` where it was the last. Raises InputError and UgsError."""
-    document = read(data, file)
-    pins = _pins(document)
-    return _rewritten(document, {key: value for key, value in pins.items() if key != service}, service)
+    return _without(read(data, file), "pins", service)
 
 
 def set_version(data: bytes, file: str, service: str, version: str) -> bytes:
     """The file with another version in the pin, its other keys kept. Raises InputError and UgsError."""
     document = read(data, file)
-    pin = _pins(document).get(service)
-    return _with_pin(document, service, pin | {"version": version} if isinstance(pin, dict) else version)
+    pin = _entries(document, "pins").get(service)
+    return _with(document, "pins", service, pin | {"version": version} if isinstance(pin, dict) else version)
 
 
-def _with_pin(document: Document, service: str, pin: Any) -> bytes:
-    return _rewritten(document, _pins(document) | {service: pin}, service)
+def set_flag(data: bytes, file: str, flag: str, setting: Any) -> bytes:
+    """The file with another setting of the flag, a value or a mapping. Raises InputError and UgsError."""
+    return _with(read(data, file), "flags", flag, setting)
 
 
-def _pins(document: Document) -> dict[str, Any]:
-    pins = document.data.get("pins")
-    if pins is None:
+def remove_flag(data: bytes, file: str, flag: str) -> bytes:
+    """The file that does not set the flag. Raises InputError and UgsError."""
+    return _without(read(data, file), "flags", flag)
+
+
+def _with(document: Document, section: str, name: str, value: Any) -> bytes:
+    return _rewritten(document, section, _entries(document, section) | {name: value}, name)
+
+
+def _without(document: Document, section: str, name: str) -> bytes:
+    entries = _entries(document, section)
+    return _rewritten(document, section, {key: one for key, one in entries.items() if key != name}, name)
+
+
+def _entries(document: Document, section: str) -> dict[str, Any]:
+    entries = document.data.get(section)
+    if entries is None:
         return {}
-    if not isinstance(pins, dict):
-        raise InputError(
-            document.problem(("pins",), "this is not a mapping", "write `service: version` lines")
-        )
-    return pins
+    if not isinstance(entries, dict):
+        raise InputError(document.problem((section,), "this is not a mapping", "write `name: value` lines"))
+    return entries
 
 
-def _rewritten(document: Document, pins: dict[str, Any], service: str) -> bytes:
-    """The file whose pins are `pins` and whose other data is what it was, in the least changed text."""
+def _rewritten(document: Document, section: str, entries: dict[str, Any], name: str) -> bytes:
+    """The file with these entries in its section and whose other data is what it was, in the least changed text."""
     goal: dict[str, Any] = document.data
-    if encode(goal.get("pins") or {}) != encode(pins):
-        goal = goal | {"pins": pins}
+    if encode(goal.get(section) or {}) != encode(entries):
+        goal = goal | {section: entries}
     for rewrite in (_spliced, _round_tripped):
-        data = rewrite(document, goal)
+        data = rewrite(document, goal, section)
         if data is not None and _says(data, document.file, goal):
             return data
     raise UgsError(
-        f"{document.place(('pins', service))}: the pin of {service} cannot be changed without changing more",
+        f"{document.place((section, name))}: {section}.{name} cannot be changed without changing more",
         "edit it by hand",
     )
 
@@ -103,7 +114,7 @@ def _says(data: bytes, file: str, goal: dict[str, Any]) -> bool:
         return False
 
 
-def _spliced(document: Document, goal: dict[str, Any]) -> bytes | None:
+def _spliced(document: Document, goal: dict[str, Any], _section: str) -> bytes | None:
     """One edit after another, each at marks that were just read, until nothing differs."""
     text = document.text
     for _ in range(EDITS_MAX):
@@ -221,7 +232,7 @@ class _Splicer:
         return end - 1 if self.text[end - 1] == "\r" else end
 
 
-def _round_tripped(document: Document, goal: dict[str, Any]) -> bytes | None:
+def _round_tripped(document: Document, goal: dict[str, Any], section: str) -> bytes | None:
     """The file as ruamel.yaml writes it again: comments stay, layout may not."""
     from ruamel.yaml import YAML
     from ruamel.yaml.scalarstring import DoubleQuotedScalarString
@@ -237,13 +248,13 @@ def _round_tripped(document: Document, goal: dict[str, Any]) -> bytes | None:
     written = StringIO()
     try:
         data = yaml.load(document.text.replace("\r\n", "\n"))
-        pins = data["pins"] if data.get("pins") is not None else {}
-        for service in [service for service in pins if service not in goal["pins"]]:
-            del pins[service]
-        for service, pin in goal["pins"].items():
-            if encode(document.node(("pins", service)).data) != encode(pin):
-                pins[service] = quoted(pin)
-        data["pins"] = pins
+        entries = data[section] if data.get(section) is not None else {}
+        for name in [name for name in entries if name not in goal[section]]:
+            del entries[name]
+        for name, value in goal[section].items():
+            if encode(document.node((section, name)).data) != encode(value):
+                entries[name] = quoted(value)
+        data[section] = entries
         yaml.dump(data, written)
     except Exception:
         # Whatever the library trips over, a person edits instead: what it wrote would be verified anyway.
@@ -267,6 +278,8 @@ def _flow(value: Any) -> str:
     match value:
         case dict():
             return "{" + ", ".join(f"{_key(key)}: {_flow(child)}" for key, child in value.items()) + "}"
+        case list():
+            return "[" + ", ".join(map(_flow, value)) + "]"
         case float():
             return _decimal(value)
         case _:

@@ -395,7 +395,11 @@ def test_a_configuration_without_a_daemon_says_so(ada: Colleague, tmp_path: Path
 def test_the_documented_shape_is_the_one_that_is_printed(ada: Colleague) -> None:
     more = 'requires: {db: ">=1.0.0"}\nupgrade: {reversible: false}\n'
     ada.commit(
-        release("2.0.0", "Big.", more=more + DATA + "flags: {new-checkout: {default: false}}\n")
+        release(
+            "2.0.0",
+            "Big.",
+            more=more + DATA + "flags: {new-checkout: {default: false}, style: {default: a, live: true}}\n",
+        )
         | release("1.0.0", service="db")
         | release("1.0.0", service="web", more='requires: {api: ">=1.0.0"}\n')
         | release("1.0.0", service="old")
@@ -408,3 +412,37 @@ def test_the_documented_shape_is_the_one_that_is_printed(ada: Colleague) -> None
     told = as_json("--from", "HEAD~1")
     told["changes"] = [change for change in told["changes"] if change["service"] == "api"]
     same_shape(json_shapes()["plan between"], told, "plan between")
+
+
+LIVE = "flags: {style: {default: plain, live: true}, gone: {default: 1, live: true}}\n"
+
+
+def test_live_flags_that_a_branch_switches_are_told_though_nothing_is_deployed(ada: Colleague) -> None:
+    newer = "flags: {style: {default: plain, live: true}, new: {default: 2, live: true}}\n"
+    ada.commit(
+        release("1.2.0", more=LIVE)
+        | release("1.3.0", more=newer)
+        | production("flags: {style: plain}\n", api="1.2.0")
+    )
+    ada.commit(
+        production(
+            "flags: {style: {rules: [{value: fancy, percent: 12.5}]}}\npolicy: {flags: window}\n", api="1.2.0"
+        )
+    )
+    result = run("--from", "HEAD~1")
+    assert (result.exit_code, "0 changes, 1 live flag switched" in result.output) == (2, True)
+    assert (
+        'production: flag style: "plain" → "plain", and "fancy" for 12.5 %, when a change of class config might start; '
+        "nothing is deployed"
+    ) in result.output
+    assert (
+        'flag style: "plain" → "plain", and "fancy" for 12.5 %'
+        in run("--from", "HEAD~1", "--format", "markdown").output
+    )
+    ada.commit(production("flags: {style: fancy}\n", api="1.3.0"))
+    output = run("--from", "HEAD~2").output
+    assert "flag gone: goes with what runs of api, which needs it as it is until then" in output
+    assert "flag new: new, 2" in output
+    assert 'flag style: "plain" → "fancy", when' not in run("--from", "HEAD~2", "--to", "HEAD~2").output
+    ada.commit(production("flags: {style: 3}\n", api="1.3.0"))
+    assert as_json("--from", "HEAD~1")["flags"] == []  # it stays as it is: that is a problem

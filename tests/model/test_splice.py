@@ -228,7 +228,7 @@ def test_what_neither_can_do_is_left_to_a_person_with_the_line() -> None:
     with pytest.raises(UgsError) as caught:
         remove_pin(old.encode(), FILE, "api")
     assert str(caught.value) == (
-        f"{FILE}:3:5: the pin of api cannot be changed without changing more; edit it by hand"
+        f"{FILE}:3:5: pins.api cannot be changed without changing more; edit it by hand"
     )
 
 

@@ -232,9 +232,23 @@ async def test_nobody_opens_the_gate_and_switches_in_one_push(world: World) -> N
     await world.restart()
     await world.settle()
     assert value(world) is False
-    world.merge("Anything later")
     world.more += "# looked at again\n"
     world.merge("Anything later")
+    await world.settle()
+    assert value(world) is False
+    world.clock.move_to(SATURDAY)
+    await world.settle()
+    assert value(world) is True
+
+
+async def test_a_later_push_may_open_the_gate(world: World) -> None:
+    await on_a_tuesday(world)
+    world.more = WINDOW + ON
+    world.merge("Switch it on")
+    await world.settle()
+    assert value(world) is False
+    world.more = world.more.replace("window}", "always}")
+    world.merge("Do not wait")
     await world.settle()
     assert value(world) is True
 
