@@ -25,6 +25,7 @@ from reconciler.api import (
     health,
     metrics,
     ofrep,
+    openapi,
     past,
     permits,
     status,
@@ -53,7 +54,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     *events.ENDPOINTS,
 )
 """Every route that needs a right. The tests walk it: method by role by place."""
-OPEN: tuple[Routes, ...] = (health.routes, ofrep.routes, webhooks.routes)
+OPEN: tuple[Routes, ...] = (openapi.routes(ENDPOINTS), health.routes, ofrep.routes, webhooks.routes)
 """Every route that needs none, or looks after it by itself."""
 
 HTTP = {

@@ -109,8 +109,10 @@ async def _notes(daemon: Daemon, asked: AskedNotes, caller: Caller) -> object:
     by_place = asked.environment is not None and asked.since is not None
     by_range = asked.service is not None and asked.from_ is not None
     if by_place == by_range or (by_place and (asked.from_ or asked.to)):
-        raise BadRequest("ask of a service between versions, or of an environment since a commit",
-                         "send `service` and `from`, or `environment` and `since`")  # fmt: skip
+        raise BadRequest(
+            "ask of a service between versions, or of an environment since a commit",
+            "send `service` and `from`, or `environment` and `since`",
+        )
     if asked.service is not None and not _sees(daemon, caller, asked.service):
         raise Missing(f"there is no release of {asked.service[:100]}", "see /releases")
     tip = daemon.fleet.tip

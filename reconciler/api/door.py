@@ -16,6 +16,7 @@ from reconciler.api.answer import Answer, answer, conditional, problem
 from reconciler.api.denials import Denials
 from reconciler.api.endpoint import BadRequest, Endpoint, TooLarge, TooSlow
 from reconciler.api.entry import Denied, Missing, check, enter
+from reconciler.api.idempotency import Idempotency, Unfinished
 from reconciler.api.identity import Doorkeeper, Unknown
 from reconciler.api.rates import OF_A_CALLER, OF_A_STRANGER, Rate, Rates, TooMany
 from reconciler.engine import people
@@ -43,7 +44,7 @@ log = logging.getLogger("ugs")
 
 
 class Busy(TransientError):
-    """Too much is being asked at once, or what is asked takes too long."""
+    """Too much is being asked at once."""
 
 
 class Accepted(Struct, frozen=True):
@@ -62,6 +63,7 @@ class Door:
         self.doorkeeper = doorkeeper
         self.denials = Denials(daemon.core)
         self.rates = Rates(daemon.core.clock)
+        self.idempotency = Idempotency(daemon.core.store)
         self._at_work: set[asyncio.Task[object]] = set()
 
     def route(self, endpoint: Endpoint[T]) -> Route:
@@ -71,12 +73,18 @@ class Door:
             caller = await self.known(request, by_url=endpoint.by_url)
             asked = await endpoint.asked(request)
             enter(self.daemon, endpoint, asked, caller)
-            said = await self._done(endpoint, asked, caller)
-            if isinstance(said, Response):
-                return said
-            if endpoint.method == "GET" and not isinstance(said, Answer):
-                return conditional(said, request.headers.get("if-none-match", ""))
-            return answer(said)
+
+            async def answered() -> Response:
+                said = await self._done(endpoint, asked, caller)
+                if isinstance(said, Response):
+                    return said
+                if endpoint.method == "GET" and not isinstance(said, Answer):
+                    return conditional(said, request.headers.get("if-none-match", ""))
+                return answer(said)
+
+            if endpoint.method == "GET":
+                return await answered()
+            return await self.idempotency.once(request, caller, asked, answered, secret=endpoint.secret)
 
         return Route(endpoint.path, self.guarded(handle), methods=[endpoint.method])
 
@@ -94,7 +102,7 @@ class Door:
         sentence = "it takes longer, and goes on"
         if endpoint.later:
             return Answer(Accepted(sentence, endpoint.later), 202)
-        raise Busy(f"it takes longer than {WAIT_S:.0f} s, and goes on", "look at GET /upgrade/status")
+        raise Unfinished(f"it takes longer than {WAIT_S:.0f} s, and goes on", "look at GET /upgrade/status")
 
     async def known(
         self, request: Request, *, rate: Rate = OF_A_CALLER, of: str = "", by_url: bool = False
@@ -108,12 +116,11 @@ class Door:
         if request.client is None:  # over the socket, where the kernel says who it is
             caller = await self.doorkeeper(request)
         else:
-            address = f"address {request.client.host}"
-            self.rates.look(address, OF_A_STRANGER)  # before anything is looked up for a guess
             try:
                 caller = await self.doorkeeper(request)
             except Unknown:
-                self.rates.take(address, OF_A_STRANGER)
+                # Whoever shows a good token is let in all the same: behind a proxy all may have one address.
+                self.rates.take(f"address {request.client.host}", OF_A_STRANGER)
                 raise
             self.rates.take(f"token {caller.token or caller.name}{of}", rate)
         request.state.caller = caller

@@ -53,6 +53,7 @@ class Endpoint(Generic[T]):
     `later`: where to look for what has not come of it within ANSWER_S, and is answered with 202. Elsewhere a caller
     waits for up to WAIT_S.
     `by_url`: a token that may only see is also taken from the query.
+    `secret`: there is one in the answer, which is kept nowhere.
     `part`: whoever has the right somewhere in the place may ask, and is answered with what he may see.
     `place`: what the request is about; None where it is about nothing that is there.
     """
@@ -71,6 +72,7 @@ class Endpoint(Generic[T]):
     status: int = 200
     later: str = ""
     by_url: bool = False
+    secret: bool = False
 
     async def asked(self, request: Request) -> T:
         """What this request asks. Raises BadRequest, TooLarge and TooSlow."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct, field
@@ -12,6 +13,7 @@ from reconciler.engine import adoption, people, permits
 from reconciler.engine.daemon import Daemon
 from reconciler.model.adoption import Adoption
 from reconciler.model.codec import builtins
+from reconciler.model.data import Recorded
 from reconciler.model.permits import Approval, Hold, Override
 from reconciler.model.rights import Caller, Place, sees_part_of
 
@@ -61,6 +63,35 @@ class SettledMigration(Struct, frozen=True, forbid_unknown_fields=True):
     id: str
     applied: bool
     reason: str
+
+
+class HoldsShape(Struct, frozen=True):
+    holds: list[Hold]
+
+
+class ApprovalShape(Struct, frozen=True):
+    id: int
+    environment: str
+    service: str
+    from_: str | None = field(name="from")
+    to: str
+    path: list[str]
+    revision: str
+    by: str
+    at: datetime
+    until: datetime
+
+
+class ApprovalsShape(Struct, frozen=True):
+    approvals: list[ApprovalShape]
+
+
+class OverridesShape(Struct, frozen=True):
+    overrides: list[Override]
+
+
+class AdoptionsShape(Struct, frozen=True):
+    adoptions: list[Adoption]
 
 
 def approval_json(approval: Approval) -> Json:
@@ -210,12 +241,29 @@ def _of_adoption(daemon: Daemon, asked: Numbered) -> Place | None:
 
 
 ENDPOINTS: tuple[Endpoint[Any], ...] = (
-    Endpoint("GET", "/holds", "The holds in force.", "see", Where, _holds, part=True),
-    Endpoint("POST", "/holds", "Let nothing start here.", "operate", WantedHold, _hold),
-    Endpoint("POST", "/holds/release", "End a hold.", "operate", Numbered, _release, place=_of_hold),
-    Endpoint("GET", "/approvals", "The approvals in force.", "see", Where, _approvals, part=True),
+    Endpoint("GET", "/holds", "The holds in force.", "see", Where, _holds, answers=HoldsShape, part=True),
+    Endpoint("POST", "/holds", "Let nothing start here.", "operate", WantedHold, _hold, answers=Hold),
     Endpoint(
-        "POST", "/approvals", "Approve the change that is planned.", "approve", WantedApproval, _approve
+        "POST", "/holds/release", "End a hold.", "operate", Numbered, _release, answers=Hold, place=_of_hold
+    ),
+    Endpoint(
+        "GET",
+        "/approvals",
+        "The approvals in force.",
+        "see",
+        Where,
+        _approvals,
+        answers=ApprovalsShape,
+        part=True,
+    ),
+    Endpoint(
+        "POST",
+        "/approvals",
+        "Approve the change that is planned.",
+        "approve",
+        WantedApproval,
+        _approve,
+        answers=ApprovalShape,
     ),
     Endpoint(
         "POST",
@@ -224,13 +272,27 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
         "approve",
         Numbered,
         _withdraw,
+        answers=ApprovalShape,
         place=_of_approval,
     ),
     Endpoint(
-        "GET", "/overrides", "The overrides in force or asked for.", "see", Where, _overrides, part=True
+        "GET",
+        "/overrides",
+        "The overrides in force or asked for.",
+        "see",
+        Where,
+        _overrides,
+        answers=OverridesShape,
+        part=True,
     ),
     Endpoint(
-        "POST", "/overrides", "Pass by a closed gate, for a while.", "administer", WantedOverride, _override
+        "POST",
+        "/overrides",
+        "Pass by a closed gate, for a while.",
+        "administer",
+        WantedOverride,
+        _override,
+        answers=Override,
     ),
     Endpoint(
         "POST",
@@ -239,16 +301,45 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
         "approve",
         Numbered,
         _confirm,
+        answers=Override,
         place=_of_override,
     ),
-    Endpoint("GET", "/adoptions", "What may be taken over.", "see", Where, _adoptions, part=True),
     Endpoint(
-        "POST", "/adoptions", "Let what is not ours be taken over.", "administer", WantedAdoption, _adopt
+        "GET",
+        "/adoptions",
+        "What may be taken over.",
+        "see",
+        Where,
+        _adoptions,
+        answers=AdoptionsShape,
+        part=True,
     ),
     Endpoint(
-        "POST", "/adoptions/withdraw", "Take that back.", "administer", Numbered, _unadopt, place=_of_adoption
+        "POST",
+        "/adoptions",
+        "Let what is not ours be taken over.",
+        "administer",
+        WantedAdoption,
+        _adopt,
+        answers=Adoption,
     ),
     Endpoint(
-        "POST", "/migrations/settle", "Say how a migration stands.", "administer", SettledMigration, _settle
+        "POST",
+        "/adoptions/withdraw",
+        "Take that back.",
+        "administer",
+        Numbered,
+        _unadopt,
+        answers=Adoption,
+        place=_of_adoption,
+    ),
+    Endpoint(
+        "POST",
+        "/migrations/settle",
+        "Say how a migration stands.",
+        "administer",
+        SettledMigration,
+        _settle,
+        answers=Recorded,
     ),
 )

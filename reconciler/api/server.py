@@ -38,6 +38,9 @@ async def serve(application: Any, at: Path | tuple[str, int]) -> None:
             ws="none",
             h11_max_incomplete_event_size=HEAD_BYTES_MAX,
             server_header=False,
+            # A proxy on this machine may say for whom it asks.
+            proxy_headers=not isinstance(at, Path),
+            forwarded_allow_ips=["127.0.0.1", "::1"],
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -34,6 +34,28 @@ class NumberedToken(Struct, frozen=True, forbid_unknown_fields=True):
     id: Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
 
 
+class TokenShape(Struct, frozen=True):
+    id: int
+    name: str
+    grants: list[RoleGrant]
+    made_at: datetime
+    made_by: str
+    expires_at: datetime | None
+    used_at: datetime | None
+    revoked_at: datetime | None
+    expired: bool
+
+
+class NewTokenShape(TokenShape, frozen=True):
+    """`token` is shown here, and never again."""
+
+    token: str
+
+
+class TokensShape(Struct, frozen=True):
+    tokens: list[TokenShape]
+
+
 def token_json(token: Token, now: datetime) -> Json:
     expired = token.expires_at is not None and token.expires_at <= now
     return builtins(token) | {"expired": expired}  # type: ignore[no-any-return]
@@ -72,7 +94,14 @@ def _everything(_daemon: Daemon, _asked: object) -> Place:
 
 ENDPOINTS: tuple[Endpoint[Any], ...] = (
     Endpoint(
-        "GET", "/tokens", "The tokens that are not revoked.", "administer", Nothing, _list, place=_everything
+        "GET",
+        "/tokens",
+        "The tokens that are not revoked.",
+        "administer",
+        Nothing,
+        _list,
+        answers=TokensShape,
+        place=_everything,
     ),
     Endpoint(
         "POST",
@@ -81,9 +110,18 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
         "administer",
         WantedToken,
         _make,
+        answers=NewTokenShape,
+        secret=True,
         place=_everything,
     ),
     Endpoint(
-        "POST", "/tokens/revoke", "End a token.", "administer", NumberedToken, _revoke, place=_everything
+        "POST",
+        "/tokens/revoke",
+        "End a token.",
+        "administer",
+        NumberedToken,
+        _revoke,
+        answers=TokenShape,
+        place=_everything,
     ),
 )

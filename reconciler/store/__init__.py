@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reconciler.model.observation import HealthState
+from reconciler.store.answers import Answers
 from reconciler.store.connection import Corrupt, Damaged, Full
 from reconciler.store.data import DataRecords
 from reconciler.store.database import bounded
@@ -78,6 +79,7 @@ class Store(
     Sessions,
     FlagRecords,
     Pages,
+    Answers,
 ):
     """The database of one daemon, used from its event loop's thread alone; other processes open it read-only.
 
