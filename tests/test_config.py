@@ -10,6 +10,7 @@ import pytest
 
 from reconciler import config
 from reconciler.config import Identity, Secret, Settings, Trust, load
+from reconciler.config.exposure import refuse_exposed
 from reconciler.model.errors import HostError, InputError, UgsError
 from reconciler.model.routing import Match, Rule
 
@@ -479,3 +480,101 @@ def test_programs_are_found_beside_the_file_and_their_secrets_stay_references(tm
 def test_a_program_that_could_not_be_run_is_refused(tmp_path: Path, program: str, problem: str) -> None:
     text = f"{LEAST}drivers: [command]\nengines:\n  command: {{programs: {{nomad: {program}}}}}\n"
     assert any(said.startswith(problem) for said in problems(tmp_path, text)), problems(tmp_path, text)
+
+
+# Webhooks, and who comes in
+
+
+FACES = """\
+repository: {url: fleet.git}
+listen: "127.0.0.1:8475"
+webhooks:
+  github: {secret: [{file: new}, {env: OLD}]}
+  gitea: {secret: {file: tea}}
+oidc:
+  issuer: "https://login.example/"
+  client_id: ugs
+  client_secret: {file: client}
+  redirect_uri: "https://ugs.example/login/callback"
+machines:
+  - {issuer: "https://ci.example", audience: "https://ugs.example"}
+people:
+  - {group: sre, role: operator, environments: ["prod*"]}
+  - {user: "Ada@Example.org", role: admin}
+  - {user: "repo:Org/*", issuer: "https://ci.example", role: viewer}
+"""
+
+
+def test_who_comes_in_is_read(tmp_path: Path) -> None:
+    read = settings(tmp_path, FACES, {"OLD": "as it was"})
+    github, gitea = read.webhooks["github"], read.webhooks["gitea"]
+    assert (len(github), github[1].read()) == (2, "as it was")
+    assert [one.path for one in gitea] == [tmp_path / "tea"]
+    assert read.oidc is not None
+    assert read.oidc.client_secret is not None
+    assert (read.oidc.at.audience, read.oidc.at.name_claim) == ("ugs", "email")
+    assert read.oidc.at.scopes == ("openid", "email", "profile")
+    [ci] = read.machines
+    assert (ci.issuer, ci.audience, ci.name_claim, ci.redirect_uri) == (
+        "https://ci.example",
+        "https://ugs.example",
+        "sub",
+        None,
+    )
+    assert [(one.issuer, one.group, one.user, one.grant.role) for one in read.people] == [
+        ("https://login.example/", "sre", None, "operator"),
+        ("https://login.example/", None, "ada@example.org", "admin"),  # addresses have no case
+        ("https://ci.example", None, "repo:Org/*", "viewer"),
+    ]
+
+
+def test_a_secret_of_theirs_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    for name in ("new", "tea", "client"):
+        path = tmp_path / name
+        path.write_text("x")
+        path.chmod(0o644)
+    with pytest.raises(HostError) as caught:
+        refuse_exposed(settings(tmp_path, FACES))
+    for key in ("webhooks.github.secret[0]", "webhooks.gitea.secret[0]", "oidc.client_secret"):
+        assert key in caught.value.message
+
+
+LISTEN = LEAST + "listen: '127.0.0.1:8475'\n"
+OIDC = LISTEN + "oidc: {issuer: 'https://login.example', client_id: ugs%s}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (LEAST + "webhooks: {github: {secret: {file: x}}}\n", "webhooks: nobody could deliver them"),
+        (LISTEN + "webhooks: {gogs: {secret: {file: x}}}\n", "webhooks.gogs: "),
+        (LISTEN + "webhooks: {github: {secret: []}}\n", "webhooks.github.secret: this must not be empty"),
+        (OIDC.replace(LISTEN, LEAST) % "", "oidc: nobody could sign in"),
+        (OIDC.replace("https:", "http:") % "", "oidc.issuer: this is reached by https alone"),
+        (OIDC.replace("example'", "example?x'") % "", "oidc.issuer: this URL has a user, a query"),
+        (
+            OIDC % ", redirect_uri: 'https://ugs.example/'",
+            "oidc.redirect_uri: people come back to /login/callback",
+        ),
+        (OIDC % ", redirect_uri: 'http://ugs.example/login/callback'", "oidc.redirect_uri: this is reached"),
+        (OIDC % ", scopes: [email]", "oidc.scopes: the scope openid is missing"),
+        (OIDC % "" + "people: [{role: viewer}]\n", "people[0]: a role is for a group or for a user"),
+        (OIDC % "" + "people: [{role: viewer, user: a, group: b}]\n", "people[0]: a role is for a group"),
+        (OIDC % "" + "people: [{role: root, user: a}]\n", "people[0].role: "),
+        (LISTEN + "people: [{role: viewer, user: a}]\n", "people[0]: nobody vouches for these people"),
+        (
+            OIDC % "" + "people: [{role: viewer, user: a, issuer: 'https://x'}]\n",
+            "people[0]: nobody vouches for these people",
+        ),
+        (
+            OIDC % "" + "machines: [{issuer: 'https://login.example', audience: x}]\n",
+            "machines[0].issuer: this issuer is named already",
+        ),
+        (
+            LEAST + "machines: [{issuer: 'https://ci.example', audience: x}]\n",
+            "machines: none of them could come in",
+        ),
+    ],
+)
+def test_what_would_let_in_nobody_or_anybody_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+    assert any(problem in said for said in problems(tmp_path, text))

@@ -7,12 +7,16 @@ import secrets
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
+from reconciler.api.entry import Denied
 from reconciler.engine.core import Core
 from reconciler.model.errors import UgsError
+from reconciler.model.people import Nameless, Person, grants_of
 from reconciler.model.rights import Caller, RoleGrant
+from reconciler.oidc import Invalid, Issuers
 
 Doorkeeper = Callable[[Request], Awaitable[Caller]]
 """Raises Unknown where nobody is to be let in."""
@@ -24,6 +28,8 @@ TOKEN_CHARS_MAX = 200
 COOKIE = "ugs_session"
 SESSION_LASTS = timedelta(hours=12)
 ADMIN = (RoleGrant("admin"),)
+TOLD_MAX = 20
+NOBODY = Issuers()
 
 
 class Unknown(UgsError):
@@ -39,16 +45,39 @@ async def by_socket(request: Request) -> Caller:
     return Caller("".join(c for c in name if c.isprintable())[:ACTOR_CHARS_MAX], ADMIN)
 
 
-def by_token(core: Core) -> Doorkeeper:
-    """Callers with `Authorization: Bearer TOKEN`."""
+def by_token(core: Core, issuers: Issuers = NOBODY) -> Doorkeeper:
+    """Callers with `Authorization: Bearer TOKEN`: one of ours, or one of a provider's."""
 
     async def doorkeeper(request: Request) -> Caller:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unknown("this needs a token", "send it as `Authorization: Bearer TOKEN`; see `ugs token`")
+        if issuers and token.count(".") == 2:
+            return await vouched_for(core, issuers, token.strip())
         return holder_of(core, token.strip())
 
     return doorkeeper
+
+
+async def vouched_for(core: Core, issuers: Issuers, token: str) -> Caller:
+    """Whom a provider's token vouches for. Raises Unknown, Denied; TransientError where its keys cannot be had."""
+    try:
+        somebody, until = await issuers.person(token)
+    except (Invalid, Nameless) as error:
+        raise Unknown(error.message, error.remedy) from error
+    return Caller(somebody.name, rights_of(core, somebody), until=until)
+
+
+def rights_of(core: Core, somebody: Person) -> tuple[RoleGrant, ...]:
+    """What the people of ugs.yaml may do. Raises Denied where that is nothing."""
+    grants = grants_of(core.settings.people, somebody)
+    if not grants:
+        groups = ", ".join(somebody.groups[:TOLD_MAX]) or "none"
+        raise Denied(
+            f"{somebody.name} is known to the provider, and has no role here (groups: {groups})",
+            "have a rule for him, or for one of his groups, written under `people` in ugs.yaml",
+        )
+    return grants
 
 
 def holder_of(core: Core, token: str) -> Caller:
@@ -59,10 +88,10 @@ def holder_of(core: Core, token: str) -> Caller:
     return Caller(found.name, found.grants, found.id, until=found.expires_at)
 
 
-def by_token_or_session(core: Core) -> Doorkeeper:
+def by_token_or_session(core: Core, issuers: Issuers = NOBODY) -> Doorkeeper:
     """The same, and browsers that signed in, as long as they only ask: what they change goes through a form of ours
     (web/actions.py), which shows that no other site made them send it."""
-    with_token = by_token(core)
+    with_token = by_token(core, issuers)
 
     async def doorkeeper(request: Request) -> Caller:
         asks = "authorization" not in request.headers and request.method in {"GET", "HEAD"}
@@ -79,11 +108,19 @@ def signed_in(core: Core, request: Request) -> Caller | None:
     found = core.store.session_of(cookie) if 0 < len(cookie) <= TOKEN_CHARS_MAX else None
     if found is None:
         return None
-    return Caller(found.name, found.grants, found.token, session=found.id, until=found.ends_at)
+    caller = Caller(found.name, found.grants, found.token, session=found.id, until=found.ends_at)
+    if found.person is None:
+        return caller
+    # Never what he might do when he signed in: ugs.yaml may say otherwise now, or have another provider.
+    oidc = core.settings.oidc
+    grants = grants_of(core.settings.people, found.person)
+    known = oidc is not None and oidc.at.issuer == found.person.issuer
+    return replace(caller, grants=grants) if known and grants else None
 
 
-def begin_session(core: Core, caller: Caller, *, detail: str) -> str:
+def begin_session(core: Core, caller: Caller, *, detail: str, person: Person | None = None) -> str:
     """Let a caller's browser in, who has shown who he is by whatever way: the cookie's value. `detail` says the way.
+    `person`: whom a provider vouched for; what he may do is then looked up at each request.
 
     It ends after SESSION_LASTS, at `caller.until`, and with `caller.token`.
     """
@@ -92,10 +129,11 @@ def begin_session(core: Core, caller: Caller, *, detail: str) -> str:
     core.store.begin_session(
         caller.name,
         cookie,
-        caller.grants,
+        () if person else caller.grants,
         token=caller.token,
         ends_at=min(end, caller.until or end),
         detail=detail,
+        person=person,
     )
     return cookie
 

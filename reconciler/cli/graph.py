@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from reconciler.engine.repository import Repository
     from reconciler.git import GitRegister, Identity, Mirror, Remote, Signers
     from reconciler.model.register import Register
+    from reconciler.oidc import Issuers
     from reconciler.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -238,6 +239,17 @@ def remote_of(settings: Settings) -> Remote:
         known_hosts=repository.known_hosts,
         environment=settings.git_environment,
     )
+
+
+def issuers_of(settings: Settings, clock: Clock) -> Issuers:
+    """The providers that vouch for people and machines."""
+    from reconciler.oidc import Issuer, Issuers
+
+    others = [Issuer(at, clock) for at in settings.machines]
+    if settings.oidc is None:
+        return Issuers(others=others)
+    secret = settings.oidc.client_secret
+    return Issuers(Issuer(settings.oidc.at, clock, secret.read if secret else None), others)
 
 
 def site_of(settings: Settings, repository: Repository | None = None, *, umask: int | None = None) -> Site:

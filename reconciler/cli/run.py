@@ -19,6 +19,7 @@ from reconciler.cli.graph import (
     Locked,
     config_option,
     core_from,
+    issuers_of,
     private_files,
     settings_from,
     state_lock,
@@ -88,11 +89,14 @@ def _lacks(*, strict: bool) -> list[str]:
 
 
 async def _serve(daemon: Daemon, settings: Settings) -> None:
-    from reconciler.api import application, by_socket, by_token, fleetlock, serve
+    from reconciler.api import application, by_socket, by_token_or_session, fleetlock, serve
+    from reconciler.api.signin import routes_of
 
     doors = [partial(serve, application(daemon, by_socket), settings.state / client.SOCKET_NAME)]
     if settings.listen:
-        doors.append(partial(serve, application(daemon, by_token(daemon.core)), settings.listen))
+        issuers = issuers_of(settings, daemon.core.clock)
+        open_to = by_token_or_session(daemon.core, issuers)
+        doors.append(partial(serve, application(daemon, open_to, [routes_of(issuers)]), settings.listen))
     if settings.fleetlock.listen:
         doors.append(partial(serve, fleetlock(daemon.core), settings.fleetlock.listen))
     await daemon.run(*doors)

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from reconciler.config.notify import notify_of
+from reconciler.config.people import machines_of, oidc_of, people_of
 from reconciler.config.settings import (
     FleetLock,
     Grant,
@@ -94,6 +95,7 @@ def parse(document: Document, file: Path, environ: Mapping[str, str]) -> Setting
     schema.check(document, "ugs")
     parser = _Parser(document, file.parent, environ)
     data = document.data
+    oidc, machines = oidc_of(data, parser.found, parser.reference), machines_of(data, parser.found)
     settings = Settings(
         file=file,
         repository=parser.repository(),
@@ -114,6 +116,9 @@ def parse(document: Document, file: Path, environ: Mapping[str, str]) -> Setting
         listen=parser.address(("listen",), data.get("listen", "")),
         fleetlock=parser.fleetlock(),
         webhooks=webhooks_of(data, parser.found, parser.reference),
+        oidc=oidc,
+        machines=machines,
+        people=people_of(data, oidc, machines, parser.found),
         secrets={name: parser.grant(name, value) for name, value in data.get("secrets", {}).items()},
         floor_approvals={
             kind: int(number) for kind, number in data.get("floor", {}).get("approvals", {}).items()

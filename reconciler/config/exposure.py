@@ -44,6 +44,8 @@ def _watched(settings: Settings) -> Iterator[tuple[str, Path, int]]:
         secrets |= {"prometheus.token": settings.prometheus.token}
     secrets |= {f"secrets.{name}": grant.secret for name, grant in settings.secrets.items()}
     secrets |= {f"registries.{host}.password": login.password for host, login in settings.registries.items()}
+    if settings.oidc:
+        secrets |= {"oidc.client_secret": settings.oidc.client_secret}
     for provider, hooks in settings.webhooks.items():
         secrets |= {f"webhooks.{provider}.secret[{number}]": secret for number, secret in enumerate(hooks)}
     keys = {"repository.ssh_key": repository.ssh_key, "identity.signing_key": settings.identity.signing_key}

@@ -12,6 +12,7 @@ from reconciler.model.detached import Key
 from reconciler.model.engines import Kind
 from reconciler.model.environment import ChangeClass
 from reconciler.model.errors import HostError
+from reconciler.model.people import Assignment, Registration
 from reconciler.model.routing import Rule
 
 SECRET_BYTES_MAX = 64 << 10
@@ -160,6 +161,14 @@ class Prometheus:
 
 
 @dataclass(frozen=True)
+class Oidc:
+    """The provider of people's identities. `client_secret`: None where PKCE alone shows that it is us."""
+
+    at: Registration
+    client_secret: Secret | None = None
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that ugs.yaml and the environment say. No environments named: all of the repository's."""
 
@@ -188,6 +197,11 @@ class Settings:
     fleetlock: FleetLock = field(default_factory=FleetLock)
     webhooks: Mapping[Provider, tuple[Secret, ...]] = field(default_factory=dict)
     """By provider, the secrets of which its deliveries must show one: two while it is being changed."""
+    oidc: Oidc | None = None
+    machines: tuple[Registration, ...] = ()
+    """Other providers, whose tokens are taken and at which nobody signs in."""
+    people: tuple[Assignment, ...] = ()
+    """What people and machines of these providers may do."""
     secrets: Mapping[str, Grant] = field(default_factory=dict)
     floor_approvals: Mapping[ChangeClass, int] = field(default_factory=dict)
     """How many people must approve a change of each class, whatever the repository says."""

@@ -16,6 +16,7 @@ from reconciler.model.expiry import expiry
 from reconciler.model.gates import closed
 from reconciler.model.notice import Notice, Severity
 from reconciler.model.permits import Approval, Hold, Override, Permits
+from reconciler.model.persons import same_person, wrote
 from reconciler.model.plan import Change
 from reconciler.model.upgrade import Phase
 
@@ -78,7 +79,7 @@ async def approve(
     ask = said.ask_of(change, asked.revision, change.path)
     given = in_force(fleet, environment).approvals
     for one in given:
-        if said.covers(one.ask, ask) and said.person(one.by) == said.person(actor):
+        if said.covers(one.ask, ask) and same_person(one.by, actor):
             raise Conflict(
                 f"{actor} has approved this already (approval {one.id})",
                 f"to give it another term, say `ugs approve withdraw {one.id}` first",
@@ -147,7 +148,7 @@ def confirm(fleet: Fleet, number: int, *, actor: str) -> Override:
         made = core.store.confirm_override(number, by=actor)
         if made is None:
             raise Conflict(f"there is no override {number} to be confirmed", "see `ugs override list`")
-        if said.person(made.by) == said.person(actor):
+        if same_person(made.by, actor):
             raise Conflict(f"override {number} was made by {actor}", "somebody else confirms it")
         text = f"had the gate {made.gate} overridden by {made.by} ({made.reason}): confirmed by {actor}"
         tell(core, made.environment, made.service, text, "info")
@@ -190,7 +191,7 @@ def _check_approvable(
             f"{now.name}: {kind} changes need no approval",
             f"say `ugs explain {now.name} {change.service}` for what it waits for",
         )
-    if any(each.policy.four_eyes for each in places) and said.wrote(actor, asked.authors or ()):
+    if any(each.policy.four_eyes for each in places) and wrote(actor, asked.authors or ()):
         raise Conflict(
             f"{actor} wrote {asked.revision[:12]}, which asks for this change", "somebody else approves it"
         )

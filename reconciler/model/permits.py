@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from reconciler.model.adoption import Adoption
 from reconciler.model.environment import ChangeClass, Environment
+from reconciler.model.persons import person, same_person, wrote
 from reconciler.model.plan import Change
 from reconciler.model.target import Target, Workload
 from reconciler.model.version import Step, step_between
@@ -153,17 +154,17 @@ def approval_gate(
     needed = approvals_needed(environment, change_class, floor=floor)
     if not needed:
         return Opening(True, f"{change_class} changes need no approval", None, "")
-    counted, ignored = dict[str, str](), dict[str, str]()
+    counted, ignored = list[str](), dict[str, str]()
     for approval in _of_this_version(permits, ask):
         if why := _uncounted(approval, ask, environment, authors, now):
             ignored[person(approval.by)] = f"{approval.by} ({why})"
-        else:
-            counted.setdefault(person(approval.by), approval.by)
-    names = ", ".join(counted.values())
+        elif not any(same_person(approval.by, other) for other in counted):
+            counted.append(approval.by)
+    names = ", ".join(counted)
     if len(counted) >= needed:
         return Opening(True, f"approved by {names}", None, "")
     has = f"has {len(counted)} ({names})" if counted else "has none"
-    others = [text for who, text in ignored.items() if who not in counted]
+    others = [text for who, text in ignored.items() if not any(same_person(who, one) for one in counted)]
     return Opening(
         open=False,
         reason=f"needs {_approvals(needed)}, {has}"
@@ -239,17 +240,6 @@ def step_class(change: Change, *, zero_minor: Step = "major") -> Step:
 def approvals_needed(environment: Environment, change_class: ChangeClass, *, floor: Floor) -> int:
     """How many people must approve: what the environment says, and at least what the daemon does."""
     return max(_said(environment.policy.approvals, change_class), _said(floor, change_class))
-
-
-def person(name: str) -> str:
-    """Two spellings of one name are one person."""
-    return " ".join(name.split()).casefold()
-
-
-def wrote(by: str, authors: Collection[str]) -> bool:
-    """Whether somebody is one of the authors, by name, by address, or by what stands before its `@`."""
-    known = {person(author) for author in authors}
-    return person(by) in known | {author.partition("@")[0] for author in known}
 
 
 def hold_text(hold: Hold, zone: str) -> str:

@@ -282,6 +282,7 @@ CREATE TABLE sessions (            -- of browsers, as long as they last: what is
     hash TEXT NOT NULL UNIQUE,     -- SHA-256 of the cookie
     name TEXT NOT NULL,            -- whose it is: the actor of all that is done in it
     grants TEXT NOT NULL,          -- JSON, as of tokens
+    person TEXT,                   -- JSON: whom a provider vouched for; what he may do is looked up each time
     token INTEGER,                 -- the token by which it was begun, with which it ends; NULL: by another way
     made_at TEXT NOT NULL,
     ends_at TEXT NOT NULL

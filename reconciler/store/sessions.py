@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from reconciler.model.codec import encode
+from reconciler.model.people import Person
 from reconciler.model.rights import RoleGrant
 from reconciler.store.audit import Audit
 from reconciler.store.database import bounded, text_of, time_of
@@ -19,7 +20,8 @@ SESSIONS_MAX = 1_000
 
 
 class Session(Struct, frozen=True):
-    """One browser that signed in. `token`: the number of the token with which it ends."""
+    """One browser that signed in. `token`: the number of the token with which it ends. `person`: whom a provider
+    vouched for; what he may do is what ugs.yaml says now, and `grants` are empty."""
 
     id: int
     name: str
@@ -27,6 +29,7 @@ class Session(Struct, frozen=True):
     token: int | None
     made_at: datetime
     ends_at: datetime
+    person: Person | None = None
 
 
 class Sessions(Audit):
@@ -39,17 +42,19 @@ class Sessions(Audit):
         token: int | None,
         ends_at: datetime,
         detail: str = "",
+        person: Person | None = None,
     ) -> Session:
         """Remember a new session by its cookie's digest. `detail`: how its owner showed who he is."""
         with self.transaction():
             self._run("DELETE FROM sessions WHERE ends_at <= ?", (self._stamp(),))
             [row] = self._all(
-                "INSERT INTO sessions (hash, name, grants, token, made_at, ends_at)"
-                " VALUES (?, ?, ?, ?, ?, ?) RETURNING *",
+                "INSERT INTO sessions (hash, name, grants, person, token, made_at, ends_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING *",
                 (
                     digest(cookie),
                     bounded(name),
                     encode(grants).decode(),
+                    encode(person).decode() if person else None,
                     token,
                     self._stamp(),
                     text_of(ends_at),
@@ -94,4 +99,5 @@ def _session(row: sqlite3.Row) -> Session:
         token=row["token"],
         made_at=time_of(row["made_at"]),
         ends_at=time_of(row["ends_at"]),
+        person=msgspec.json.decode(row["person"], type=Person) if row["person"] else None,
     )

@@ -21,8 +21,8 @@ from reconciler.model.permits import (
     ask_of,
     covers,
     step_class,
-    wrote,
 )
+from reconciler.model.persons import same_person, wrote
 from reconciler.model.release import Upgrading
 from reconciler.model.window import Opening
 from tests.build import NOW, REVISION, change, environment, release, work
@@ -154,6 +154,27 @@ def test_nobody_counts_while_it_is_not_known_who_wrote_the_change() -> None:
 )
 def test_an_author_is_known_by_name_address_and_user(by: str, *, is_one: bool) -> None:
     assert wrote(by, ["Ada Lovelace", "ada@example.org"]) is is_one
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("ada", "Ada@Example.org", True),
+        ("ada@example.org", "ADA@example.org ", True),
+        ("ada@example.org", "ada@other.example", False),
+        ("ada", "adam@example.org", False),
+        ("repo:org/fleet:ref:refs/heads/main", "repo", False),
+    ],
+)
+def test_a_token_and_an_account_of_one_name_are_one_person(one: str, other: str, *, same: bool) -> None:
+    assert same_person(one, other) is same
+    assert same_person(other, one) is same
+
+
+def test_one_person_is_counted_once_by_whatever_name() -> None:
+    given = tuple(map(approval, ("ada", "ada@example.org", "Ada")))
+    assert asked(given).reason == "needs 2 approvals, has 1 (ada)"
+    assert asked((*given, approval("bob@example.org"))).open
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,8 @@
+"""An OpenID provider: what it says of itself, whom its tokens vouch for, and how people sign in at it."""
+
+from reconciler.oidc.issuer import Issuer
+from reconciler.oidc.issuers import Issuers
+from reconciler.oidc.signin import Pending, exchanged, leave_for
+from reconciler.oidc.tokens import Invalid
+
+__all__ = ["Invalid", "Issuer", "Issuers", "Pending", "exchanged", "leave_for"]
