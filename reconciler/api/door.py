@@ -75,7 +75,7 @@ class Door:
             enter(self.daemon, endpoint, asked, caller)
 
             async def answered() -> Response:
-                said = await self._done(endpoint, asked, caller)
+                said = await self.done(endpoint, asked, caller)
                 if isinstance(said, Response):
                     return said
                 if endpoint.method == "GET" and not isinstance(said, Answer):
@@ -88,7 +88,7 @@ class Door:
 
         return Route(endpoint.path, self.guarded(handle), methods=[endpoint.method])
 
-    async def _done(self, endpoint: Endpoint[T], asked: T, caller: Caller) -> object:
+    async def done(self, endpoint: Endpoint[T], asked: T, caller: Caller) -> object:
         """What the endpoint answers in time. What takes longer is not cut off: it goes on by itself."""
         if len(self._at_work) >= AT_WORK_MAX:
             raise Busy(f"{AT_WORK_MAX} requests are at work already", "ask again in a moment")
@@ -164,11 +164,11 @@ class Door:
                 self.denials.remember(request, caller.name if caller else "", error)
                 return problem(STATUSES[type(error)], error)
             except UgsError as error:
-                return problem(self._status(error), error)
+                return problem(self.status(error), error)
 
         return routed
 
-    def _status(self, error: UgsError) -> int:
+    def status(self, error: UgsError) -> int:
         if known := next((STATUSES[one] for one in type(error).__mro__ if one in STATUSES), None):
             return known
         return 503 if self.daemon.core.store.refused else 422

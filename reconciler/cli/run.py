@@ -91,12 +91,15 @@ def _lacks(*, strict: bool) -> list[str]:
 async def _serve(daemon: Daemon, settings: Settings) -> None:
     from reconciler.api import application, by_socket, by_token_or_session, fleetlock, serve
     from reconciler.api.signin import routes_of
+    from reconciler.api.web import pages
 
     doors = [partial(serve, application(daemon, by_socket), settings.state / client.SOCKET_NAME)]
     if settings.listen:
         issuers = issuers_of(settings, daemon.core.clock)
         open_to = by_token_or_session(daemon.core, issuers)
-        doors.append(partial(serve, application(daemon, open_to, [routes_of(issuers)]), settings.listen))
+        doors.append(
+            partial(serve, application(daemon, open_to, [routes_of(issuers), pages]), settings.listen)
+        )
     if settings.fleetlock.listen:
         doors.append(partial(serve, fleetlock(daemon.core), settings.fleetlock.listen))
     await daemon.run(*doors)

@@ -80,6 +80,11 @@ class News:
             return None
         return list(islice(self._rows, len(self._rows) - missed, None))
 
+    def latest(self, number: int) -> list[AuditRow]:
+        """So many of the newest rows that are kept at hand, the newest first."""
+        self._catch_up()
+        return list(islice(reversed(self._rows), number))
+
     async def keep(self) -> None:
         """Hand on what is committed, as it is; at the end tell everyone that it is one."""
         try:

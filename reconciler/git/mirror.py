@@ -110,6 +110,15 @@ class Mirror:
         """Whether `newer` has `older` in its history, or is it. False also where one of them is not here."""
         return self._git.ask("merge-base", "--is-ancestor", checked(older), checked(newer)).code == 0
 
+    def merge_base(self, one: str, other: str) -> str | None:
+        """The newest commit that both have in their histories; None where there is none."""
+        result = self._git.ask("merge-base", checked(one), checked(other))
+        return result.stdout.decode("ascii").strip() or None if result.code == 0 else None
+
+    def branches(self) -> dict[str, str]:
+        """Every branch of the remote and the commit that it is at, without fetching anything."""
+        return transfer.branches(self._git)
+
     def entries(self, revision: str, folders: Sequence[str]) -> list[Entry]:
         """Every path under these folders, whatever its mode: what may be read is the reader's to say."""
         return objects.entries(self._git, revision, folders)

@@ -15,6 +15,10 @@ NOTES_FETCHED_REF = "refs/ugs/notes-fetched"
 # A pattern, because a ref that is named outright must exist, and the notes do not until the first deployment.
 NOTES_REFSPEC = f"+{NOTES_REF}*:{NOTES_FETCHED_REF}*"
 NOTHING_FOUND = 2
+HEADS = "refs/heads/"
+BRANCHES_MAX = 500
+BRANCH = re.compile(r"refs/heads/[^\x00-\x20\x7f~^:?*\[\\]{1,200}")
+"""What git takes for a branch's name, bounded."""
 
 _REPORT = re.compile(
     r"^!\t[^\t]*:(?P<ref>[^\t]*)\t\[(?P<kind>[^\]]*)\] ?(\((?P<reason>.*)\))?$", re.MULTILINE
@@ -42,6 +46,20 @@ def tip(git: Git) -> str:
         f"{git.remote.url}: there is no branch {git.remote.branch}",
         "push the branch, or set repository.branch",
     )
+
+
+def branches(git: Git) -> dict[str, str]:
+    """The remote's branches by name, BRANCHES_MAX at most, each with the commit that it is at."""
+    result, said = git.network("ls-remote", "--quiet", "--heads", "--end-of-options", git.remote.url)
+    if result.code != 0:
+        raise from_remote(git.remote.url, said)
+    lines = result.stdout.decode("utf-8", "replace").splitlines()[:BRANCHES_MAX]
+    found = (line.partition("\t") for line in lines)
+    return {
+        name.removeprefix(HEADS): sha
+        for sha, _, name in found
+        if name.startswith(HEADS) and BRANCH.fullmatch(name)
+    }
 
 
 def fetch(git: Git, *refspecs: str, prune: bool = False) -> None:

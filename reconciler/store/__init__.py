@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from reconciler.model.observation import HealthState
 from reconciler.store.answers import Answers
 from reconciler.store.connection import Corrupt, Damaged, Full
 from reconciler.store.data import DataRecords
-from reconciler.store.database import bounded
+from reconciler.store.database import bounded, text_of, time_of
 from reconciler.store.flags import FlagRecords
 from reconciler.store.marks import ADVANCES_MAX, DRIFT, EVERYWHERE, FLAGS, KNOWN, Marks
 from reconciler.store.outbox import NOTE, SLACK
@@ -24,6 +26,7 @@ from reconciler.store.rows import (
     OutboxRow,
     Quarantine,
     Step,
+    Transition,
 )
 from reconciler.store.sessions import Session, Sessions
 from reconciler.store.slots import Slots
@@ -56,6 +59,7 @@ __all__ = [
     "Store",
     "Tally",
     "Token",
+    "Transition",
 ]
 
 UPGRADES_MAX = 10_000
@@ -64,6 +68,7 @@ OUTBOX_DONE_MAX = 1_000
 OUTBOX_PENDING_MAX = 10_000
 PERMITS_MAX = 1_000
 FLAG_ROWS_MAX = 10_000
+TRANSITIONS_OF_ONE_MAX = 500
 
 
 class Store(
@@ -103,6 +108,18 @@ class Store(
                 (environment, service, state, self._stamp(), bounded(detail)),
             )
         return True
+
+    def transitions(
+        self, environment: str, service: str, *, since: datetime, limit: int = TRANSITIONS_OF_ONE_MAX
+    ) -> list[Transition]:
+        """How a service was from then on, oldest first, beginning with what was so already; the newest `limit`."""
+        rows = self._all(
+            "SELECT state, since, detail FROM health_status WHERE environment = ? AND service = ?"
+            " AND id >= coalesce((SELECT max(id) FROM health_status WHERE environment = ? AND service = ?"
+            " AND since <= ?), 0) ORDER BY id DESC LIMIT ?",
+            (environment, service, environment, service, text_of(since), limit),
+        )
+        return [Transition(row["state"], time_of(row["since"]), row["detail"]) for row in reversed(rows)]
 
     def prune(
         self,

@@ -21,6 +21,8 @@ SEALED = (
     "previous_hash",
 )
 
+OF_OPERATION_MAX = 500
+
 
 class Audit(Database):
     def audit(
@@ -68,6 +70,14 @@ class Audit(Database):
     def audit_since(self, number: int, *, limit: int) -> list[AuditRow]:
         """The rows after the one of that number, oldest first, at most `limit`."""
         rows = self._all("SELECT * FROM maintenance_logs WHERE id > ? ORDER BY id LIMIT ?", (number, limit))
+        return list(map(row_of, rows))
+
+    def audit_of(self, operation: str, *, limit: int = OF_OPERATION_MAX) -> list[AuditRow]:
+        """The first rows of one operation, oldest first."""
+        rows = self._all(
+            "SELECT * FROM maintenance_logs WHERE operation = ? AND operation != '' ORDER BY id LIMIT ?",
+            (operation, limit),
+        )
         return list(map(row_of, rows))
 
     def verify_audit(self) -> AuditBreak | None:

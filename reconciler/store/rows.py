@@ -7,6 +7,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from reconciler.model.observation import HealthState
 from reconciler.model.standing import Standing
 from reconciler.model.target import Target
 
@@ -77,6 +78,14 @@ class OutboxRow(Struct, frozen=True):
     attempts: int
     next_at: datetime
     error: str
+
+
+class Transition(Struct, frozen=True):
+    """Since when a service's health was in a state, and what the probes said of it."""
+
+    state: HealthState
+    since: datetime
+    detail: str
 
 
 class AuditRow(Struct, frozen=True):

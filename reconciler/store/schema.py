@@ -277,6 +277,8 @@ CREATE TABLE answers (             -- that were given under an Idempotency-Key
 ) STRICT;
 CREATE INDEX answers_by_age ON answers (at);
 
+CREATE INDEX maintenance_logs_by_operation ON maintenance_logs (operation, id) WHERE operation != '';
+
 CREATE TABLE sessions (            -- of browsers, as long as they last: what is kept cannot be used
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     hash TEXT NOT NULL UNIQUE,     -- SHA-256 of the cookie

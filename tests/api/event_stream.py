@@ -24,15 +24,16 @@ class EventStream:
     def __init__(
         self,
         port: int,
-        token: str,
+        token: str | None,
         path: str = "/events",
         *,
         last: str | None = None,
         headers: Mapping[str, str] = {},
     ) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+        own = {"Authorization": f"Bearer {token}"} if token else {}
         more = {"Last-Event-ID": last} if last is not None else {}
-        self._connection.request("GET", path, headers={"Authorization": f"Bearer {token}", **more, **headers})
+        self._connection.request("GET", path, headers={**own, **more, **headers})
         self.answer = self._connection.getresponse()
 
     def __enter__(self) -> EventStream:

@@ -1,0 +1,147 @@
+"""One service: why it is not yet where its pin says, what it was, how it is, and what one may do about it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from reconciler.api.entry import Missing
+from reconciler.api.web.cell import cell_of
+from reconciler.api.web.page import Pages, allowed
+from reconciler.engine import permits
+from reconciler.engine.status import explain_of
+from reconciler.engine.view import ServiceView
+from reconciler.model.errors import UgsError
+from reconciler.model.notes import between
+from reconciler.model.release import Release
+from reconciler.model.rights import Caller, Place, sees_part_of
+from reconciler.store import Transition
+
+HISTORY_MAX = 15
+RELEASES_MAX = 20
+LINES_MAX = 80
+LINE_CHARS_MAX = 500
+LOGS_S = 2.0
+LOGS_AT_ONCE = asyncio.Semaphore(4)
+"""An engine that does not answer holds so many threads at the most."""
+PROBED = timedelta(hours=24)
+CHART_WIDTH = 720
+
+
+class Stretch(Struct, frozen=True):
+    """A piece of the chart of health: where it begins and how wide it is, in units of CHART_WIDTH."""
+
+    x: float
+    width: float
+    state: str
+
+
+async def show(pages: Pages, request: Request, caller: Caller) -> Response:
+    environment, service = request.path_params["environment"], request.path_params["service"]
+    view = _view(pages, caller, environment, service)
+    core, now = pages.core, pages.core.clock.now()
+    transitions = core.store.transitions(environment, service, since=now - PROBED)
+    may_operate = allowed(caller, "operate", environment, service)
+    may_approve = allowed(caller, "approve", environment, service)
+    logs, logs_trouble = await _logs(pages, environment, service) if may_operate else ([], "")
+    in_force = permits.in_force(pages.fleet, environment)
+    quarantined = [row for row in core.store.quarantined(environment) if row.service == service]
+    explained = explain_of(pages.fleet, environment, service)
+    return await pages.render(
+        request,
+        caller,
+        "service.html",
+        environment=environment,
+        service=service,
+        zone=pages.zone(environment),
+        view=view,
+        cell=cell_of(environment, view),
+        explained=explained,
+        shut=[gate for gate in view.gates if not gate.open],
+        starts_at=_instant(explained["starts_at"]),
+        steps=[step | {"starts_at": _instant(step["starts_at"])} for step in explained["steps"]],
+        holds=[
+            hold
+            for hold in in_force.holds
+            if hold.service in (None, service) and (hold.until is None or now < hold.until)
+        ],
+        approvals=[one for one in in_force.approvals if one.ask.service == service],
+        quarantined=quarantined,
+        upgrades=core.store.upgrades(environment=environment, service=service, limit=HISTORY_MAX),
+        releases=_releases(pages, environment, view),
+        transitions=list(reversed(transitions))[:HISTORY_MAX],
+        chart=stretches(transitions, now),
+        chart_width=CHART_WIDTH,
+        probed=PROBED,
+        logs=logs,
+        logs_trouble=logs_trouble,
+        may_operate=may_operate,
+        may_approve=may_approve,
+        may_release={
+            hold.id for hold in in_force.holds if allowed(caller, "operate", environment, hold.service)
+        },
+        approvable=any(gate.gate == "approval" and not gate.open for gate in view.gates),
+    )
+
+
+def _view(pages: Pages, caller: Caller, environment: str, service: str) -> ServiceView:
+    """Raises Missing, alike for what is not there and what is not the caller's to see."""
+    here = pages.fleet.passes.get(environment)
+    if here is None or not sees_part_of(caller, Place(environment, service)):
+        raise Missing("there is no such service, or it is not yours to see", "look at the first page")
+    found = here.views().get(service)
+    if found is None:
+        raise Missing("there is no such service, or it is not yours to see", "look at the first page")
+    return found
+
+
+def _releases(pages: Pages, environment: str, view: ServiceView) -> list[Release]:
+    """Those between what runs and what is pinned, newest first; of a service at rest the one that runs."""
+    desired = pages.core.desired.get(environment)
+    known = desired.releases.get(view.service, {}) if desired else {}
+    goal = view.pinned or view.running
+    if goal is None:
+        return []
+    newest_first = [known[version] for version in sorted(known, reverse=True)]
+    before = view.running.version if view.running and view.running.version != goal.version else None
+    return list(between({view.service: newest_first}, view.service, before, goal.version))[:RELEASES_MAX]
+
+
+async def _logs(pages: Pages, environment: str, service: str) -> tuple[list[str], str]:
+    """The last lines that it wrote; and why there are none."""
+    core = pages.core
+    if LOGS_AT_ONCE.locked():
+        return [], "others are reading logs at this moment: load the page again"
+    driver, site = core.driver(environment), core.site_of(environment)
+    async with LOGS_AT_ONCE:
+        reading = asyncio.to_thread(driver.logs, site, environment, service, lines=LINES_MAX)
+        try:
+            async with asyncio.timeout(LOGS_S):
+                lines = await reading
+        except TimeoutError:
+            return [], f"they could not be read within {LOGS_S:.0f} s"
+        except UgsError as error:
+            return [], str(error)
+    return [line[:LINE_CHARS_MAX] for line in lines], ""
+
+
+def stretches(transitions: list[Transition], now: datetime) -> list[Stretch]:
+    """The chart of a day: each state from when it began to the next one. `transitions` are the oldest first."""
+    begin, scale = now - PROBED, CHART_WIDTH / PROBED.total_seconds()
+    ends = [*(one.since for one in transitions[1:]), now]
+    found = []
+    for one, end in zip(transitions, ends, strict=True):
+        x = max(0.0, (one.since - begin).total_seconds() * scale)
+        to = (end - begin).total_seconds() * scale
+        if to > x:
+            found.append(Stretch(round(x, 1), round(max(1.0, to - x), 1), one.state))
+    return found
+
+
+def _instant(text: Any) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
