@@ -1,9 +1,10 @@
-"""Watching what is settled: degradation after an upgrade is told, and never reverts anything."""
+"""Watching what is settled: degradation after an upgrade is told; whether it goes back, others decide."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import math
+from collections.abc import Awaitable, Callable, Mapping
 
 from reconciler.engine.core import Core
 from reconciler.engine.verify import Prover
@@ -21,14 +22,24 @@ CONTROLS_MAX = 20
 PAST_MAX = 10
 
 
+async def ignore(_work: Workload, _evidence: str) -> None:
+    """Nothing comes of it."""
+
+
 class Monitor:
     """The health of one environment's services, round by round; a change of it is told once."""
 
-    def __init__(self, core: Core, environment: str) -> None:
+    def __init__(
+        self, core: Core, environment: str, degraded: Callable[[Workload, str], Awaitable[None]] = ignore
+    ) -> None:
+        """`degraded` hears of what is found so, in every round, with the evidence."""
         self._core = core
+        self._degraded = degraded
         self._environment = environment
         self._states: dict[str, HealthState] = {}
         self._failures: dict[str, int] = {}
+        self._healthy_s: dict[str, float] = {}
+        """When each was last found healthy, in monotonic seconds."""
         self._watches: dict[str, tuple[Target, Baseline | None, Watch]] = {}
         self._at_once = asyncio.Semaphore(AT_ONCE_MAX)
 
@@ -46,14 +57,21 @@ class Monitor:
         return await self._outcomes(work) if work else None
 
     async def controls(
-        self, desired: Desired, observed: Mapping[str, Observation], busy: frozenset[str]
+        self,
+        desired: Desired,
+        observed: Mapping[str, Observation],
+        busy: frozenset[str],
+        *,
+        lately_s: float = 0.0,
     ) -> list[bool]:
-        """Whether services that were healthy, whatever version of them runs, still are; some of them at most."""
+        """Whether services that were healthy, now or so lately, still are, whatever version of them runs; some of them
+        at most."""
+        since_s = self._core.clock.monotonic() - lately_s
         untouched = [
             work
             for service, observation in observed.items()
             if service not in busy
-            and self._states.get(service) == "healthy"
+            and (self._states.get(service) == "healthy" or self._healthy_s.get(service, -math.inf) >= since_s)
             and (work := self._what_runs(desired, observation))
         ]
         return list(await asyncio.gather(*(self.healthy_now(work) for work in untouched[:CONTROLS_MAX])))
@@ -61,6 +79,7 @@ class Monitor:
     def proven(self, service: str) -> None:
         """An upgrade has just proved it healthy."""
         self._states[service] = "healthy"
+        self._healthy_s[service] = self._core.clock.monotonic()
         self._core.store.health(self._environment, service, "healthy", "")
 
     async def look(
@@ -80,6 +99,7 @@ class Monitor:
         for service in self._states.keys() - {work.service for work in settled}:
             del self._states[service]
             self._watches.pop(service, None)
+            self._healthy_s.pop(service, None)
         chosen = [work for work in settled if not (only_new and work.service in self._states)]
         await asyncio.gather(*(self._look_at(work) for work in chosen))
 
@@ -104,8 +124,9 @@ class Monitor:
         tolerated = max((probe.failures for probe in work.release.health.probes), default=1)
         before = self._states.get(work.service)
         if self._failures[work.service] >= tolerated:
-            first = failed[0].sample
-            self._settle(work, "degraded", f"{first.probe}: {first.detail}")
+            evidence = f"{failed[0].sample.probe}: {failed[0].sample.detail}"
+            self._settle(work, "degraded", evidence)
+            await self._degraded(work, evidence)
         elif not failed:
             self._settle(work, "unknown" if doubtful else "healthy", "")
         elif before is None:
@@ -113,6 +134,8 @@ class Monitor:
 
     def _settle(self, work: Workload, state: HealthState, detail: str) -> None:
         before, self._states[work.service] = self._states.get(work.service), state
+        if state == "healthy":
+            self._healthy_s[work.service] = self._core.clock.monotonic()
         changed = self._core.store.health(self._environment, work.service, state, detail)
         if not changed or state == "unknown" or (state == "healthy" and before is None):
             return

@@ -6,20 +6,16 @@ from msgspec.structs import replace
 
 from reconciler.engine.core import Core
 from reconciler.engine.fleet import Fleet
-from reconciler.engine.group import gather
 from reconciler.engine.pins import environment_files, find_pin
 from reconciler.engine.revert import pushed
-from reconciler.engine.together import decide, standing
+from reconciler.engine.standing import Conflict, condemn_running
 from reconciler.model import splice
 from reconciler.model.data import OPEN, Recorded
-from reconciler.model.errors import UgsError
-from reconciler.model.target import Target, Workload
-from reconciler.model.upgrade import NOT_BEGUN, Phase, Upgrade
+from reconciler.model.target import Workload
+from reconciler.model.upgrade import Phase, Upgrade
 from reconciler.store import Quarantine
 
-
-class Conflict(UgsError):
-    """What is asked for does not fit what is so at this moment."""
+__all__ = ["Conflict", "release", "retry", "rollback", "settle_migration"]
 
 
 async def rollback(
@@ -52,28 +48,14 @@ async def rollback(
         _check_restored(environment, service, upgrade.before, to)
         running.control.say(verdict=verdict, actor=actor)
         return upgrade.operation
-    running_now = here.observed_target(service)
-    upgrade = _verdict_on_what_runs(core, fleet.tip or "", environment, service, running_now, actor)
-    _check_restored(environment, service, upgrade.before, to)
-    group = await gather(core, upgrade)
-    if service in here.running:
-        raise Conflict(f"{environment}: {service} has just begun to change", "say it again")
-    if broken := group.found.stays.get(service):
-        raise Conflict(
-            f"{environment}: {service} cannot go back under what needs it: {'; '.join(sorted(broken.values()))}",
-            f"roll {', '.join(sorted(broken))} back first",
-        )
-    with core.store.transaction():
-        for waiting in core.store.upgrades(environment=environment, service=service, unfinished=True):
-            # What waits to try the very same once more would share its operation with the verdict.
-            if waiting.phase in NOT_BEGUN and waiting.to == running_now:
-                core.move(waiting, Phase.CANCELLED, verdict, actor=actor)
-        upgrade = _verdict_on_what_runs(core, fleet.tip or "", environment, service, running_now, actor)
-        core.store.forget_good(environment, service, _reached(upgrade).target)
-        condemned = decide(core, upgrade, group, verdict, to=Phase.RESTORING, actor=actor)
-    here.launch(condemned)
-    here.take_back(condemned)
-    return upgrade.operation
+    condemned = await condemn_running(
+        here,
+        service,
+        verdict=verdict,
+        actor=actor,
+        check=lambda upgrade: _check_restored(environment, service, upgrade.before, to),
+    )
+    return condemned.operation
 
 
 async def retry(fleet: Fleet, environment: str, service: str, *, actor: str) -> str:
@@ -176,26 +158,6 @@ def _pinned_again(core: Core, tip: str, upgrade: Upgrade, failed: Workload) -> d
         f"{upgrade.environment} has no pin of {upgrade.service} any more",
         f"pin {failed.target.version} yourself, with the trailer `Ugs-Retry: {upgrade.operation}`",
     )
-
-
-def _verdict_on_what_runs(
-    core: Core, tip: str, environment: str, service: str, running: Target | None, actor: str
-) -> Upgrade:
-    """An upgrade that stands for what runs now, about to be taken back to what ran before it."""
-    good = [work for work, _ in core.store.good(environment, service)]
-    bad = next((work for work in good if work.target == running), None)
-    desired = core.desired.get(environment)
-    if bad is None and desired and (pinned := desired.workloads.get(service)) and pinned.target == running:
-        bad = pinned
-    back = next((work for work in good if work.target != running), None)
-    if bad is None or back is None:
-        raise Conflict(
-            f"{environment}: there is nothing that {service} could be rolled back to",
-            "pin a version that was healthy here, or an older one with `allow_downgrade: true`",
-        )
-    past = core.store.upgrades(environment=environment, service=service)
-    revision = next((upgrade.revision for upgrade in past if upgrade.to == running), tip)
-    return standing(core, bad, back, revision, running=running, actor=actor)
 
 
 def _check_restored(environment: str, service: str, back: Workload | None, to: str | None) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from reconciler.engine import departure, flags, poison
+from reconciler.engine import departure, flags, poison, relapse
 from reconciler.engine import upgrade as upgrading
 from reconciler.engine.control import Control, Running
 from reconciler.engine.core import Core
@@ -70,7 +70,7 @@ class EnvironmentPass:
 
     def __post_init__(self) -> None:
         self.turns = Turns(self.core.clock)
-        self.monitor = Monitor(self.core, self.name)
+        self.monitor = Monitor(self.core, self.name, partial(relapse.go_back, self))
         self.repairs = Repairs(self.core, self.name)
         self.drifts = Drifts(self.core, self.name)
         self.ledger = Ledger(self.core, self.name)
