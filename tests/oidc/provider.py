@@ -123,6 +123,8 @@ class Provider:
 
 def _server(app: flask.Flask, provider: Provider) -> AuthorizationServer:
     class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc]
+        TOKEN_ENDPOINT_AUTH_METHODS = ("client_secret_basic", "client_secret_post", "none")
+
         def save_authorization_code(self, code: str, request: Any) -> None:
             data = request.payload.data
             asked = [data.get(name) for name in ("nonce", "code_challenge", "code_challenge_method")]
