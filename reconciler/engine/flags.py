@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -20,6 +20,7 @@ from reconciler.model.codec import builtins, decode, encode
 from reconciler.model.desired import Desired
 from reconciler.model.notice import Notice
 from reconciler.model.observation import Observation
+from reconciler.model.plan import Good
 from reconciler.model.standing import Standing, doubtful, standings
 from reconciler.model.switching import Rules, closed_for, described, rules_at, standing_json
 from reconciler.model.target import Workload
@@ -43,25 +44,37 @@ def remember(core: Core) -> None:
         core.flags[name] = {flag: _in_force(row) for flag, row in core.store.flags(name).items()}
 
 
-async def settle(core: Core, desired: Desired, observed: Mapping[str, Observation] | None = None) -> None:
+class Seen(Struct, frozen=True):
+    """What a pass has seen: what runs, and by service what was last-good."""
+
+    observed: Mapping[str, Observation]
+    good: Mapping[str, Sequence[Good]]
+
+
+def waiting(core: Core, environment: str) -> bool:
+    """Whether a switch waits for gates to open."""
+    return any(flag.waits for flag in core.flags.get(environment, {}).values())
+
+
+async def settle(core: Core, desired: Desired, seen: Seen | None = None) -> None:
     """Put in force what commits have made of the flags of one environment, as far as its gates allow, and what
     upgrades have made of those that are not live.
 
-    `observed`: what runs; without it, no flag is taken for one that nothing needs any more.
+    Without `seen`, no flag is taken for one that nothing needs any more.
     """
     name = desired.environment.name
     known = core.store.flags(name)
     if not known and not any(work.release.flags for work in desired.workloads.values()):
         core.flags.pop(name, None)
         return
-    wanted = _wanted(core, desired, known, observed)
+    wanted = _wanted(core, desired, known, seen)
     if moved := _moved(known, wanted):
         past = core.repository.past
         commits = await asyncio.to_thread(past.switched, desired.revision, name, moved)
         if core.desired.get(name) is not desired:
             return  # what is newer settles by itself
         known = core.store.flags(name)
-        wanted = _wanted(core, desired, known, observed)
+        wanted = _wanted(core, desired, known, seen)
     moving = _moved(known, wanted)
     rules = _rules(core, desired, moving)
     waits: dict[str, tuple[Gate, ...]] = {}
@@ -75,16 +88,9 @@ async def settle(core: Core, desired: Desired, observed: Mapping[str, Observatio
     core.flags[name] = _book(core.store.flags(name), wanted, waits)
 
 
-def _wanted(
-    core: Core, desired: Desired, known: Mapping[str, FlagRow], observed: Mapping[str, Observation] | None
-) -> _Wanted:
+def _wanted(core: Core, desired: Desired, known: Mapping[str, FlagRow], seen: Seen | None) -> _Wanted:
     place, works = desired.environment, desired.workloads
-    good = [core.store.good(place.name, service, limit=1) for service in core.store.attempted(place.name)]
-    runs: list[Workload] = [
-        found[0][0]
-        for found in good
-        if found and (observed is None or ((seen := observed.get(found[0][0].service)) and seen.instances))
-    ]
+    runs = _running(core, place.name, seen)
     pinned = [work.release for work in works.values()]
     handed = {service: work.flags for service, work in works.items()}
     running = {work.service: work.flags for work in runs}
@@ -97,8 +103,21 @@ def _wanted(
             flags[flag] = _as_it_was(known[flag], standing) if flag in known else standing
             declaring = [work for work in runs if flag in work.release.flags]
             left[flag] = tuple(f"{work.service} {work.target.version}" for work in declaring)
-    hidden = observed is None or desired.hidden or bool(desired.blind)
+    hidden = seen is None or desired.hidden or bool(desired.blind)
     return _Wanted(flags, left, frozenset() if hidden else frozenset(known.keys() - flags.keys()))
+
+
+def _running(core: Core, environment: str, seen: Seen | None) -> list[Workload]:
+    """What was last-good of each service, as far as it is not seen to be gone."""
+    if seen is not None:
+        return [
+            good[0].work
+            for service, good in sorted(seen.good.items())
+            if good and (found := seen.observed.get(service)) and found.instances
+        ]
+    store = core.store
+    kept = [store.good(environment, service, limit=1) for service in sorted(store.attempted(environment))]
+    return [good[0][0] for good in kept if good]
 
 
 def _as_it_was(row: FlagRow, now: Standing) -> Standing:

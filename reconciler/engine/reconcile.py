@@ -108,7 +108,8 @@ class EnvironmentPass:
         poison.outlive(core, {one.operation: one.since_s for one in self.running.values()}, self.broken)
         while self.left:
             self.launch(self.left.pop())
-        await flags.settle(core, desired)  # first: it needs nothing of the engine, which may hang
+        if flags.waiting(core, self.name):  # first: it needs nothing of the engine, which may hang
+            await flags.settle(core, desired)
         if excluded(self, desired):
             return
         await core.leases.settled(share := core.share(self.name))
@@ -124,7 +125,7 @@ class EnvironmentPass:
         recovery = core.store.recovery(self.name)
         await adopt(core, self.monitor, desired, observed, busy=self.busy, recovery=recovery)
         records = records_of(core, self.name, observed)
-        await flags.settle(core, desired, observed)
+        await flags.settle(core, desired, flags.Seen(observed, records.good))
         self.drifts.look(desired, observed, records, busy)
         standing = core.leases.standing(share)
         if standing == "elsewhere":  # to be looked at, and left alone

@@ -241,3 +241,12 @@ def test_the_configuration_says_who_serves(served: DaemonProcess, token: str, po
     assert (reply.status, reply.body["name"]) == (200, "ugs")
     tag = {"If-None-Match": reply.headers["ETag"]}
     assert call(port, "GET", "/ofrep/v1/configuration", token=token, headers=tag).status == 304
+
+
+def test_whoever_guesses_tokens_is_told_to_wait(served: DaemonProcess, port: int) -> None:
+    """The last one: this address has to wait then, whoever asks from it."""
+    replies = [post(port, f"{ONE}style", {}, "guessed") for _ in range(80)]
+    late = [reply for reply in replies if reply.status == 429]
+    assert {reply.status for reply in replies} == {401, 429}
+    assert int(late[0].headers["Retry-After"]) > 0
+    assert (late[0].body["key"], late[0].body["errorCode"]) == ("style", "GENERAL")
