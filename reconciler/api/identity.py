@@ -138,14 +138,15 @@ def begin_session(core: Core, caller: Caller, *, detail: str, person: Person | N
     return cookie
 
 
-def set_session(request: Request, response: Response, cookie: str) -> None:
-    """Give the browser its cookie. Lax: a link in a chat, or an identity provider, leads here signed in."""
+def set_session(request: Request, response: Response, cookie: str, *, safely: bool = False) -> None:
+    """Give the browser its cookie. Lax: a link in a chat, or an identity provider, leads here signed in. `safely`: it
+    comes by https, whatever a proxy makes of that."""
     response.set_cookie(
         COOKIE,
         cookie,
         max_age=int(SESSION_LASTS.total_seconds()),
         path="/",
-        secure=request.url.scheme == "https",
+        secure=safely or request.url.scheme == "https",
         httponly=True,
         samesite="lax",
     )

@@ -17,14 +17,16 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from reconciler.api.door import Door, Routes
+from reconciler.api.door import Door, Handler, Routes
+from reconciler.api.entry import Denied
 from reconciler.api.identity import Unknown, begin_session, rights_of, set_session
-from reconciler.model.errors import HostError, TransientError
-from reconciler.model.people import CALLBACK, Nameless
+from reconciler.api.rates import OF_A_CALLER
+from reconciler.api.web.page import Pages
+from reconciler.model.errors import HostError, TransientError, UgsError
+from reconciler.model.people import CALLBACK, LEAVE, Nameless
 from reconciler.model.rights import Caller
 from reconciler.oidc import Invalid, Issuer, Issuers, Pending, exchanged, leave_for
 
-LEAVE = "/login/oidc"
 LASTS = timedelta(minutes=10)
 """How long somebody may take at the provider."""
 SESSION_LASTS = timedelta(hours=8)
@@ -33,7 +35,7 @@ USED_MAX = 1_000
 NEXT_CHARS_MAX = 500
 CODE_CHARS_MAX = 4_096
 COOKIE_CHARS_MAX = 2_000
-ANEW = f"sign in anew at {LEAVE}"
+ANEW = "sign in anew"
 
 
 class Begun(Struct, frozen=True):
@@ -92,7 +94,7 @@ class SignIn:
         detail = f"at {self._issuer.at.issuer}"
         cookie = begin_session(self._core, caller, detail=detail, person=somebody)
         response = RedirectResponse(begun.next, 303)
-        set_session(request, response, cookie)
+        set_session(request, response, cookie, safely=self._safely)
         response.delete_cookie(self._cookie, path="/", secure=self._safely, httponly=True, samesite="lax")
         return response
 
@@ -140,10 +142,23 @@ def routes_of(issuers: Issuers) -> Routes:
     def routes(door: Door) -> Sequence[BaseRoute]:
         if issuer is None or issuer.at.redirect_uri is None:
             return []
-        own = SignIn(door, issuer, issuer.at.redirect_uri)
-        return [
-            Route(LEAVE, door.guarded(own.leave, limited=True)),
-            Route(CALLBACK, door.guarded(own.arrive, limited=True)),
-        ]
+        own, shown = SignIn(door, issuer, issuer.at.redirect_uri), Pages(door)
+        return [Route(LEAVE, _told(door, shown, own.leave)), Route(CALLBACK, _told(door, shown, own.arrive))]
 
     return routes
+
+
+def _told(door: Door, pages: Pages, handle: Handler) -> Handler:
+    """Browsers alone come here: an expected error is a page; who was turned away is remembered."""
+
+    async def routed(request: Request) -> Response:
+        try:
+            if request.client:
+                door.rates.take(f"open {request.client.host}", OF_A_CALLER)
+            return await handle(request)
+        except UgsError as error:
+            if isinstance(error, Unknown | Denied):
+                door.denials.remember(request, "", error)
+            return await pages.render(request, None, "error.html", status=door.status(error), error=error)
+
+    return routed

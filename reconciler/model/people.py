@@ -16,8 +16,8 @@ NAME_CHARS_MAX = 100
 GROUPS_MAX = 200
 GROUP_CHARS_MAX = 200
 EMAIL = "email"
-CALLBACK = "/login/callback"
-"""The route at which people come back who signed in at their provider."""
+LEAVE, CALLBACK = "/login/oidc", "/login/callback"
+"""The routes by which people leave for their provider, and come back from it."""
 
 
 class Registration(Struct, frozen=True):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import http.client
+import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from http.cookies import SimpleCookie
@@ -13,6 +15,7 @@ import pytest
 from reconciler.api.signin import own_path
 from reconciler.store import Store
 from tests.api.network import call, token_for
+from tests.api.test_routes import ask
 from tests.daemon_process import DaemonProcess, daemon
 from tests.drivers.services import free_port, wait_until
 from tests.oidc.provider import CLIENT_ID, CLIENT_SECRET, Provider, a_provider, listening
@@ -42,13 +45,18 @@ class Browser:
         self.cookies: dict[str, str] = {}
         self.set: list[str] = []
 
-    def get(self, url: str, headers: Mapping[str, str] = {}) -> Page:
+    def get(self, url: str, form: Mapping[str, str] | None = None) -> Page:
+        """What is there; with a form, what is answered to it."""
         parts = urllib.parse.urlsplit(url)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
         cookie = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
         try:
             path = url.partition(f"{parts.netloc}")[2]
-            connection.request("GET", path, headers={**cookie, **headers})
+            if form is None:
+                connection.request("GET", path, headers=cookie)
+            else:
+                kind = {"Content-Type": "application/x-www-form-urlencoded"}
+                connection.request("POST", path, urllib.parse.urlencode(form), {**cookie, **kind})
             answer = connection.getresponse()
             text = answer.read().decode()
         finally:
@@ -147,6 +155,27 @@ def test_who_signs_in_may_do_what_his_groups_may(served: DaemonProcess, base: st
     assert [row.actor for row in rows] == ["ada@example.org"]
 
 
+def test_from_a_page_to_the_provider_and_back_to_it_and_out(served: DaemonProcess, base: str) -> None:
+    browser = Browser()
+    asked = browser.get(f"{base}/ui/plan")
+    assert (asked.status, asked.location) == (303, "/login?next=/ui/plan")
+    [link] = re.findall(r'href="(/login/oidc[^"]*)"', browser.get(base + asked.location).text)
+    arrived = browser.get(went(base, browser, html.unescape(link)))
+    assert (arrived.status, arrived.location) == (303, "/ui/plan")
+    page = browser.get(base + arrived.location)
+    assert "ada@example.org" in page.text
+    [csrf] = set(re.findall(r'name="csrf" value="([^"]+)"', page.text))
+    held = {"csrf": csrf, "environment": "production", "reason": "move", "back": "/"}
+    assert browser.get(f"{base}/ui/act/holds", held).status == 303
+    [hold] = ask(served, "GET", "/holds").body["holds"]
+    assert hold["owner"] == "ada@example.org"
+    assert ask(served, "POST", "/holds/release", {"id": hold["id"]}).status == 200
+    kept = dict(browser.cookies)
+    assert browser.get(f"{base}/logout", {"csrf": csrf}).status == 303
+    browser.cookies = kept
+    assert browser.get(f"{base}/upgrade/status").status == 401
+
+
 def test_rights_may_stand_beside_the_token(served: DaemonProcess, base: str, provider: Provider) -> None:
     provider.thin = True
     browser = Browser()
@@ -164,6 +193,7 @@ def test_whom_nobody_gave_a_role_is_told_what_to_do(
     browser = Browser()
     arrived = browser.get(went(base, browser))
     assert arrived.status == 403
+    assert arrived.text.startswith("<!doctype html>")
     assert "sid@example.org is known to the provider, and has no role here" in arrived.text
     assert "`people` in ugs.yaml" in arrived.text
     assert "ugs_session" not in browser.cookies

@@ -17,9 +17,9 @@ from reconciler.api.identity import (
     signed_in,
 )
 from reconciler.api.rates import OF_A_STRANGER
-from reconciler.api.signin import LEAVE
 from reconciler.api.web.form import check_form, check_origin, form_of
 from reconciler.api.web.page import Pages, ours
+from reconciler.model.people import LEAVE
 
 AGAIN = "That token is unknown, expired or revoked."
 
