@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.graph import config_option, settings_from, store_of
+from reconciler.cli.graph import config_option, settings_here, store_of
 from reconciler.cli.output import json_option, print_json, print_table, when
 from reconciler.model.codec import builtins
 
@@ -24,7 +24,7 @@ def audit() -> None:
 @json_option
 def show(limit: int, config: Path | None, *, as_json: bool) -> None:
     """Show the newest rows, the oldest of them first."""
-    with contextlib.closing(store_of(settings_from(config))) as store:
+    with contextlib.closing(store_of(settings_here(config))) as store:
         rows = store.audit_rows(limit=limit)
     if as_json:
         print_json({"rows": builtins(rows)})
@@ -43,7 +43,7 @@ def show(limit: int, config: Path | None, *, as_json: bool) -> None:
 @json_option
 def verify(config: Path | None, *, as_json: bool) -> None:
     """Check the hash chain. Exit code 1 where a row was edited, removed or put in."""
-    with contextlib.closing(store_of(settings_from(config))) as store:
+    with contextlib.closing(store_of(settings_here(config))) as store:
         found = store.verify_audit()
     if as_json:
         print_json({"ok": found is None, "broken_at": found.id if found else None})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli.client import actor_name
-from reconciler.cli.graph import config_option, settings_from, state_lock, store_of
+from reconciler.cli.graph import config_option, settings_from, settings_here, state_lock, store_of
 from reconciler.cli.output import json_option, print_json, print_table, when
 from reconciler.clock import SystemClock
 from reconciler.model.codec import builtins
@@ -78,7 +78,7 @@ def restore(file: Path, config: Path | None, *, as_json: bool) -> None:
 @json_option
 def list_backups(environment: str | None, service: str | None, config: Path | None, *, as_json: bool) -> None:
     """Show the backups that are kept of services' data, the newest first."""
-    with contextlib.closing(store_of(settings_from(config))) as store:
+    with contextlib.closing(store_of(settings_here(config))) as store:
         rows = store.backups(environment, service)
     if as_json:
         print_json({"backups": builtins(rows)})

@@ -14,7 +14,7 @@ import click
 
 from reconciler.cli import client
 from reconciler.cli.edit import commit_options, tree_option
-from reconciler.cli.graph import config_option, settings_from, store_of
+from reconciler.cli.graph import config_option, daemon_at, settings_here, store_of
 from reconciler.cli.output import json_option, print_json, print_table, when
 from reconciler.cli.tree import read_tree
 from reconciler.model.errors import UgsError
@@ -65,7 +65,7 @@ def list_flags(environment: str | None, folder: Path | None, config: Path | None
         found = [one for name in names for one in _listed(snapshot, name)]
     else:
         query = f"?{urlencode({'environment': environment})}" if environment else ""
-        found = client.call(settings_from(config).state, "GET", f"/flags{query}")["flags"]
+        found = client.call(daemon_at(config), "GET", f"/flags{query}")["flags"]
     if as_json:
         print_json({"flags": found})
         return
@@ -85,7 +85,7 @@ def history(
     """Show how flags came to stand as they do, the newest first, whether or not a daemon runs."""
     from reconciler.engine.flags import row_json
 
-    with contextlib.closing(store_of(settings_from(config))) as store:
+    with contextlib.closing(store_of(settings_here(config))) as store:
         rows = [row_json(row) for row in store.flag_history(environment, flag, limit=limit)]
     if as_json:
         print_json({"history": rows})
@@ -134,7 +134,7 @@ def evaluate(
         found = evaluated_json(environment, evaluated(_one(read_tree(folder), environment, flag), context))
     else:
         body = {"environment": environment, "flag": flag, "context": context}
-        found = client.call(settings_from(config).state, "POST", "/flags/evaluate", body)
+        found = client.call(daemon_at(config), "POST", "/flags/evaluate", body)
     if as_json:
         print_json(found)
     elif found["error_code"]:

@@ -16,8 +16,9 @@ import click
 
 from reconciler.cli.channels import outboxes_of
 from reconciler.clock import Clock, SystemClock
-from reconciler.config import Settings, load
-from reconciler.model.errors import HostError
+from reconciler.config import LOCAL_FILE, SYSTEM_FILE, Settings, load
+from reconciler.config.elsewhere import Elsewhere, elsewhere_from
+from reconciler.model.errors import HostError, UgsError
 
 if TYPE_CHECKING:
     from reconciler.drivers.base import Site
@@ -48,6 +49,27 @@ def config_option(command: F) -> F:
 
 def settings_from(config: Path | None) -> Settings:
     return load(config, os.environ)
+
+
+def daemon_at(config: Path | None) -> Path | Elsewhere:
+    """Which daemon a verb talks to: that of --config, else of UGS_URL, else of this machine's ugs.yaml."""
+    elsewhere = elsewhere_from(os.environ) if config is None else None
+    return elsewhere or settings_from(config).state
+
+
+def daemon_is_known() -> bool:
+    """Whether anything says where a daemon is, without --config."""
+    return elsewhere_from(os.environ) is not None or any(file.is_file() for file in (SYSTEM_FILE, LOCAL_FILE))
+
+
+def settings_here(config: Path | None) -> Settings:
+    """The settings, for a verb that reads the daemon's own files. Raises UgsError where UGS_URL means another's."""
+    if config is None and (elsewhere := elsewhere_from(os.environ)):
+        raise UgsError(
+            f"this reads the daemon's own files, and UGS_URL means {elsewhere.url}",
+            "run it on the daemon's machine, or without UGS_URL",
+        )
+    return settings_from(config)
 
 
 @contextlib.contextmanager

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import click
 
-from reconciler.cli.graph import config_option, settings_from, store_of
+from reconciler.cli import client
+from reconciler.cli.graph import config_option, daemon_at, settings_from, store_of
 from reconciler.cli.output import json_option, print_json, print_table, when
+from reconciler.config.elsewhere import Elsewhere
 from reconciler.engine.journal import entry
 
 LIMIT = 20
+PAGE = 100
 
 
 @click.command()
@@ -24,21 +29,44 @@ def history(
     environment: str | None, service: str | None, limit: int, config: Path | None, *, as_json: bool
 ) -> None:
     """Show past upgrades, the newest first; with --json, each with its journal."""
-    with contextlib.closing(store_of(settings_from(config))) as store:
-        upgrades = store.upgrades(environment=environment, service=service, limit=limit)
-        if as_json:
-            print_json({"upgrades": [entry(store, upgrade) for upgrade in upgrades]})
-            return
+    at = daemon_at(config)
+    upgrades = _asked(at, environment, service, limit) if isinstance(at, Elsewhere) else None
+    if upgrades is None:
+        with contextlib.closing(store_of(settings_from(config))) as store:
+            found = store.upgrades(environment=environment, service=service, limit=limit)
+            upgrades = [entry(store, upgrade) for upgrade in found]
+    if as_json:
+        print_json({"upgrades": upgrades})
+        return
     rows = [
         (
-            when(upgrade.created_at.isoformat()),
-            upgrade.environment,
-            upgrade.service,
-            upgrade.before.target.version.text if upgrade.before else "-",
-            upgrade.to.version.text if upgrade.to else "-",
-            upgrade.phase.value,
-            upgrade.reason,
+            when(one["created_at"]),
+            one["environment"],
+            one["service"],
+            _version(one["from"]),
+            _version(one["to"]),
+            one["phase"],
+            one["reason"],
         )
-        for upgrade in upgrades
+        for one in upgrades
     ]
     print_table(("created", "environment", "service", "from", "to", "phase", "reason"), rows)
+
+
+def _version(target: str | None) -> str:
+    return target.partition("@")[0] if target else "-"
+
+
+def _asked(at: Elsewhere, environment: str | None, service: str | None, limit: int) -> list[dict[str, Any]]:
+    """Page by page, of another machine's daemon."""
+    about = {name: value for name, value in (("environment", environment), ("service", service)) if value}
+    found: list[dict[str, Any]] = []
+    after: dict[str, str] = {}
+    while len(found) < limit:
+        query = urlencode(about | after | {"limit": min(PAGE, limit - len(found))})
+        page = client.call(at, "GET", f"/upgrade/history?{query}")
+        found += page["upgrades"]
+        if page["next"] is None:
+            break
+        after = {"cursor": page["next"]}
+    return found

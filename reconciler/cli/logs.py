@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.graph import config_option, settings_from, site_of
+from reconciler.cli.graph import config_option, settings_here, site_of
 from reconciler.model.errors import UgsError
 
 
@@ -19,7 +19,7 @@ def logs(environment: str, service: str, lines: int, config: Path | None) -> Non
     """Show the last lines that a service wrote, whether or not a daemon runs."""
     from reconciler.drivers import DRIVERS
 
-    settings = settings_from(config)
+    settings = settings_here(config)
     site = site_of(settings)
     written = [
         line

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli import client
-from reconciler.cli.graph import config_option, settings_from, store_of
+from reconciler.cli.graph import config_option, daemon_at, settings_here, store_of
 from reconciler.cli.output import json_option, print_json, print_table, when
 from reconciler.model.codec import builtins
 
@@ -27,7 +27,7 @@ def list_migrations(
     environment: str | None, service: str | None, config: Path | None, *, as_json: bool
 ) -> None:
     """Show every migration that was ever touched, and how it stands."""
-    with contextlib.closing(store_of(settings_from(config))) as store:
+    with contextlib.closing(store_of(settings_here(config))) as store:
         rows = store.migrations(environment, service)
     if as_json:
         print_json({"migrations": builtins(rows)})
@@ -69,7 +69,7 @@ def settle(
 ) -> None:
     """Say how a migration stands of which nobody knows, after looking at the data."""
     body = {"environment": environment, "service": service, "id": name, "applied": applied, "reason": reason}
-    answer = client.call(settings_from(config).state, "POST", "/migrations/settle", body)
+    answer = client.call(daemon_at(config), "POST", "/migrations/settle", body)
     if as_json:
         print_json(answer)
     else:

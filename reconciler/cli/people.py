@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli import client
-from reconciler.cli.graph import config_option, settings_from
+from reconciler.cli.graph import config_option, daemon_at
 from reconciler.cli.output import json_option, print_json, print_table, when
 
 
@@ -20,7 +20,7 @@ from reconciler.cli.output import json_option, print_json, print_table, when
 def rollback(environment: str, service: str, reason: str, config: Path | None, *, as_json: bool) -> None:
     """Take a service back to what ran before, at once, and revert its pin."""
     body = {"environment": environment, "service": service, "reason": reason}
-    answer = client.call(settings_from(config).state, "POST", "/upgrade/rollback", body)
+    answer = client.call(daemon_at(config), "POST", "/upgrade/rollback", body)
     if as_json:
         print_json(answer)
     else:
@@ -35,7 +35,7 @@ def rollback(environment: str, service: str, reason: str, config: Path | None, *
 def retry(environment: str, service: str, config: Path | None, *, as_json: bool) -> None:
     """Commit a quarantined pin again, with the trailer that allows one more attempt."""
     body = {"environment": environment, "service": service}
-    answer = client.call(settings_from(config).state, "POST", "/upgrade/retry", body)
+    answer = client.call(daemon_at(config), "POST", "/upgrade/retry", body)
     if as_json:
         print_json(answer)
     else:
@@ -52,7 +52,7 @@ def quarantine() -> None:
 @json_option
 def show(config: Path | None, *, as_json: bool) -> None:
     """Show everything that is quarantined."""
-    answer = client.call(settings_from(config).state, "GET", "/quarantine")
+    answer = client.call(daemon_at(config), "GET", "/quarantine")
     if as_json:
         print_json(answer)
         return
@@ -82,7 +82,7 @@ def show(config: Path | None, *, as_json: bool) -> None:
 def release(environment: str, service: str, reason: str, config: Path | None, *, as_json: bool) -> None:
     """Let what failed be tried once more, by whatever commit pins it."""
     body = {"environment": environment, "service": service, "reason": reason}
-    answer = client.call(settings_from(config).state, "POST", "/quarantine/release", body)
+    answer = client.call(daemon_at(config), "POST", "/quarantine/release", body)
     if as_json:
         print_json(answer)
     else:

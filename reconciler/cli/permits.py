@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import click
 
 from reconciler.cli import client
-from reconciler.cli.graph import config_option, settings_from
+from reconciler.cli.graph import config_option, daemon_at
 from reconciler.cli.output import json_option, print_json, print_table, when
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -193,7 +193,7 @@ def confirm_override(number: int, config: Path | None, *, as_json: bool) -> None
 
 
 def post(config: Path | None, path: str, body: object, *, as_json: bool) -> Any:
-    answer = client.call(settings_from(config).state, "POST", path, body)
+    answer = client.call(daemon_at(config), "POST", path, body)
     if as_json:
         print_json(answer)
     return answer
@@ -209,7 +209,7 @@ def print_list(
     config: Path | None, kind: str, environment: str | None, columns: Sequence[str], *, as_json: bool
 ) -> None:
     query = f"?{urlencode({'environment': environment})}" if environment else ""
-    answer = client.call(settings_from(config).state, "GET", f"/{kind}{query}")
+    answer = client.call(daemon_at(config), "GET", f"/{kind}{query}")
     if as_json:
         print_json(answer)
         return

@@ -13,11 +13,18 @@ import click
 from reconciler.cli import client
 from reconciler.cli import preview as show
 from reconciler.cli.check import annotation
-from reconciler.cli.graph import config_option, core_from, settings_from, state_lock
+from reconciler.cli.graph import (
+    config_option,
+    core_from,
+    daemon_at,
+    daemon_is_known,
+    settings_from,
+    state_lock,
+)
 from reconciler.cli.output import migrating, print_json, print_table, switching, when, working
 from reconciler.cli.revisions import Revisions, repository_option, revisions_of
 from reconciler.clock import SystemClock
-from reconciler.config import LOCAL_FILE, SYSTEM_FILE, Settings
+from reconciler.config import Settings
 from reconciler.engine.between import between_json
 from reconciler.model import preview
 from reconciler.model.errors import HostError
@@ -83,16 +90,16 @@ def _between(before: str, after: str, folder: Path, form: Format, config: Path |
 def _running(config: Path | None, revisions: Revisions) -> tuple[preview.Observed | None, str]:
     """What really runs, None where nobody says so, and a sentence on which of the two it is."""
     pinned = "what the first revision pins is taken to run"
-    if config is None and not any(file.is_file() for file in (SYSTEM_FILE, LOCAL_FILE)):
+    if config is None and not daemon_is_known():
         return None, f"{pinned}: no daemon is configured here"
-    state = settings_from(config).state
+    at = daemon_at(config)
     try:
-        answer = client.call(state, "GET", "/upgrade/status", timeout_s=STATUS_TIMEOUT_S)
+        answer = client.call(at, "GET", "/upgrade/status", timeout_s=STATUS_TIMEOUT_S)
     except (client.NoDaemon, HostError) as error:
         return None, f"{pinned}: {error.message}"
     places = answer["environments"]
     if not places or not all(revisions.local.find(place["revision"] or "") for place in places):
-        return None, f"{pinned}: the daemon on {state} is at a revision that is not here"
+        return None, f"{pinned}: the daemon on {client.named(at)} is at a revision that is not here"
     running = {
         place["environment"]: {
             service["service"]: Target.parse(service["running"])
@@ -101,16 +108,15 @@ def _running(config: Path | None, revisions: Revisions) -> tuple[preview.Observe
         }
         for place in places
     }
-    return running, f"what runs is as the daemon on {state} says"
+    return running, f"what runs is as the daemon on {client.named(at)} says"
 
 
 def _now(config: Path | None, *, as_json: bool) -> int:
-    settings = settings_from(config)
     try:
-        answer = client.call(settings.state, "POST", "/upgrade/plan", {})
+        answer = client.call(daemon_at(config), "POST", "/upgrade/plan", {})
     except client.NoDaemon:
         with working("fetching, observing and deciding"):
-            answer = asyncio.run(_preview(settings))
+            answer = asyncio.run(_preview(settings_from(config)))
     changes = answer["changes"]
     if as_json:
         print_json(answer)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from reconciler.cli import client
-from reconciler.cli.graph import config_option, settings_from
+from reconciler.cli.graph import config_option, daemon_at
 from reconciler.cli.output import json_option, print_json, print_table, when
 
 
@@ -19,12 +19,12 @@ from reconciler.cli.output import json_option, print_json, print_table, when
 @json_option
 def recover(environment: str | None, config: Path | None, *, accept: bool, as_json: bool) -> None:
     """Show why environments are in safe mode, what is known of them, and what accepting that would do."""
-    state = settings_from(config).state
+    at = daemon_at(config)
     if accept:
-        answer = client.call(state, "POST", "/recover/accept", {"environment": environment})
+        answer = client.call(at, "POST", "/recover/accept", {"environment": environment})
         lines = [f"{name}: safe mode is over" for name in answer["accepted"]]
     else:
-        answer = client.call(state, "GET", "/recover")
+        answer = client.call(at, "GET", "/recover")
         lines = []
     if as_json:
         print_json(answer)

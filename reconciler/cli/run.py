@@ -19,6 +19,7 @@ from reconciler.cli.graph import (
     Locked,
     config_option,
     core_from,
+    daemon_at,
     issuers_of,
     private_files,
     settings_from,
@@ -111,7 +112,7 @@ async def _serve(daemon: Daemon, settings: Settings) -> None:
 @click.option("--accept-rewrite", is_flag=True, help="Take a force-pushed branch into force.")
 def sync(config: Path | None, *, as_json: bool, accept_rewrite: bool) -> None:
     """Have the running daemon fetch now, and wait until what is new is in force."""
-    answer = client.call(settings_from(config).state, "POST", "/sync", {"accept_rewrite": accept_rewrite})
+    answer = client.call(daemon_at(config), "POST", "/sync", {"accept_rewrite": accept_rewrite})
     if as_json:
         print_json(answer)
     else:

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import click
 
 from reconciler.cli import client
-from reconciler.cli.graph import config_option, settings_from
+from reconciler.cli.graph import config_option, daemon_at
 from reconciler.cli.output import json_option, migrating, print_json, print_table, rich_table, switching, when
 from reconciler.model.availability import lasting
 
@@ -28,12 +28,12 @@ COLUMNS = ("environment", "service", "pinned", "running", "sync", "health", "pha
 @click.option("--watch", is_flag=True, help="Go on showing it as it changes, until Ctrl-C.")
 def status(environment: str | None, config: Path | None, *, as_json: bool, watch: bool) -> None:
     """Show what is pinned, what runs, and how it is. Exit code 2 when something needs a person."""
-    state = settings_from(config).state
+    at = daemon_at(config)
     path = "/upgrade/status" + (f"?{urlencode({'environment': environment})}" if environment else "")
     if watch:
-        _watch(state, path, as_json=as_json)
+        _watch(at, path, as_json=as_json)
         return
-    answer = client.call(state, "GET", path)
+    answer = client.call(at, "GET", path)
     if as_json:
         print_json(answer)
     else:
@@ -50,7 +50,7 @@ def status(environment: str | None, config: Path | None, *, as_json: bool, watch
 def explain(environment: str, service: str, config: Path | None, *, as_json: bool) -> None:
     """Say why a service is not yet where its pin says: one sentence, every gate, and the way to go."""
     query = urlencode({"environment": environment, "service": service})
-    answer = client.call(settings_from(config).state, "GET", f"/upgrade/explain?{query}")
+    answer = client.call(daemon_at(config), "GET", f"/upgrade/explain?{query}")
     if as_json:
         print_json(answer)
         return
@@ -135,18 +135,18 @@ def _print(answer: dict[str, Any]) -> None:
         click.echo(f"needs a person: {sentence}")
 
 
-def _watch(state: Path, path: str, *, as_json: bool) -> None:
+def _watch(at: client.Address, path: str, *, as_json: bool) -> None:
     """Redraw in a terminal; in a pipe, print again whenever something changed."""
     if sys.stdout.isatty() and not as_json:
         from rich.live import Live
 
         with Live(rich_table(COLUMNS, []), refresh_per_second=4) as live:
             while True:
-                live.update(rich_table(COLUMNS, _rows(client.call(state, "GET", path))))
+                live.update(rich_table(COLUMNS, _rows(client.call(at, "GET", path))))
                 time.sleep(WATCH_S)
     before: object = None
     while True:
-        answer = client.call(state, "GET", path)
+        answer = client.call(at, "GET", path)
         now = {key: value for key, value in answer.items() if key not in MOVING}
         if now != before:
             before = now

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import click
 
 from reconciler.cli import client
-from reconciler.cli.graph import config_option, settings_from
+from reconciler.cli.graph import config_option, daemon_at
 from reconciler.cli.output import json_option, print_json, print_table, when
 from reconciler.cli.permits import end_options
 from reconciler.model.rights import ALL, Role
@@ -45,7 +45,7 @@ def create(
     """Make a token for NAME, whom the audit then calls the actor. It is shown once, and kept nowhere."""
     grant = {"role": role, "environments": environments or ALL, "services": services or ALL}
     body = {"name": name, "grants": [grant], "until": until, "for": lasting}
-    made = client.call(settings_from(config).state, "POST", "/tokens", body)
+    made = client.call(daemon_at(config), "POST", "/tokens", body)
     if as_json:
         print_json(made)
     else:
@@ -58,7 +58,7 @@ def create(
 @json_option
 def list_tokens(config: Path | None, *, as_json: bool) -> None:
     """Show the tokens that are not revoked: whose, good for what, and when last used."""
-    answer = client.call(settings_from(config).state, "GET", "/tokens")
+    answer = client.call(daemon_at(config), "GET", "/tokens")
     if as_json:
         print_json(answer)
         return
@@ -75,7 +75,7 @@ def list_tokens(config: Path | None, *, as_json: bool) -> None:
 @json_option
 def revoke(number: int, config: Path | None, *, as_json: bool) -> None:
     """End a token, and every stream that was opened with it."""
-    gone = client.call(settings_from(config).state, "POST", "/tokens/revoke", {"id": number})
+    gone = client.call(daemon_at(config), "POST", "/tokens/revoke", {"id": number})
     if as_json:
         print_json(gone)
     else:

@@ -18,7 +18,6 @@ from reconciler.model.codec import builtins
 from reconciler.model.errors import UgsError
 from reconciler.model.gates import closed
 from reconciler.model.upgrade import Upgrade
-from reconciler.model.window import STARTER
 
 TURN_S = 4.0
 """How long a pass is waited for; it goes on by itself."""
@@ -117,7 +116,8 @@ async def _asked(here: EnvironmentPass, service: str, actor: str, reason: str) -
     desired = core.desired[here.name]
     asked = await here.weigher.asked(desired, change)
     shut = here.shut_for(desired, change, asked)
-    only_by_hand = [gate for gate in shut if gate.gate == "window" and gate.opened_by == STARTER]
+    by_hand = said.starter(here.name, service)
+    only_by_hand = [gate for gate in shut if gate.gate == "window" and gate.opened_by == by_hand]
     if not only_by_hand or len(shut) > 1:
         core.store.audit(
             "execute", environment=here.name, service=service, actor=actor, detail=reason or "no reason given"

@@ -189,6 +189,11 @@ def overridden(
     )
 
 
+def starter(environment: str, service: str) -> str:
+    """What opens a window that is `manual`."""
+    return f"ugs start {environment} {service}"
+
+
 def started_by(permits: Permits, ask: Ask, *, now: datetime) -> str:
     """Who has started exactly this, or the way of which it is a step; empty where nobody has."""
     return next((one.by for one in permits.starts if now < one.until and covers(one.ask, ask)), "")

@@ -67,9 +67,11 @@ def window(change: Change, around: Circumstances, now: datetime) -> Gate:
 
     def look(place: Environment) -> Opening:
         state = opening(place, class_in(place, change), now=now)
-        if starter and state.opened_by == STARTER:
+        if state.opened_by != STARTER:
+            return state
+        if starter:
             return Opening(True, f"started by {starter}", None, "")
-        return state
+        return replace(state, opened_by=said.starter(change.environment, change.service))
 
     return _strictest("window", change, around, look)
 

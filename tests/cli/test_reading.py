@@ -63,7 +63,7 @@ def test_status_of_one_environment_and_of_none(config: Path) -> None:
     assert text(config, "status", "production") == text(config, "status")
     done = ugs("status", "nowhere", "--config", config)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "ugs: there is no environment nowhere; the repository has production\n"
+    assert done.stderr == "ugs: there is no environment nowhere; known here: production\n"
 
 
 def test_explain_says_why_in_a_sentence_and_then_shows_every_gate(config: Path) -> None:
