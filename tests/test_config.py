@@ -578,3 +578,55 @@ OIDC = LISTEN + "oidc: {issuer: 'https://login.example', client_id: ugs%s}\n"
 )
 def test_what_would_let_in_nobody_or_anybody_is_refused(tmp_path: Path, text: str, problem: str) -> None:
     assert any(problem in said for said in problems(tmp_path, text))
+
+
+# The forge
+
+
+def test_a_forge_is_named_by_what_the_repository_is_called(tmp_path: Path) -> None:
+    for url, name in (
+        ("https://git.example/ops/fleet.git", "ops/fleet"),
+        ("ssh://git@git.example:22/ops/fleet", "ops/fleet"),
+        ("git@git.example:ops/fleet.git", "ops/fleet"),
+    ):
+        text = f'repository: {{url: "{url}"}}\nforge: {{kind: github, token: {{env: FORGE}}}}\n'
+        forge = settings(tmp_path, text, {"FORGE": "t"}).forge
+        assert forge
+        assert (forge.kind, forge.repository, forge.api) == ("github", name, None)
+        assert forge.token
+        assert forge.token.read() == "t"
+    assert settings(tmp_path, LEAST).forge is None
+
+
+def test_an_app_stands_in_for_a_token(tmp_path: Path) -> None:
+    text = f"{LEAST}forge: {{kind: github, repository: ops/fleet, app: {{id: 7, key: {{file: key.pem}}}}}}\n"
+    forge = settings(tmp_path, text).forge
+    assert forge
+    assert forge.app_key
+    assert (forge.app, forge.app_key.path, forge.token) == (7, tmp_path / "key.pem", None)
+
+
+@pytest.mark.parametrize(
+    ("forge", "problem"),
+    [
+        (
+            "{kind: github, repository: a/b}",
+            "forge: a forge needs either `token` or `app`; write one of the two",
+        ),
+        ("{kind: gitlab, repository: a/b, app: {id: 1, key: {env: K}}}", "forge.app: gitlab has no Apps"),
+        (
+            "{kind: gitea, repository: a/b, token: {env: T}}",
+            "forge: nobody knows where this server is; add `api`",
+        ),
+        ("{kind: github, token: {env: T}}", "forge: repository.url does not say how the forge names it; add"),
+        ("{kind: github, repository: a/b/c, token: {env: T}}", "forge: a/b/c is no repository there"),
+        ("{kind: svn, repository: a/b, token: {env: T}}", "forge.kind: this value is unknown"),
+        (
+            '{kind: github, repository: a/b, token: {env: T}, api: "http://git.example/api"}',
+            "forge.api: this is not the base URL of an API",
+        ),
+    ],
+)
+def test_a_forge_that_cannot_be_is_refused(tmp_path: Path, forge: str, problem: str) -> None:
+    (found,) = problems(tmp_path, f"{LEAST}forge: {forge}\n")
+    assert found.partition(": ")[2].startswith(problem)

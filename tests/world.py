@@ -23,8 +23,9 @@ from reconciler.model.lease import environment_of
 from reconciler.model.notice import Notice
 from reconciler.model.upgrade import Phase, Upgrade
 from reconciler.store import SLACK
-from tests.drivers.services import answered, get, kill_all
+from tests.drivers.services import Mode, answered, get, kill_all
 from tests.fleet_repository import FleetRepository
+from tests.forge.server import ForgeServer
 from tests.git.colleague import git
 from tests.git.http_backend import serve
 from tests.moved_clock import MovedClock
@@ -78,6 +79,24 @@ class World(FleetRepository):
         token.write_text(slack.token)
         where = f'token: {{file: "{token}"}}, channel: "{slack.channel}", api: "{slack.api}"'
         self.settings_more += f"notify: {{slack: {{{where}}}}}\n"
+
+    def report_to(self, forge: ForgeServer) -> None:
+        """Tell this forge. To be said before the engine is used."""
+        token = self.folder / "forge-token"
+        token.write_text(forge.token)
+        self.settings_more += f"forge: {forge.settings(token)}\n"
+
+    def propose(self, forge: ForgeServer, version: str, mode: Mode = "ok", service: str = "api") -> int:
+        """Ada's pull request that bumps a service; its number."""
+        self.release(version, mode, service=service)
+        self.pin(version, service)
+        self.ada.pull_if_any()
+        branch = f"{service}-{version}"
+        self.ada.git("checkout", "--quiet", "-B", branch)
+        self.commit(f"Bump {service} to {version}")
+        self.ada.git("push", "--quiet", "origin", branch)
+        self.ada.git("checkout", "--quiet", "main")
+        return forge.open(branch, title=f"Bump {service} to {version}")
 
     def configure(self) -> Path:
         """Write ugs.yaml; its path."""

@@ -19,17 +19,20 @@ if TYPE_CHECKING:
 log = logging.getLogger("ugs")
 
 
-def outboxes_of(notify: Notify, store: Store, clock: Clock) -> tuple[Outbox, ...]:
+def outboxes_of(
+    notify: Notify, store: Store, clock: Clock, *, others: Sequence[str] = ()
+) -> tuple[Outbox, ...]:
     """One for each channel; from now on the store writes to these alone. Without any, notices are simply done.
 
-    Raises HostError where a secret is not there, or a program's part that a channel needs.
+    `others`: what else the store keeps for somebody who is no messenger. Raises HostError where a secret is not there,
+    or a program's part that a channel needs.
     """
     from reconciler.notify import Outbox
 
     senders: dict[str, Sender | None] = {name: sender_of(notify, name) for name in notify.channels}
     senders = senders or {SLACK_CHANNEL: None}
     store.route_by(partial(routed, rules=notify.rules, channels=tuple(senders)))
-    store.give_up_others(tuple(senders))
+    store.give_up_others((*senders, *others))
     return tuple(Outbox(store, sender, now=clock.now, channel=name) for name, sender in senders.items())
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from reconciler.cli.channels import outboxes_of
+from reconciler.cli.forge import closing_forge
 from reconciler.clock import Clock, SystemClock
 from reconciler.config import LOCAL_FILE, SYSTEM_FILE, Settings, load
 from reconciler.config.elsewhere import Elsewhere, elsewhere_from
@@ -137,6 +138,7 @@ def core_from(
     from reconciler.engine.lease import Leases
     from reconciler.engine.repository import Repository
     from reconciler.git import Mirror
+    from reconciler.store import FORGE
     from reconciler.store.opening import open_state
 
     clock = clock or SystemClock()
@@ -146,6 +148,7 @@ def core_from(
         contextlib.closing(
             Mirror(settings.state / "mirror.git", remote, identity_of(settings), signers=signers)
         ) as mirror,
+        closing_forge(settings) as forge,
     ):
         repository = Repository(mirror, remote)
         yield Core(
@@ -154,7 +157,8 @@ def core_from(
             repository=repository,
             site=site_of(settings, repository, umask=umask),
             clock=clock,
-            outboxes=outboxes_of(settings.notify, store, clock),
+            outboxes=outboxes_of(settings.notify, store, clock, others=(FORGE,) if settings.forge else ()),
+            forge=forge,
             leases=leases_of(settings, store, clock) if leased else Leases(),
             failpoint=failpoint_of(settings),
             own_key=own_key(mirror, clock) if signers else "",

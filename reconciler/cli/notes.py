@@ -10,12 +10,12 @@ from typing import Literal
 
 import click
 
-from reconciler.cli.markdown import code, quote
 from reconciler.cli.output import print_json
 from reconciler.cli.revisions import Revisions, repository_option, revisions_of
 from reconciler.engine.notes import gain_json, in_range
 from reconciler.model.environment import Environment
 from reconciler.model.errors import UgsError
+from reconciler.model.markdown import code, quote
 from reconciler.model.notes import Gain, catalogue, gains
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.version import Version

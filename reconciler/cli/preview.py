@@ -9,12 +9,12 @@ from typing import Literal
 import click
 from msgspec import Struct
 
-from reconciler.cli.markdown import code, details, inert, quote, table
 from reconciler.cli.output import migrating, print_table, switching
 from reconciler.engine.between import longest_s
 from reconciler.model.availability import lasting
 from reconciler.model.codec import builtins
 from reconciler.model.gates import closed
+from reconciler.model.markdown import code, details, inert, quote, table
 from reconciler.model.planned import FlagMove, Planned, Preview
 from reconciler.model.sentence import step
 from reconciler.model.switching import described

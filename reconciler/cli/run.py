@@ -56,7 +56,7 @@ def run(
     logging.basicConfig(
         level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, force=True
     )
-    for library in ("git", "uvicorn", "slack_sdk", "watchdog", "asyncio"):
+    for library in ("git", "uvicorn", "slack_sdk", "watchdog", "asyncio", "github", "gitlab", "urllib3"):
         logging.getLogger(library).setLevel(logging.WARNING)
     try:
         refuse_exposed(settings)

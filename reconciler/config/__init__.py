@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from reconciler.config.forge import forge_of
 from reconciler.config.notify import notify_of
 from reconciler.config.people import machines_of, oidc_of, people_of
 from reconciler.config.settings import (
     FleetLock,
+    Forge,
     Grant,
     Identity,
     Notify,
@@ -39,6 +41,7 @@ __all__ = [
     "LOCAL_FILE",
     "SYSTEM_FILE",
     "FleetLock",
+    "Forge",
     "Grant",
     "Identity",
     "Notify",
@@ -125,6 +128,7 @@ def parse(document: Document, file: Path, environ: Mapping[str, str]) -> Setting
         },
         notify=notify_of(data.get("notify", {}), parser.found, parser.reference),
         prometheus=parser.prometheus() if "prometheus" in data else None,
+        forge=forge_of(data, parser.found, parser.reference),
         metrics_services_max=int(data.get("metrics", {}).get("services", Settings.metrics_services_max)),
         git_environment={name: environ[name] for name in GIT_VARIABLES if name in environ},
         failpoint=environ.get("UGS_FAILPOINT") or None,

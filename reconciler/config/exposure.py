@@ -48,6 +48,8 @@ def _watched(settings: Settings) -> Iterator[tuple[str, Path, int]]:
         secrets |= {"oidc.client_secret": settings.oidc.client_secret}
     for provider, hooks in settings.webhooks.items():
         secrets |= {f"webhooks.{provider}.secret[{number}]": secret for number, secret in enumerate(hooks)}
+    if forge := settings.forge:
+        secrets |= {"forge.token": forge.token, "forge.app.key": forge.app_key}
     keys = {"repository.ssh_key": repository.ssh_key, "identity.signing_key": settings.identity.signing_key}
     files = {key: _file_of(secret) for key, secret in secrets.items()} | keys
     for key, path in files.items():

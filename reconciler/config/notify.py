@@ -10,7 +10,7 @@ from reconciler.model.codec import convert
 from reconciler.model.findings import Findings
 from reconciler.model.routing import Match, Rule, unheard
 
-RESERVED = (SLACK_CHANNEL, "note")
+RESERVED = (SLACK_CHANNEL, "note", "forge")
 """Channels of the outbox that are not Apprise's."""
 AT = "notify"
 

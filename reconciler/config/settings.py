@@ -135,6 +135,20 @@ class Notify:
 
 
 @dataclass(frozen=True)
+class Forge:
+    """The server where pull requests are. Either `token`, or `app` (its number) and `app_key`."""
+
+    kind: Literal["github", "gitlab", "gitea"]
+    repository: str
+    """As the forge names it: ops/fleet."""
+    api: str | None = None
+    """None: that of its maker's own server."""
+    token: Secret | None = None
+    app: int = 0
+    app_key: Secret | None = None
+
+
+@dataclass(frozen=True)
 class Grant:
     """A secret, and who may name it."""
 
@@ -207,6 +221,8 @@ class Settings:
     """How many people must approve a change of each class, whatever the repository says."""
     notify: Notify = field(default_factory=Notify)
     prometheus: Prometheus | None = None
+    forge: Forge | None = None
+    """None: there are no pull requests, and nobody to tell of them."""
     metrics_services_max: int = 1000
     """Of how many services `/metrics` has series of their own; 0: of none."""
     git_environment: dict[str, str] = field(default_factory=dict, repr=False)

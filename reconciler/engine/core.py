@@ -23,6 +23,7 @@ from reconciler.drivers.base import Cause, Driver, Site, Table
 from reconciler.engine.fence import Fence
 from reconciler.engine.lease import Leases
 from reconciler.engine.repository import Repository
+from reconciler.forge import Forge
 from reconciler.model import sentence
 from reconciler.model.adoption import adopted
 from reconciler.model.circumstances import Gate
@@ -32,6 +33,7 @@ from reconciler.model.hosts import Rollouts
 from reconciler.model.lease import share_of
 from reconciler.model.notice import Notice, Severity
 from reconciler.model.register import Register
+from reconciler.model.report import reports_of
 from reconciler.model.standing import Standing
 from reconciler.model.upgrade import FINAL, Phase, Upgrade, check_move
 from reconciler.model.verdict import Outcome
@@ -104,6 +106,9 @@ class Core:
     random: Random = field(default_factory=Random)
     """Spreads what many would do at one instant; guards nothing."""
     failpoint: Callable[[str], None] = no_failpoint
+    forge: Forge | None = None
+    """Where pull requests are; None: nowhere."""
+    wake_forge: asyncio.Event = field(default_factory=asyncio.Event)
     wake_notices: asyncio.Event = field(default_factory=asyncio.Event)
     wake_notes: asyncio.Event = field(default_factory=asyncio.Event)
     git_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -226,6 +231,7 @@ class Core:
                 detail=reason,
                 notices=[self._notice(moved, severity)] if tell else [],
                 note=note_of(moved) if noted else None,
+                reports=reports_of(upgrade, moved) if self.forge else (),
             )
             if ends:
                 self.store.tally(moved.environment, to.value, moved.change_class)
@@ -235,6 +241,8 @@ class Core:
             self.wake_rollouts.set()
         if tell:
             self.wake_notices.set()
+        if self.forge:
+            self.wake_forge.set()
         if noted:
             self.wake_notes.set()
         log.info(

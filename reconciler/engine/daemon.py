@@ -18,6 +18,7 @@ from reconciler.engine.mail import carry_notes, carry_notices, empty_outbox, kee
 from reconciler.engine.metrics import Metrics
 from reconciler.engine.news import News
 from reconciler.engine.reconcile import EnvironmentPass
+from reconciler.engine.report import Reporter
 from reconciler.engine.share import unlisted
 from reconciler.engine.supervisor import Supervisor
 from reconciler.engine.trust import Untrusted
@@ -67,6 +68,7 @@ class Daemon:
             ("passes", self._environment_loops),
             ("rollouts", self.exchange.keep),
             ("notes", lambda: carry_notes(self.core)),
+            *([("the forge", Reporter(self.core).keep)] if self.core.forge else []),
             ("housekeeping", lambda: keep_house(self.core)),
             ("news", self.news.keep),
             ("looks", self.news.keep_looking),

@@ -31,6 +31,7 @@ from reconciler.model.hosts import (
 )
 from reconciler.model.notice import Notice, Severity
 from reconciler.model.register import ABSENT, Move
+from reconciler.model.report import Report
 from reconciler.model.upgrade import Phase
 from reconciler.store import Note
 
@@ -222,9 +223,13 @@ class Exchange:
                 )
                 core.store.tell(_notice(name, one, text, self._core))
                 core.store.write_note(_note(name, one, len(core.desired[name].environment.hosts)))
+                if core.forge:
+                    core.store.report(Report("status", one.revision, name, service))
+                    core.store.report(Report("comment", one.revision, name))
             log.info("%s", text)
             core.wake_notices.set()
             core.wake_notes.set()
+            core.wake_forge.set()
 
 
 def _notice(name: str, rollout: Rollout, text: str, core: Core) -> Notice:

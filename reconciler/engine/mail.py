@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from reconciler.engine.core import Core
 from reconciler.engine.recovery import keep_head
+from reconciler.engine.report import Reporter
 from reconciler.model.codec import decode
 from reconciler.model.errors import UgsError
 from reconciler.model.notice import Notice
@@ -51,6 +52,8 @@ async def empty_outbox(core: Core) -> None:
     """One round of each: what cannot be delivered now is delivered by the next daemon."""
     await asyncio.gather(*(outbox.deliver() for outbox in core.outboxes))
     await push_notes(core)
+    if core.forge:
+        await Reporter(core).round()
 
 
 async def keep_house(core: Core) -> None:

@@ -11,7 +11,7 @@ from reconciler.store.data import DataRecords
 from reconciler.store.database import bounded, text_of, time_of
 from reconciler.store.flags import FlagRecords
 from reconciler.store.marks import ADVANCES_MAX, DRIFT, EVERYWHERE, FLAGS, KNOWN, Marks
-from reconciler.store.outbox import NOTE, SLACK
+from reconciler.store.outbox import FORGE, NOTE, SLACK
 from reconciler.store.pages import Mark, Pages, Past
 from reconciler.store.permits import PermitRecords
 from reconciler.store.quarantines import Quarantines
@@ -38,6 +38,7 @@ __all__ = [
     "DRIFT",
     "EVERYWHERE",
     "FLAGS",
+    "FORGE",
     "KNOWN",
     "NOTE",
     "SLACK",

@@ -1,4 +1,4 @@
-"""What is to be told: to people (a channel each) and to Git (channel `note`), kept until it was."""
+"""What is to be told: to people (a channel each), to Git (`note`) and to a forge (`forge`), kept until it was."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from datetime import datetime
 
 from reconciler.model import codec
 from reconciler.model.notice import Notice
+from reconciler.model.report import Report
 from reconciler.store.database import Database, bounded, text_of, time_of, time_or_none
 from reconciler.store.rows import Note, OutboxRow
 
-SLACK, NOTE = "slack", "note"
+SLACK, NOTE, FORGE = "slack", "note", "forge"
 
 Route = Callable[[Notice], Sequence[str]]
 
@@ -32,6 +33,22 @@ class Outbox(Database):
     def write_note(self, note: Note) -> None:
         """To be pushed to Git."""
         self._enqueue(NOTE, note.operation, note)
+
+    def report(self, report: Report, *, at: datetime | None = None) -> None:
+        """To be told to the forge, not before `at`. What waits to be told by then already, waits once."""
+        with self.transaction():
+            self._run(
+                "INSERT INTO outbox (channel, key, payload, created_at, next_at)"
+                " SELECT :channel, '', :payload, :now, :at WHERE NOT EXISTS (SELECT 1 FROM outbox"
+                "  WHERE channel = :channel AND payload = :payload AND done_at IS NULL AND attempts = 0"
+                "  AND next_at > :now AND next_at <= :at)",
+                {
+                    "channel": FORGE,
+                    "payload": codec.encode(report).decode(),
+                    "now": self._stamp(),
+                    "at": text_of(at) if at else self._stamp(),
+                },
+            )
 
     def _enqueue(self, channel: str, key: str, value: Notice | Note) -> None:
         with self.transaction():

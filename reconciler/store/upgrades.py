@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from reconciler.model import codec
 from reconciler.model.notice import Notice
+from reconciler.model.report import Report
 from reconciler.model.target import Target
 from reconciler.model.upgrade import Phase, Upgrade
 from reconciler.store.audit import Audit
@@ -35,6 +37,7 @@ class Upgrades(Audit, Outbox):
         detail: str = "",
         notices: Sequence[Notice] = (),
         note: Note | None = None,
+        reports: Sequence[tuple[Report, datetime | None]] = (),
     ) -> None:
         """One move in one transaction: the upgrade as it is now, its audit row, what is to be told of it."""
         with self.transaction():
@@ -67,6 +70,8 @@ class Upgrades(Audit, Outbox):
                 self.tell(notice)
             if note is not None:
                 self.write_note(note)
+            for report, at in reports:
+                self.report(report, at=at)
 
     def upgrade(self, operation: str) -> Upgrade | None:
         row = self._one("SELECT value FROM upgrades WHERE operation = ?", (operation,))

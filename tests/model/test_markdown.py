@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.cli.markdown import code, details, quote, table
+from reconciler.model.markdown import code, details, quote, table
 
 
 @pytest.mark.parametrize(
