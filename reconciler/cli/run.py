@@ -25,6 +25,7 @@ from reconciler.cli.graph import (
     settings_from,
     state_lock,
 )
+from reconciler.cli.loglines import FORMS, Form, configure
 from reconciler.cli.output import json_option, print_json
 from reconciler.cli.programs import programs
 from reconciler.config import Settings
@@ -46,18 +47,22 @@ LEVELS = ("debug", "info", "warning", "error")
     "--host", help="The name of this machine in environments that list their hosts; by default its host name."
 )
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
+@click.option("--log-format", type=click.Choice(FORMS), default="human", show_default=True)
 def run(
-    config: Path | None, *, once: bool, accept_first: bool, strict: bool, host: str | None, log_level: str
+    config: Path | None,
+    *,
+    once: bool,
+    accept_first: bool,
+    strict: bool,
+    host: str | None,
+    log_level: str,
+    log_format: Form,
 ) -> None:
     """Run the daemon until SIGTERM or Ctrl-C; the services that it started run on."""
     settings = settings_from(config)
     if host is not None:
         settings = dataclasses.replace(settings, host=host)
-    logging.basicConfig(
-        level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, force=True
-    )
-    for library in ("git", "uvicorn", "slack_sdk", "watchdog", "asyncio", "github", "gitlab", "urllib3"):
-        logging.getLogger(library).setLevel(logging.WARNING)
+    configure(log_level, log_format)
     try:
         refuse_exposed(settings)
         lacks = _lacks(strict=strict)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from reconciler.model.upgrade import Upgrade
 
+OPERATION: ContextVar[str] = ContextVar("operation", default="")
+"""Of the upgrade whose task this is: what is logged in it is about that."""
 STOP_GRACE_S = 30.0
 """How long what is under way may take to reach a safe point."""
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from reconciler.engine import departure, flags, poison, relapse
 from reconciler.engine import upgrade as upgrading
-from reconciler.engine.control import Control, Running
+from reconciler.engine.control import OPERATION, Control, Running
 from reconciler.engine.core import Core
 from reconciler.engine.drift import Drifts
 from reconciler.engine.endure import carried
@@ -290,6 +290,7 @@ class EnvironmentPass:
                 self.launch(row)
 
     async def _carry(self, upgrade: Upgrade, control: Control) -> None:
+        OPERATION.set(upgrade.operation)
         try:
             done = await carried(self.core, upgrade, control, self.monitor.proven)
             if done.failed:
