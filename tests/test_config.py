@@ -11,7 +11,9 @@ import pytest
 from reconciler import config
 from reconciler.config import Identity, Secret, Settings, Trust, load
 from reconciler.config.exposure import refuse_exposed
+from reconciler.config.settings import SlackPerson
 from reconciler.model.errors import HostError, InputError, UgsError
+from reconciler.model.rights import RoleGrant
 from reconciler.model.routing import Match, Rule
 
 WHOLE = """\
@@ -130,6 +132,27 @@ def test_channels_and_rules_are_read(tmp_path: Path) -> None:
     )
 
 
+PEOPLE = """\
+people:
+        ada@example.org: {id: U0ADA, grants: [{role: approver, environments: [prod*]}, {role: viewer}]}
+        Eve Ex: {id: U0EVE}
+"""
+
+
+def test_people_of_slack_and_what_they_may_do_are_read(tmp_path: Path) -> None:
+    bot = "token: {env: T}\n      channel: d\n      app_token: {env: A}"
+    text = f"{LEAST}notify:\n  slack:\n      {bot}\n      {PEOPLE}"
+    slack = settings(tmp_path, text, {"A": "xapp-1"}).notify.slack
+    assert slack is not None
+    assert slack.pressable
+    assert slack.app_token is not None
+    assert slack.app_token.read() == "xapp-1"
+    assert slack.people == {
+        "ada@example.org": SlackPerson("U0ADA", (RoleGrant("approver", ("prod*",)), RoleGrant("viewer"))),
+        "Eve Ex": SlackPerson("U0EVE"),
+    }
+
+
 @pytest.mark.parametrize(
     ("notify", "problem"),
     [
@@ -153,6 +176,22 @@ def test_channels_and_rules_are_read(tmp_path: Path) -> None:
         (
             "{slack: {webhook: {env: W}}, rules: [{to: [slack], severities: [loud]}]}",
             "notify.rules[0].severities[0]: this value is unknown; write info or warning or person",
+        ),
+        (
+            "{slack: {webhook: {env: W}, app_token: {env: A}}}",
+            "notify.slack: a webhook's messages have no buttons; use a bot",
+        ),
+        (
+            "{slack: {token: {env: T}, channel: d, signing_secret: {env: S}}}",
+            "notify.slack.signing_secret: nothing listens for Slack's requests; add `listen`",
+        ),
+        (
+            "{slack: {token: {env: T}, channel: d, people: {ada: {id: U0AB}, eve: {id: U0AB}}}}",
+            "notify.slack.people.eve.id: this is ada too; one person of Slack's is one person here",
+        ),
+        (
+            '{slack: {token: {env: T}, channel: d, people: {ada: {id: "@ada"}}}}',
+            "notify.slack.people.ada.id: this is not a member ID of Slack's; write for example",
         ),
         (
             '{slack: {webhook: {env: W}}, rules: [{to: [slack], services: ["A b"]}]}',
@@ -630,3 +669,9 @@ def test_an_app_stands_in_for_a_token(tmp_path: Path) -> None:
 def test_a_forge_that_cannot_be_is_refused(tmp_path: Path, forge: str, problem: str) -> None:
     (found,) = problems(tmp_path, f"{LEAST}forge: {forge}\n")
     assert found.partition(": ")[2].startswith(problem)
+
+
+def test_buttons_are_heard_in_one_way(tmp_path: Path) -> None:
+    slack = "{token: {env: T}, channel: d, app_token: {env: A}, signing_secret: {env: S}}"
+    (found,) = problems(tmp_path, f'{LEAST}listen: "127.0.0.1:8475"\nnotify: {{slack: {slack}}}\n')
+    assert "notify.slack.signing_secret: buttons are heard in one way" in found

@@ -22,10 +22,14 @@ class Denials:
         self._told: OrderedDict[tuple[str, str], datetime] = OrderedDict()
 
     def remember(self, request: Request, name: str, why: UgsError) -> None:
-        """One row, unless there is one of the same a moment ago. `name` is empty where nobody knows who it was."""
-        now = self._core.clock.now()
+        """`name` is empty where nobody knows who it was."""
         who = name or f"unknown at {request.client.host if request.client else 'a socket'}"
-        key = (who, f"{request.method} {request.url.path}"[:200])
+        self.note(who, f"{request.method} {request.url.path}", why)
+
+    def note(self, who: str, what: str, why: UgsError) -> None:
+        """One row, unless there is one of the same a moment ago."""
+        now = self._core.clock.now()
+        key = (who, what[:200])
         while self._told and now - next(iter(self._told.values())) >= AGAIN:
             self._told.popitem(last=False)
         if key in self._told or len(self._told) >= KNOWN_MAX:

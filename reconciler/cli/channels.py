@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ from reconciler.config.settings import SLACK_CHANNEL, slack_channel
 from reconciler.model.routing import FRESH, routed, unheard
 
 if TYPE_CHECKING:
+    from reconciler.api.door import Routes
+    from reconciler.engine.daemon import Daemon
     from reconciler.notify import Outbox, Sender
     from reconciler.store import Store
 
@@ -38,17 +40,38 @@ def outboxes_of(
 
 def sender_of(notify: Notify, name: str) -> Sender:
     """The messenger of one channel. Raises HostError where its secret is not there."""
-    from reconciler.notify import AppriseChannel, SlackBot, SlackWebhook
+    from reconciler.notify import AppriseChannel, SlackBot, SlackWeb, SlackWebhook
 
     if name in notify.apprise:
         return AppriseChannel(name, notify.apprise[name].read())
     slack = notify.slack
     if slack and slack.token and (name == SLACK_CHANNEL or slack_channel(name)):
         options = {"api": slack.api} if slack.api else {}
-        return SlackBot(slack.token.read(), slack_channel(name) or slack.channel, **options)
+        return SlackBot(
+            SlackWeb(slack.token.read(), **options),
+            slack_channel(name) or slack.channel,
+            pressable=slack.pressable,
+        )
     if slack and slack.webhook and name == SLACK_CHANNEL:
         return SlackWebhook(slack.webhook.read())
     raise RuntimeError(f"{name} is no channel")
+
+
+def hearing(daemon: Daemon, notify: Notify) -> tuple[list[Callable[[], Awaitable[None]]], list[Routes]]:
+    """How it is heard what people press in Slack: by a companion of the daemon, or by a route of its API."""
+    from reconciler.api import Desk, interactivity, listen
+    from reconciler.notify import SlackWeb, SocketMode
+
+    slack, clock = notify.slack, daemon.core.clock
+    if slack is None or slack.token is None or not slack.pressable:
+        return [], []
+    options = {"api": slack.api} if slack.api else {}
+    desk = Desk(daemon, SlackWeb(slack.token.read(), **options), slack.people)
+    if slack.app_token:
+        socket = SocketMode(SlackWeb(slack.app_token.read(), **options), clock)
+        return [partial(listen, socket, desk)], []
+    secret = slack.signing_secret
+    return [], [interactivity(desk, secret.read(), clock)] if secret else []
 
 
 def gap(notify: Notify, environments: Sequence[str]) -> str:

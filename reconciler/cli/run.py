@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli import client
-from reconciler.cli.channels import gap
+from reconciler.cli.channels import gap, hearing
 from reconciler.cli.graph import (
     LOCKED_EXIT,
     Locked,
@@ -99,16 +99,17 @@ async def _serve(daemon: Daemon, settings: Settings) -> None:
     from reconciler.api.signin import routes_of
     from reconciler.api.web import pages
 
+    companions, routes = hearing(daemon, settings.notify)
     doors = [partial(serve, application(daemon, by_socket), settings.state / client.SOCKET_NAME)]
     if settings.listen:
         issuers = issuers_of(settings, daemon.core.clock)
         open_to = by_token_or_session(daemon.core, issuers)
         doors.append(
-            partial(serve, application(daemon, open_to, [routes_of(issuers), pages]), settings.listen)
+            partial(serve, application(daemon, open_to, [routes_of(issuers), pages, *routes]), settings.listen)
         )
     if settings.fleetlock.listen:
         doors.append(partial(serve, fleetlock(daemon.core), settings.fleetlock.listen))
-    await daemon.run(*doors)
+    await daemon.run(*doors, *companions)
 
 
 @click.command()

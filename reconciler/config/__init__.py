@@ -136,6 +136,9 @@ def parse(document: Document, file: Path, environ: Mapping[str, str]) -> Setting
         watchdog_s=_watchdog_s(environ),
         probe_environment={name: environ[name] for name in PROBE_VARIABLES if name in environ},
     )
+    if settings.notify.slack and settings.notify.slack.signing_secret and not settings.listen:
+        at: Keys = ("notify", "slack", "signing_secret")
+        parser.found.add(at, "nothing listens for Slack's requests", "add `listen`, or use app_token instead")
     parser.found.settle()
     return settings
 

@@ -39,7 +39,8 @@ def _watched(settings: Settings) -> Iterator[tuple[str, Path, int]]:
     secrets = {"repository.password": repository.password}
     secrets |= {f"notify.apprise.{name}.url": url for name, url in settings.notify.apprise.items()}
     if slack:
-        secrets |= {"notify.slack.token": slack.token, "notify.slack.webhook": slack.webhook}
+        for key in ("token", "webhook", "app_token", "signing_secret"):
+            secrets[f"notify.slack.{key}"] = getattr(slack, key)
     if settings.prometheus:
         secrets |= {"prometheus.token": settings.prometheus.token}
     secrets |= {f"secrets.{name}": grant.secret for name, grant in settings.secrets.items()}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from reconciler.config.settings import SLACK_CHANNEL, Notify, Secret, Slack, slack_channel
+from reconciler.config.settings import SLACK_CHANNEL, Notify, Secret, Slack, SlackPerson, slack_channel
 from reconciler.model.codec import convert
 from reconciler.model.findings import Findings
+from reconciler.model.rights import RoleGrant
 from reconciler.model.routing import Match, Rule, unheard
 
 RESERVED = (SLACK_CHANNEL, "note", "forge")
@@ -38,10 +39,27 @@ def _slack(written: Mapping[str, Any], found: Findings, reference: Reference) ->
     if ("token" in data) == ("webhook" in data) or ("token" in data) != ("channel" in data):
         message = "Slack needs either `token` and `channel`, or `webhook`"
         found.add((AT, "slack"), message, "write one of the two")
-    for key in ("token", "webhook"):
+    for key in ("token", "webhook", "app_token", "signing_secret"):
         if key in data:
             data[key] = reference(data[key])
-    return Slack(**data)
+    slack = Slack(**data | {"people": _people(data.get("people", {}), found)})
+    if slack.pressable and not slack.token:
+        found.add((AT, "slack"), "a webhook's messages have no buttons", "use a bot: `token` and `channel`")
+    if slack.app_token and slack.signing_secret:
+        message = "buttons are heard in one way: Socket Mode, or signed requests"
+        found.add((AT, "slack", "signing_secret"), message, "remove app_token or signing_secret")
+    return slack
+
+
+def _people(data: Mapping[str, Any], found: Findings) -> dict[str, SlackPerson]:
+    people, names = dict[str, SlackPerson](), dict[str, str]()
+    for name, said in data.items():
+        if (other := names.setdefault(said["id"], name)) != name:
+            at = (AT, "slack", "people", name, "id")
+            found.add(at, f"this is {other} too", "one person of Slack's is one person here")
+        grants = tuple(convert(grant, RoleGrant) for grant in said.get("grants", ()))
+        people[name] = SlackPerson(said["id"], grants)
+    return people
 
 
 def _rule(data: Mapping[str, Any]) -> Rule:

@@ -13,6 +13,7 @@ from reconciler.model.engines import Kind
 from reconciler.model.environment import ChangeClass
 from reconciler.model.errors import HostError
 from reconciler.model.people import Assignment, Registration
+from reconciler.model.rights import RoleGrant
 from reconciler.model.routing import Rule
 
 SECRET_BYTES_MAX = 64 << 10
@@ -108,13 +109,32 @@ class Registry:
 
 
 @dataclass(frozen=True)
+class SlackPerson:
+    """A person as Slack knows him, and what he may do by the buttons of messages."""
+
+    id: str
+    grants: tuple[RoleGrant, ...] = ()
+
+
+@dataclass(frozen=True)
 class Slack:
-    """Either `token` and `channel`, or `webhook`. `api`: another base URL than Slack's own."""
+    """Either `token` and `channel`, or `webhook`. `api`: another base URL than Slack's own.
+
+    Buttons are heard through Socket Mode by `app_token`, or by requests that are signed with `signing_secret`.
+    """
 
     token: Secret | None = None
     webhook: Secret | None = None
     channel: str = ""
     api: str | None = None
+    app_token: Secret | None = None
+    signing_secret: Secret | None = None
+    people: Mapping[str, SlackPerson] = field(default_factory=dict)
+    """By the name or address by which UGS knows them."""
+
+    @property
+    def pressable(self) -> bool:
+        return bool(self.app_token or self.signing_secret)
 
 
 @dataclass(frozen=True)

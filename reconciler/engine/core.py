@@ -201,11 +201,13 @@ class Core:
         actor: str = "ugs",
         quarantine: str | None = None,
         tell: bool = True,
+        ask: str = "",
         **changes: Any,
     ) -> Upgrade:
         """Move an upgrade to its next phase: row, audit, notice and Git note in one transaction.
 
         `quarantine`: why the target is not to be tried again; it stands before anything else happens.
+        `ask`: the mark of what waits for an approval.
         Raises Fenced where the environment is no longer this daemon's.
         """
         self.fence.check(ending=True)
@@ -229,7 +231,7 @@ class Core:
                 event=to.value,
                 actor=actor,
                 detail=reason,
-                notices=[self._notice(moved, severity)] if tell else [],
+                notices=[notice_of(moved, severity, now, ask=ask)] if tell else [],
                 note=note_of(moved) if noted else None,
                 reports=reports_of(upgrade, moved) if self.forge else (),
             )
@@ -249,18 +251,6 @@ class Core:
         self.failpoint(f"phase:{to.value}")
         return moved
 
-    def _notice(self, upgrade: Upgrade, severity: Severity) -> Notice:
-        return Notice(
-            environment=upgrade.environment,
-            service=upgrade.service,
-            sentence=sentence.of_move(upgrade),
-            severity=severity,
-            at=upgrade.changed_at,
-            operation=upgrade.operation,
-            phase=upgrade.phase.value,
-            title=sentence.title(upgrade),
-        )
-
 
 def _logged(upgrade: Upgrade) -> dict[str, str | None]:
     """What a log for machines says of a move, beside its sentence."""
@@ -279,6 +269,23 @@ def _logged(upgrade: Upgrade) -> dict[str, str | None]:
 def cause_of(upgrade: Upgrade, *, adopted: bool = False) -> Cause:
     """On whose account an upgrade makes things run."""
     return Cause(upgrade.operation, upgrade.revision, adopted)
+
+
+def notice_of(upgrade: Upgrade, severity: Severity, at: datetime, *, text: str = "", ask: str = "") -> Notice:
+    """What is told of an upgrade in its thread: `text`, by default what it is at. `ask`: the mark of what waits for
+    an approval."""
+    return Notice(
+        environment=upgrade.environment,
+        service=upgrade.service,
+        sentence=text or sentence.of_move(upgrade),
+        severity=severity,
+        at=at,
+        operation=upgrade.operation,
+        phase=upgrade.phase.value,
+        title=sentence.title(upgrade),
+        ask=ask,
+        revision=upgrade.revision,
+    )
 
 
 def note_of(upgrade: Upgrade) -> Note:

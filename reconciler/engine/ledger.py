@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reconciler.engine.core import Core
+from reconciler.engine.core import Core, notice_of
 from reconciler.engine.share import leads
-from reconciler.model.circumstances import Gate
+from reconciler.model import permits, sentence
+from reconciler.model.circumstances import Asked, Gate
+from reconciler.model.environment import Environment
 from reconciler.model.hosts import rollout_id
-from reconciler.model.notice import Severity
+from reconciler.model.notice import Severity, mark_of
+from reconciler.model.permits import Ask, ask_of
 from reconciler.model.plan import Change
 from reconciler.model.upgrade import NOT_BEGUN, Phase, Upgrade, operation_id
 
@@ -21,6 +24,8 @@ class Ledger:
     def __init__(self, core: Core, environment: str) -> None:
         self._core = core
         self._environment = environment
+        self._asks = dict[str, str]()
+        """By operation that waits: the mark of what was asked for when that was last looked at."""
 
     def open(self, change: Change, revision: str) -> Upgrade:
         """A new upgrade for a change; recorded by its first move."""
@@ -64,17 +69,20 @@ class Ledger:
             leads=leads(self._core, upgrade),
         )
 
-    def wait(self, upgrade: Upgrade, shut: tuple[Gate, ...]) -> Upgrade:
-        """Record why it waits, as it stands then; told when it begins to wait, not at every change of the reason."""
+    def wait(self, upgrade: Upgrade, shut: tuple[Gate, ...], change: Change) -> Upgrade:
+        """Record why it waits, as it stands then; told when it begins to wait and when something else is to be
+        approved, not at every change of the reason."""
         names = {gate.gate for gate in shut}
         reason = "; ".join(gate.reason for gate in shut)
+        ask = mark_of(ask_of(change, upgrade.revision, change.path)) if "approval" in names else ""
+        before, self._asks[upgrade.operation] = self._asks.get(upgrade.operation, ask), ask
         parked = names == {"host"}  # its reason stands, and a person was called when it was parked
-        if parked or (upgrade.phase is Phase.WAITING and upgrade.reason == reason):
+        if parked or (upgrade.phase is Phase.WAITING and upgrade.reason == reason and ask == before):
             return upgrade
-        news = upgrade.phase is not Phase.WAITING or upgrade.reason == BEGUN_ANEW
+        news = upgrade.phase is not Phase.WAITING or upgrade.reason == BEGUN_ANEW or ask != before
         called = "quarantine" in names or (upgrade.after is None and "approval" in names)
         severity: Severity = "person" if news and called else "info"
-        return self._core.move(upgrade, Phase.WAITING, reason, severity=severity, tell=news)
+        return self._core.move(upgrade, Phase.WAITING, reason, severity=severity, tell=news, ask=ask)
 
     def announced(self, change: Change, revision: str) -> bool:
         """Whether this commit is the very one whose upgrade failed: only another one is news."""
@@ -108,11 +116,31 @@ class Ledger:
                     else "it is no longer pinned"
                 )
                 self._core.move(upgrade, Phase.SUPERSEDED, now)
+        waiting = {upgrade.operation for upgrade in kept.values()}
+        self._asks = {operation: ask for operation, ask in self._asks.items() if operation in waiting}
         return kept
 
     def _not_begun(self) -> list[Upgrade]:
         unfinished = self._core.store.upgrades(environment=self._environment, unfinished=True)
         return [upgrade for upgrade in unfinished if upgrade.phase in NOT_BEGUN]
+
+
+def tell_of_approval(core: Core, ask: Ask, text: str, now: Environment, change: Change, asked: Asked) -> None:
+    """Tell it in the thread of what waits for approvals, with the ask if it still needs some."""
+    kind = permits.approval_class(change, zero_minor=now.policy.zero_minor)
+    given, floor, at = core.store.permits(ask.environment), core.settings.floor_approvals, core.clock.now()
+    enough = all(
+        permits.approval_gate(given, each, ask, kind, floor=floor, authors=asked.authors, now=at).open
+        for each in (now, *(then.environment for then in asked.earlier))
+    )
+    for upgrade in core.store.upgrades(
+        environment=ask.environment, service=ask.service, unfinished=True, limit=10
+    ):
+        if upgrade.phase in NOT_BEGUN and upgrade.revision == ask.revision:
+            mark = "" if enough else mark_of(ask)
+            told = notice_of(upgrade, "info", at, text=f"{sentence.title(upgrade)} is {text}", ask=mark)
+            core.store.tell(told)
+            core.wake_notices.set()
 
 
 def _waits_for(upgrade: Upgrade, change: Change, revision: str) -> bool:

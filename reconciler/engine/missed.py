@@ -7,14 +7,15 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
-from reconciler.engine.core import Core
+from reconciler.engine.core import Core, notice_of
 from reconciler.model import sentence
 from reconciler.model.availability import following_opening
 from reconciler.model.circumstances import Gate
 from reconciler.model.codec import decode, encode
 from reconciler.model.environment import ChangeClass, Environment
 from reconciler.model.gates import closed
-from reconciler.model.notice import Notice
+from reconciler.model.notice import mark_of
+from reconciler.model.permits import ask_of
 from reconciler.model.plan import Change
 from reconciler.model.rules import class_in
 from reconciler.model.upgrade import Upgrade
@@ -53,7 +54,9 @@ class Missed:
                 openings[kind] = following_opening(place, kind, now=now)
             opening, known = openings[kind], _read(marks.get(key))
             if known and known.opening.end <= now:
-                self._tell(place, upgrade, known, opening)
+                wanted = any(gate.gate == "approval" for gate in closed(gates))
+                ask = mark_of(ask_of(change, upgrade.revision, change.path)) if wanted else ""
+                self._tell(place, upgrade, known, opening, ask)
                 known = None
             if opening is None:
                 continue
@@ -68,7 +71,7 @@ class Missed:
                 store.mark(key, value)
 
     def _tell(
-        self, place: Environment, upgrade: Upgrade, passed: Awaited, following: Interval | None
+        self, place: Environment, upgrade: Upgrade, passed: Awaited, following: Interval | None, ask: str
     ) -> None:
         zone, opening = place.timezone or "UTC", passed.opening
         begun, ended = (local_text(at, zone) for at in (opening.start, opening.end))
@@ -86,16 +89,8 @@ class Missed:
             store.mark(f"{self._prefix}{upgrade.operation}", None)
             store.audit("window-passed", detail=text, **names)
             store.tally(upgrade.environment, "window-passed", upgrade.change_class)
-            store.tell(
-                Notice(
-                    **names,
-                    sentence=f"{title}: {text}",
-                    severity="warning",
-                    at=self._core.clock.now(),
-                    phase=upgrade.phase.value,
-                    title=title,
-                )
-            )
+            now = self._core.clock.now()
+            store.tell(notice_of(upgrade, "warning", now, text=f"{title}: {text}", ask=ask))
         self._core.wake_notices.set()
 
 

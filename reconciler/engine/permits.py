@@ -6,6 +6,7 @@ from datetime import datetime
 
 from reconciler.engine.core import Core
 from reconciler.engine.fleet import Fleet
+from reconciler.engine.ledger import tell_of_approval
 from reconciler.engine.people import Conflict
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.model import permits as said
@@ -14,7 +15,7 @@ from reconciler.model.environment import Environment
 from reconciler.model.errors import UgsError
 from reconciler.model.expiry import expiry
 from reconciler.model.gates import closed
-from reconciler.model.notice import Notice, Severity
+from reconciler.model.notice import Notice, Severity, mark_of
 from reconciler.model.permits import Approval, Hold, Override, Permits
 from reconciler.model.persons import same_person, wrote
 from reconciler.model.plan import Change
@@ -68,8 +69,12 @@ async def approve(
     actor: str,
     until: str | None = None,
     lasting: str | None = None,
+    shown: str | None = None,
 ) -> Approval:
-    """One person's word for the change that is planned at this moment, for a week unless said otherwise."""
+    """One person's word for the change that is planned at this moment, for a week unless said otherwise.
+
+    `shown`: the mark of what this person saw; another change is none that he approves.
+    """
     core, here = fleet.core, place(fleet, environment, service)
     end = end_of(core, until, lasting) or core.clock.now() + said.APPROVAL_LASTS
     desired, (change, gates) = core.desired[environment], _planned(core, here, service)
@@ -77,6 +82,11 @@ async def approve(
     shut = {gate.gate for gate in closed(gates)}
     _check_approvable(core, change, asked, desired.environment, actor, guarded="approval" in shut)
     ask = said.ask_of(change, asked.revision, change.path)
+    if shown is not None and mark_of(ask) != shown:
+        raise Conflict(
+            f"{environment}: the change of {service} has moved since that was shown",
+            f"look again: `ugs explain {environment} {service}`",
+        )
     given = in_force(fleet, environment).approvals
     for one in given:
         if said.covers(one.ask, ask) and same_person(one.by, actor):
@@ -85,7 +95,9 @@ async def approve(
                 f"to give it another term, say `ugs approve withdraw {one.id}` first",
             )
     room(here, len(given), "approvals", "ugs approve withdraw ID")
-    made = core.store.approve(ask, by=actor, until=end)
+    with core.store.transaction():
+        made = core.store.approve(ask, by=actor, until=end)
+        tell_of_approval(core, ask, f"approved by {actor}", desired.environment, change, asked)
     wake(fleet, environment)
     return made
 

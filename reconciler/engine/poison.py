@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 
-from reconciler.engine.core import Core
+from reconciler.engine.core import Core, notice_of
 from reconciler.model import sentence
 from reconciler.model.errors import UgsError
-from reconciler.model.notice import Notice
 from reconciler.model.upgrade import Phase, Upgrade
 
 BUGS_MAX = 3
@@ -70,15 +69,5 @@ def tell(core: Core, operation: str) -> None:
         if bugs:
             return
         text = f"{sentence.title(upgrade)} was stopped by a bug of UGS; look at its log, then start the daemon again"
-        core.store.tell(
-            Notice(
-                **names,
-                sentence=text,
-                severity="person",
-                at=core.clock.now(),
-                operation=operation,
-                phase=upgrade.phase.value,
-                title=sentence.title(upgrade),
-            )
-        )
+        core.store.tell(notice_of(upgrade, "person", core.clock.now(), text=text))
     core.wake_notices.set()

@@ -261,7 +261,7 @@ class EnvironmentPass:
             elif known or not (
                 planned.service in around.taken_back or self.ledger.announced(change, revision)
             ):
-                waits[change.service] = self.ledger.wait(upgrade, shut), change, gates
+                waits[change.service] = self.ledger.wait(upgrade, shut, change), change, gates
         self.missed.look(desired.environment, waits)
         for change in beyond(self.core, desired, self.observed):
             told.setdefault(change.service, self._gates(change, around))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from typing import Literal
 
 from msgspec import Struct
+
+from reconciler.model import codec
+from reconciler.model.permits import Ask
 
 Severity = Literal["info", "warning", "person"]
 """`person`: someone has to act."""
@@ -24,3 +28,12 @@ class Notice(Struct, frozen=True, omit_defaults=True):
     phase: str = ""
     title: str = ""
     """The thread's headline, such as `production: api 1.4.0 → 1.5.0`; the same for every notice of an upgrade."""
+    ask: str = ""
+    """The mark of what waits for an approval; empty where nothing does."""
+    revision: str = ""
+    """The commit that asked for the upgrade."""
+
+
+def mark_of(ask: Ask) -> str:
+    """Sixteen hex digits that are another for whatever else could be approved."""
+    return hashlib.sha256(codec.encode(ask)).hexdigest()[:16]

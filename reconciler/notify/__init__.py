@@ -6,5 +6,17 @@ from reconciler.notify.apprise import AppriseChannel
 from reconciler.notify.outbox import Outbox
 from reconciler.notify.sender import Sender, Thread, Undelivered
 from reconciler.notify.slack import SlackBot, SlackWebhook
+from reconciler.notify.slack_web import SlackWeb
+from reconciler.notify.socket_mode import SocketMode
 
-__all__ = ["AppriseChannel", "Outbox", "Sender", "SlackBot", "SlackWebhook", "Thread", "Undelivered"]
+__all__ = [
+    "AppriseChannel",
+    "Outbox",
+    "Sender",
+    "SlackBot",
+    "SlackWeb",
+    "SlackWebhook",
+    "SocketMode",
+    "Thread",
+    "Undelivered",
+]

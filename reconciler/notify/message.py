@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from reconciler.model.notice import Notice
 
-Json = str | bool | Sequence["Json"] | dict[str, "Json"]
+Json = str | bool | int | Sequence["Json"] | dict[str, "Json"]
 Body = dict[str, Json]
 """The fields that `chat.postMessage`, `chat.update` and webhooks have in common."""
 
@@ -39,10 +39,10 @@ SEVERITY_MARKS = {"info": "information_source", "warning": "warning", "person": 
 MENTION = re.compile(r"@(?=channel\b|here\b|everyone\b)", re.IGNORECASE)
 
 
-def headline(notices: Sequence[Notice]) -> Body:
-    """The message of an upgrade, as of the last notice."""
+def headline(notices: Sequence[Notice], buttons: Json | None = None) -> Body:
+    """The message of an upgrade, as of the last notice, with a block of buttons below."""
     newest = notices[-1]
-    return _message(mark(newest), _title(newest), [newest.sentence])
+    return _message(mark(newest), _title(newest), [newest.sentence], buttons)
 
 
 def alone(notice: Notice) -> Body:
@@ -82,7 +82,7 @@ def _title(notice: Notice) -> str:
     return f"{title} — {notice.phase}" if notice.phase else title
 
 
-def _message(emoji: str, title: str, sentences: Sequence[str]) -> Body:
+def _message(emoji: str, title: str, sentences: Sequence[str], more: Json | None = None) -> Body:
     head = readable(title, TITLE_CHARS_MAX)
     body = "\n".join(filter(None, (readable(sentence, SENTENCE_CHARS_MAX) for sentence in sentences)))
     elements: list[Json] = [{"type": "emoji", "name": emoji}]
@@ -90,9 +90,12 @@ def _message(emoji: str, title: str, sentences: Sequence[str]) -> Body:
         elements.append({"type": "text", "text": f" {head}", "style": {"bold": True}})
     if body:
         elements.append({"type": "text", "text": f"\n{body}" if head else f" {body}"})
+    blocks: list[Json] = [
+        {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": elements}]}
+    ]
     return {
         "text": f":{emoji}: " + escaped("\n".join(filter(None, (head, body)))),
-        "blocks": [{"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": elements}]}],
+        "blocks": [*blocks, more] if more else blocks,
         "unfurl_links": False,
         "unfurl_media": False,
     }

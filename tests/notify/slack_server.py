@@ -5,12 +5,13 @@ with SlackServer() as slack:
     slack.wait_for(lambda: len(slack.messages) == 1)
     assert slack.messages[0].replies == [...]
     assert slack.violations == []
+
+`press` gives what Slack sends when a button is pressed; tests.notify.slack_people has the rest of what people do.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import socket
 import threading
 from collections.abc import Callable
@@ -18,10 +19,20 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
+
+from tests.notify.slack_people import pressed
+from tests.notify.slack_rules import content_problem, view_problem
 
 BODY_BYTES_MAX = 1_000_000
-RAW_MARKUP = re.compile(r"<|>|&(?!amp;|lt;|gt;)")
+OPEN = "/api/apps.connections.open"
+METHODS = (
+    "/api/chat.postMessage",
+    "/api/chat.update",
+    "/api/chat.postEphemeral",
+    "/api/views.open",
+    OPEN,
+)
 
 
 @dataclass
@@ -52,6 +63,7 @@ class SlackServer:
     """`messages` are those at the top of the channel, of bot and webhook alike, oldest first."""
 
     token = "xoxb-the-secret-token"
+    app_token = "xapp-the-secret-token"
     channel = "#deploys"
     channel_id = "C0DEPLOYS"
     webhook_path = "/services/T000/B000/the-secret-path"
@@ -60,6 +72,15 @@ class SlackServer:
         self.messages: list[Posted] = []
         self.more_channels: dict[str, str] = {}
         """Other channels that the bot is in, by name, each with its id."""
+        self.whispers: list[tuple[str, str]] = []
+        """What somebody alone was shown: his id, and the text."""
+        self.dialogs: list[dict[str, Any]] = []
+        """Every view that was opened."""
+        self.socket_url = ""
+        """Where Socket Mode is to be had."""
+        self.addresses: dict[str, str] = {}
+        """The ids of people by their addresses."""
+        self._triggers: set[str] = set()
         self.calls: list[str] = []
         """Every request as `path status`, refused ones included."""
         self.violations: list[str] = []
@@ -145,6 +166,9 @@ class SlackServer:
             return answer
 
     def _dispatch(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+        path, query = urlsplit(path).path, urlsplit(path).query
+        if path == "/api/users.lookupByEmail":
+            return self._lookup(method, headers, query)
         if method != "POST":
             return self._violation("method_not_allowed", status=405)
         fields = self._fields(headers, body)
@@ -152,14 +176,23 @@ class SlackServer:
             return self._violation("invalid_arguments", status=400)
         if path == self.webhook_path:
             return self._incoming(fields)
-        if path not in ("/api/chat.postMessage", "/api/chat.update"):
-            return self._violation("unknown_method")
-        if headers.get("authorization") != f"Bearer {self.token}":
+        return self._called(path, headers, fields) if path in METHODS else self._violation("unknown_method")
+
+    def _called(self, path: str, headers: dict[str, str], fields: dict[str, Any]) -> Answer:
+        """A method of the Web API."""
+        token = self.app_token if path == OPEN else self.token
+        if headers.get("authorization") != f"Bearer {token}":
             return _refusal("invalid_auth" if "authorization" in headers else "not_authed")
+        if path == OPEN:
+            return Answer(200, json.dumps({"ok": True, "url": self.socket_url}))
+        if path == "/api/views.open":
+            return self._open(fields)
         channels = self._channels()
         if fields.get("channel") not in (*channels, *channels.values()):
             return _refusal("channel_not_found")
-        if problem := _content_problem(fields):
+        if path == "/api/chat.postEphemeral":
+            return self._whisper(fields)
+        if problem := content_problem(fields):
             return self._violation(problem)
         return self._post(fields) if path == "/api/chat.postMessage" else self._update(fields)
 
@@ -177,8 +210,43 @@ class SlackServer:
             pass
         return None
 
+    def _whisper(self, fields: dict[str, Any]) -> Answer:
+        if problem := content_problem({"blocks": []} | fields):
+            return self._violation(problem)
+        self.whispers.append((fields["user"], fields["text"]))
+        return Answer(200, json.dumps({"ok": True, "message_ts": self._next_ts()}))
+
+    def _open(self, fields: dict[str, Any]) -> Answer:
+        trigger = fields.get("trigger_id", "")
+        if trigger not in self._triggers:
+            return _refusal("expired_trigger_id")
+        self._triggers.remove(trigger)
+        if problem := view_problem(fields.get("view")):
+            return self._violation(problem)
+        view = fields["view"] | {"id": f"V{len(self.dialogs)}"}
+        self.dialogs.append(view)
+        return Answer(200, json.dumps({"ok": True, "view": view}))
+
+    def _lookup(self, method: str, headers: dict[str, str], query: str) -> Answer:
+        if method != "GET" or headers.get("authorization") != f"Bearer {self.token}":
+            return self._violation("invalid_arguments")
+        found = self.addresses.get(parse_qs(query).get("email", [""])[0])
+        return (
+            Answer(200, json.dumps({"ok": True, "user": {"id": found}}))
+            if found
+            else _refusal("users_not_found")
+        )
+
+    def press(self, message: Posted, label: str, user: str) -> dict[str, Any]:
+        """What Slack sends when this user presses that button, once he has confirmed it."""
+        with self._changed:
+            self._clock += 1
+            trigger = f"{self._clock}.trigger"
+            self._triggers.add(trigger)
+        return pressed(message.blocks, label, user, channel=message.channel, trigger=trigger)
+
     def _incoming(self, fields: dict[str, Any]) -> Answer:
-        if problem := _content_problem(fields):
+        if problem := content_problem(fields):
             self.violations.append(problem)
             return Answer(400, problem)
         self.messages.append(Posted(self._next_ts(), fields["text"], fields["blocks"]))
@@ -224,26 +292,6 @@ class SlackServer:
 
 def _refusal(error: str, *, status: int = 200) -> Answer:
     return Answer(status, json.dumps({"ok": False, "error": error}))
-
-
-def _content_problem(fields: dict[str, Any]) -> str:
-    """What Slack, or a colleague, would not accept in a message; empty when it is fine."""
-    text, blocks = fields.get("text"), fields.get("blocks")
-    if not isinstance(text, str) or not text:
-        return "no_text"
-    if len(text) > 40_000:
-        return "msg_too_long"
-    if RAW_MARKUP.search(text):
-        return "raw_markup_in_text"
-    if not isinstance(blocks, list) or len(blocks) > 50:
-        return "invalid_blocks"
-    for block in blocks:
-        for section in block.get("elements", [{}]):
-            for element in section.get("elements", [{}]):
-                value = element.get({"text": "text", "emoji": "name"}.get(element.get("type"), ""))
-                if block["type"] != "rich_text" or not isinstance(value, str) or not value:
-                    return "invalid_blocks"
-    return ""
 
 
 def _handler(slack: SlackServer) -> type[BaseHTTPRequestHandler]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.notify import Outbox, SlackBot, SlackWebhook
+from reconciler.notify import Outbox, SlackBot, SlackWeb, SlackWebhook
 from reconciler.store import SLACK, Store
 from tests.notify.notices import alert, notice
 from tests.notify.slack_server import Answer, SlackServer
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def outbox(store: Store, slack: SlackServer, clock: HandClock) -> Outbox:
-    return Outbox(store, SlackBot(slack.token, slack.channel, api=slack.api), now=clock.now)
+    return Outbox(store, SlackBot(SlackWeb(slack.token, api=slack.api), slack.channel), now=clock.now)
 
 
 async def test_an_upgrade_is_one_message_edited_in_place_with_details_in_its_thread(
@@ -110,7 +110,7 @@ async def test_down_for_the_whole_upgrade_then_everything_in_order_exactly_once(
     for phase in ("applying", "verifying", "restoring", "reverted"):
         store.tell(notice(phase, phase=phase))
         # The daemon is started anew each time: nothing may depend on what it remembers.
-        outbox = Outbox(store, SlackBot(slack.token, slack.channel, api=slack.api), now=clock.now)
+        outbox = Outbox(store, SlackBot(SlackWeb(slack.token, api=slack.api), slack.channel), now=clock.now)
         again_at = await outbox.deliver()
         assert again_at is not None
         waits.append((again_at - clock.now()).total_seconds())
@@ -178,7 +178,7 @@ async def test_a_wrong_token_is_told_with_its_remedy_and_never_shown(
     store: Store, slack: SlackServer, clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    wrong = Outbox(store, SlackBot("xoxb-wrong", slack.channel, api=slack.api), now=clock.now)
+    wrong = Outbox(store, SlackBot(SlackWeb("xoxb-wrong", api=slack.api), slack.channel), now=clock.now)
     store.tell(notice("probing"))
     store.tell(alert("help"))
     assert await wrong.deliver() == START + timedelta(minutes=10)
@@ -190,7 +190,7 @@ async def test_a_wrong_token_is_told_with_its_remedy_and_never_shown(
 async def test_a_channel_that_is_not_there_is_told_with_its_remedy(
     store: Store, slack: SlackServer, clock: HandClock
 ) -> None:
-    lost = Outbox(store, SlackBot(slack.token, "#nowhere", api=slack.api), now=clock.now)
+    lost = Outbox(store, SlackBot(SlackWeb(slack.token, api=slack.api), "#nowhere"), now=clock.now)
     store.tell(alert("help"))
     await lost.deliver()
     assert store.trouble(SLACK).startswith("Slack refuses: channel_not_found; check notify.slack.channel")
@@ -229,7 +229,7 @@ async def test_proxies_from_the_environment_are_not_used(
     sender = (
         SlackWebhook(slack.webhook)
         if way == "webhook"
-        else SlackBot(slack.token, slack.channel, api=slack.api)
+        else SlackBot(SlackWeb(slack.token, api=slack.api), slack.channel)
     )
     store.tell(alert("help"))
     assert await Outbox(store, sender, now=clock.now).deliver() is None
