@@ -12,6 +12,8 @@ from reconciler import config
 from reconciler.config import Identity, Secret, Settings, Trust, load
 from reconciler.config.exposure import refuse_exposed
 from reconciler.config.settings import SlackPerson
+from reconciler.model.digest import Digest
+from reconciler.model.environment import Window
 from reconciler.model.errors import HostError, InputError, UgsError
 from reconciler.model.rights import RoleGrant
 from reconciler.model.routing import Match, Rule
@@ -675,3 +677,26 @@ def test_buttons_are_heard_in_one_way(tmp_path: Path) -> None:
     slack = "{token: {env: T}, channel: d, app_token: {env: A}, signing_secret: {env: S}}"
     (found,) = problems(tmp_path, f'{LEAST}listen: "127.0.0.1:8475"\nnotify: {{slack: {slack}}}\n')
     assert "notify.slack.signing_secret: buttons are heard in one way" in found
+
+
+def test_a_digest_is_read(tmp_path: Path) -> None:
+    hours = '[{cron: "0 22 * * *", duration: 9h}]'
+    text = f"{LEAST}notify: {{digest: {{over: 20, every: 30m, hours: {hours}, timezone: Europe/Berlin}}}}\n"
+    digest = settings(tmp_path, text).notify.digest
+    assert digest == Digest(20, 600.0, 1800.0, (Window("0 22 * * *", 32400.0),), "Europe/Berlin")
+    assert settings(tmp_path, LEAST).notify.digest is None
+
+
+@pytest.mark.parametrize(
+    ("digest", "problem"),
+    [
+        ("{every: 15m}", "notify.digest: nothing says when; add `over` or `hours`"),
+        ("{over: 1, every: 0s}", "notify.digest.every: this must be longer than nothing"),
+        ("{over: 1, timezone: Nowhere/At_all}", "notify.digest.timezone: "),
+        ('{hours: [{cron: "99 * * * *", duration: 1h}]}', "notify.digest.hours[0]"),
+        ('{hours: [{cron: "0 1 * * *", duration: 0s}]}', "notify.digest.hours[0].duration: this must be"),
+    ],
+)
+def test_a_digest_that_cannot_be_is_refused(tmp_path: Path, digest: str, problem: str) -> None:
+    (found,) = problems(tmp_path, f"{LEAST}notify: {{digest: {digest}}}\n")
+    assert found.partition(": ")[2].startswith(problem)

@@ -8,38 +8,44 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.clock import Clock
-from reconciler.config import Notify
+from reconciler.config import Notify, Slack
 from reconciler.config.settings import SLACK_CHANNEL, slack_channel
 from reconciler.model.routing import FRESH, routed, unheard
 
 if TYPE_CHECKING:
     from reconciler.api.door import Routes
     from reconciler.engine.daemon import Daemon
-    from reconciler.notify import Outbox, Sender
+    from reconciler.git import Mirror
+    from reconciler.notify import Authors, Outbox, Sender, SlackWeb
     from reconciler.store import Store
 
 log = logging.getLogger("ugs")
 
 
 def outboxes_of(
-    notify: Notify, store: Store, clock: Clock, *, others: Sequence[str] = ()
+    notify: Notify, store: Store, clock: Clock, mirror: Mirror, *, others: Sequence[str] = ()
 ) -> tuple[Outbox, ...]:
     """One for each channel; from now on the store writes to these alone. Without any, notices are simply done.
+    `mirror`: where it is asked who wrote a commit.
 
     `others`: what else the store keeps for somebody who is no messenger. Raises HostError where a secret is not there,
     or a program's part that a channel needs.
     """
     from reconciler.notify import Outbox
 
-    senders: dict[str, Sender | None] = {name: sender_of(notify, name) for name in notify.channels}
+    senders: dict[str, Sender | None] = {name: sender_of(notify, name, mirror) for name in notify.channels}
     senders = senders or {SLACK_CHANNEL: None}
     store.route_by(partial(routed, rules=notify.rules, channels=tuple(senders)))
     store.give_up_others((*senders, *others))
-    return tuple(Outbox(store, sender, now=clock.now, channel=name) for name, sender in senders.items())
+    return tuple(
+        Outbox(store, sender, now=clock.now, channel=name, digest=notify.digest)
+        for name, sender in senders.items()
+    )
 
 
-def sender_of(notify: Notify, name: str) -> Sender:
-    """The messenger of one channel. Raises HostError where its secret is not there."""
+def sender_of(notify: Notify, name: str, mirror: Mirror | None = None) -> Sender:
+    """The messenger of one channel; without the mirror, it mentions nobody. Raises HostError where its secret is not
+    there."""
     from reconciler.notify import AppriseChannel, SlackBot, SlackWeb, SlackWebhook
 
     if name in notify.apprise:
@@ -47,14 +53,27 @@ def sender_of(notify: Notify, name: str) -> Sender:
     slack = notify.slack
     if slack and slack.token and (name == SLACK_CHANNEL or slack_channel(name)):
         options = {"api": slack.api} if slack.api else {}
+        web = SlackWeb(slack.token.read(), **options)
         return SlackBot(
-            SlackWeb(slack.token.read(), **options),
+            web,
             slack_channel(name) or slack.channel,
             pressable=slack.pressable,
+            authors=authors_of(slack, web, mirror) if mirror else None,
         )
     if slack and slack.webhook and name == SLACK_CHANNEL:
         return SlackWebhook(slack.webhook.read())
     raise RuntimeError(f"{name} is no channel")
+
+
+def authors_of(slack: Slack, web: SlackWeb, mirror: Mirror) -> Authors:
+    """Who wrote which commit, and who that is in Slack."""
+    from reconciler.notify import Authors
+
+    def email_of(revision: str) -> str:
+        return next((commit.email for commit in mirror.log(None, revision, limit=1)), "")
+
+    known = {name: person.id for name, person in slack.people.items()}
+    return Authors(web, known, email_of, lookup=slack.lookup)
 
 
 def hearing(daemon: Daemon, notify: Notify) -> tuple[list[Callable[[], Awaitable[None]]], list[Routes]]:

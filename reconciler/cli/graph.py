@@ -157,7 +157,9 @@ def core_from(
             repository=repository,
             site=site_of(settings, repository, umask=umask),
             clock=clock,
-            outboxes=outboxes_of(settings.notify, store, clock, others=(FORGE,) if settings.forge else ()),
+            outboxes=outboxes_of(
+                settings.notify, store, clock, mirror, others=(FORGE,) if settings.forge else ()
+            ),
             forge=forge,
             leases=leases_of(settings, store, clock) if leased else Leases(),
             failpoint=failpoint_of(settings),

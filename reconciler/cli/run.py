@@ -105,7 +105,9 @@ async def _serve(daemon: Daemon, settings: Settings) -> None:
         issuers = issuers_of(settings, daemon.core.clock)
         open_to = by_token_or_session(daemon.core, issuers)
         doors.append(
-            partial(serve, application(daemon, open_to, [routes_of(issuers), pages, *routes]), settings.listen)
+            partial(
+                serve, application(daemon, open_to, [routes_of(issuers), pages, *routes]), settings.listen
+            )
         )
     if settings.fleetlock.listen:
         doors.append(partial(serve, fleetlock(daemon.core), settings.fleetlock.listen))

@@ -7,9 +7,14 @@ from typing import Any
 
 from reconciler.config.settings import SLACK_CHANNEL, Notify, Secret, Slack, SlackPerson, slack_channel
 from reconciler.model.codec import convert
+from reconciler.model.digest import Digest
+from reconciler.model.document import Path as Keys
+from reconciler.model.environment import Window
 from reconciler.model.findings import Findings
 from reconciler.model.rights import RoleGrant
 from reconciler.model.routing import Match, Rule, unheard
+from reconciler.model.window import check_window
+from reconciler.model.zone import check_zone
 
 RESERVED = (SLACK_CHANNEL, "note", "forge")
 """Channels of the outbox that are not Apprise's."""
@@ -26,7 +31,7 @@ def notify_of(data: Mapping[str, Any], found: Findings, reference: Reference) ->
             found.add((AT, "apprise", name), f"the name {name} is taken", "give this channel another one")
     apprise = {name: reference(channel["url"]) for name, channel in data.get("apprise", {}).items()}
     rules = tuple(_rule(rule) for rule in data.get("rules", ()))
-    notify = Notify(slack, apprise, rules)
+    notify = Notify(slack, apprise, rules, _digest(found) if "digest" in data else None)
     _check_channels(notify, found)
     if unheard(rules, ()) == ("", ""):
         message = "no rule sends anywhere that a person is needed"
@@ -60,6 +65,25 @@ def _people(data: Mapping[str, Any], found: Findings) -> dict[str, SlackPerson]:
         grants = tuple(convert(grant, RoleGrant) for grant in said.get("grants", ()))
         people[name] = SlackPerson(said["id"], grants)
     return people
+
+
+def _digest(found: Findings) -> Digest:
+    at: Keys = (AT, "digest")
+    data = found.timed(at, ("within", "every"), positive=True)
+    if not {"over", "hours"} & data.keys():
+        found.add(at, "nothing says when", "add `over` or `hours`")
+    zone = data.get("timezone", Digest().timezone)
+    if "timezone" in data:
+        found.valid((*at, "timezone"), check_zone)
+    hours = list[Window]()
+    for index in range(len(data.get("hours", ()))):
+        hour = found.timed((*at, "hours", index), ("duration",), positive=True)
+        window = Window(hour["cron"], hour.get("duration_s") or 60.0)  # a wrong one is a finding already
+        if found.valid((*at, "hours", index), check_window, window, "UTC"):
+            hours.append(window)
+    numbers = {key: data[key] for key in ("within_s", "every_s") if key in data}
+    over = int(data["over"]) if "over" in data else None
+    return Digest(over=over, hours=tuple(hours), timezone=zone, **numbers)
 
 
 def _rule(data: Mapping[str, Any]) -> Rule:

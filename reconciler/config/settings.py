@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from reconciler.model.delivery import Provider
 from reconciler.model.detached import Key
+from reconciler.model.digest import Digest
 from reconciler.model.engines import Kind
 from reconciler.model.environment import ChangeClass
 from reconciler.model.errors import HostError
@@ -131,6 +132,8 @@ class Slack:
     signing_secret: Secret | None = None
     people: Mapping[str, SlackPerson] = field(default_factory=dict)
     """By the name or address by which UGS knows them."""
+    lookup: bool = False
+    """Ask Slack who has the address of a commit's author, where `people` does not say it."""
 
     @property
     def pressable(self) -> bool:
@@ -145,6 +148,7 @@ class Notify:
     apprise: Mapping[str, Secret] = field(default_factory=dict)
     """By the channel's name, the Apprise URL."""
     rules: tuple[Rule, ...] = ()
+    digest: Digest | None = None
 
     @property
     def channels(self) -> tuple[str, ...]:

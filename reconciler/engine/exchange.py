@@ -241,6 +241,7 @@ def _notice(name: str, rollout: Rollout, text: str, core: Core) -> Notice:
         at=core.clock.now(),
         operation=rollout.operation,
         phase=PHASES[rollout.state].value,
+        revision=rollout.revision,
         title=f"{name}: {rollout.service} {rollout.from_.version if rollout.from_ else 'new'} → {rollout.to.version}",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reconciler.notify.apprise import AppriseChannel
+from reconciler.notify.mention import Authors
 from reconciler.notify.outbox import Outbox
 from reconciler.notify.sender import Sender, Thread, Undelivered
 from reconciler.notify.slack import SlackBot, SlackWebhook
@@ -11,6 +12,7 @@ from reconciler.notify.socket_mode import SocketMode
 
 __all__ = [
     "AppriseChannel",
+    "Authors",
     "Outbox",
     "Sender",
     "SlackBot",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from reconciler.model.errors import HostError
-from reconciler.model.notice import Notice
+from reconciler.model.notice import Notice, Severity
 from reconciler.model.redaction import redacted
 from reconciler.notify import message
 from reconciler.notify.sender import Teller, Undelivered
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SEND_TIMEOUT_S = 30.0
 WHY_CHARS_MAX = 300
-TYPES = {"info": "info", "warning": "warning", "person": "failure"}
+TYPES: dict[Severity, str] = {"info": "info", "warning": "warning", "person": "failure"}
 """What Apprise calls our severities."""
 
 
@@ -58,6 +58,12 @@ class AppriseChannel(Teller):
             )
 
     async def say(self, notices: Sequence[Notice]) -> None:
+        await self._deliver(*message.plain(notices), notices[-1].severity)
+
+    async def sum_up(self, notices: Sequence[Notice]) -> None:
+        await self._deliver(*message.plain_digest(notices), "info")
+
+    async def _deliver(self, title: str, body: str, severity: Severity) -> None:
         if self._thread and self._thread.is_alive():
             raise Undelivered(f"{self._name} has not yet taken the message before", whole_channel=True)
         loop = asyncio.get_running_loop()
@@ -68,7 +74,7 @@ class AppriseChannel(Teller):
                 answer.set_result(why)
 
         def work() -> None:
-            why = self._send(notices)
+            why = self._send(title, body, severity)
             with contextlib.suppress(RuntimeError):  # nobody is there any more to hear it
                 loop.call_soon_threadsafe(settle, why)
 
@@ -83,12 +89,11 @@ class AppriseChannel(Teller):
         if why:
             raise Undelivered(f"{self._name}: {why}", whole_channel=True)
 
-    def _send(self, notices: Sequence[Notice]) -> str:
+    def _send(self, title: str, body: str, severity: Severity) -> str:
         """Why it could not be sent; empty when it was. Blocks."""
-        title, body = message.plain(notices)
         try:
             result = self._apprise.notify(
-                body=body, title=title, notify_type=TYPES[notices[-1].severity], body_format="text"
+                body=body, title=title, notify_type=TYPES[severity], body_format="text"
             )
             said = "" if result else " ".join(entry.message for entry in result.logs())
         except Exception as error:  # a plugin by whomever; it must not end the daemon

@@ -18,6 +18,8 @@ Body = dict[str, Json]
 TITLE_CHARS_MAX = 200
 SENTENCE_CHARS_MAX = 1_000
 SENTENCES_MAX = 10
+SUMMED_MAX = 40
+SUMMED_CHARS_MAX = 300
 
 MARKS = {
     "planned": "hourglass_flowing_sand",
@@ -65,9 +67,37 @@ def plain(notices: Sequence[Notice]) -> tuple[str, str]:
     return readable(f"{called}{_title(newest)}".replace("\n", " "), TITLE_CHARS_MAX), body
 
 
-def reply(notice: Notice) -> Body:
-    """One line of a thread, with the time at which it was so, which may be long before it is read."""
-    return _message(mark(notice), "", [f"{notice.at:%H:%M:%S} UTC  {notice.sentence}"])
+def digest(notices: Sequence[Notice]) -> Body:
+    """Many notices in one message: of each upgrade the newest, of the others each."""
+    title, lines = _summed(notices)
+    return _message(SEVERITY_MARKS["info"], title, lines)
+
+
+def plain_digest(notices: Sequence[Notice]) -> tuple[str, str]:
+    """The same where there is nothing but text."""
+    title, lines = _summed(notices)
+    return title, "\n".join(readable(line, SENTENCE_CHARS_MAX) for line in lines)
+
+
+def _summed(notices: Sequence[Notice]) -> tuple[str, list[str]]:
+    newest = {notice.operation or f" {number}": notice for number, notice in enumerate(notices)}
+    shown = [*newest.values()][-SUMMED_MAX:]
+    more = len(newest) - len(shown)
+    left = [f"and {more} more: see `ugs history`"] if more else []
+    title = f"{len(notices)} notices since {min(notice.at for notice in notices):%H:%M} UTC"
+    return title, [
+        *(f"{one.at:%H:%M:%S} UTC  {readable(one.sentence, SUMMED_CHARS_MAX)}" for one in shown),
+        *left,
+    ]
+
+
+def reply(notice: Notice, *, mention: str = "") -> Body:
+    """One line of a thread, with the time at which it was so, which may be long before it is read. `mention`: the id
+    of somebody who is called by it."""
+    section: Json = {"type": "rich_text_section", "elements": [{"type": "user", "user_id": mention}]}
+    called: Json = {"type": "rich_text", "elements": [section]}
+    lines = [f"{notice.at:%H:%M:%S} UTC  {notice.sentence}"]
+    return _message(mark(notice), "", lines, called if mention else None)
 
 
 def mark(notice: Notice) -> str:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import msgspec
 
 from reconciler.model import codec
+from reconciler.model.digest import Digest
 from reconciler.model.notice import Notice
 from reconciler.notify.sender import Sender, Thread, Undelivered
 
 BACKOFF_FIRST_S = 1.0
 BACKOFF_MAX_S = 300.0
 ROUND_ROWS_MAX = 100
+DIGEST_ROWS_MAX = 1_000
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -33,6 +35,8 @@ class Row(Protocol):
     def payload(self) -> str: ...
     @property
     def attempts(self) -> int: ...
+    @property
+    def digest(self) -> bool: ...
 
 
 class Rows(Protocol):
@@ -42,6 +46,8 @@ class Rows(Protocol):
     def next_due(self, channel: str) -> datetime | None: ...
     def delivered(self, ids: Sequence[int], *, error: str = "") -> None: ...
     def postpone(self, ids: Sequence[int], *, at: datetime, error: str) -> None: ...
+    def gather(self, ids: Sequence[int], *, at: datetime) -> None: ...
+    def noise(self, channel: str, since: datetime) -> int: ...
     def thread(self, operation: str, outbox: str) -> tuple[str, str] | None: ...
     def remember_thread(self, operation: str, outbox: str, channel: str, ts: str) -> None: ...
 
@@ -50,12 +56,19 @@ class Outbox:
     """Delivers the rows of one channel; one task at a time may do so. Without a sender they are just done."""
 
     def __init__(
-        self, rows: Rows, sender: Sender | None, *, now: Callable[[], datetime], channel: str = "slack"
+        self,
+        rows: Rows,
+        sender: Sender | None,
+        *,
+        now: Callable[[], datetime],
+        channel: str = "slack",
+        digest: Digest | None = None,
     ) -> None:
         self._rows = rows
         self._sender = sender
         self._now = now
         self.channel = channel
+        self._digest = digest
         self._held_until = NEVER
         self._said = ""
 
@@ -65,20 +78,37 @@ class Outbox:
         Raises what the database raises, never what the messenger does.
         """
         if self._held_until <= self._now():
-            for thread in _threads(self._rows.due(self.channel, self._now(), limit=ROUND_ROWS_MAX)):
-                if not await self._attempt(thread):
-                    break
+            await self._round(_threads(self._rows.due(self.channel, self._now(), limit=ROUND_ROWS_MAX)))
         waiting = self._rows.next_due(self.channel)
         return max(waiting, self._held_until) if waiting else None
 
-    async def _attempt(self, thread: list[Row]) -> bool:
+    async def _round(self, threads: list[list[Row]]) -> None:
+        """What is urgent, or comes at a quiet time, is told now; the rest is gathered, and told together later."""
+        others = [thread for thread in threads if not any(row.digest for row in thread)]
+        summed = len(others) < len(threads)
+        if self._digest and self._sender and others and self._gathers(self._digest):
+            calm = [row.id for thread in others if not _urgent(thread) for row in thread]
+            self._rows.gather(calm, at=self._digest.next_at(self._now()))
+            others = [thread for thread in others if _urgent(thread)]
+        for thread in others:
+            if not await self._attempt(thread, self._send):
+                return
+        if summed:
+            due = self._rows.due(self.channel, self._now(), limit=DIGEST_ROWS_MAX)
+            await self._attempt([row for row in due if row.digest], self._sum_up)
+
+    def _gathers(self, digest: Digest) -> bool:
+        now = self._now()
+        return digest.gathers(self._rows.noise(self.channel, digest.since(now)), now)
+
+    async def _attempt(self, rows: list[Row], send: Callable[[list[Row]], Awaitable[None]]) -> bool:
         """False when the messenger takes nothing more for now."""
         try:
-            await self._send(thread)
+            await send(rows)
         except Undelivered as refusal:
-            delay_s = backoff_s(thread[0].attempts) if refusal.retry_s is None else refusal.retry_s
+            delay_s = backoff_s(rows[0].attempts) if refusal.retry_s is None else refusal.retry_s
             at = self._now() + timedelta(seconds=delay_s)
-            self._rows.postpone([thread[0].id], at=at, error=str(refusal))
+            self._rows.postpone([row.id for row in rows], at=at, error=str(refusal))
             if self._said != str(refusal):
                 log.warning("%s: %s", self.channel, refusal)
                 self._said = str(refusal)
@@ -107,6 +137,29 @@ class Outbox:
             self._rows.delivered([rows[0].id])
             del rows[0]
 
+    async def _sum_up(self, rows: list[Row]) -> None:
+        """Send all the rows as one message, and bring those of their upgrades that are there up to date."""
+        notices = self._readable(rows)
+        if not notices:
+            return
+        if self._sender is None:
+            self._rows.delivered([row.id for row in rows])
+            return
+        await self._sender.sum_up(notices)
+        self._rows.delivered([row.id for row in rows])
+        of = dict[str, list[Notice]]()
+        for row, notice in zip(rows, notices, strict=True):
+            if row.key:
+                of.setdefault(row.key, []).append(notice)
+        for operation, told in of.items():
+            if known := self._rows.thread(operation, self.channel):
+                try:
+                    thread = await self._sender.show(told, Thread(*known))
+                except Undelivered as refusal:  # it was told; the message follows with whatever comes next
+                    log.info("%s: a message is behind: %s", self.channel, refusal)
+                    return
+                self._rows.remember_thread(operation, self.channel, *thread)
+
     def _readable(self, rows: list[Row]) -> list[Notice]:
         """The notices of the rows. A row that is none (from another UGS) is given up, and taken off."""
         notices = []
@@ -122,6 +175,14 @@ class Outbox:
 def backoff_s(attempts: int) -> float:
     """How long to wait after so many failed attempts: doubling, up to five minutes."""
     return min(BACKOFF_FIRST_S * 2.0 ** min(attempts, 20), BACKOFF_MAX_S)
+
+
+def _urgent(thread: Iterable[Row]) -> bool:
+    """Whether somebody should see any of it now; what cannot be read is looked at now, too."""
+    try:
+        return any(codec.decode(row.payload, Notice).severity != "info" for row in thread)
+    except msgspec.MsgspecError:
+        return True
 
 
 def _threads(rows: Iterable[Row]) -> list[list[Row]]:

@@ -40,6 +40,9 @@ class Sender(Protocol):
     async def tell(self, notice: Notice, thread: Thread | None) -> None:
         """Add one notice to the thread; without one it stands alone."""
 
+    async def sum_up(self, notices: Sequence[Notice]) -> None:
+        """Tell all of them in one message of its own."""
+
 
 class Teller(ABC):
     """Where a message can neither be edited nor answered: one a transition, and one a call for help.
@@ -50,6 +53,9 @@ class Teller(ABC):
     @abstractmethod
     async def say(self, notices: Sequence[Notice]) -> None:
         """Send them as one message, the newest as its headline. Raises Undelivered."""
+
+    @abstractmethod
+    async def sum_up(self, notices: Sequence[Notice]) -> None: ...
 
     async def show(self, notices: Sequence[Notice], thread: Thread | None) -> Thread:
         told = thread.ts if thread else None

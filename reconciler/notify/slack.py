@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.notice import Notice
 from reconciler.notify import buttons, message
-from reconciler.notify.sender import Teller, Thread
+from reconciler.notify.mention import Authors
+from reconciler.notify.sender import Teller, Thread, Undelivered
 from reconciler.notify.slack_web import (
     REQUEST_TIMEOUT_S,
     Gone,
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
 
 
 class SlackBot:
-    """`channel`: a name such as `#deploys`, or an id. `pressable`: somebody hears when a button is pressed."""
+    """`channel`: a name such as `#deploys`, or an id. `pressable`: somebody hears when a button is pressed.
+    `authors`: who is mentioned when what he pinned fails."""
 
-    def __init__(self, web: SlackWeb, channel: str, *, pressable: bool = False) -> None:
+    def __init__(
+        self, web: SlackWeb, channel: str, *, pressable: bool = False, authors: Authors | None = None
+    ) -> None:
         self._web = web
         self._channel = channel
         self._pressable = pressable
+        self._authors = authors
 
     async def show(self, notices: Sequence[Notice], thread: Thread | None) -> Thread:
         body = message.headline(notices, buttons.of(notices[-1]) if self._pressable else None)
@@ -45,13 +50,26 @@ class SlackBot:
         if thread is None:
             await self._post(message.alone(notice))
             return
+        called = notice.severity != "info" and notice.revision
+        author = await self._authors.id_of(notice.revision) if self._authors and called else ""
+        try:
+            await self._reply(notice, thread, author)
+        except Undelivered as error:
+            if not author or "invalid_blocks" not in error.message:
+                raise
+            await self._reply(notice, thread, "")  # nobody of this id may be mentioned there
+
+    async def _reply(self, notice: Notice, thread: Thread, author: str) -> None:
         await self._call(
             "chat.postMessage",
-            message.reply(notice),
+            message.reply(notice, mention=author),
             channel=thread.channel,
             thread_ts=thread.ts,
             reply_broadcast=notice.severity == "person",
         )
+
+    async def sum_up(self, notices: Sequence[Notice]) -> None:
+        await self._post(message.digest(notices))
 
     async def _post(self, body: message.Body) -> Thread:
         return await self._call("chat.postMessage", body, channel=self._channel)
@@ -72,10 +90,16 @@ class SlackWebhook(Teller):
         self._url = url
 
     async def say(self, notices: Sequence[Notice]) -> None:
+        await self._send(message.transition(notices))
+
+    async def sum_up(self, notices: Sequence[Notice]) -> None:
+        await self._send(message.digest(notices))
+
+    async def _send(self, body: message.Body) -> None:
         import aiohttp
 
         try:
-            answer = await self._client().send_dict(message.transition(notices))
+            answer = await self._client().send_dict(body)
         except (aiohttp.ClientError, OSError) as error:
             raise unreachable(error) from None
         if answer.status_code != 200:

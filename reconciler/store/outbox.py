@@ -52,6 +52,13 @@ class Outbox(Database):
 
     def _enqueue(self, channel: str, key: str, value: Notice | Note) -> None:
         with self.transaction():
+            if isinstance(value, Notice) and value.severity != "info":
+                # What is urgent waits for no digest, nor does what comes before it in its thread.
+                self._run(
+                    "UPDATE outbox SET digest = 0, next_at = :now WHERE channel = :channel AND key = :key"
+                    " AND key <> '' AND digest = 1 AND attempts = 0 AND done_at IS NULL",
+                    {"channel": channel, "key": key, "now": self._stamp()},
+                )
             # Behind what waits under the same key: a thread is told in order.
             self._run(
                 "INSERT INTO outbox (channel, key, payload, created_at, next_at)"
@@ -77,6 +84,7 @@ class Outbox(Database):
                 attempts=row["attempts"],
                 next_at=time_of(row["next_at"]),
                 error=row["error"],
+                digest=bool(row["digest"]),
             )
             for row in self._all(
                 "SELECT * FROM outbox WHERE channel = ? AND done_at IS NULL AND next_at <= ?"
@@ -110,6 +118,26 @@ class Outbox(Database):
                 "   WHERE id IN (SELECT value FROM json_each(:ids))))",
                 {"at": text_of(at), "error": bounded(error), "ids": json.dumps(ids)},
             )
+
+    def gather(self, ids: Sequence[int], *, at: datetime) -> None:
+        """They wait until then, to be told together with others, and what waits under the same keys does too."""
+        with self.transaction():
+            self._run(
+                "UPDATE outbox SET next_at = :at, digest = 1 WHERE done_at IS NULL"
+                " AND (id IN (SELECT value FROM json_each(:ids))"
+                "  OR key <> '' AND (channel, key) IN (SELECT channel, key FROM outbox"
+                "   WHERE id IN (SELECT value FROM json_each(:ids))))",
+                {"at": text_of(at), "ids": json.dumps(ids)},
+            )
+
+    def noise(self, channel: str, since: datetime) -> int:
+        """How many notices of severity info were written for the channel since then, told or not."""
+        row = self._one(
+            "SELECT count(*) AS told FROM outbox WHERE channel = ? AND created_at > ?"
+            " AND json_extract(payload, '$.severity') = 'info'",
+            (channel, text_of(since)),
+        )
+        return int(row["told"]) if row else 0
 
     def pending(self, channel: str) -> int:
         """How many wait."""

@@ -78,6 +78,8 @@ class OutboxRow(Struct, frozen=True):
     attempts: int
     next_at: datetime
     error: str
+    digest: bool = False
+    """It waits to be told together with others."""
 
 
 class Transition(Struct, frozen=True):

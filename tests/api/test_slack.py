@@ -105,7 +105,7 @@ async def test_what_was_here_before_counts_no_more(world: World, slack: Slack) -
     body, headers = await slack.press("Approve", "U0ADA")
     replies = [await slack.ask(body, headers) for _ in range(3)]
     assert [reply.status for reply in replies] == [200, 401, 401]
-    assert replies[1].body["title"] == "this was here before"
+    assert replies[1].body["detail"] == "this was here before"
     assert len(world.core.store.permits("production").approvals) == 1
 
 
@@ -128,7 +128,7 @@ async def test_what_slack_has_not_signed_is_turned_away_and_audited(
 ) -> None:
     body, headers = await slack.press("Approve", "U0ADA")
     reply = await slack.ask(body, headers | change)
-    assert (reply.status, reply.body["title"].startswith("this is not signed by Slack")) == (401, True)
+    assert (reply.status, reply.body["detail"].startswith("this is not signed by Slack")) == (401, True)
     assert world.core.store.permits("production").approvals == ()
     assert [row.event for row in world.core.store.audit_rows(limit=1)] == ["denied"]
 

@@ -80,6 +80,11 @@ class SlackServer:
         """Where Socket Mode is to be had."""
         self.addresses: dict[str, str] = {}
         """The ids of people by their addresses."""
+        self.reply_blocks: list[list[Any]] = []
+        """Of every reply in a thread, the blocks."""
+        self.strangers: set[str] = set()
+        """Whom nobody may mention here."""
+        self._only: dict[str, list[Answer]] = {}
         self._triggers: set[str] = set()
         self.calls: list[str] = []
         """Every request as `path status`, refused ones included."""
@@ -133,6 +138,10 @@ class SlackServer:
         """Answer the next requests so, and then properly again."""
         self._forced += [answer] * times
 
+    def answer_for(self, path: str, answer: Answer, *, times: int = 1) -> None:
+        """Answer the next requests for this path so, and then properly again."""
+        self._only.setdefault(path, []).extend([answer] * times)
+
     def rate_limit(self, retry_after_s: int, *, times: int = 1) -> None:
         """Answer the next requests 429."""
         body = '{"ok":false,"error":"ratelimited"}'
@@ -158,7 +167,8 @@ class SlackServer:
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
         """The whole of Slack, one request at a time."""
         with self._changed:
-            answer = self._forced.pop(0) if self._forced else self._always
+            only = self._only.get(urlsplit(path).path)
+            answer = only.pop(0) if only else self._forced.pop(0) if self._forced else self._always
             if answer is None:
                 answer = self._dispatch(method, path, headers, body)
             self.calls.append(f"{path} {answer.status}")
@@ -258,7 +268,10 @@ class SlackServer:
             parent = self._find(fields["thread_ts"])
             if parent is None or parent.channel != channel:
                 return self._violation("thread_not_found")
+            if any(who in json.dumps(fields["blocks"]) for who in self.strangers):
+                return self._violation("invalid_blocks")
             parent.replies.append(fields["text"])
+            self.reply_blocks.append(fields["blocks"])
             if fields.get("reply_broadcast"):
                 parent.broadcasts.append(fields["text"])
         else:

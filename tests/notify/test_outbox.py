@@ -28,6 +28,9 @@ class Messenger:
         self.shown.append(f"{thread.ts if thread else 'new'}: {notices[-1].sentence}")
         return thread or Thread("C1", f"ts{len(self.shown)}")
 
+    async def sum_up(self, notices: Sequence[Notice]) -> None:
+        self.told += [f"together: {one.sentence}" for one in notices]
+
     async def tell(self, notice: Notice, thread: Thread | None) -> None:
         if notice.sentence in self.failures:
             raise self.failures[notice.sentence]

@@ -24,6 +24,10 @@ class Messenger:
         self._reach()
         self.told.append(notice)
 
+    async def sum_up(self, notices: Sequence[Notice]) -> None:
+        self._reach()
+        self.told += notices
+
     def _reach(self) -> None:
         if self._weather.strikes("slack-down"):
             raise Undelivered("the messenger does not answer")
