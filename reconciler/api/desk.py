@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 
 from reconciler.api.denials import Denials
 from reconciler.api.entry import Denied, Missing, check
-from reconciler.config.settings import SlackPerson
 from reconciler.engine import people, permits
 from reconciler.engine.daemon import Daemon
 from reconciler.model.errors import UgsError
@@ -32,12 +31,12 @@ class Stranger(UgsError):
 
 
 class Desk:
-    """`known`: by the name by which UGS knows them, the people of Slack."""
+    """`callers`: by their ids in Slack, the people whom UGS knows."""
 
-    def __init__(self, daemon: Daemon, web: SlackWeb, known: Mapping[str, SlackPerson]) -> None:
+    def __init__(self, daemon: Daemon, web: SlackWeb, callers: Mapping[str, Caller]) -> None:
         self._daemon = daemon
         self._web = web
-        self._callers = {one.id: Caller(name, one.grants) for name, one in known.items()}
+        self._callers = callers
         self._denials = Denials(daemon.core)
         self._done = OrderedDict[str, datetime]()
 

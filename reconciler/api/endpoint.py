@@ -95,19 +95,25 @@ class TooSlow(UgsError):
     """The body did not arrive in time, or not at all."""
 
 
-async def body_of(request: Request) -> dict[str, Any]:
-    """The request's JSON object, bounded in size and time. Raises BadRequest, TooLarge and TooSlow."""
+async def bytes_of(request: Request, bytes_max: int = BODY_BYTES_MAX) -> bytes:
+    """The request's body, bounded in size and time. Raises TooLarge and TooSlow."""
     data = b""
     try:
         async with asyncio.timeout(BODY_S):
             async for chunk in request.stream():
                 data += chunk
-                if len(data) > BODY_BYTES_MAX:
-                    raise TooLarge(f"a body is at most {BODY_BYTES_MAX} bytes", "ask for less at once")
+                if len(data) > bytes_max:
+                    raise TooLarge(f"a body is at most {bytes_max} bytes", "ask for less at once")
     except TimeoutError as error:
         raise TooSlow(f"the body took more than {BODY_S:.0f} s to arrive", "send it faster") from error
     except ClientDisconnect as error:
         raise TooSlow("the client went away before its body was there", "send it again") from error
+    return data
+
+
+async def body_of(request: Request) -> dict[str, Any]:
+    """The request's JSON object, bounded in size and time. Raises BadRequest, TooLarge and TooSlow."""
+    data = await bytes_of(request)
     try:
         return msgspec.json.decode(data or b"{}", type=dict[str, Any])
     except (ValueError, RecursionError) as error:  # malformed, not UTF-8, or nested without end

@@ -9,14 +9,15 @@ from collections import OrderedDict
 from urllib.parse import parse_qs
 
 from starlette.background import BackgroundTask
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from reconciler.api.desk import Desk
 from reconciler.api.door import Door, Routes
+from reconciler.api.endpoint import BadRequest, TooLarge, TooSlow, bytes_of
 from reconciler.api.identity import Unknown
+from reconciler.api.rates import OF_A_STRANGER
 from reconciler.clock import Clock
 from reconciler.notify import SocketMode
 
@@ -50,20 +51,30 @@ def interactivity(desk: Desk, signing_secret: str, clock: Clock) -> Routes:
     """The route for signed requests. Whoever has no signature, an old one, or one that was here, is turned away."""
     signatures = _Signatures(signing_secret, clock)
 
-    async def heard(request: Request) -> Response:
-        body = await _body(request)
-        signatures.check(request, body)
-        try:
-            payload = json.loads(parse_qs(body)["payload"][0])
-        except (ValueError, KeyError, RecursionError) as error:
-            raise HTTPException(400, "this is no interaction of Slack's") from error
-        # Answered first: Slack waits for three seconds.
-        return Response(status_code=200, background=BackgroundTask(desk.take, payload))
-
     def routes(door: Door) -> list[Route]:
+        async def heard(request: Request) -> Response:
+            who = f"slack {request.client.host if request.client else ''}"
+            door.rates.look(who, OF_A_STRANGER)
+            try:
+                body = await bytes_of(request, BODY_BYTES_MAX)
+                signatures.check(request, body)
+            except (Unknown, TooLarge, TooSlow):
+                door.rates.take(who, OF_A_STRANGER)  # who knows the secret may come as often as he likes
+                raise
+            # Answered first: Slack waits for three seconds.
+            return Response(status_code=200, background=BackgroundTask(desk.take, _payload(body)))
+
         return [Route(PATH, door.guarded(heard), methods=["POST"])]
 
     return routes
+
+
+def _payload(body: bytes) -> object:
+    """What the form holds. Raises BadRequest."""
+    try:
+        return json.loads(parse_qs(body.decode())["payload"][0])
+    except (ValueError, KeyError, RecursionError) as error:
+        raise BadRequest("this is no interaction of Slack's", "let nobody but Slack send here") from error
 
 
 class _Signatures:
@@ -79,14 +90,14 @@ class _Signatures:
     def now(self) -> float:
         return self._clock.now().timestamp()
 
-    def check(self, request: Request, body: str) -> None:
+    def check(self, request: Request, body: bytes) -> None:
         """Raise Unknown unless Slack has signed this, just now, and for the first time."""
         stamp = request.headers.get("x-slack-request-timestamp", "")
         signature = request.headers.get("x-slack-signature", "")
         if not (stamp.isascii() and stamp.isdigit() and len(stamp) < 20 and signature.isascii()):
             raise Unknown("this is not signed by Slack", SIGNED)
         now_s = self.now()
-        if not self._verifier.is_valid(body, stamp, signature):
+        if not (_is_text(body) and self._verifier.is_valid(body, stamp, signature)):
             raise Unknown("this is not signed by Slack, or was too long ago", SIGNED)
         while self._seen and (
             now_s - next(iter(self._seen.values())) > 2 * SIGNED_WITHIN_S or len(self._seen) >= SEEN_MAX
@@ -97,13 +108,10 @@ class _Signatures:
         self._seen[signature] = now_s
 
 
-async def _body(request: Request) -> str:
-    data = b""
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > BODY_BYTES_MAX:
-            raise HTTPException(413, f"a body is at most {BODY_BYTES_MAX} bytes")
+def _is_text(body: bytes) -> bool:
+    """Slack's own verifier takes nothing else."""
     try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise HTTPException(400, "a body is UTF-8") from error
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -8,8 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.clock import Clock
-from reconciler.config import Notify, Slack
+from reconciler.config import Notify, Settings, Slack
 from reconciler.config.settings import SLACK_CHANNEL, slack_channel
+from reconciler.model.people import Person, grants_of
+from reconciler.model.rights import Caller
 from reconciler.model.routing import FRESH, routed, unheard
 
 if TYPE_CHECKING:
@@ -76,16 +78,33 @@ def authors_of(slack: Slack, web: SlackWeb, mirror: Mirror) -> Authors:
     return Authors(web, known, email_of, lookup=slack.lookup)
 
 
-def hearing(daemon: Daemon, notify: Notify) -> tuple[list[Callable[[], Awaitable[None]]], list[Routes]]:
+def callers_of(settings: Settings) -> dict[str, Caller]:
+    """By their ids in Slack, the people who may press buttons: with what `people` of Slack gives them, and what they
+    have when they sign in under the same address."""
+    slack, oidc = settings.notify.slack, settings.oidc
+    known = slack.people.items() if slack else ()
+    return {
+        one.id: Caller(
+            name,
+            (
+                *one.grants,
+                *(grants_of(settings.people, Person(oidc.at.issuer, name.lower())) if oidc else ()),
+            ),
+        )
+        for name, one in known
+    }
+
+
+def hearing(daemon: Daemon, settings: Settings) -> tuple[list[Callable[[], Awaitable[None]]], list[Routes]]:
     """How it is heard what people press in Slack: by a companion of the daemon, or by a route of its API."""
     from reconciler.api import Desk, interactivity, listen
     from reconciler.notify import SlackWeb, SocketMode
 
-    slack, clock = notify.slack, daemon.core.clock
+    slack, clock = settings.notify.slack, daemon.core.clock
     if slack is None or slack.token is None or not slack.pressable:
         return [], []
     options = {"api": slack.api} if slack.api else {}
-    desk = Desk(daemon, SlackWeb(slack.token.read(), **options), slack.people)
+    desk = Desk(daemon, SlackWeb(slack.token.read(), **options), callers_of(settings))
     if slack.app_token:
         socket = SocketMode(SlackWeb(slack.app_token.read(), **options), clock)
         return [partial(listen, socket, desk)], []

@@ -99,7 +99,7 @@ async def _serve(daemon: Daemon, settings: Settings) -> None:
     from reconciler.api.signin import routes_of
     from reconciler.api.web import pages
 
-    companions, routes = hearing(daemon, settings.notify)
+    companions, routes = hearing(daemon, settings)
     doors = [partial(serve, application(daemon, by_socket), settings.state / client.SOCKET_NAME)]
     if settings.listen:
         issuers = issuers_of(settings, daemon.core.clock)

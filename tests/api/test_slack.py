@@ -77,7 +77,7 @@ async def slack(world: World) -> AsyncIterator[Slack]:
         await world.settle()
         await world.deliver()
         daemon = cast(Daemon, SimpleNamespace(core=world.core, fleet=world.fleet))
-        companions, routes = hearing(daemon, world.core.settings.notify)
+        companions, routes = hearing(daemon, world.core.settings)
         assert companions == []
         app = application(daemon, by_token(world.core), routes)
         serving = asyncio.create_task(serve(app, ("127.0.0.1", port)))
@@ -140,7 +140,7 @@ async def test_an_old_or_changed_request_and_one_of_another_app_are_turned_away(
     body, headers = await slack.press("Approve", "U0ADA")
     for changed, signed in (
         (body, slack.headers(body, late_s=301)),
-        (body, slack.headers(body, late_s=-301)),
+        (body, slack.headers(body, late_s=-400)),
         (body, slack.headers(body, secret="another")),
         (body + b"&x=1", headers),
     ):
@@ -157,7 +157,7 @@ async def test_an_old_or_changed_request_and_one_of_another_app_are_turned_away(
         (b"payload=%5B" * 3, 400),
         (b"payload=" + b"%5B" * 50_000, 400),
         (b"other=1", 400),
-        (b"\xff", 400),
+        (b"\xff", 401),
         (b"payload=%7B%7D", 200),
         (b"payload=" + b"x" * 300_000, 413),
     ],

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.cli.channels import callers_of
+from reconciler.config import load
+from reconciler.model.rights import Caller, RoleGrant
 from tests.daemon_process import ugs
 from tests.notify.mail_server import MailServer
 from tests.notify.slack_server import SlackServer
@@ -102,3 +105,27 @@ def test_what_cannot_be_asked(
     config = configured(tmp_path, slack, "json://127.0.0.1:1")
     shown = ugs("notify", "test", *arguments, "--config", config)
     assert (shown.returncode, shown.stderr) == (1, f"ugs: {said}\n")
+
+
+def test_who_presses_may_what_the_same_address_may_when_signed_in(tmp_path: Path) -> None:
+    path = tmp_path / "ugs.yaml"
+    path.write_text(
+        """\
+repository: {url: fleet.git}
+listen: "127.0.0.1:8475"
+oidc: {issuer: "https://login.example", client_id: ugs}
+people: [{user: "*@example.org", role: viewer}, {group: sre, role: admin}]
+notify:
+  slack:
+    token: {env: TOKEN}
+    channel: d
+    app_token: {env: APP}
+    people:
+      Ada@example.org: {id: U0ADA, grants: [{role: approver, environments: [production]}]}
+      bob: {id: U0BOB}
+"""
+    )
+    assert callers_of(load(path, {})) == {
+        "U0ADA": Caller("Ada@example.org", (RoleGrant("approver", ("production",)), RoleGrant("viewer"))),
+        "U0BOB": Caller("bob", ()),
+    }

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reconciler.model import window
 from reconciler.model.cron import Disagreement
 from reconciler.model.digest import Digest
 from reconciler.model.environment import Window
@@ -40,5 +39,5 @@ def test_where_the_calendar_is_in_doubt_nothing_is_kept_back(monkeypatch: pytest
         raise Disagreement("cron")
 
     monkeypatch.setattr("reconciler.model.digest.current", doubtful)
-    assert window.current
+    assert NIGHTS.hours
     assert not NIGHTS.gathers(1_000, NOON)

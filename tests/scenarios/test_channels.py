@@ -30,7 +30,11 @@ def notify(world: World, slack: SlackServer, mail_url: str, rules: str) -> None:
     (world.folder / "mail-url").write_text(mail_url)
     world.settings_more = f"""\
 notify:
-  slack: {{token: {{file: slack-token}}, channel: "{slack.channel}", api: "{slack.api}"}}
+  slack:
+    token: {{file: slack-token}}
+    channel: "{slack.channel}"
+    api: "{slack.api}"
+    people: {{eve@example.org: {{id: U0EVE}}}}
   apprise: {{ops-mail: {{url: {{file: mail-url}}}}}}
   rules:
 {rules}"""
@@ -119,3 +123,28 @@ def test_a_daemon_does_not_start_with_a_url_that_apprise_does_not_know(
     notify(world, slack, "nosuch://example.org", "    - {to: [slack, ops-mail]}\n")
     with pytest.raises(UgsError, match="Apprise does not know"):
         _ = world.core
+
+
+async def test_the_author_of_what_fails_is_mentioned_and_of_what_goes_well_is_not(
+    world: World, slack: SlackServer
+) -> None:
+    notify(world, slack, "json://127.0.0.1:1", "    - {to: [slack]}\n")
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.release("1.1.0", "unhealthy")
+    world.pin("1.1.0")
+    world.merge("Bump", GIT_AUTHOR_NAME="<!channel> <@U0ADA>", GIT_AUTHOR_EMAIL="Eve@Example.org")
+    await world.settle()
+    await world.deliver()
+    assert world.phases() == ["succeeded", "reverted"]
+    called = [
+        element["user_id"]
+        for blocks in slack.reply_blocks
+        for block in blocks
+        for section in block["elements"]
+        for element in section["elements"]
+        if element["type"] == "user"
+    ]
+    assert set(called) == {"U0EVE"}
+    assert len(called) < len(slack.reply_blocks)
+    assert "U0ADA" not in str(slack.reply_blocks)

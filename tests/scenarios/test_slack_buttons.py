@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from reconciler.api.desk import Desk
-from reconciler.cli.channels import hearing
+from reconciler.cli.channels import callers_of, hearing
 from reconciler.engine.daemon import Daemon
 from reconciler.model.upgrade import Phase
 from reconciler.notify import SlackWeb
@@ -49,10 +49,8 @@ class Desktop:
 
     def __init__(self, world: World, slack: SlackServer) -> None:
         self.world, self.slack = world, slack
-        settings = world.core.settings.notify.slack
-        assert settings is not None
         self.daemon = cast(Daemon, SimpleNamespace(core=world.core, fleet=world.fleet))
-        self.desk = Desk(self.daemon, SlackWeb(slack.token, api=slack.api), settings.people)
+        self.desk = Desk(self.daemon, SlackWeb(slack.token, api=slack.api), callers_of(world.core.settings))
 
     async def message(self) -> Posted:
         """The newest message, with all that is to be told told."""
@@ -279,8 +277,7 @@ async def pressed_through_the_socket(world: World, slack: SlackServer) -> AsyncI
     async with socket_server() as socket:
         slack.socket_url = socket.url
         desktop = await waiting(world, slack)
-        settings = world.core.settings.notify
-        (companion,), routes = hearing(desktop.daemon, settings)
+        (companion,), routes = hearing(desktop.daemon, world.core.settings)
         assert routes == []
         task = asyncio.create_task(cast(Any, companion()))
         try:
