@@ -28,6 +28,7 @@ from reconciler.cli.graph import (
 from reconciler.cli.loglines import FORMS, Form, configure
 from reconciler.cli.output import json_option, print_json
 from reconciler.cli.programs import programs
+from reconciler.cli.tracing import traced
 from reconciler.config import Settings
 from reconciler.config.exposure import refuse_exposed
 from reconciler.model.errors import HostError
@@ -72,6 +73,7 @@ def run(
             private_files() as umask,
             state_lock(settings.state),
             core_from(settings, leased=True, umask=umask) as core,
+            traced(core),
         ):
             for text in lacks:
                 logging.getLogger("ugs").warning("%s", text)

@@ -65,6 +65,7 @@ GIT_VARIABLES = (
     *("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "SSH_AUTH_SOCK"),
     *(*TLS_VARIABLES, *PROXY_VARIABLES, *map(str.lower, PROXY_VARIABLES)),
 )
+TRACE_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 PROBE_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ")
 _SCP_FORM = re.compile(r"[^/]+:.*")
 _HOST_ALONE = re.compile(r"https?://[^/]+")
@@ -130,6 +131,7 @@ def parse(document: Document, file: Path, environ: Mapping[str, str]) -> Setting
         prometheus=parser.prometheus() if "prometheus" in data else None,
         forge=forge_of(data, parser.found, parser.reference),
         metrics_services_max=int(data.get("metrics", {}).get("services", Settings.metrics_services_max)),
+        traces=_traces(environ),
         git_environment={name: environ[name] for name in GIT_VARIABLES if name in environ},
         failpoint=environ.get("UGS_FAILPOINT") or None,
         notify_socket=environ.get("NOTIFY_SOCKET") or None,
@@ -272,6 +274,12 @@ class _Parser:
             case _:
                 path = self.path(data.get("file", ""))
                 return Secret(f"the file {path}", path=path)
+
+
+def _traces(environ: Mapping[str, str]) -> bool:
+    """OpenTelemetry's own variables: where its collector is, and whether it is switched off."""
+    named = any(environ.get(name) for name in TRACE_VARIABLES)
+    return named and environ.get("OTEL_SDK_DISABLED", "").lower() != "true"
 
 
 def _watchdog_s(environ: Mapping[str, str]) -> float | None:

@@ -249,6 +249,8 @@ class Settings:
     """None: there are no pull requests, and nobody to tell of them."""
     metrics_services_max: int = 1000
     """Of how many services `/metrics` has series of their own; 0: of none."""
+    traces: bool = False
+    """Whether the environment says where traces go."""
     git_environment: dict[str, str] = field(default_factory=dict, repr=False)
     """What git and ssh need of the daemon's own environment. A proxy's URL may hold a password."""
     failpoint: str | None = None
