@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import http.client
 import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from http.cookies import SimpleCookie
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
 
 import pytest
+from starlette.requests import Request
 
-from reconciler.api.signin import own_path
+from reconciler.api.door import Door
+from reconciler.api.identity import Unknown
+from reconciler.api.signin import SignIn, own_path
+from reconciler.model.people import Registration
+from reconciler.oidc import Issuer
 from reconciler.store import Store
 from tests.api.network import call, token_for
 from tests.api.test_routes import ask
 from tests.daemon_process import DaemonProcess, daemon
 from tests.drivers.services import free_port, wait_until
+from tests.moved_clock import MovedClock
 from tests.oidc.provider import CLIENT_ID, CLIENT_SECRET, Provider, a_provider, listening
 from tests.world import World, a_world
 
@@ -214,11 +223,35 @@ def test_a_sign_in_belongs_to_the_browser_that_began_it_and_is_used_once(
     kept = dict(mine.cookies)
     assert mine.get(back).status == 303
     mine.cookies |= kept
-    assert mine.get(back).status == 401  # replayed, with its cookie
+    replayed = mine.get(back)  # with its cookie
+    assert (replayed.status, "this sign-in is over" in replayed.text) == (401, True)
     mine.cookies = {"ugs_signin": kept["ugs_signin"][:-1] + "0"}
     assert mine.get(back).status == 401  # forged
     mine.cookies = {"ugs_signin": "x." * 2_000}
     assert mine.get(back).status == 401
+
+
+def test_a_sign_in_that_took_too_long_is_over(base: str, provider: Provider) -> None:
+    clock = MovedClock()
+    at = Registration(
+        provider.issuer, CLIENT_ID, CLIENT_ID, redirect_uri="https://ugs.example/login/callback"
+    )
+    door = SimpleNamespace(daemon=SimpleNamespace(core=SimpleNamespace(clock=clock)))
+    own = SignIn(cast(Door, door), Issuer(at, clock), "https://ugs.example/login/callback")
+
+    async def story() -> None:
+        left = await own.leave(Request({"type": "http", "query_string": b"", "headers": []}))
+        cookie = left.headers["set-cookie"]
+        assert cookie.startswith("__Host-ugs_signin=")  # over https no neighbour can put his own there
+        assert "; Secure" in cookie
+        state = urllib.parse.parse_qs(urllib.parse.urlsplit(left.headers["location"]).query)["state"][0]
+        headers = [(b"cookie", cookie.partition(";")[0].encode())]
+        back = {"type": "http", "query_string": f"state={state}&code=x".encode(), "headers": headers}
+        clock.move(timedelta(minutes=11))
+        with pytest.raises(Unknown, match=r"this sign-in is over"):
+            await own.arrive(Request(back))
+
+    asyncio.run(story())
 
 
 def test_a_code_is_good_for_one_sign_in(served: DaemonProcess, base: str, provider: Provider) -> None:
