@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from reconciler.api.endpoint import Endpoint, Where
+from reconciler.api.flag_shapes import EvaluatedShape, FlagHistoryShape, FlagsShape
 from reconciler.engine.daemon import Daemon
 from reconciler.engine.flags import in_force_json, row_json
 from reconciler.engine.people import Conflict
@@ -69,7 +70,9 @@ def sees(caller: Caller, environment: str, standing: Standing) -> bool:
 
 
 ENDPOINTS: tuple[Endpoint[Any], ...] = (
-    Endpoint("GET", "/flags", "The flags that are in force.", "see", Where, _flags, part=True),
+    Endpoint(
+        "GET", "/flags", "The flags that are in force.", "see", Where, _flags, answers=FlagsShape, part=True
+    ),
     Endpoint(
         "GET",
         "/flags/history",
@@ -77,6 +80,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
         "see",
         WantedHistory,
         _history,
+        answers=FlagHistoryShape,
         part=True,
     ),
     Endpoint(
@@ -86,6 +90,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
         "see",
         Question,
         _evaluate,
+        answers=EvaluatedShape,
         part=True,
     ),
 )

@@ -19,6 +19,7 @@ from reconciler.api.endpoint import BadRequest, TooLarge, TooSlow, body_of
 from reconciler.api.entry import Missing
 from reconciler.api.flags import sees
 from reconciler.api.identity import Unknown
+from reconciler.api.ofrep_paths import BASES
 from reconciler.api.rates import Rate, TooMany
 from reconciler.engine.core import InForce
 from reconciler.engine.daemon import Daemon
@@ -32,7 +33,6 @@ Flags = Mapping[str, InForce]
 RATE = Rate(burst=2000, per_s=1000)
 """A server asks at each use of a flag, with one token for all of its people."""
 KEY_SHOWN_MAX = 100
-BASES = ("/flags/{environment}/ofrep/v1", "/ofrep/v1")
 NAME = "ugs"
 
 

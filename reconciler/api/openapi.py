@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from reconciler import __version__
-from reconciler.api import health
+from reconciler.api import health, ofrep_paths
 from reconciler.api.answer import JSON, PROBLEM, PROBLEMS, Problem
 from reconciler.api.door import Accepted, Door
 from reconciler.api.endpoint import Endpoint
@@ -98,6 +98,7 @@ def description(endpoints: Sequence[Endpoint[Any]]) -> Json:
         paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, schemas, components)
     for other in OPEN:
         paths.setdefault(other.path, {})[other.method.lower()] = _described(other, schemas)
+    paths |= ofrep_paths.paths()
     return {
         "openapi": "3.1.0",
         "info": {

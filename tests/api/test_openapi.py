@@ -10,6 +10,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from reconciler.api.app import ENDPOINTS
+from reconciler.api.ofrep_paths import paths
 from reconciler.api.openapi import OPEN, description
 from reconciler.model.rights import Right
 
@@ -26,7 +27,8 @@ def test_every_route_is_described_with_its_right_and_its_refusals() -> None:
         (method.upper(), path) for path, operations in DESCRIBED["paths"].items() for method in operations
     }
     open_ones = {(one.method, one.path) for one in OPEN}
-    assert described == {(one.method, one.path) for one in ENDPOINTS} | open_ones
+    of_flags = {(method.upper(), path) for path, said in paths().items() for method in said}
+    assert described == {(one.method, one.path) for one in ENDPOINTS} | open_ones | of_flags
     for one in ENDPOINTS:
         operation = DESCRIBED["paths"][one.path][one.method.lower()]
         assert operation["x-ugs-right"] in get_args(Right)

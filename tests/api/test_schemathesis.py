@@ -52,7 +52,10 @@ ASKED = [
     # Where there is nothing to say, nothing can be said wrongly.
     if mode is GenerationMode.POSITIVE or operation.keys() & {"parameters", "requestBody"}
 ]
-NAMED = {"environment": "production", "service": "api"}
+NAMED = {"environment": "production", "service": "api", "flag": "style", "key": "style"}
+
+
+FLAG = "flags: {style: {default: plain, live: true}}\n"
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +67,7 @@ def port() -> int:
 def served(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[DaemonProcess]:
     with a_world(tmp_path_factory.mktemp("schemathesis")) as world:
         world.settings_more = f'listen: "127.0.0.1:{port}"\n'
-        world.deploy_first("1.0.0", "api")
+        world.bump("1.0.0", more=FLAG)
         with daemon(world) as running:
             running.until_runs("1.0.0")
             yield running
@@ -91,7 +94,7 @@ def tokens(request: pytest.FixtureRequest, served: DaemonProcess) -> itertools.c
 
 def name_what_is_there(case: Any) -> None:
     """Ask about something that is there, where it is asked about anything."""
-    for place in (case.query, case.body):
+    for place in (case.query, case.body, case.path_parameters):
         if isinstance(place, dict):
             place.update({name: NAMED[name] for name in NAMED.keys() & place.keys()})
 
