@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
@@ -223,7 +223,9 @@ class Core:
         noted = moved.started_at is not None and (moved.final or moved.failed) and not moved.rollout
         # What goes well on one host of many is told of the rollout.
         tell = tell and (severity != "info" or not moved.rollout)
-        with self.store.transaction():
+        with (
+            self.store.transaction() if quarantine is not None else nullcontext()
+        ):  # one record is whole by itself
             if quarantine is not None:
                 self.store.quarantine(moved, reason=quarantine)
             self.store.record(

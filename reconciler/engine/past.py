@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from reconciler.git import Commit, Mirror
 from reconciler.model import desired as desiring
 from reconciler.model.circumstances import AT_COMMIT, BEFORE_COMMIT, BEFORE_PUSH, Asked, Earlier
-from reconciler.model.desired import Desired, Frozen
+from reconciler.model.desired import Frozen
 from reconciler.model.environment import Environment
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.standing import Standing, standings
@@ -24,25 +24,34 @@ NEW_COMMITS_MAX = 10_000
 
 
 class Then(Struct, frozen=True):
-    """An environment as it stood at a commit: None where the repository did not have it, or it was `hidden`."""
+    """An environment as it stood at a commit."""
 
     commit: Commit
     name: str
     """The environment's, at that time."""
-    desired: Desired | None
-    hidden: bool
+    snapshot: Snapshot
+    frozen: Frozen
+
+    @property
+    def environment(self) -> Environment | None:
+        """None where the repository did not have it, or had it in a file that could not be read."""
+        return self.snapshot.environments.get(self.name)
+
+    def workload(self, service: str) -> Workload | None:
+        """What it asked of a service; None where nothing, or nothing readable."""
+        return desiring.asked_of(self.snapshot, self.name, service, self.frozen)
 
     def asks(self, service: str, work: Workload | None) -> bool:
         """Whether it asked for `work` to run, or with None for the service to be removed."""
-        here = self.desired
+        here, hidden = self.environment, self.name in self.snapshot.blind
         if work is None and here is None:
-            return not self.hidden
+            return not hidden
         if here is None:
             return False
         if work is None:
-            pinned = here.hidden or service in here.workloads or service in here.blind
-            return here.environment.policy.prune and not pinned
-        found = here.workloads.get(service)
+            pinned = hidden or service in here.pins or (self.name, service) in self.snapshot.blind_pins
+            return here.policy.prune and not pinned
+        found = self.workload(service)
         return found is not None and found.target == work.target
 
 
@@ -139,7 +148,7 @@ class Past:
     ) -> Workload | None:
         """What describes a running target, from the recent past of the repository."""
         for then in self._walk(tip, environment, service, frozen):
-            candidate = then.desired.workloads.get(service) if then.desired else None
+            candidate = then.workload(service)
             if candidate is not None and candidate.target == target:
                 return replace(candidate, environment=environment)
         return None
@@ -164,20 +173,19 @@ class Past:
             paths = (f"environments/{name}.yaml", f"environments/{name}", f"releases/{service}")
             for commit in self._mirror.log(None, until, paths=paths, first_parent=True, limit=left):
                 left -= 1
-                snapshot = self._snapshot(commit.sha)
-                desired = desiring.resolve(snapshot, frozen).get(name)
-                yield Then(commit, name, desired, name in snapshot.blind)
-                if old := self._renamed_at(commit, desired):
+                then = Then(commit, name, self._snapshot(commit.sha), frozen)
+                yield then
+                if old := self._renamed_at(then):
                     name, start = old, commit.parents[0]
                     break
 
-    def _renamed_at(self, commit: Commit, desired: Desired | None) -> str:
+    def _renamed_at(self, then: Then) -> str:
         """The name that the environment had until this very commit; empty when it had none."""
-        old = desired.environment.renamed_from if desired else None
-        if desired is None or old is None or not commit.parents:
+        old = then.environment.renamed_from if then.environment else None
+        if old is None or not then.commit.parents:
             return ""
-        before = self._snapshot(commit.parents[0])
-        return old if desired.environment.name not in before.environments.keys() | before.blind else ""
+        before = self._snapshot(then.commit.parents[0])
+        return old if then.name not in before.environments.keys() | before.blind else ""
 
 
 def _flags_of(snapshot: Snapshot, environment: str) -> dict[str, Standing]:
@@ -190,7 +198,7 @@ def _flags_of(snapshot: Snapshot, environment: str) -> dict[str, Standing]:
 
 def _names(then: Then) -> tuple[str, ...]:
     """What the environment was called then, and before."""
-    old = then.desired.environment.renamed_from if then.desired else None
+    old = then.environment.renamed_from if then.environment else None
     return (then.name, old) if old else (then.name,)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 
 import aiohttp
@@ -118,27 +118,42 @@ class Prover:
         for name in due:
             self._due_s[name] = now_s + (specs.get(name) or PROCESS).interval_s
         wanted = [self._asked[name] for name in due if name in self._asked]
-        outcomes: list[Outcome] = []
-        if PROCESS_NAME in due:
-            outcomes.extend(await asyncio.to_thread(self._processes))
-        if wanted:
-            endpoints = await asyncio.to_thread(self._driver.endpoints, self._site, self._work)
-            probed = await asyncio.gather(
-                *(self._probe(session, spec, endpoint) for spec in wanted for endpoint in endpoints)
+        outcomes, endpoints = list[Outcome](), list[tuple[Endpoint, str]]()
+        if wanted or PROCESS_NAME in due:
+            outcomes, endpoints = await asyncio.to_thread(self._look, PROCESS_NAME in due, wanted)
+        probed = await asyncio.gather(
+            *(
+                self._probe(session, spec, endpoint, foreign)
+                for spec in wanted
+                for endpoint, foreign in endpoints
             )
-            outcomes.extend(probed)
+        )
+        outcomes.extend(probed)
         if self._watch:
             self._watch.hear(outcomes)
             outcomes.extend(await self._watch.round(session, due, self._pids, self.clock.now))
         return outcomes
 
-    async def _probe(self, session: aiohttp.ClientSession, spec: Probe, endpoint: Endpoint) -> Outcome:
-        """One probe of one instance. An answer counts only when the instance itself gave it."""
+    def _look(
+        self, processes: bool, wanted: Sequence[Probe]
+    ) -> tuple[list[Outcome], list[tuple[Endpoint, str]]]:
+        """Blocking: what the engine knows of the instances, and where each is to be probed, with what else may
+        listen there."""
+        outcomes = list(self._processes()) if processes else []
+        endpoints = self._driver.endpoints(self._site, self._work) if wanted else ()
+        over_network = any(spec.command is None for spec in wanted)
+        return outcomes, [
+            (one, self._driver.foreign_listener(self._site, self._work, one) if over_network else "")
+            for one in endpoints
+        ]
+
+    async def _probe(
+        self, session: aiohttp.ClientSession, spec: Probe, endpoint: Endpoint, foreign: str
+    ) -> Outcome:
+        """One probe of one instance. An answer counts only when the instance itself gave it: not a `foreign` one."""
         now = self.clock.now
-        if spec.command is None:
-            foreign = await asyncio.to_thread(self._driver.foreign_listener, self._site, self._work, endpoint)
-            if foreign:
-                return Outcome(endpoint.index, Sample(spec.name, "unknown", now(), foreign))
+        if foreign and spec.command is None:
+            return Outcome(endpoint.index, Sample(spec.name, "unknown", now(), foreign))
         return await self._core.probes.probe(
             session,
             spec,

@@ -12,8 +12,9 @@ from reconciler.model.environment import Environment
 from reconciler.model.errors import Problem
 from reconciler.model.flags import described_as, mistyped
 from reconciler.model.release import Release
+from reconciler.model.same import once
 from reconciler.model.snapshot import Snapshot
-from reconciler.model.target import FROZEN_FIELDS, Workload, frozen_digest, workload
+from reconciler.model.target import FROZEN_FIELDS, RELEASES_KEPT_MAX, Workload, frozen_digest, workload
 from reconciler.model.version import Version
 
 Frozen = Mapping[tuple[str, str], Release]
@@ -36,7 +37,8 @@ class Desired(Struct, frozen=True):
     """What was pinned when the repository lost the environment, whose last settings these are; None while it has it."""
 
 
-def resolve(snapshot: Snapshot, frozen: Frozen) -> dict[str, Desired]:
+@once(1)  # a commit that comes into force is looked at more than once; kept is what is in force anyway
+def resolve(snapshot: Snapshot, frozen: Frozen) -> Mapping[str, Desired]:
     """What every environment of the snapshot asks for."""
     releases: dict[str, dict[Version, Release]] = defaultdict(dict)
     for (service, _), release in snapshot.releases.items():
@@ -88,8 +90,11 @@ def in_force(release: Release, frozen: Frozen) -> Release:
     Notes, health, withdrawal and the descriptions of flags may change.
     """
     kept = frozen.get((release.service, release.version.text))
-    if kept is None:
-        return release
+    return release if kept is None else _as_frozen(release, kept)
+
+
+@once(RELEASES_KEPT_MAX)
+def _as_frozen(release: Release, kept: Release) -> Release:
     fields = {name: getattr(kept, name) for name in FROZEN_FIELDS}
     return replace(release, **fields | {"flags": described_as(kept.flags, release.flags)})
 

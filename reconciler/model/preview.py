@@ -51,7 +51,7 @@ def preview(before: Snapshot, after: Snapshot, *, now: datetime, running: Observ
         for work in desired.workloads.values()
     }
     new = resolve(after, kept)
-    places = new | {
+    places = {**new} | {
         name: departed(desired.environment, after.revision)
         for name, desired in old.items()
         if name not in new.keys() | after.blind

@@ -13,9 +13,12 @@ from reconciler.model.environment import FlagSetting, Pin
 from reconciler.model.errors import Place
 from reconciler.model.flags import flag_values
 from reconciler.model.release import FlagValue, Release, Rollout, Scalar, Strategy
+from reconciler.model.same import once
 from reconciler.model.version import Version
 
 DIGEST_LENGTH = 12
+RELEASES_KEPT_MAX = 50_000
+"""For so many releases it is remembered what was worked out: as many as a repository may have."""
 FROZEN_FIELDS = ("artifact", "run", "config", "migrations", "backup", "requires", "flags")
 
 
@@ -58,6 +61,7 @@ class Workload(Struct, frozen=True):
     rollout: Rollout = Rollout()
 
 
+@once(RELEASES_KEPT_MAX)
 def frozen_digest(release: Release) -> str:
     """The digest over the fields that freeze when a release is deployed, in full hex."""
     fields: dict[str, Any] = builtins(release)

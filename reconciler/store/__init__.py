@@ -95,19 +95,18 @@ class Store(
 
     def health(self, environment: str, service: str, state: HealthState, detail: str) -> bool:
         """Remember the state if it is another than before; True when it is."""
-        with self.transaction():
-            last = self._one(
-                "SELECT state FROM health_status WHERE environment = ? AND service = ?"
-                " ORDER BY id DESC LIMIT 1",
-                (environment, service),
-            )
-            if last and last["state"] == state:
-                return False
-            self._run(
-                "INSERT INTO health_status (environment, service, state, since, detail)"
-                " VALUES (?, ?, ?, ?, ?)",
-                (environment, service, state, self._stamp(), bounded(detail)),
-            )
+        last = self._one(
+            "SELECT state FROM health_status WHERE environment = ? AND service = ? ORDER BY id DESC LIMIT 1",
+            (environment, service),
+            of=(environment, service),
+        )
+        if last and last["state"] == state:
+            return False
+        self._write(
+            "INSERT INTO health_status (environment, service, state, since, detail) VALUES (?, ?, ?, ?, ?)",
+            (environment, service, state, self._stamp(), bounded(detail)),
+            of=[(environment, service)],
+        )
         return True
 
     def transitions(

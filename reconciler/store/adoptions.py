@@ -7,7 +7,7 @@ from datetime import datetime
 
 from reconciler.model.adoption import Adoption
 from reconciler.store.audit import Audit
-from reconciler.store.database import bounded, text_of, time_of
+from reconciler.store.database import bounded, hour_of, text_of, time_of
 
 IN_FORCE = "used_at IS NULL AND withdrawn_at IS NULL AND until > :now"
 
@@ -18,7 +18,7 @@ class AdoptionRecords(Audit):
     ) -> Adoption:
         """One person's word that what stands there may be taken over."""
         with self.transaction():
-            [row] = self._run(
+            [row] = self._returned(
                 "INSERT INTO adoptions (environment, service, what, reason, person, at, until)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING *",
                 (
@@ -30,7 +30,7 @@ class AdoptionRecords(Audit):
                     self._stamp(),
                     text_of(until),
                 ),
-            ).fetchall()
+            )
             made = _adoption(row)
             self._audit_adoption("adoption", made, by, f"until {row['until']}: {reason}: {what}")
         return made
@@ -46,6 +46,8 @@ class AdoptionRecords(Audit):
 
     def use_adoption(self, environment: str, service: str) -> Adoption | None:
         """What was let be taken over has been; None where nothing was."""
+        if not any(one.service == service for one in self.adoptions(environment)):
+            return None
         return self._end_adoption(
             "used_at = :now WHERE environment = :environment AND service = :service",
             "adoption-used",
@@ -55,18 +57,20 @@ class AdoptionRecords(Audit):
 
     def adoptions(self, environment: str) -> tuple[Adoption, ...]:
         """All that is in force, the oldest first."""
-        rows = self._all(
+        now = self._now()
+        found = self._known(
             f"SELECT * FROM adoptions WHERE environment = :environment AND {IN_FORCE} ORDER BY id",  # noqa: S608 - a literal
-            {"environment": environment, "now": self._stamp()},
+            {"environment": environment, "now": hour_of(now)},
+            _adoptions,
         )
-        return tuple(map(_adoption, rows))
+        return tuple(one for one in found if one.until > now)
 
     def _end_adoption(self, how: str, event: str, by: str, values: dict[str, str | int]) -> Adoption | None:
         with self.transaction():
-            rows = self._run(
+            rows = self._returned(
                 f"UPDATE adoptions SET {how} AND {IN_FORCE} RETURNING *",  # noqa: S608 - two literals above
                 values | {"now": self._stamp()},
-            ).fetchall()
+            )
             if not rows:
                 return None
             ended = _adoption(rows[-1])
@@ -81,6 +85,10 @@ class AdoptionRecords(Audit):
             actor=actor,
             detail=f"{adoption.id}: {detail}",
         )
+
+
+def _adoptions(rows: list[sqlite3.Row]) -> list[Adoption]:
+    return [_adoption(row) for row in rows]
 
 
 def _adoption(row: sqlite3.Row) -> Adoption:

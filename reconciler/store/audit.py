@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from contextlib import nullcontext
 
 from reconciler.model import codec
 from reconciler.store.database import Database, bounded, time_of
@@ -36,7 +37,7 @@ class Audit(Database):
         detail: str = "",
     ) -> None:
         """Append one row. Join it to what it tells of by a `transaction` around both."""
-        with self.transaction():
+        with nullcontext() if self._depth else self.transaction():  # so that nobody else appends in between
             last = self.head()
             row: dict[str, str | int] = {
                 "id": last.row + 1 if last else 1,
@@ -49,12 +50,13 @@ class Audit(Database):
                 "detail": bounded(detail),
                 "previous_hash": last.hash if last else "",
             }
+            sealed = seal(row)
             self._run(
                 "INSERT INTO maintenance_logs VALUES (:id, :at, :event, :environment, :service, :operation,"
                 " :actor, :detail, :previous_hash, :hash)",
-                row | {"hash": seal(row)},
+                row | {"hash": sealed},
             )
-            self._appended = True
+            self._append(Head(int(row["id"]), sealed))
 
     def contains(self, head: Head) -> bool:
         """Whether this database has come as far as that, and on the same way."""

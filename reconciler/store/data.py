@@ -42,11 +42,12 @@ class DataRecords(Audit):
 
     def prove_migrations(self, environment: str, service: str) -> None:
         """A version proved healthy on what they made of the data."""
-        with self.transaction():
-            self._run(
-                "UPDATE migrations SET proven = 1 WHERE environment = ? AND service = ? AND state = 'done'",
-                (environment, service),
-            )
+        if not self.migrations(environment, service):
+            return
+        self._write(
+            "UPDATE migrations SET proven = 1 WHERE environment = ? AND service = ? AND state = 'done'",
+            (environment, service),
+        )
 
     def migrations(self, environment: str | None = None, service: str | None = None) -> list[Recorded]:
         """Every migration that was ever touched, in the order in which they first were."""

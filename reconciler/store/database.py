@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,20 +17,25 @@ from reconciler.model.errors import HostError
 from reconciler.store import connection as connecting
 from reconciler.store import schema
 from reconciler.store.connection import Damaged
+from reconciler.store.memory import NOTHING, Memory, Subject, Values, is_question, question
 from reconciler.store.rows import Head
 from reconciler.store.witness import Witness
 
 TEXT_CHARS_MAX = 4_000
 DECODED_MAX = 2_000
+NEWEST = "SELECT id, hash FROM maintenance_logs ORDER BY id DESC LIMIT 1"
 
 T = TypeVar("T")
-Scalar = str | int | None
-Values = Sequence[Scalar] | Mapping[str, Scalar]
 
 
 def text_of(at: datetime) -> str:
     """RFC 3339 in UTC at a fixed width, so that text sorts as time does."""
     return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def hour_of(at: datetime) -> str:
+    """The beginning of the hour, as text."""
+    return text_of(at.replace(minute=0, second=0, microsecond=0))
 
 
 def time_of(text: str) -> datetime:
@@ -50,6 +55,14 @@ def bounded(text: str) -> str:
 def _decoded(text: str, kind: Any) -> Any:
     """Every pass reads the same rows again; values are never changed, so that one serves all who ask."""
     return codec.decode(text, kind)
+
+
+def _head(rows: list[sqlite3.Row]) -> Head | None:
+    return Head(rows[0]["id"], rows[0]["hash"]) if rows else None
+
+
+def _rows(rows: list[sqlite3.Row]) -> list[sqlite3.Row]:
+    return rows
 
 
 class Database:
@@ -77,6 +90,8 @@ class Database:
         self._now = now
         self._depth = 0
         self._damaged: Damaged | None = None
+        self._memory = None if read_only else Memory()
+        """None where others write: what was read is read again."""
         self._connection = self._connect(read_only=read_only)
         try:
             self._prepare(read_only=read_only)
@@ -109,27 +124,35 @@ class Database:
         """
         nested = self._depth > 0
         # A plain BEGIN would read first and could then be refused the write at once, whatever the timeout.
-        self._run("SAVEPOINT nested" if nested else "BEGIN IMMEDIATE")
-        self._depth += 1
+        self._execute("SAVEPOINT nested" if nested else "BEGIN IMMEDIATE")
         try:
-            yield
-            self._run("RELEASE nested" if nested else "COMMIT")
+            self._catch_up()  # to what others wrote until the lock was ours; from now on they cannot
+            self._depth += 1
+            try:
+                yield
+                self._execute("RELEASE nested" if nested else "COMMIT")
+            finally:
+                self._depth -= 1
             if not nested:
                 self._committed()
         except BaseException:
+            self._forget_all()
             # A full disk has already rolled everything back.
             if self._connection.in_transaction:
-                self._run("ROLLBACK TO nested" if nested else "ROLLBACK")
+                self._execute("ROLLBACK TO nested" if nested else "ROLLBACK")
                 if nested:
-                    self._run("RELEASE nested")
+                    self._execute("RELEASE nested")
             raise
-        finally:
-            self._depth -= 1
 
     def head(self) -> Head | None:
         """The newest row of the audit; None when it has none."""
-        row = self._one("SELECT id, hash FROM maintenance_logs ORDER BY id DESC LIMIT 1")
-        return Head(row["id"], row["hash"]) if row else None
+        return self._known(NEWEST, (), _head)
+
+    def _append(self, head: Head) -> None:
+        """This is the newest row of the audit from now on."""
+        self._appended = True
+        if self._memory is not None:
+            self._memory.keep(question(NEWEST, (), _head), head, 1)
 
     @property
     def changes(self) -> int:
@@ -159,19 +182,85 @@ class Database:
             self._damaged = meaning
         raise meaning from error
 
-    def _run(self, sql: str, values: Values = ()) -> sqlite3.Cursor:
+    def _write(self, sql: str, values: Values = (), *, of: Sequence[Subject] = ()) -> sqlite3.Cursor:
+        """One statement without RETURNING: a transaction of its own, or part of the caller's."""
+        cursor = self._run(sql, values, of=of)
+        if not self._depth:
+            self._committed()
+        return cursor
+
+    def _run(self, sql: str, values: Values = (), *, of: Sequence[Subject] = ()) -> sqlite3.Cursor:
+        """Run what may write: what was read of its tables is forgotten first.
+
+        `of`: all that the written rows are of; nothing that was read of others is forgotten then.
+        """
+        if self._memory is None:
+            return self._execute(sql, values)
+        self._memory.catch_up(self._connection.total_changes)
+        self._memory.forget(sql, of)
+        cursor = self._execute(sql, values)
+        self._memory.wrote(self._connection.total_changes)
+        return cursor
+
+    def _returned(self, sql: str, values: Values) -> list[sqlite3.Row]:
+        """The rows that a statement with RETURNING wrote. It has changed them only when the last one is fetched."""
+        rows = self._run(sql, values).fetchall()
+        if self._memory is not None:
+            self._memory.wrote(self._connection.total_changes)
+        return rows
+
+    def _execute(self, sql: str, values: Values = ()) -> sqlite3.Cursor:
         if self._depth and not self._connection.in_transaction:
             raise RuntimeError("an earlier error ended this transaction; nothing more may be written in it")
         try:
             return self._usable().execute(sql, values)
         except sqlite3.Error as error:
+            self._forget_all()
             self._explain(error)
 
-    def _all(self, sql: str, values: Values = ()) -> list[sqlite3.Row]:
+    def _all(self, sql: str, values: Values = (), *, of: Subject = None) -> list[sqlite3.Row]:
+        """All rows. They may be remembered, so that nobody changes the list."""
+        return self._known(sql, values, _rows, of=of)
+
+    def _known(
+        self, sql: str, values: Values, read: Callable[[list[sqlite3.Row]], T], *, of: Subject = None
+    ) -> T:
+        """What `read` makes of the rows; remembered, so that nobody changes it. `of`: what all the rows are of."""
+        if self._memory is None or not is_question(sql):
+            return read(self._fetch(sql, values))
+        self._usable()
+        self._catch_up()
+        asked = question(sql, values, read, of)
+        answer = self._memory.answer(asked)
+        if answer is NOTHING:
+            rows = self._fetch(sql, values)
+            answer = read(rows)
+            self._memory.keep(asked, answer, len(rows))
+        known: T = answer
+        return known
+
+    def _fetch(self, sql: str, values: Values) -> list[sqlite3.Row]:
+        if not sql.startswith("SELECT "):
+            return self._returned(sql, values)
         try:
             return self._usable().execute(sql, values).fetchall()
         except sqlite3.Error as error:
+            self._forget_all()
             self._explain(error)
+
+    def _catch_up(self) -> None:
+        """Forget what someone else has changed meanwhile: another process, or whoever uses this connection itself."""
+        if self._memory is not None:
+            version = None if self._depth else self._version()
+            self._memory.catch_up(self._connection.total_changes, version)
+
+    def _version(self) -> int:
+        """Another number than before when another connection has committed since."""
+        return int(self._execute("PRAGMA data_version").fetchone()[0])
+
+    def _forget_all(self) -> None:
+        if self._memory is not None:
+            self._memory.forget_all()
 
     def _each(self, sql: str) -> Iterator[sqlite3.Row]:
         """Row by row, for what may not fit in memory."""
@@ -180,8 +269,8 @@ class Database:
         except sqlite3.Error as error:
             self._explain(error)
 
-    def _one(self, sql: str, values: Values = ()) -> sqlite3.Row | None:
-        rows = self._all(sql, values)
+    def _one(self, sql: str, values: Values = (), *, of: Subject = None) -> sqlite3.Row | None:
+        rows = self._all(sql, values, of=of)
         return rows[0] if rows else None
 
     def _stamp(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from msgspec.structs import replace
 
 from reconciler.model import codec
@@ -19,6 +21,7 @@ DRIFT = "drift: "
 """By environment: what of it was changed by hand, and has been told."""
 FLAGS = "flags: "
 """By environment: by which rules its flags are switched, and were before the last push."""
+MARKED = "SELECT key, value FROM marks WHERE substr(key, 1, length(:prefix)) = :prefix ORDER BY key"
 EVERYWHERE = ""
 """In place of an environment's name, as long as it is not known which there are."""
 
@@ -26,18 +29,14 @@ EVERYWHERE = ""
 class Marks(Audit, Outbox):
     def mark(self, key: str, value: str | None) -> None:
         """Set a small fact; None forgets it."""
-        with self.transaction():
-            if value is None:
-                self._run("DELETE FROM marks WHERE key = ?", (key,))
-            else:
-                self._run("INSERT OR REPLACE INTO marks VALUES (?, ?)", (key, value))
+        if value is None:
+            self._write("DELETE FROM marks WHERE key = ?", (key,))
+        else:
+            self._write("INSERT OR REPLACE INTO marks VALUES (?, ?)", (key, value))
 
     def marks(self, prefix: str) -> dict[str, str]:
         """The facts whose keys begin with `prefix`."""
-        rows = self._all(
-            "SELECT key, value FROM marks WHERE substr(key, 1, length(:prefix)) = :prefix ORDER BY key",
-            {"prefix": prefix},
-        )
+        rows = self._all(MARKED, {"prefix": prefix})
         return {row["key"]: row["value"] for row in rows}
 
     def advance(self, before: str | None, tip: str) -> None:
@@ -45,11 +44,10 @@ class Marks(Audit, Outbox):
 
         One that was announced and never came into force, as after a crash, gives way to the next from there.
         """
-        with self.transaction():
-            if before is None:
-                self._run("DELETE FROM advances", ())
-            else:
-                self._run("INSERT OR REPLACE INTO advances (before, tip) VALUES (?, ?)", (before, tip))
+        if before is None:
+            self._write("DELETE FROM advances")
+        else:
+            self._write("INSERT OR REPLACE INTO advances (before, tip) VALUES (?, ?)", (before, tip))
 
     def advances(self, *, advances_max: int = ADVANCES_MAX) -> list[Advance]:
         """The newest of them, the oldest first: each begins at a commit that the one before it reached."""
@@ -61,8 +59,10 @@ class Marks(Audit, Outbox):
 
     def recoveries(self) -> dict[str, Recovery]:
         """By environment, or for EVERYWHERE: what is in safe mode."""
-        found = self.marks(RECOVERY)
-        return {key.removeprefix(RECOVERY): self._value(value, Recovery) for key, value in found.items()}
+        return dict(self._known(MARKED, {"prefix": RECOVERY}, self._recoveries))
+
+    def _recoveries(self, rows: list[sqlite3.Row]) -> dict[str, Recovery]:
+        return {row["key"].removeprefix(RECOVERY): self._value(row["value"], Recovery) for row in rows}
 
     def recovery(self, environment: str) -> Recovery | None:
         """Whether an environment is in safe mode, and why."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 
 from reconciler.model import codec
@@ -51,16 +52,18 @@ class Outbox(Database):
             )
 
     def _enqueue(self, channel: str, key: str, value: Notice | Note) -> None:
-        with self.transaction():
-            if isinstance(value, Notice) and value.severity != "info":
+        urgent = bool(key) and isinstance(value, Notice) and value.severity != "info"
+        with self.transaction() if urgent else nullcontext():
+            if urgent:
                 # What is urgent waits for no digest, nor does what comes before it in its thread.
                 self._run(
                     "UPDATE outbox SET digest = 0, next_at = :now WHERE channel = :channel AND key = :key"
-                    " AND key <> '' AND digest = 1 AND attempts = 0 AND done_at IS NULL",
+                    " AND digest = 1 AND attempts = 0 AND done_at IS NULL",
                     {"channel": channel, "key": key, "now": self._stamp()},
+                    of=[channel],
                 )
             # Behind what waits under the same key: a thread is told in order.
-            self._run(
+            self._write(
                 "INSERT INTO outbox (channel, key, payload, created_at, next_at)"
                 " VALUES (:channel, :key, :payload, :now, coalesce((SELECT max(next_at) FROM outbox"
                 "  WHERE channel = :channel AND key = :key AND key <> '' AND done_at IS NULL), :now))",
@@ -70,6 +73,7 @@ class Outbox(Database):
                     "payload": codec.encode(value).decode(),
                     "now": self._stamp(),
                 },
+                of=[channel],
             )
 
     def due(self, channel: str, now: datetime, *, limit: int) -> list[OutboxRow]:
@@ -96,17 +100,18 @@ class Outbox(Database):
     def next_due(self, channel: str) -> datetime | None:
         """When something of the channel is due next, which may be past; None when nothing waits."""
         row = self._one(
-            "SELECT min(next_at) AS next_at FROM outbox WHERE channel = ? AND done_at IS NULL", (channel,)
+            "SELECT min(next_at) AS next_at FROM outbox WHERE channel = ? AND done_at IS NULL",
+            (channel,),
+            of=channel,
         )
         return time_of(row["next_at"]) if row and row["next_at"] else None
 
     def delivered(self, ids: Sequence[int], *, error: str = "") -> None:
         """They need no more attempts; `error` says why when they were given up."""
-        with self.transaction():
-            self._run(
-                "UPDATE outbox SET done_at = ?, error = ? WHERE id IN (SELECT value FROM json_each(?))",
-                (self._stamp(), bounded(error), json.dumps(ids)),
-            )
+        self._write(
+            "UPDATE outbox SET done_at = ?, error = ? WHERE id IN (SELECT value FROM json_each(?))",
+            (self._stamp(), bounded(error), json.dumps(ids)),
+        )
 
     def postpone(self, ids: Sequence[int], *, at: datetime, error: str) -> None:
         """Not before `at`; what waits under the same keys waits along, so that nothing overtakes."""
@@ -176,10 +181,15 @@ class Outbox(Database):
         """Where the message of the upgrade stands in one channel of the outbox: channel and timestamp, in the
         messenger's own terms."""
         row = self._one(
-            "SELECT channel, ts FROM threads WHERE operation = ? AND outbox = ?", (operation, outbox)
+            "SELECT channel, ts FROM threads WHERE operation = ? AND outbox = ?",
+            (operation, outbox),
+            of=operation,
         )
         return (row["channel"], row["ts"]) if row else None
 
     def remember_thread(self, operation: str, outbox: str, channel: str, ts: str) -> None:
-        with self.transaction():
-            self._run("INSERT OR REPLACE INTO threads VALUES (?, ?, ?, ?)", (operation, outbox, channel, ts))
+        self._write(
+            "INSERT OR REPLACE INTO threads VALUES (?, ?, ?, ?)",
+            (operation, outbox, channel, ts),
+            of=[operation],
+        )

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from reconciler.model.upgrade import Upgrade
 from reconciler.store.audit import Audit, row_of
-from reconciler.store.database import Scalar
+from reconciler.store.memory import Scalar
 from reconciler.store.rows import AuditRow
 
 LOOKED_MAX = 5_000
@@ -43,7 +43,7 @@ class Pages(Audit):
         self, asked: Past, after: Mark | None, *, limit: int, seen: Callable[[Upgrade], bool]
     ) -> tuple[list[Upgrade], Mark | None]:
         """Upgrades, newest first, and where the next page begins."""
-        rows = self._all(
+        rows = self._fetch(  # much, and asked once
             "SELECT rowid, created_at, value FROM upgrades"
             " WHERE (:at IS NULL OR (created_at, rowid) < (:at, :row))"
             " AND (:environment IS NULL OR environment = :environment)"
@@ -68,7 +68,7 @@ class Pages(Audit):
         self, asked: Past, after: Mark | None, *, limit: int, seen: Callable[[AuditRow], bool]
     ) -> tuple[list[AuditRow], Mark | None]:
         """Rows of the audit, newest first, and where the next page begins."""
-        rows = self._all(
+        rows = self._fetch(  # much, and asked once
             "SELECT * FROM maintenance_logs WHERE (:row IS NULL OR id < :row)"
             " AND (:since IS NULL OR at >= :since) AND (:until IS NULL OR at < :until)"
             " ORDER BY id DESC LIMIT :looked",

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from reconciler.model import codec
 from reconciler.model.permits import Approval, Ask, Hold, Override, Permits
 from reconciler.store.adoptions import AdoptionRecords
-from reconciler.store.database import Values, bounded, text_of, time_of, time_or_none
+from reconciler.store.database import bounded, hour_of, text_of, time_of, time_or_none
 from reconciler.store.starts import StartRecords
 
 EXPIRED_SHOWN = timedelta(days=30)
@@ -33,7 +33,7 @@ class PermitRecords(AdoptionRecords, StartRecords):
     ) -> Hold:
         """Hold an environment, or one service of it; without an end, until it is released."""
         with self.transaction():
-            [row] = self._written(
+            [row] = self._returned(
                 "INSERT INTO holds (environment, service, reason, owner, since, until)"
                 " VALUES (?, ?, ?, ?, ?, ?) RETURNING *",
                 (environment, service, bounded(reason), bounded(owner), self._stamp(), _text(until)),
@@ -45,7 +45,7 @@ class PermitRecords(AdoptionRecords, StartRecords):
     def release_hold(self, number: int, *, by: str) -> Hold | None:
         """End a hold before its time; None when there is none of this number in force."""
         with self.transaction():
-            rows = self._written(
+            rows = self._returned(
                 "UPDATE holds SET released_at = :now, released_by = :by WHERE id = :id"
                 " AND released_at IS NULL AND (until IS NULL OR until > :now) RETURNING *",
                 {"now": self._stamp(), "by": bounded(by), "id": number},
@@ -59,7 +59,7 @@ class PermitRecords(AdoptionRecords, StartRecords):
     def approve(self, ask: Ask, *, by: str, until: datetime) -> Approval:
         """One person's word for exactly this."""
         with self.transaction():
-            [row] = self._written(
+            [row] = self._returned(
                 "INSERT INTO approvals (environment, ask, approver, at, until) VALUES (?, ?, ?, ?, ?)"
                 " RETURNING *",
                 (ask.environment, codec.encode(ask).decode(), bounded(by), self._stamp(), text_of(until)),
@@ -71,7 +71,7 @@ class PermitRecords(AdoptionRecords, StartRecords):
     def withdraw_approval(self, number: int, *, by: str) -> Approval | None:
         """Take an approval back; None when there is none of this number in force."""
         with self.transaction():
-            rows = self._written(
+            rows = self._returned(
                 "UPDATE approvals SET withdrawn_at = :now, withdrawn_by = :by"
                 " WHERE id = :id AND withdrawn_at IS NULL AND until > :now RETURNING *",
                 {"now": self._stamp(), "by": bounded(by), "id": number},
@@ -87,7 +87,7 @@ class PermitRecords(AdoptionRecords, StartRecords):
     ) -> Override:
         """Have a gate of an environment, or of one service of it, count as open until then."""
         with self.transaction():
-            [row] = self._written(
+            [row] = self._returned(
                 "INSERT INTO overrides (environment, service, gate, reason, person, at, until)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING *",
                 (environment, service, gate, bounded(reason), bounded(by), self._stamp(), text_of(until)),
@@ -99,7 +99,7 @@ class PermitRecords(AdoptionRecords, StartRecords):
     def confirm_override(self, number: int, *, by: str) -> Override | None:
         """Close the open question; None when there is no unconfirmed override of this number."""
         with self.transaction():
-            rows = self._written(
+            rows = self._returned(
                 "UPDATE overrides SET confirmed_at = ?, confirmed_by = ?"
                 " WHERE id = ? AND confirmed_at IS NULL RETURNING *",
                 (self._stamp(), bounded(by), number),
@@ -115,26 +115,31 @@ class PermitRecords(AdoptionRecords, StartRecords):
         """All that is in force, the oldest first; beside it, overrides that nobody has confirmed and approvals
         that expired a short while ago."""
         now = self._now()
-        values = {"environment": environment, "now": text_of(now), "shown": text_of(now - EXPIRED_SHOWN)}
-        holds = self._all(
+        shown = now - EXPIRED_SHOWN
+        # What ends within the hour is sorted out here, so that the questions stay the same all that time.
+        values = {"environment": environment, "hour": hour_of(now), "shown": hour_of(shown)}
+        holds = self._known(
             "SELECT * FROM holds WHERE environment = :environment AND released_at IS NULL"
-            " AND (until IS NULL OR until > :now) ORDER BY id",
+            " AND (until IS NULL OR until > :hour) ORDER BY id",
             values,
+            _holds,
         )
-        approvals = self._all(
+        approvals = self._known(
             "SELECT * FROM approvals WHERE environment = :environment AND withdrawn_at IS NULL"
             " AND until > :shown ORDER BY id",
             values,
+            self._approvals,
         )
-        overrides = self._all(
+        overrides = self._known(
             "SELECT * FROM overrides WHERE environment = :environment"
-            " AND (confirmed_at IS NULL OR until > :now) ORDER BY id",
+            " AND (confirmed_at IS NULL OR until > :hour) ORDER BY id",
             values,
+            _overrides,
         )
         return Permits(
-            holds=tuple(map(_hold, holds)),
-            approvals=tuple(map(self._approval, approvals)),
-            overrides=tuple(map(_override, overrides)),
+            holds=tuple(one for one in holds if one.until is None or one.until > now),
+            approvals=tuple(one for one in approvals if one.until > shown),
+            overrides=tuple(one for one in overrides if one.confirmed_by is None or one.until > now),
             adoptions=self.adoptions(environment),
             starts=self.starts(environment),
         )
@@ -145,9 +150,8 @@ class PermitRecords(AdoptionRecords, StartRecords):
             for sql in FORGET:
                 self._run(sql, {"now": self._stamp(), "kept_max": kept_max})
 
-    def _written(self, sql: str, values: Values) -> list[sqlite3.Row]:
-        """The rows that a statement with RETURNING wrote."""
-        return self._run(sql, values).fetchall()
+    def _approvals(self, rows: list[sqlite3.Row]) -> list[Approval]:
+        return [self._approval(row) for row in rows]
 
     def _approval(self, row: sqlite3.Row) -> Approval:
         return Approval(
@@ -177,6 +181,14 @@ class PermitRecords(AdoptionRecords, StartRecords):
             detail=f"{approval.id}: by {approval.by} until {text_of(approval.until)}:"
             f" {ask.from_target or 'nothing'} → {ask.to_target} by {ask.revision}",
         )
+
+
+def _holds(rows: list[sqlite3.Row]) -> list[Hold]:
+    return [_hold(row) for row in rows]
+
+
+def _overrides(rows: list[sqlite3.Row]) -> list[Override]:
+    return [_override(row) for row in rows]
 
 
 def _hold(row: sqlite3.Row) -> Hold:

@@ -44,12 +44,13 @@ class Quarantines(Audit, Versions):
 
     def quarantined(self, environment: str) -> list[Quarantine]:
         """Those not released, oldest first."""
-        rows = self._all(
+        found = self._known(
             "SELECT * FROM rollback_records WHERE environment = ? AND released_at IS NULL"
             " ORDER BY quarantined_at, rowid",
             (environment,),
+            _quarantines,
         )
-        return [_quarantine(row) for row in rows]
+        return list(found)
 
     def quarantine_of(self, operation: str) -> Quarantine | None:
         """What the operation quarantined, released or not."""
@@ -118,6 +119,10 @@ class Quarantines(Audit, Versions):
             ).rowcount
             if changed == 0:
                 raise RuntimeError(f"{operation}: reverted, but never quarantined")
+
+
+def _quarantines(rows: list[sqlite3.Row]) -> list[Quarantine]:
+    return [_quarantine(row) for row in rows]
 
 
 def _quarantine(row: sqlite3.Row) -> Quarantine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -57,6 +58,7 @@ class Upgrades(Audit, Outbox):
                     "ended_at": text_of(upgrade.ended_at) if upgrade.ended_at else None,
                     "value": codec.encode(upgrade).decode(),
                 },
+                of=[upgrade.operation, (upgrade.environment, upgrade.service)],
             )
             self.audit(
                 event,
@@ -74,8 +76,10 @@ class Upgrades(Audit, Outbox):
                 self.report(report, at=at)
 
     def upgrade(self, operation: str) -> Upgrade | None:
-        row = self._one("SELECT value FROM upgrades WHERE operation = ?", (operation,))
-        return self._value(row["value"], Upgrade) if row else None
+        found = self._known(
+            "SELECT value FROM upgrades WHERE operation = ?", (operation,), self._moved, of=operation
+        )
+        return found[0] if found else None
 
     def upgrades(
         self,
@@ -87,7 +91,7 @@ class Upgrades(Audit, Outbox):
     ) -> list[Upgrade]:
         """Newest first, at most `limit`. Where none is said: every unfinished one, else a hundred."""
         # Two texts: only a literal `final = 0` lets SQLite use the index of the few that are unfinished.
-        rows = self._all(
+        found = self._known(
             "SELECT value FROM upgrades WHERE final = 0"
             " AND (:environment IS NULL OR environment = :environment)"
             " AND (:service IS NULL OR service = :service) ORDER BY created_at DESC, rowid DESC LIMIT :limit"
@@ -99,16 +103,18 @@ class Upgrades(Audit, Outbox):
                 "service": service,
                 "limit": limit if limit is not None else NO_LIMIT if unfinished else PAST_MAX,
             },
+            self._moved,
         )
-        return [self._value(row["value"], Upgrade) for row in rows]
+        return list(found)
 
     def upgrades_of(self, environment: str, revision: str) -> list[Upgrade]:
         """All that one commit brought, newest first."""
-        rows = self._all(
+        found = self._known(
             "SELECT value FROM upgrades WHERE environment = ? AND revision = ? ORDER BY created_at DESC, rowid DESC",
             (environment, revision),
+            self._moved,
         )
-        return [self._value(row["value"], Upgrade) for row in rows]
+        return list(found)
 
     def attempts(
         self, environment: str, service: str, before: Target | None, after: Target | None, revision: str
@@ -118,51 +124,64 @@ class Upgrades(Audit, Outbox):
             "SELECT count(*) AS ended FROM upgrades WHERE environment = ? AND service = ? AND revision = ?"
             " AND from_target = ? AND to_target = ? AND final = 1",
             (environment, service, revision, _text(before), _text(after)),
+            of=(environment, service),
         )
         return int(row["ended"]) if row else 0
 
     def durations(self, environment: str, service: str, *, limit: int = 20) -> list[float]:
         """How many seconds the last upgrades that succeeded took, the newest first."""
-        rows = self._all(
+        ended = self._known(
             "SELECT value FROM upgrades WHERE environment = ? AND service = ? AND phase = ?"
             " ORDER BY created_at DESC, rowid DESC LIMIT ?",
             (environment, service, Phase.SUCCEEDED.value, limit),
+            self._moved,
+            of=(environment, service),
         )
-        ended = [self._value(row["value"], Upgrade) for row in rows]
         return [(u.ended_at - u.started_at).total_seconds() for u in ended if u.ended_at and u.started_at]
 
     def begin(self, operation: str, step: str) -> None:
         """The step is about to have its effect; on return that is durable. A step cut short begins again."""
-        with self.transaction():
-            self._run(
-                "INSERT INTO steps (operation, step, started_at) VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
-                " SET started_at = excluded.started_at, ended_at = NULL, outcome = '', detail = ''",
-                (operation, step, self._stamp()),
-            )
+        self._write(
+            "INSERT INTO steps (operation, step, started_at) VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
+            " SET started_at = excluded.started_at, ended_at = NULL, outcome = '', detail = ''",
+            (operation, step, self._stamp()),
+            of=[operation],
+        )
 
     def end(self, operation: str, step: str, *, outcome: str = "ok", detail: str = "") -> None:
         """The step had its effect, or failed to. It must have begun."""
-        with self.transaction():
-            changed = self._run(
-                "UPDATE steps SET ended_at = ?, outcome = ?, detail = ? WHERE operation = ? AND step = ?",
-                (self._stamp(), outcome, bounded(detail), operation, step),
-            ).rowcount
-            if changed == 0:
-                raise RuntimeError(f"{operation}: step {step} ended without having begun")
+        changed = self._write(
+            "UPDATE steps SET ended_at = ?, outcome = ?, detail = ? WHERE operation = ? AND step = ?",
+            (self._stamp(), outcome, bounded(detail), operation, step),
+            of=[operation],
+        ).rowcount
+        if changed == 0:
+            raise RuntimeError(f"{operation}: step {step} ended without having begun")
 
     def steps(self, operation: str) -> list[Step]:
         """The journal of one upgrade, in the order in which the steps first began."""
-        return [
-            Step(
-                operation=row["operation"],
-                step=row["step"],
-                started_at=time_of(row["started_at"]),
-                ended_at=time_or_none(row["ended_at"]),
-                outcome=row["outcome"],
-                detail=row["detail"],
+        return list(
+            self._known(
+                "SELECT * FROM steps WHERE operation = ? ORDER BY rowid", (operation,), _steps, of=operation
             )
-            for row in self._all("SELECT * FROM steps WHERE operation = ? ORDER BY rowid", (operation,))
-        ]
+        )
+
+    def _moved(self, rows: list[sqlite3.Row]) -> list[Upgrade]:
+        return [self._value(row["value"], Upgrade) for row in rows]
+
+
+def _steps(rows: list[sqlite3.Row]) -> list[Step]:
+    return [
+        Step(
+            operation=row["operation"],
+            step=row["step"],
+            started_at=time_of(row["started_at"]),
+            ended_at=time_or_none(row["ended_at"]),
+            outcome=row["outcome"],
+            detail=row["detail"],
+        )
+        for row in rows
+    ]
 
 
 def _text(target: Target | None) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 
 from reconciler.model import codec
 from reconciler.model.release import Release
@@ -21,19 +24,20 @@ class Versions(Database):
                 " first_deployed_at = coalesce(first_deployed_at, ?)"
                 " WHERE environment = ? AND service = ? AND target = ?",
                 (codec.encode(work).decode(), revision, self._stamp(), *_key(work)),
+                of=[(work.environment, work.service)],
             )
 
     def healthy(self, work: Workload, *, at: datetime | None = None) -> None:
         """It proved healthy, now or then, and is last-good from now on. It must have been deployed."""
-        with self.transaction():
-            changed = self._run(
-                "UPDATE versions SET healthy_at = ?1, healthy_seq = (SELECT 1 + coalesce(max(healthy_seq), 0)"
-                "  FROM versions WHERE environment = ?2 AND service = ?3 AND healthy_seq IS NOT NULL)"
-                " WHERE environment = ?2 AND service = ?3 AND target = ?4",
-                (text_of(at) if at else self._stamp(), *_key(work)),
-            ).rowcount
-            if changed == 0:
-                raise RuntimeError(f"{work.environment}: {work.service} {work.target} was never deployed")
+        changed = self._write(
+            "UPDATE versions SET healthy_at = ?1, healthy_seq = (SELECT 1 + coalesce(max(healthy_seq), 0)"
+            "  FROM versions WHERE environment = ?2 AND service = ?3 AND healthy_seq IS NOT NULL)"
+            " WHERE environment = ?2 AND service = ?3 AND target = ?4",
+            (text_of(at) if at else self._stamp(), *_key(work)),
+            of=[(work.environment, work.service)],
+        ).rowcount
+        if changed == 0:
+            raise RuntimeError(f"{work.environment}: {work.service} {work.target} was never deployed")
 
     def forget_good(self, environment: str, service: str, target: Target) -> None:
         """A later verdict: it is not to be brought back any more."""
@@ -53,12 +57,14 @@ class Versions(Database):
 
     def good(self, environment: str, service: str, *, limit: int = 5) -> list[tuple[Workload, datetime]]:
         """What proved healthy here and when, the last first: that one is last-good."""
-        rows = self._all(
+        found = self._known(
             "SELECT workload, healthy_at FROM versions WHERE environment = ? AND service = ?"
             " AND healthy_seq IS NOT NULL ORDER BY healthy_seq DESC LIMIT ?",
             (environment, service, limit),
+            self._good,
+            of=(environment, service),
         )
-        return [(self._value(row["workload"], Workload), time_of(row["healthy_at"])) for row in rows]
+        return list(found)
 
     def services(self, environment: str) -> set[str]:
         """Every service that was ever deployed here."""
@@ -70,21 +76,28 @@ class Versions(Database):
 
     def attempted(self, environment: str) -> dict[str, Version]:
         """By service: the version that was last deployed or tried here, proven or not."""
-        rows = self._all(
+        found = self._known(
             "SELECT service, version, max(rowid) FROM versions WHERE environment = ? GROUP BY service",
             (environment,),
+            _versions,
         )
-        return {row["service"]: Version(row["version"]) for row in rows}
+        return dict(found)
 
-    def frozen(self) -> dict[tuple[str, str], Release]:
-        """By service and version: the release as it was when first deployed or quarantined, wherever."""
+    def frozen(self) -> Mapping[tuple[str, str], Release]:
+        """By service and version: the release as it was when first deployed or quarantined, wherever.
+
+        As long as nothing is deployed or quarantined, it is the very same mapping.
+        """
         # Beside min(), SQLite takes the other columns from the row of the minimum.
-        rows = self._all(
-            "SELECT service, version, workload, min(rowid) FROM versions GROUP BY service, version"
-        )
-        return {
-            (row["service"], row["version"]): self._value(row["workload"], Workload).release for row in rows
-        }
+        sql = "SELECT service, version, workload, min(rowid) FROM versions GROUP BY service, version"
+        return self._known(sql, (), self._frozen)
+
+    def _good(self, rows: list[sqlite3.Row]) -> list[tuple[Workload, datetime]]:
+        return [(self._value(row["workload"], Workload), time_of(row["healthy_at"])) for row in rows]
+
+    def _frozen(self, rows: list[sqlite3.Row]) -> Mapping[tuple[str, str], Release]:
+        found = {(row["service"], row["version"]): self._value(row["workload"], Workload) for row in rows}
+        return MappingProxyType({key: work.release for key, work in found.items()})
 
     def _see(self, work: Workload, revision: str) -> None:
         self._run(
@@ -98,7 +111,12 @@ class Versions(Database):
                 revision,
                 self._stamp(),
             ),
+            of=[(work.environment, work.service)],
         )
+
+
+def _versions(rows: list[sqlite3.Row]) -> dict[str, Version]:
+    return {row["service"]: Version(row["version"]) for row in rows}
 
 
 def _key(work: Workload) -> tuple[str, str, str]:

@@ -60,7 +60,13 @@ class Connection:
 
     def close(self) -> None: ...
 
+    @property
+    def total_changes(self) -> int:
+        return self._raw.total_changes
+
     def execute(self, sql: str, values: Any = ()) -> sqlite3.Cursor:
+        if sql.startswith("SELECT "):
+            return self._raw.execute(sql, values)
         match sql:
             case "BEGIN IMMEDIATE":
                 self._fail("database-locked", "disk-broken")
@@ -74,17 +80,20 @@ class Connection:
             case "ROLLBACK":
                 self._forget()
             case "COMMIT":
-                return self._commit()
+                return self._commit(sql)
+            case _ if not self._raw.in_transaction:  # a transaction of its own
+                self._fail("database-locked", "disk-broken")
+                return self._commit(sql, values)
             case _ if sql.startswith("INSERT INTO upgrades"):
                 self._upgrades.append(decode(values["value"], Upgrade))
             case _ if sql.startswith("INSERT INTO maintenance_logs"):
                 self._rows.append(values)
         return self._raw.execute(sql, values)
 
-    def _commit(self) -> sqlite3.Cursor:
+    def _commit(self, sql: str, values: Any = ()) -> sqlite3.Cursor:
         self._kill("before a commit")
         self._fail("disk-full", "disk-broken")
-        done = self._raw.execute("COMMIT")
+        done = self._raw.execute(sql, values)
         upgrades, rows = self._upgrades, self._rows
         self._forget()
         if upgrades or rows:
@@ -119,3 +128,7 @@ class SimulatedStore(Store):
 
     def _prepare(self, *, read_only: bool) -> None:
         """The schema is today's, and memory needs no sync."""
+
+    def _version(self) -> int:
+        """Nobody else has this database."""
+        return 0
