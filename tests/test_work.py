@@ -85,6 +85,7 @@ async def done(
     await world.settle()
     await world.deliver()
     await world.settle()
+    assert world.phases() == ["succeeded"], [(one.phase, one.reason) for one in world.upgrades()]
     counted, found = Counted(world, patch), {}
     counted.since()
 

@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from tests.simulation.runner import Failure, play, search
+from tests.simulation.runner import Failure, play, play_on, search
 
 HASH_SEED = "0"
 
@@ -39,7 +39,7 @@ def _many(first: int, count: int, mutation: str | None) -> int:
     began_s, upgrades, cores = time.monotonic(), 0, os.cpu_count() or 1
     with ProcessPoolExecutor(cores) as pool:
         seeds = range(first, first + count)
-        for done, played in enumerate(pool.map(partial(play, mutation=mutation), seeds, chunksize=10), 1):
+        for done, played in enumerate(pool.map(partial(play_on, mutation=mutation), seeds, chunksize=10), 1):
             upgrades += played.upgrades
             if played.wrong:
                 pool.shutdown(wait=False, cancel_futures=True)

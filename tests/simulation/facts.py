@@ -118,6 +118,7 @@ class Facts:
         match upgrade.phase:
             case Phase.APPLYING:
                 self.deployed.add(key)
+                self.applied.discard(upgrade.operation)  # the next batch of it
             case Phase.VERIFYING:
                 self.applied.add(upgrade.operation)
             case Phase.WAITING:

@@ -35,6 +35,7 @@ FAULTS = (
     Fault("killed-in-effect", ("CR-03", "CR-04"), 0.2, "kill -9 while the driver works"),
     Fault("killed-at-commit", ("CR-01", "CR-02", "DB-08"), 0.02, "kill -9 before or after a commit"),
     Fault("terminated", ("CR-13",), 1.0, "SIGTERM, and a new start"),
+    Fault("stopped", ("CR-14", "GT-21"), 1.0, "SIGSTOP, for longer than a lease, and SIGCONT"),
     Fault("rebooted", ("CR-16",), 1.0, "the whole host goes down: daemon, services and all"),
     Fault("service-dies", ("RT-03",), 1.0, "an instance is killed"),
     Fault("engine-broken", ("OP-04",), 0.3, "a call of the driver fails by trouble of the host"),

@@ -14,8 +14,13 @@ from tests.simulation.remote import BLOBS, Tree, blob_of
 SERVICES = ("api", "database", "queue", "web")
 VERSIONS = ("1.0.0", "1.0.1", "1.1.0", "1.1.1", "2.0.0")
 FIRST = VERSIONS[0]
+ONE_BY_ONE, ONE_FIRST = {("api", "1.1.0"), ("web", "2.0.0")}, {("database", "1.0.1")}
+"""Whose instances are replaced each in its turn, and of which the first is a canary."""
 MORE = {
     ("api", "1.0.1"): "upgrade: {urgency: emergency}\n",
+    ("api", "1.1.0"): "strategy: {rolling: 1, pause: 2s}\n",
+    ("database", "1.0.1"): "strategy: {canary: [1], pause: 3s}\n",
+    ("web", "2.0.0"): "strategy: {rolling: 1}\n",
     ("api", "2.0.0"): 'upgrade: {from: ">=1.1.0"}\n',
     ("database", "2.0.0"): "upgrade: {reversible: false}\n",
     ("queue", "1.1.0"): "strategy: blue-green\n",
@@ -58,6 +63,8 @@ class Rules(NamedTuple):
     split: bool
     """One file a pin."""
     instances: int
+    leased: bool
+    """Another daemon wants the environments too: who has the lease acts, and nobody else."""
 
     @property
     def environments(self) -> tuple[str, ...]:
@@ -82,7 +89,8 @@ def rules(random: Random) -> Rules:
         promote=random.random() < 0.15,
         revert=random.random() < 0.9,
         split=random.random() < 0.7,
-        instances=random.choices((1, 2), (4, 1))[0],
+        instances=random.choices((1, 2, 3), (8, 1, 2))[0],
+        leased=random.random() < 0.3,
     )
 
 

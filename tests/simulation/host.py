@@ -9,6 +9,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
 from reconciler.drivers.base import Cause, Endpoint, Site, Surroundings
 from reconciler.model.errors import ArtifactError, HostError, TransientError
 from reconciler.model.observation import Instance, Observation, Sample
@@ -64,6 +66,7 @@ class Host:
         return self.natures[key]
 
     def start(self, key: Key, work: Workload, operation: str) -> None:
+        """Each instance that does not run already."""
         here = self.processes.setdefault(key, [])
         for index in range(work.instances):
             alive = [one for one in here if one.index == index and one.target == work.target and not one.dead]
@@ -72,9 +75,10 @@ class Host:
                 here.append(Process(index, work.target, operation, self.weather.now_s))
                 self.interrupt()
 
-    def stop(self, key: Key, *, but: Target | None = None) -> None:
+    def stop(self, key: Key, *, but: Target | None = None, upto: int | None = None) -> None:
+        """Whatever is of another target, of the first `upto` instances or of all."""
         here = self.processes.setdefault(key, [])
-        for process in [one for one in here if one.target != but]:
+        for process in [one for one in here if one.target != but and (upto is None or one.index < upto)]:
             here.remove(process)
             self.interrupt()
 
@@ -151,16 +155,16 @@ class SimulatedDriver:
         return "" if kept else "its artifact is gone"
 
     def apply(self, site: Site, cause: Cause, work: Workload, upto: int) -> None:
-        key = work.environment, work.service
-        self.host.told("apply", cause.operation, work, key)
+        key, batch = (work.environment, work.service), replace(work, instances=upto)
+        self.host.told("apply", cause.operation, batch, key)
         self._trouble("apply")
         if self.host.weather.strikes("engine-lies-done"):
             return
         if self.restorable(site, work):
             raise HostError(f"{work.target.version} cannot be started: its artifact is gone", "fetch it")
-        if work.strategy == "stop-start":
-            self.host.stop(key, but=work.target)
-        self.host.start(key, work, cause.operation)
+        if work.strategy != "blue-green":
+            self.host.stop(key, but=work.target, upto=upto if upto < work.instances else None)
+        self.host.start(key, batch, cause.operation)
         if self.host.weather.strikes("engine-lies-failed"):
             raise HostError("exit code 1", "look at it")
 

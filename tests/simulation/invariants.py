@@ -7,6 +7,7 @@ no gate, verdict or plan of the engine's is asked.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -29,17 +30,10 @@ INTENTS = {
     ("restore", Phase.RESTORING): "restore",
 }
 """By effect and phase: the step whose intent stands before it."""
+BETWEEN_BATCHES = frozenset({"hold", "window", "approval"})
 RECENT_S = 1.0
 HEARD_S = 0.02
 """How long ago an answer may have been given that the engine has only just heard."""
-
-SOAK_S = 0.3
-INTENTS = {
-    ("apply", Phase.APPLYING): "apply",
-    ("apply", Phase.VERIFYING): "again",
-    ("restore", Phase.RESTORING): "restore",
-}
-"""By effect and phase: the step whose intent stands before it."""
 
 
 # after every move of an upgrade: (simulation, as it was, as it is, the audit rows of the same transaction)
@@ -67,6 +61,8 @@ def starts_behind_open_gates_alone_3_2(
     if upgrade.phase is not Phase.APPLYING or (before and before.phase is Phase.APPLYING):
         return ""
     shut = closed(simulation, upgrade)
+    if before and upgrade.batch > before.batch:
+        shut = [gate for gate in shut if gate in BETWEEN_BATCHES]
     return f"{upgrade.operation} starts, and closed is: {', '.join(shut)}" if shut else ""
 
 
@@ -101,21 +97,28 @@ def failure_needs_evidence_3_7_3_12(
 
 
 def success_is_proven_3_12(
-    simulation: Simulation, _before: Upgrade | None, upgrade: Upgrade, _rows: list[Mapping[str, Any]]
+    simulation: Simulation, before: Upgrade | None, upgrade: Upgrade, _rows: list[Mapping[str, Any]]
 ) -> str:
+    if before and upgrade.batch > before.batch:
+        return _unproven(simulation, upgrade, upgrade.changed_at, "goes on to its next batch")
     if upgrade.phase is not Phase.SUCCEEDED:
         return ""
     steps = simulation.disk.all(
         "SELECT started_at FROM steps WHERE operation = ? AND step = 'settle'", upgrade.operation
     )
     judged_at = time_of(steps[0]["started_at"]) if steps else upgrade.changed_at
+    return _unproven(simulation, upgrade, judged_at, "succeeded")
+
+
+def _unproven(simulation: Simulation, upgrade: Upgrade, judged_at: datetime, what: str) -> str:
+    """Whether what counted as healthy at that instant had not been so for long enough."""
     judged_s = (judged_at - EPOCH).total_seconds()
     answers = simulation.host.answers.get((upgrade.environment, upgrade.service, _to(upgrade)), [])
     heard = [(at_s, verdict) for at_s, verdict in answers if at_s <= judged_s]
     run = list(takewhile(lambda answer: answer[1] == "healthy", reversed(heard)))
     if run and judged_s - run[0][0] <= RECENT_S and judged_s - run[-1][0] >= SOAK_S - HEARD_S:
         return ""
-    return f"{upgrade.operation} succeeded, and its last answers were {heard[-3:]}"
+    return f"{upgrade.operation} {what}, and its last answers were {heard[-3:]}"
 
 
 def who_is_stuck_calls_a_person_inv_2(
@@ -168,12 +171,14 @@ AFTER_MOVE = (
 
 
 def intent_stands_before_effect_3_8(
-    simulation: Simulation, kind: str, operation: str, _work: Workload | None, _key: tuple[str, str]
+    simulation: Simulation, kind: str, operation: str, work: Workload | None, _key: tuple[str, str]
 ) -> str:
     if operation == "repair":
         return ""
     upgrade = simulation.facts.upgrades.get(operation)
     step = INTENTS.get((kind, upgrade.phase)) if upgrade else None
+    if step == "apply" and work and upgrade and upgrade.batch:
+        step = f"apply:{work.instances}"
     if step is None:
         return f"{kind} by {operation}, which is {upgrade.phase if upgrade else 'unknown'}"
     sql = "SELECT 1 FROM steps WHERE operation = ? AND step = ? AND ended_at IS NULL"
@@ -223,7 +228,37 @@ def quarantine_stands_before_restore_3_3(
     return "" if excused or _quarantined(simulation, operation) else f"{operation} restores before quarantine"
 
 
+def what_another_daemon_has_is_left_alone_two_daemons(
+    simulation: Simulation, kind: str, operation: str, _work: Workload | None, key: tuple[str, str]
+) -> str:
+    """What was handed to a thread before it changed hands is excused, and so is what brings back what this daemon has
+    applied, or keeps it running, as long as it could not know."""
+    life, rival, environment = simulation.life, simulation.rival, key[0]
+    if life is None or not rival.has(environment, life.loop.handed_s):
+        return ""
+    upgrade = simulation.facts.upgrades.get(operation)
+    strict = kind == "apply" and upgrade is not None and upgrade.phase is Phase.APPLYING
+    if not strict and not rival.known(environment, life.loop.handed_s):
+        return ""
+    return f"{kind} by {operation}, and {environment} is another daemon's"
+
+
+def no_batch_is_larger_than_it_may_be_4(
+    simulation: Simulation, kind: str, operation: str, work: Workload | None, _key: tuple[str, str]
+) -> str:
+    upgrade = simulation.facts.upgrades.get(operation)
+    if kind != "apply" or work is None or upgrade is None or upgrade.before is None:
+        return ""
+    what, whole = (upgrade.service, work.target.version.text), simulation.rules.instances
+    most = upgrade.batch + 1 if what in fleet.ONE_BY_ONE else whole
+    if what in fleet.ONE_FIRST:
+        most = whole if upgrade.batch else 1
+    return "" if work.instances <= most else f"{operation} starts {work.instances}, where {most} may be new"
+
+
 BEFORE_EFFECT = (
+    no_batch_is_larger_than_it_may_be_4,
+    what_another_daemon_has_is_left_alone_two_daemons,
     intent_stands_before_effect_3_8,
     applied_once_inv_1,
     git_asks_for_what_starts_3_1,
@@ -292,7 +327,20 @@ def restoring_comes_before_reverting_4(simulation: Simulation, _before: str, aft
     return "" if restored else f"{operation} is reverted, and nothing was restored"
 
 
+def who_has_not_the_lease_reverts_nothing_two_daemons(
+    simulation: Simulation, _before: str, after: str
+) -> str:
+    operation = _trailer(simulation, after, "Ugs-Operation")
+    if operation is None or simulation.life is None:
+        return ""
+    environment = simulation.facts.upgrades[operation].environment
+    if not simulation.rival.has(environment, simulation.life.loop.handed_s):
+        return ""
+    return f"{operation} is reverted, and {environment} is another daemon's"
+
+
 AFTER_PUSH = (
+    who_has_not_the_lease_reverts_nothing_two_daemons,
     only_fast_forward_3_5,
     one_revert_an_operation_3_4,
     a_revert_moves_what_failed_3_6,

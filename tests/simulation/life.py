@@ -12,6 +12,7 @@ from reconciler.config import Settings
 from reconciler.drivers.base import Site
 from reconciler.engine.core import Core
 from reconciler.engine.daemon import Daemon
+from reconciler.engine.lease import Leases, RemoteLeases
 from reconciler.engine.repository import Repository
 from reconciler.model.errors import HostError
 from reconciler.model.snapshot import Cache
@@ -19,6 +20,7 @@ from reconciler.notify import Outbox
 from tests.simulation.database import Connection, SimulatedStore
 from tests.simulation.loop import Loop, VirtualClock
 from tests.simulation.remote import Clone
+from tests.simulation.rival import OURS
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -45,6 +47,7 @@ class Life:
         )
         repository = Repository(cast(Any, self.clone), cast(Any, simulation.remote))
         repository._cache = PARSED
+        leases = RemoteLeases(cast(Any, simulation.register), OURS, store, self.clock)
         self.core = Core(
             settings=SETTINGS,
             store=store,
@@ -55,6 +58,7 @@ class Life:
             drivers={"process": simulation.driver},
             probes=cast(Any, simulation.probes),
             random=Random(simulation.scheduler.random()),
+            leases=leases if simulation.rules.leased else Leases(),
             failpoint=lambda name: simulation.may_kill(f"at {name}"),
         )
         self.daemon = Daemon(self.core)

@@ -82,6 +82,8 @@ class Loop(asyncio.AbstractEventLoop):
         self._timers: list[tuple[float, int, Handle]] = []
         self._numbers = itertools.count(1)
         self.events = 0
+        self.handed_s = 0.0
+        """When what is called at this moment was handed to a thread: what was decided by then counts for it."""
         self.trouble: list[str] = []
         """What asyncio reported as an exception that nobody took."""
 
@@ -177,9 +179,11 @@ class Loop(asyncio.AbstractEventLoop):
     def run_in_executor(self, _executor: object, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]  # no threads here
         future = self.create_future()
         before_s, after_s = self._latency(_name(func))
+        handed_s = self._time.now_s
 
         def call() -> None:
             # A thread goes on when the task that waits for it is cancelled; so does this.
+            self.handed_s = handed_s
             try:
                 answer, error = func(*args), None
             except Exception as raised:

@@ -99,6 +99,23 @@ MUTATIONS = {
         "        await self._sender.tell(notice, thread)\n        self._rows.delivered([rows[0].id])\n",
         "        self._rows.delivered([rows[0].id])\n        await self._sender.tell(notice, thread)\n",
     ),
+    "nobody is asked whose an environment is": Mutation(
+        "reconciler.engine.core:Core.step", "await self.fence.passed(ending=name in ENDING)", "pass"
+    ),
+    "what is known to be another daemon's is acted upon": Mutation(
+        "reconciler.engine.fence:Fence.check", 'if standing == "elsewhere":', 'if standing == "nowhere":'
+    ),
+    "a lease that has ended counts as held": Mutation(
+        "reconciler.model.lease:standing", 'if now_s < lease.grip.until_s else "unsure"', "if True else ''"
+    ),
+    "the next batch asks no gate": Mutation(
+        "reconciler.engine.batch:prove", "(shut := control.paused())", '(shut := "")'
+    ),
+    "all instances are replaced at once": Mutation(
+        "reconciler.engine.batch:batch_of",
+        "counts = batches(work, ENGINES[kind]) if upgrade.before else",
+        "counts =",
+    ),
     "a broken database is borne with": Mutation(
         "reconciler.engine.endure:endure", "        except Damaged:\n            raise\n", ""
     ),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from reconciler.engine import people, permits
+from reconciler.model.upgrade import Phase
 from tests.simulation import fleet
 from tests.simulation.fleet import SERVICES, VERSIONS
 
@@ -92,8 +93,11 @@ def rollback(simulation: Simulation) -> None:
 
 
 def hold(simulation: Simulation) -> None:
-    """`ugs hold`, of one service or of all."""
+    """`ugs hold`, of one service or of all; of what is being proven, if anything is."""
     random, (environment, service) = simulation.people, simulation.somewhere()
+    proven = [one for one in simulation.facts.upgrades.values() if one.phase is Phase.VERIFYING]
+    if proven and random.random() < 0.5:
+        environment, service = proven[-1].environment, proven[-1].service
     whom = service if random.random() < 0.7 else None
     lasting = f"{random.randint(3, 40)}s"
     simulation.say(

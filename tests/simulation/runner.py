@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import logging
 import sys
 import traceback
@@ -26,6 +27,10 @@ class Failure(NamedTuple):
     events: int
 
 
+SEEDS_A_COLLECTION = 10
+_played = itertools.count(1)
+
+
 def play(seed: int, mutation: str | None = None) -> Failure:
     """One seed, to its end."""
     simulation = Simulation(seed)
@@ -38,12 +43,26 @@ def play(seed: int, mutation: str | None = None) -> Failure:
             wrong = str(violation)
         except Exception:
             wrong = f"the simulation itself failed:\n{traceback.format_exc()}"
-    if simulation.life:
-        simulation.events += simulation.life.loop.events
+        with contextlib.suppress(SystemExit):  # a last effect of what is thrown away
+            simulation.bury()
     drawn = ", ".join(fault.name for fault in simulation.weather.drawn) or "none"
     story = [f"seed {seed}: {simulation.rules}; faults: {drawn}"]
     story += [f"{at_s:9.3f}  {text}" for at_s, text in simulation.trace]
     return Failure(seed, wrong, story, simulation.facts.ended, simulation.events)
+
+
+def play_on(seed: int, mutation: str | None = None) -> Failure:
+    """One of very many, in a process that does nothing else: what they throw away is collected now and then.
+
+    Never in the midst of one, where it would speak on its loop.
+    """
+    gc.disable()
+    sys.unraisablehook = lambda _unraisable: None
+    played = play(seed, mutation)
+    if next(_played) % SEEDS_A_COLLECTION == 0:
+        gc.collect()
+        gc.freeze()  # what is left is known from seed to seed, and need not be looked through again
+    return played
 
 
 class _Noted(logging.Handler):
@@ -62,12 +81,14 @@ def _noted(simulation: Simulation) -> Iterator[None]:
     logs = [logging.getLogger(name) for name in ("ugs", "reconciler")]
     before = [(log.level, log.propagate, log.handlers) for log in logs]
     for log in logs:
-        log.level, log.propagate, log.handlers = logging.ERROR, False, [_Noted(simulation)]
+        log.propagate, log.handlers = False, [_Noted(simulation)]
+        log.setLevel(logging.ERROR)
     try:
         yield
     finally:
         for log, (level, propagate, handlers) in zip(logs, before, strict=True):
-            log.level, log.propagate, log.handlers = level, propagate, handlers
+            log.propagate, log.handlers = propagate, handlers
+            log.setLevel(level)  # which also forgets what was found to be too low
 
 
 @contextlib.contextmanager
@@ -78,7 +99,8 @@ def _unheard() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "coroutine .* was never awaited")
             yield
-            gc.collect()  # what was thrown away speaks now, or never
+            if gc.isenabled():
+                gc.collect()  # what was thrown away speaks now, or never
     finally:
         sys.unraisablehook = hook
 
@@ -88,7 +110,7 @@ def search(seeds: int, first: int) -> int:
     missed = 0
     for name in MUTATIONS:
         found = next(
-            (one for number in range(first, first + seeds) if (one := play(number, name)).wrong), None
+            (one for number in range(first, first + seeds) if (one := play_on(number, name)).wrong), None
         )
         missed += found is None
         print(

@@ -17,15 +17,20 @@ from tests.simulation.life import PARSED, Life
 from tests.simulation.loop import Time, instant
 from tests.simulation.messenger import Messenger
 from tests.simulation.remote import BLOBS, Clone, Refs, Remote
+from tests.simulation.rival import Register, Rival
 
 ACTIVE_S = 45.0
 """For so long people act and faults strike."""
 CALM_MAX_S = 400.0
 """By then after that, everything has come to rest."""
 LOOK_S = 2.5
+RIVAL_LOOKS_S = 0.5
+RIVAL_MAX_S = 10.0
+LOOKS = int(ACTIVE_S / RIVAL_LOOKS_S)
+"""How often the rival looks: to the end of what people do, so that all is given back by then."""
 RESTART_S = 2.0
 EVENTS_MAX = 400_000
-QUICK = frozenset({"observe", "_processes", "endpoints", "foreign_listener", "snapshot", "asked"})
+QUICK = frozenset({"observe", "_look", "snapshot", "asked"})
 EFFECTS = frozenset({"apply", "restore", "_restore", "prepare", "settle"})
 
 
@@ -47,6 +52,8 @@ class Simulation:
         self.weather = Weather(self._random("weather"), self.time, clear_s=ACTIVE_S)
         self.remote, self.refs, self.disk = Remote(), Refs(), Disk()
         self.host = Host(self._random("host"), self.weather)
+        self.register = Register(self.weather)
+        self.rival = Rival(self._random("rival"), self.register, self.weather)
         self.messenger = Messenger(self.weather)
         self.driver, self.probes = SimulatedDriver(self.host), SimulatedProbes(self.host)
         self.trace: list[tuple[float, str]] = []
@@ -102,9 +109,14 @@ class Simulation:
         moments: list[tuple[float, Callable[[], None]]] = [
             (at_s, lambda: people.act(self)) for at_s in self.acts
         ]
+        if self.rules.leased:
+            moments += [(at * RIVAL_LOOKS_S, self._rival_looks) for at in range(1, LOOKS)]
+            if "stopped" not in [fault.name for fault in self.weather.drawn]:
+                moments += [(self.people.uniform(2.0, ACTIVE_S / 2), self._struck("stopped", self._stopped))]
         for name, act in (
             ("killed", self.kill),
             ("terminated", self._terminate),
+            ("stopped", self._stopped),
             ("rebooted", self._reboot),
             ("service-dies", lambda: self.host.crash(self.somewhere())),
             ("artifacts-lost", self.host.kept.clear),
@@ -134,7 +146,7 @@ class Simulation:
                 life.loop.run_until(end_s, life.task.done)
             except Killed as kill:
                 self.note(f"kill -9 {kill}")
-                self._bury()
+                self.bury()
                 continue
             self._check(life)
 
@@ -151,10 +163,11 @@ class Simulation:
             if error is not None and not isinstance(error, UgsError):
                 raise Violation(f"a bug ended the daemon: {error!r}") from error
             self.note(f"the daemon ends: {error}")
-            self._bury()
+            self.bury()
             self.time.now_s += RESTART_S
 
-    def _bury(self) -> None:
+    def bury(self) -> None:
+        """Throw the daemon away, as it stands."""
         if self.life:
             self.events += self.life.loop.events
             self.life.loop.die()
@@ -174,7 +187,7 @@ class Simulation:
     def kill(self) -> None:
         if self.life:
             self.note("kill -9")
-        self._bury()
+        self.bury()
 
     def _terminate(self) -> None:
         if self.life:
@@ -184,6 +197,22 @@ class Simulation:
         self.kill()
         self.host.reboot()
 
+    def _stopped(self) -> None:
+        """SIGSTOP: the daemon does nothing, its threads neither, and time goes on; then SIGCONT."""
+        if self.life is None:
+            return
+        end_s = self.time.now_s + self.people.uniform(2.0, 12.0)
+        while self.time.now_s < end_s:
+            self.time.now_s += RIVAL_LOOKS_S
+            self._rival_looks()
+        self.note("SIGCONT")
+
+    def _rival_looks(self) -> None:
+        if self.rules.leased:
+            wants = self.time.now_s < ACTIVE_S - RIVAL_MAX_S
+            for moved in self.rival.look(self.rules.environments, waits=wants):
+                self.note(f"another daemon {moved}")
+
     def _stop(self) -> None:
         """The last daemon ends as it should: within its time."""
         if self.life:
@@ -191,7 +220,7 @@ class Simulation:
             self.life.loop.run_until(self.time.now_s + 60.0, self.life.task.done)
             if not self.life.task.done():
                 raise Violation("bounds (13): told to stop, the daemon does not")
-        self._bury()
+        self.bury()
 
     def latency(self, name: str) -> tuple[float, float]:
         """How long a blocking call takes to have its effect, and then to answer, in seconds."""

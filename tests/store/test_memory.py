@@ -78,7 +78,7 @@ def answers(store: Store) -> Iterator[tuple[str, object]]:
         yield f"past of {place}", [store.upgrades(environment=place[0], service=place[1], limit=3), ways]
     for operation in upgrades:
         yield f"operation {operation}", [store.upgrade(operation), store.steps(operation)]
-        yield f"thread {operation}", [store.thread(operation), store.quarantine_of(operation)]
+        yield f"thread {operation}", [store.thread(operation, SLACK), store.quarantine_of(operation)]
 
 
 def some_work(random: Random) -> Workload:
@@ -131,7 +131,7 @@ def moves(random: Random) -> list[Callable[[Store], object]]:
         lambda s: s.tell(telling),
         lambda s: s.delivered([number, number + 1]),
         lambda s: s.postpone([number], at=soon, error="it does not answer"),
-        lambda s: s.remember_thread(one.operation, "C1", str(number)),
+        lambda s: s.remember_thread(one.operation, SLACK, "C1", str(number)),
         lambda s: s.health(environment, service, random.choice(("healthy", "degraded")), ""),
         lambda s: s.migrated(recorded),
         lambda s: s.prove_migrations(environment, service),
