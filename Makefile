@@ -15,7 +15,7 @@ FROM ?= 0
 SIMULATED = $(if $(filter command,$(origin SEED)),--seed $(SEED),--seeds $(SEEDS) --from $(FROM))
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 
-.PHONY: demo test lint types contract examples crash slow engines faults fuzz simulate mutants unit scenarios coverage bench recovery spread lock clean
+.PHONY: demo test lint types contract examples crash slow engines e2e faults fuzz simulate mutants unit scenarios coverage bench recovery spread lock clean
 
 demo: $(VENV)/ready
 	$(BIN)/ugs demo
@@ -37,7 +37,7 @@ examples: $(VENV)/ready
 
 coverage: $(VENV)/ready
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m coverage run -m $(PYTEST) -m 'not crash and not slow and not engine'
+	$(BIN)/python -m coverage run -m $(PYTEST) -m 'not crash and not slow and not engine and not browser'
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report
 
@@ -56,6 +56,10 @@ engines: $(VENV)/ready
 # Writes the tables of docs/reliability.md from the marks on the tests.
 faults: $(VENV)/ready
 	$(BIN)/python -m tests.faults
+
+# The dashboard in Debian's Chromium, without a window, over real daemons.
+e2e: $(VENV)/ready
+	$(BIN)/python -m pytest -p pytest_asyncio.plugin -q tests/browser
 
 fuzz: $(VENV)/ready
 	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m $(PYTEST) --dist load tests/fuzz

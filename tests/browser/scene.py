@@ -5,6 +5,8 @@ from __future__ import annotations
 from tests.world import World
 
 SERVICES = ("api", "billing", "search", "web", "worker")
+PATIENT = "60s"
+"""For so long a service may take to answer: the machine may be busy with a browser."""
 STAGING = """\
 environment: staging
 timezone: Europe/Berlin
@@ -35,7 +37,7 @@ def build(world: World, port: int) -> None:
     world.more = PRODUCTION
     world.driver_yaml = "{kind: process}"
     for service in SERVICES:
-        world.release("1.4.0", service=service, more=NOTES if service == "api" else "")
+        world.release("1.4.0", service=service, more=NOTES if service == "api" else "", deadline=PATIENT)
         world.pin("1.4.0", service)
     staged = "".join(
         f'  {service}: {{version: "1.4.0", port: {world.port(f"{service} in staging")}}}\n'
@@ -47,6 +49,6 @@ def build(world: World, port: int) -> None:
 
 def let_one_wait(world: World) -> None:
     """A major release of search, which needs an approval and the window of its class."""
-    world.release("2.0.0", service="search", more=NOTES)
+    world.release("2.0.0", service="search", more=NOTES, deadline=PATIENT)
     world.pin("2.0.0", "search")
     world.merge(HOSTILE)

@@ -73,6 +73,8 @@ def _judged(view: ServiceView) -> tuple[Shape, str, str]:
     if view.phase == "waiting":
         shut = closed(view.gates)
         gate = next((one.gate for one in shut), "")
+        if gate == "quarantine":
+            return "bad", "quarantined", ""
         return ("bad" if gate in SHUT_FOR_GOOD else "waiting"), "waits" if gate else "starts", gate
     if view.health == "degraded":
         return "bad", "degraded", ""

@@ -11,10 +11,9 @@ from starlette.responses import Response
 from reconciler.api.entry import Missing
 from reconciler.api.events import ADMINISTRATION, row_seen
 from reconciler.api.web.cell import Column, columns
-from reconciler.api.web.cell import cells as cells_of
 from reconciler.api.web.page import Pages
 from reconciler.engine.attention import needs_person
-from reconciler.model.rights import EVERYTHING, Caller, Place, may, sees_part_of
+from reconciler.model.rights import EVERYTHING, Caller, Place, may
 
 SHOWN_MAX = 6
 """So many lines of each list; the others are counted."""
@@ -52,27 +51,29 @@ async def show(pages: Pages, request: Request, caller: Caller) -> Response:
 
 
 async def cells(pages: Pages, request: Request, caller: Caller) -> Response:
-    """Some cells of one environment, or all, and the overview: what a page that is open puts in place of its own."""
+    """Some cells of one environment, or all, and what stands above them: what a page that is open puts in place of
+    its own. Without an environment, only what stands above."""
     environment, services = (
         request.query_params.get("environment", ""),
         request.query_params.getlist("service"),
     )
-    here = pages.fleet.passes.get(environment)
-    if here is None or not sees_part_of(caller, Place(environment)):
+    found = columns(pages.fleet, caller)
+    here = {one.name: one.cells for one in found}
+    if environment and environment not in here:
         raise Missing(f"there is no environment {environment[:100]}", "load the page again")
-    found = cells_of(here, caller)
-    asked = services[:ASKED_MAX] or list(found)
-    chosen = [found[service] for service in asked if service in found]
-    known = overview(pages, caller, columns(pages.fleet, caller))
-    return await pages.render(request, caller, "cells.html", chosen=chosen, **known)
+    known = here.get(environment, {})
+    asked = services[:ASKED_MAX] or list(known)
+    chosen = [known[service] for service in asked if service in known]
+    return await pages.render(
+        request, caller, "cells.html", columns=found, chosen=chosen, **overview(pages, caller, found)
+    )
 
 
 def overview(pages: Pages, caller: Caller, found: list[Column]) -> dict[str, Any]:
     """What stands above the matrix."""
     every = [cell for column in found for cell in column.cells.values()]
-    active = [
-        cell for cell in every if cell.shape == "moving" or (cell.shape == "bad" and cell.word != "waits")
-    ]
+    trouble = [cell for cell in every if cell.shape == "bad" and cell.word != "waits"]
+    active = [*trouble, *(cell for cell in every if cell.shape == "moving")]
     waiting = [cell for cell in every if cell.word == "waits"]
     needs = [text for text in needs_person(pages.fleet) if _seen(text, caller, found)]
     rows = pages.daemon.news.latest(LOOKED_MAX)

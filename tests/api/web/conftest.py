@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.browser.scene import build, let_one_wait
+from tests.browser.scene import PATIENT, build, let_one_wait
 from tests.daemon_process import DaemonProcess, daemon
 from tests.drivers.services import free_port
 from tests.world import World, a_world
@@ -28,7 +28,7 @@ def served(fleet: World) -> Iterator[DaemonProcess]:
     with daemon(fleet) as running:
         for service in ("api", "billing", "search", "web", "worker"):
             running.until_runs("1.4.0", service)
-        fleet.bump("1.4.2", "unhealthy", service="billing")
+        fleet.bump("1.4.2", "unhealthy", service="billing", deadline=PATIENT)
         running.until(fleet.reverts)
         running.until_runs("1.4.0", "billing")
         fleet.ada.pull_if_any()

@@ -6,7 +6,7 @@ const main = document.getElementById("main");
 const light = document.getElementById("live");
 const said = document.getElementById("said");
 const page = main.dataset.page;
-const SETTLE_MS = 60; // several events of one moment are one request
+const SETTLE_MS = 15; // several events of one moment are one request
 const AGAIN_MS = 5000;
 const SLOW_PAGES = { calendar: 5000, plan: 1000, service: 150, upgrade: 150, audit: 150 };
 const NAMED_MAX = 50;
@@ -51,20 +51,21 @@ function close() {
 
 function looks({ environment, services }) {
   performance.mark("ugs-heard");
-  if (page === "fleet") {
-    if (environment === null) whole = true;
-    else if (services === null || stale.get(environment) === null) stale.set(environment, null);
-    else stale.set(environment, new Set([...(stale.get(environment) || []), ...services]));
-    soon(SETTLE_MS);
-  } else if (concerned(environment, services)) everything();
+  if (page === "fleet") refresh(environment || "", services);
+  else if (concerned(environment, services)) everything();
 }
 
 function happened(row) {
-  if (page === "fleet") {
-    if (row.environment && !row.service) whole = true; // a hold of all of it, say
-    else if (!stale.has(row.environment || "")) stale.set(row.environment || "", new Set(row.service ? [row.service] : []));
-    soon(SETTLE_MS);
-  } else if (page === "audit" || concerned(row.environment, row.service ? [row.service] : null)) everything();
+  performance.mark("ugs-heard");
+  if (page === "fleet") refresh(row.environment, row.service ? [row.service] : []);
+  else if (page === "audit" || concerned(row.environment, row.service ? [row.service] : null)) everything();
+}
+
+function refresh(environment, services) { // the cells of these services, and what stands above them
+  const known = stale.get(environment);
+  if (services === null || known === null) stale.set(environment, null);
+  else stale.set(environment, new Set([...(known || []), ...services]));
+  soon(SETTLE_MS);
 }
 
 function concerned(environment, services) {
@@ -98,8 +99,13 @@ async function flush() {
         await refreshCells(environment, services);
       }
     }
+    if (source && source.readyState === EventSource.OPEN) show("on", "live");
   } catch (error) {
-    if (error !== signedOut) show("off", "reconnecting");
+    if (error !== signedOut) {
+      show("off", "reconnecting");
+      whole = true;
+      soon(AGAIN_MS);
+    }
   } finally {
     busy = false;
   }
@@ -132,8 +138,7 @@ async function refreshCells(environment, services) {
     sentence = cell.querySelector("a").title;
     swap(old, cell).classList.add("changed");
   }
-  const now = fresh.getElementById("now");
-  if (now) replaceRegion(now);
+  for (const region of fresh.querySelectorAll("[data-live][id]")) replaceRegion(region);
   if (sentence) said.textContent = sentence;
   done();
 }
