@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -29,7 +30,6 @@ from reconciler.model.rights import Caller, Place, sees_part_of
 from reconciler.model.targeting import TARGETING_KEY, Context
 
 Json = dict[str, Any]
-Flags = Mapping[str, InForce]
 RATE = Rate(burst=2000, per_s=1000)
 """A server asks at each use of a flag, with one token for all of its people."""
 KEY_SHOWN_MAX = 100
@@ -44,7 +44,25 @@ class _Refused(UgsError):
         self.status, self.code = status, code
 
 
-Handler = Callable[[Request, str, Flags], Awaitable[Response]]
+class _Asked(Struct, frozen=True):
+    """Who asks about the flags of which environment."""
+
+    daemon: Daemon
+    caller: Caller
+    environment: str
+
+    def seen(self) -> Iterator[tuple[str, InForce]]:
+        """Those of the services that the caller may see, by name."""
+        for name, flag in sorted(self.daemon.core.flags.get(self.environment, {}).items()):
+            if sees(self.caller, self.environment, flag.standing):
+                yield name, flag
+
+    def one(self, key: str) -> InForce | None:
+        flag = self.daemon.core.flags.get(self.environment, {}).get(key)
+        return flag if flag and sees(self.caller, self.environment, flag.standing) else None
+
+
+Handler = Callable[[Request, _Asked], Awaitable[Response]]
 
 
 def routes(door: Door) -> list[Route]:
@@ -55,7 +73,7 @@ def routes(door: Door) -> list[Route]:
             try:
                 caller = await door.known(request, rate=RATE, of=" flags")
                 environment = _environment(door.daemon, caller, request.path_params.get("environment"))
-                return await handler(request, environment, _seen(door.daemon, caller, environment))
+                return await handler(request, _Asked(door.daemon, caller, environment))
             except UgsError as error:
                 return _failure(door, request, error)
 
@@ -72,22 +90,23 @@ def routes(door: Door) -> list[Route]:
     ]
 
 
-async def _one(request: Request, environment: str, flags: Flags) -> Response:
+async def _one(request: Request, asked: _Asked) -> Response:
     key = request.path_params["key"]
     context = await _context(request)
-    if key not in flags:
-        raise _Refused(404, "FLAG_NOT_FOUND", f"{environment} has no flag {key[:KEY_SHOWN_MAX]}")
-    found = evaluate(flags[key].standing, context)
-    return _json(400 if isinstance(found, Failed) else 200, _told(found, environment, flags[key]))
+    flag = asked.one(key)
+    if flag is None:
+        raise _Refused(404, "FLAG_NOT_FOUND", f"{asked.environment} has no flag {key[:KEY_SHOWN_MAX]}")
+    found = evaluate(flag.standing, context)
+    return _json(400 if isinstance(found, Failed) else 200, _told(found, asked.environment, flag))
 
 
-async def _all(request: Request, environment: str, flags: Flags) -> Response:
+async def _all(request: Request, asked: _Asked) -> Response:
     context = await _context(request)
-    told = [_told(evaluate(flag.standing, context), environment, flag) for _, flag in sorted(flags.items())]
+    told = [_told(evaluate(flag.standing, context), asked.environment, flag) for _, flag in asked.seen()]
     return _tagged(request, {"flags": told})
 
 
-async def _configuration(request: Request, _environment: str, _flags: Flags) -> Response:
+async def _configuration(request: Request, _asked: _Asked) -> Response:
     return _tagged(request, {"name": NAME, "capabilities": {}})
 
 
@@ -109,15 +128,6 @@ def _environment(daemon: Daemon, caller: Caller, asked: str | None) -> str:
         else f"there is no environment {asked[:KEY_SHOWN_MAX]}"
     )
     raise Missing(missing, f"give the client a base URL that ends in one of: {bases}")
-
-
-def _seen(daemon: Daemon, caller: Caller, environment: str) -> Flags:
-    """The flags of those services that the caller may see."""
-    return {
-        name: flag
-        for name, flag in daemon.core.flags.get(environment, {}).items()
-        if sees(caller, environment, flag.standing)
-    }
 
 
 async def _context(request: Request) -> Context:

@@ -162,7 +162,7 @@ def _switch(
         core.store.audit(
             "flag-switched", environment=name, actor=author or "ugs", detail=f"{text}; commit {revision}"
         )
-        if standing.live:
+        if standing.live and _tells(core, desired):
             unset = before.value is not None and standing.value is None
             by = f" ({commit.author}, {revision[:12]})" if commit else ""
             fallen = (
@@ -179,6 +179,12 @@ def _switch(
             core.store.tell(notice)
             core.wake_notices.set()
     log.info("%s: flag %s", name, text)
+
+
+def _tells(core: Core, desired: Desired) -> bool:
+    """Whether people hear of it from this daemon: of several that follow the repository, one tells."""
+    name, hosts = desired.environment.name, desired.environment.hosts
+    return hosts[0] == core.host if hosts else core.leases.standing(core.share(name)) != "elsewhere"
 
 
 def _rules(core: Core, desired: Desired, moving: Mapping[str, Standing | None]) -> Rules:

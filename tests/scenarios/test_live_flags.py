@@ -84,6 +84,18 @@ async def test_a_process_is_given_no_live_flag_and_does_not_depend_on_them(world
     assert world.told()[-1].startswith("production: flag new-checkout: false → false, and true for 20 %")
 
 
+async def test_of_several_daemons_that_switch_it_one_tells(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await start(world)
+    monkeypatch.setattr(world.core.leases, "standing", lambda _name: "elsewhere")
+    world.more = ON
+    world.merge("Switch it on")
+    await world.fleet.refresh()
+    assert (value(world), len(switches(world))) == (True, 1)
+    assert [one for one in world.told() if "new-checkout" in one] == []
+
+
 async def test_it_stays_in_force_over_a_restart_while_the_remote_is_away(world: World) -> None:
     await start(world)
     world.more = ON
