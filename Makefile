@@ -12,10 +12,12 @@ EXAMPLES ?= 10000
 # How many stories `make simulate` tells, and the first; `make simulate SEED=123` tells that one, aloud.
 SEEDS ?= 2000
 FROM ?= 0
+# For how many seconds `make load` asks.
+DURATION ?= 600
 SIMULATED = $(if $(filter command,$(origin SEED)),--seed $(SEED),--seeds $(SEEDS) --from $(FROM))
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 
-.PHONY: demo test lint types contract examples crash slow engines e2e faults fuzz simulate mutants unit scenarios coverage bench recovery spread lock clean
+.PHONY: demo test lint types contract examples crash slow engines e2e faults fuzz simulate mutants unit scenarios coverage bench recovery spread lock clean load
 
 demo: $(VENV)/ready
 	$(BIN)/ugs demo
@@ -77,6 +79,10 @@ mutants: $(VENV)/ready
 
 scenarios: $(VENV)/ready
 	$(BIN)/python -m $(PYTEST) tests/scenarios
+
+# Requests beside 1,000 services: the figures of docs/api.md. Ten minutes, or `make load DURATION=20`.
+load: $(VENV)/ready
+	$(BIN)/python -m benchmarks.load --duration $(DURATION)
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks

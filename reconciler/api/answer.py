@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from reconciler.model.codec import builtins
+from reconciler.model.codec import builtins, encode_unordered
 from reconciler.model.errors import UgsError
 
 JSON = "application/json"
@@ -75,11 +75,13 @@ class Encoded:
 
 def encoded(value: Any) -> Encoded:
     """`as_of` is when it was looked at: what was so then may be so still."""
-    body = msgspec.json.encode(plain := builtins(value))
-    dated = isinstance(plain, dict) and "as_of" in plain
-    content = msgspec.json.encode(plain | {"as_of": None}) if dated else body
-    digest = hashlib.blake2b(content, digest_size=12).hexdigest()
-    return Encoded(body, f'W/"{digest}"')
+    if isinstance(value, dict) and "as_of" in value:
+        dated = {"as_of": value["as_of"]}
+        rest = encode_unordered({name: one for name, one in value.items() if name != "as_of"})
+        body = encode_unordered(dated).removesuffix(b"}") + b"," + rest.removeprefix(b"{")
+    else:
+        body = rest = encode_unordered(value)
+    return Encoded(body, f'W/"{hashlib.blake2b(rest, digest_size=12).hexdigest()}"')
 
 
 def conditional(value: object, known: str) -> Response:
@@ -94,7 +96,7 @@ def conditional(value: object, known: str) -> Response:
 def answer(value: object, status: int = 200, media_type: str = JSON) -> Response:
     if isinstance(value, Answer):
         return answer(value.value, value.status, media_type)
-    return Response(msgspec.json.encode(builtins(value)), status, media_type=media_type)
+    return Response(encode_unordered(value), status, media_type=media_type)
 
 
 def problem(status: int, error: UgsError) -> Response:

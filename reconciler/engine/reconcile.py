@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -28,7 +29,7 @@ from reconciler.engine.together import leader_of
 from reconciler.engine.trust import beyond
 from reconciler.engine.turns import Turns
 from reconciler.engine.upkeep import Repairs, adopt, concerning, records_of
-from reconciler.engine.view import ServiceView, Told, view_of
+from reconciler.engine.view import Looks, Seen, ServiceView, Told
 from reconciler.engine.weigh import Weigher
 from reconciler.model import plan as planning
 from reconciler.model.circumstances import Asked, Circumstances, Gate
@@ -70,6 +71,7 @@ class EnvironmentPass:
 
     def __post_init__(self) -> None:
         self.turns = Turns(self.core.clock)
+        self.looks = Looks()
         self.monitor = Monitor(self.core, self.name, partial(relapse.go_back, self))
         self.repairs = Repairs(self.core, self.name)
         self.drifts = Drifts(self.core, self.name)
@@ -183,15 +185,17 @@ class EnvironmentPass:
         opening = (starts_at(gates, now=now) for change, gates in self.told.values() if closed(gates))
         return min((at for at in opening if at is not None), default=None)
 
-    def views(self) -> dict[str, ServiceView]:
+    def views(self) -> Mapping[str, ServiceView]:
         """Every service as it stands at this moment."""
-        desired = self.core.desired.get(self.name)
-        if desired is None:
-            return {}
-        states, now = self.monitor.states(), self.core.clock.now()
-        return view_of(
-            desired, self.observed, self.told, self.under_way(), states, self.drifts.found, now=now
-        )
+        return self.looks.views(self.core.desired.get(self.name), self._seen(), now=self.core.clock.now())
+
+    def statuses(self) -> list[dict[str, Any]]:
+        """The same as the status tells it; not to be changed."""
+        return self.looks.statuses(self.core.desired.get(self.name), self._seen(), now=self.core.clock.now())
+
+    def _seen(self) -> Seen:
+        under_way, states = self.under_way(), dict(self.monitor.states())
+        return Seen(self.observed, self.told, under_way, states, dict(self.drifts.found))
 
     def observed_target(self, service: str) -> Target | None:
         """What the last pass saw running."""

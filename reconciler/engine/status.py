@@ -212,7 +212,7 @@ def _environment(fleet: Fleet, here: EnvironmentPass) -> Json:
             "name": fleet.core.host if fleet.core.hosted(here.name) else None,
             "sentence": told(fleet.core, here.name),
         },
-        "services": [view.status() for view in here.views().values()],
+        "services": here.statuses(),
     }
 
 

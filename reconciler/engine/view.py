@@ -62,6 +62,45 @@ class ServiceView(Struct, frozen=True):
         }
 
 
+class Seen(Struct, frozen=True):
+    """All that a view is drawn from, beside what is desired."""
+
+    observed: Mapping[str, Observation]
+    told: Told
+    under_way: Mapping[str, Upgrade]
+    health: Mapping[str, HealthState]
+    drifting: Mapping[str, Drift]
+
+
+class Looks:
+    """The views of one environment, drawn once for as long as nothing that they show has changed: many ask."""
+
+    def __init__(self) -> None:
+        self._desired: Desired | None = None
+        self._seen: Seen | None = None
+        self._views: Mapping[str, ServiceView] = {}
+        self._statuses: list[dict[str, Any]] | None = None
+
+    def views(self, desired: Desired | None, seen: Seen, *, now: datetime) -> Mapping[str, ServiceView]:
+        if desired is None:
+            return {}
+        # What is the same object is not compared any further.
+        if desired is not self._desired or seen != self._seen:
+            self._desired, self._seen, self._statuses = desired, seen, None
+            self._views = view_of(
+                desired, seen.observed, seen.told, seen.under_way, seen.health, seen.drifting, now=now
+            )
+        return self._views
+
+    def statuses(self, desired: Desired | None, seen: Seen, *, now: datetime) -> list[dict[str, Any]]:
+        views = self.views(desired, seen, now=now)
+        if desired is None:
+            return []
+        if self._statuses is None:
+            self._statuses = [view.status() for view in views.values()]
+        return self._statuses
+
+
 def view_of(
     desired: Desired,
     observed: Mapping[str, Observation],

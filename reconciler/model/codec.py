@@ -21,12 +21,18 @@ def _decode_own(kind: type, value: Any) -> Any:
     raise NotImplementedError(kind)
 
 
+_unordered = msgspec.json.Encoder(enc_hook=_encode_own)
 _encoder = msgspec.json.Encoder(enc_hook=_encode_own, order="deterministic")
 
 
 def encode(value: object) -> bytes:
     """Canonical JSON of a model value: sorted keys, no spaces."""
     return _encoder.encode(value)
+
+
+def encode_unordered(value: object) -> bytes:
+    """The same for a reader who does not mind the order of keys; in half the time."""
+    return _unordered.encode(value)
 
 
 def builtins(value: object) -> Any:
