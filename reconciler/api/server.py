@@ -13,6 +13,7 @@ from typing import Any
 import uvicorn
 
 from reconciler.api.connection import HEAD_BYTES_MAX, Local, Patient
+from reconciler.config import Tls
 from reconciler.model.errors import HostError
 
 SHUTDOWN_S = 2
@@ -28,9 +29,9 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(application: Any, at: Path | tuple[str, int]) -> None:
+async def serve(application: Any, at: Path | tuple[str, int], tls: Tls | None = None) -> None:
     """Serve until cancelled: on a socket to which only the daemon's owner may connect (the caller holds the state's
-    lock), or at an address and a port, to whoever reaches it."""
+    lock), or at an address and a port, to whoever reaches it, with `tls` encrypted."""
     with _listening(at) if isinstance(at, Path) else _open_to_all(*at) as channel:
         config = uvicorn.Config(
             application,
@@ -46,6 +47,10 @@ async def serve(application: Any, at: Path | tuple[str, int]) -> None:
             lifespan="off",
             timeout_graceful_shutdown=SHUTDOWN_S,
         )
+        if tls is not None:
+            config.ssl_certfile, config.ssl_keyfile = str(tls.certificate), str(tls.key)
+            config.ssl_keyfile_password = "-"  # noqa: S105 - none: so that nobody is asked for one
+        _load(config)
         server = _Server(config)
         try:
             await server.serve(sockets=[channel])
@@ -54,6 +59,17 @@ async def serve(application: Any, at: Path | tuple[str, int]) -> None:
             if server.started:
                 await server.shutdown(sockets=[channel])  # what is open is closed, and given a moment to end
             raise
+
+
+def _load(config: uvicorn.Config) -> None:
+    """Raises HostError where the certificate or its key cannot be used."""
+    try:
+        config.load()
+    except OSError as error:  # that of TLS is one
+        raise HostError(
+            f"{config.ssl_certfile} and {config.ssl_keyfile}: {error.strerror or error}",
+            "correct `tls` in ugs.yaml: a certificate and its key in PEM, without a passphrase",
+        ) from error
 
 
 @contextlib.contextmanager

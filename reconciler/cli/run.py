@@ -108,7 +108,10 @@ async def _serve(daemon: Daemon, settings: Settings) -> None:
         open_to = by_token_or_session(daemon.core, issuers)
         doors.append(
             partial(
-                serve, application(daemon, open_to, [routes_of(issuers), pages, *routes]), settings.listen
+                serve,
+                application(daemon, open_to, [routes_of(issuers), pages, *routes]),
+                settings.listen,
+                settings.tls,
             )
         )
     if settings.fleetlock.listen:

@@ -26,6 +26,7 @@ from reconciler.config.settings import (
     Secret,
     Settings,
     Slack,
+    Tls,
     Trust,
 )
 from reconciler.config.webhooks import webhooks_of
@@ -50,6 +51,7 @@ __all__ = [
     "Secret",
     "Settings",
     "Slack",
+    "Tls",
     "Trust",
     "load",
     "parse",
@@ -118,6 +120,7 @@ def parse(document: Document, file: Path, environ: Mapping[str, str]) -> Setting
         identity=parser.identity(),
         trust=parser.trust() if "trust" in data else None,
         listen=parser.address(("listen",), data.get("listen", "")),
+        tls=parser.tls() if "tls" in data else None,
         fleetlock=parser.fleetlock(),
         webhooks=webhooks_of(data, parser.found, parser.reference),
         oidc=oidc,
@@ -249,6 +252,12 @@ class _Parser:
         data = self.data["prometheus"]
         self.found.valid(("prometheus", "url"), _check_url)
         return Prometheus(data["url"].rstrip("/"), self.reference(data["token"]) if "token" in data else None)
+
+    def tls(self) -> Tls:
+        data = self.data["tls"]
+        if "listen" not in self.data:
+            self.found.add(("tls",), "nothing is served that could be encrypted", "say `listen` too")
+        return Tls(self.path(data["certificate"]), self.path(data["key"]))
 
     def fleetlock(self) -> FleetLock:
         data = self.data.get("fleetlock", {})

@@ -52,6 +52,8 @@ def _watched(settings: Settings) -> Iterator[tuple[str, Path, int]]:
     if forge := settings.forge:
         secrets |= {"forge.token": forge.token, "forge.app.key": forge.app_key}
     keys = {"repository.ssh_key": repository.ssh_key, "identity.signing_key": settings.identity.signing_key}
+    if settings.tls:
+        keys["tls.key"] = settings.tls.key
     files = {key: _file_of(secret) for key, secret in secrets.items()} | keys
     for key, path in files.items():
         if path is not None:

@@ -182,6 +182,14 @@ class Grant:
 
 
 @dataclass(frozen=True)
+class Tls:
+    """The server's certificate with what leads to its authority, and its private key: PEM files."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True)
 class FleetLock:
     """Slots: where our server listens (nowhere by default), how many each group has, and which others may be used."""
 
@@ -232,6 +240,8 @@ class Settings:
     """None: whoever may push to the branch is trusted."""
     listen: tuple[str, int] | None = None
     """Where the API is served over HTTP, beside the socket; by default nowhere."""
+    tls: Tls | None = None
+    """None: it is served over plain HTTP."""
     fleetlock: FleetLock = field(default_factory=FleetLock)
     webhooks: Mapping[Provider, tuple[Secret, ...]] = field(default_factory=dict)
     """By provider, the secrets of which its deliveries must show one: two while it is being changed."""

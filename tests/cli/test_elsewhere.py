@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +56,39 @@ def test_verbs_ask_the_daemon_elsewhere(variables: dict[str, str], tmp_path: Pat
     assert json.loads(told("hold", "list", "--json"))["holds"][0]["owner"] == "far"
     [upgrade] = json.loads(told("history", "--json"))["upgrades"]
     assert (upgrade["service"], upgrade["phase"]) == ("api", "succeeded")
+
+
+def test_the_certificate_of_a_daemon_elsewhere_is_verified(tmp_path: Path) -> None:
+    port, key, certificate = free_port(), tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+            *("-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=ugs"),
+            *("-addext", "subjectAltName=DNS:localhost"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    key.chmod(0o600)
+    with a_world(tmp_path) as world:
+        world.settings_more = f'listen: "127.0.0.1:{port}"\n'
+        world.settings_more += f'tls: {{certificate: "{certificate}", key: "{key}"}}\n'
+        world.deploy_first("1.0.0")
+        with daemon(world) as served:
+            served.until_runs("1.0.0")
+            token = token_for(served, "far", "viewer")
+            asked = {"UGS_URL": f"https://localhost:{port}", "UGS_TOKEN": token}
+            trusted = asked | {"SSL_CERT_FILE": str(certificate)}
+            done = ugs("status", "--json", environment=trusted, cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+            stranger = ugs("status", environment=asked, cwd=tmp_path)
+            assert (stranger.returncode, "certificate verify failed" in stranger.stderr) == (1, True)
+            another = trusted | {"UGS_URL": f"https://127.0.0.1:{port}"}
+            assert "certificate" in ugs("status", environment=another, cwd=tmp_path).stderr
+        key.write_text("no key")
+        config = world.folder / "ugs.yaml"
+        refused = ugs("run", "--config", config, cwd=tmp_path)
+        assert (refused.returncode, "correct `tls` in ugs.yaml" in refused.stderr) == (1, True)
 
 
 def test_what_reads_the_daemons_own_files_needs_its_machine(
