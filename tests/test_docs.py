@@ -27,7 +27,6 @@ from reconciler.model.engines import ENGINES
 from reconciler.model.errors import Problem
 from reconciler.model.gates import GATES
 from reconciler.model.rights import RIGHTS, Right
-from reconciler.model.schema import LATER, LATER_VALUES
 from reconciler.model.schema import text as schema_text
 from reconciler.model.upgrade import FINAL, NEXT, Phase
 from tests.drivers.services import free_port, get_json, kill_all
@@ -38,25 +37,23 @@ from tests.world import World
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-TO_COME = "later: "
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
 
 class Block(Struct, frozen=True):
-    """A block of YAML on a page. Its first line is a comment with its name; `later` is not for this version."""
+    """A block of YAML on a page. Its first line is a comment with its name."""
 
     page: str
     name: str
     text: str
-    later: bool
 
 
 def blocks(page: Path) -> Iterator[Block]:
     for language, text in FENCE.findall(page.read_text()):
         if language == "yaml":
             name = text.splitlines()[0].removeprefix("# ")
-            yield Block(page.name, name.removeprefix(TO_COME), text, name.startswith(TO_COME))
+            yield Block(page.name, name, text)
 
 
 def problems(found: list[Block], folder: Path) -> list[Problem]:
@@ -73,16 +70,7 @@ def test_every_block_of_yaml_is_a_file_that_the_reader_takes(page: Path, tmp_pat
     found = list(blocks(page))
     for block in found:
         assert re.fullmatch(r"(releases|environments)/[a-z0-9./-]+\.yaml|ugs\.yaml", block.name), block.text
-    assert problems([block for block in found if not block.later], tmp_path) == []
-
-
-def test_what_is_for_later_is_refused_by_name_and_for_nothing_else(tmp_path: Path) -> None:
-    later = [block for page in PAGES for block in blocks(page) if block.later]
-    told = problems(later, tmp_path)
-    assert {one.place.file for one in told} == {block.name for block in later}
-    assert [one for one in told if "is not supported by this version" not in one.message] == []
-    refused = (ROOT / "docs/design.md").read_text().partition("refused by name: ")[2].partition(". ")[0]
-    assert set(re.findall(r"`([\w-]+)`", refused)) == {*LATER_VALUES}.union(*LATER.values())
+    assert problems(found, tmp_path) == []
 
 
 def slugs(page: Path) -> set[str]:

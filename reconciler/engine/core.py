@@ -109,6 +109,7 @@ class Core:
     forge: Forge | None = None
     """Where pull requests are; None: nowhere."""
     wake_forge: asyncio.Event = field(default_factory=asyncio.Event)
+    wake_proposals: asyncio.Event = field(default_factory=asyncio.Event)
     wake_notices: asyncio.Event = field(default_factory=asyncio.Event)
     wake_notes: asyncio.Event = field(default_factory=asyncio.Event)
     git_lock: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -17,6 +17,7 @@ from reconciler.engine.fleet import Fleet
 from reconciler.engine.mail import carry_notes, carry_notices, empty_outbox, keep_house
 from reconciler.engine.metrics import Metrics
 from reconciler.engine.news import News
+from reconciler.engine.proposals import Follower
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.report import Reporter
 from reconciler.engine.share import unlisted
@@ -68,6 +69,7 @@ class Daemon:
             ("passes", self._environment_loops),
             ("rollouts", self.exchange.keep),
             ("notes", lambda: carry_notes(self.core)),
+            ("proposals", Follower(self.core).keep),
             *([("the forge", Reporter(self.core).keep)] if self.core.forge else []),
             ("housekeeping", lambda: keep_house(self.core)),
             ("news", self.news.keep),

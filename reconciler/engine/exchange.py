@@ -15,7 +15,7 @@ from reconciler.engine.core import Core
 from reconciler.engine.fence import Fence, Fenced
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.reconcile import EnvironmentPass
-from reconciler.engine.revert import attempt, pushed
+from reconciler.engine.revert import put_back
 from reconciler.engine.share import as_upgrade, may_begin, reports_of, unlisted, wanted_of
 from reconciler.model.codec import decode, encode
 from reconciler.model.errors import HostError, TransientError, UgsError
@@ -184,14 +184,18 @@ class Exchange:
         """Put the pin of a failing rollout back, once, whoever begins or ends it."""
         core, desired = self._core, self._core.desired[name]
         rollout, commit, left = core.rollouts[name].rollouts[service], None, ""
-        if desired.environment.policy.revert == "off":
+        policy = desired.environment.policy.revert
+        if policy == "off":
             left = "policy.revert is off"
         else:
             try:
                 whole = dataclasses.replace(core, fence=Fence(core.leases, name))
                 await whole.fence.passed()
-                outcome = await pushed(whole, attempt, whole, as_upgrade(desired, rollout))
+                outcome = await put_back(whole, as_upgrade(desired, rollout), policy)
                 commit, left = outcome.commit, outcome.left.get(service, "")
+                if outcome.proposal:
+                    core.store.propose(outcome.proposal)
+                    core.wake_proposals.set()
             except (HostError, TransientError):
                 raise
             except UgsError as error:

@@ -116,6 +116,8 @@ class Fleet:
                     departure.keep(core, in_force, reading)
                     await self._accept(fetched.previous, reading.snapshot.revision)
                     await self._take(reading, judged)
+                if news:
+                    core.wake_proposals.set()
                 self._seen = fetched.tip, judged
                 await self._recall.look(fetched.tip, self.passes)
             except UgsError as error:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from datetime import timedelta
 
 from reconciler.engine.core import Core
+from reconciler.engine.proposals import Follower
 from reconciler.engine.recovery import keep_head
 from reconciler.engine.report import Reporter
 from reconciler.model.codec import decode
@@ -52,6 +53,7 @@ async def empty_outbox(core: Core) -> None:
     """One round of each: what cannot be delivered now is delivered by the next daemon."""
     await asyncio.gather(*(outbox.deliver() for outbox in core.outboxes))
     await push_notes(core)
+    await Follower(core).round()
     if core.forge:
         await Reporter(core).round()
 

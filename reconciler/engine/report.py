@@ -55,7 +55,7 @@ class Reporter:
         try:
             await self._ask(self._forge.check)
         except HostError as error:
-            self._denied(error)
+            denied(self._core, error)
         except UgsError as error:
             log.warning("%s, and what it is to be told waits", error)
         else:
@@ -84,7 +84,7 @@ class Reporter:
                 log.warning("%s (%s of %s): given up", error, report.kind, report.revision[:12])
                 core.store.delivered([row.id for row in rows], error=str(error))
             except HostError as error:
-                self._denied(error)
+                denied(self._core, error)
                 self._postpone(_all(waiting), DENIED_RETRY_S, str(error))
                 return
             except TransientError as error:
@@ -138,7 +138,7 @@ class Reporter:
             await self._ask(self._forge.set_deployment, revision, where, status)
         except Denied as error:
             self._deployments = False
-            self._denied(error)
+            denied(self._core, error)
 
     async def _comment(self, report: Report, standings: list[Standing]) -> None:
         """One comment, edited in place; a new one below where people have edited it. Nothing while all is under way."""
@@ -171,23 +171,24 @@ class Reporter:
     async def _ask(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.to_thread(call, *args, **kwargs)
 
-    def _denied(self, error: UgsError) -> None:
-        """A person has to see to the token, or to where the repository is: told once while it is so."""
-        core, text = self._core, str(error)
-        log.error("%s", text)
-        if core.store.marks(MARK).get(MARK) == text:
-            return
-        with core.store.transaction():
-            core.store.mark(MARK, text)
-            core.store.audit("forge-denied", detail=text)
-            core.store.tell(
-                Notice("", "", sentence=text, severity="person", at=core.clock.now(), title="the forge")
-            )
-        core.wake_notices.set()
-
     def _postpone(self, rows: Iterable[OutboxRow], delay_s: float, why: str) -> None:
         at = self._core.clock.now() + timedelta(seconds=delay_s)
         self._core.store.postpone([row.id for row in rows], at=at, error=why)
+
+
+def denied(core: Core, error: UgsError) -> None:
+    """A person has to see to the token, or to where the repository is: told once while it is so."""
+    text = str(error)
+    log.error("%s", text)
+    if core.store.marks(MARK).get(MARK) == text:
+        return
+    with core.store.transaction():
+        core.store.mark(MARK, text)
+        core.store.audit("forge-denied", detail=text)
+        core.store.tell(
+            Notice("", "", sentence=text, severity="person", at=core.clock.now(), title="the forge")
+        )
+    core.wake_notices.set()
 
 
 def _all(waiting: dict[Report, list[OutboxRow]]) -> list[OutboxRow]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Literal, ParamSpec, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -12,10 +12,11 @@ from reconciler.engine.control import Control
 from reconciler.engine.core import Core
 from reconciler.engine.pins import edit, left_by, message
 from reconciler.engine.together import settle_companions
-from reconciler.git import PushRejected
+from reconciler.git import PushRefused, PushRejected
 from reconciler.model.breaker import trips
 from reconciler.model.errors import HostError, TransientError, UgsError
 from reconciler.model.permits import BREAKER
+from reconciler.model.proposal import Proposal, branch_of
 from reconciler.model.upgrade import OPERATION_TRAILER, Phase, Upgrade
 
 P = ParamSpec("P")
@@ -34,6 +35,8 @@ class Outcome(Struct, frozen=True):
     commit: str | None
     left: dict[str, str]
     needs_person: bool = False
+    proposal: Proposal | None = None
+    """What people are asked to merge instead, where that is so."""
 
 
 async def settle_pin(core: Core, upgrade: Upgrade, control: Control) -> Upgrade:
@@ -49,6 +52,8 @@ async def settle_pin(core: Core, upgrade: Upgrade, control: Control) -> Upgrade:
     with core.store.transaction():
         if outcome.commit and not own:
             core.store.reverted(upgrade.operation, outcome.commit)
+        if outcome.proposal:
+            core.store.propose(outcome.proposal)
         settled = core.move(
             upgrade,
             Phase.STUCK if upgrade.needs_person else Phase.RESTORED if own else Phase.REVERTED,
@@ -60,6 +65,8 @@ async def settle_pin(core: Core, upgrade: Upgrade, control: Control) -> Upgrade:
             ),
         )
         settle_companions(core, settled)
+    if outcome.proposal:
+        core.wake_proposals.set()
     return settled
 
 
@@ -97,7 +104,8 @@ async def _revert(core: Core, upgrade: Upgrade, control: Control) -> Outcome | N
             upgrade, f"{why}: {upgrade.environment} is held, and nothing more is reverted", person=True
         )
     wanted = core.desired.get(upgrade.environment)
-    if wanted and wanted.environment.policy.revert == "off":
+    policy = wanted.environment.policy.revert if wanted else "push"
+    if policy == "off":
         return _nothing(upgrade, "policy.revert is off")
     tries = 0
     core.store.begin(upgrade.operation, "revert")
@@ -105,7 +113,7 @@ async def _revert(core: Core, upgrade: Upgrade, control: Control) -> Outcome | N
         control.wake.clear()  # before anything is awaited, so that no word is missed
         try:
             await core.fence.passed()
-            outcome = await pushed(core, attempt, core, upgrade)
+            outcome = await put_back(core, upgrade, policy)
         except (HostError, TransientError) as error:
             core.store.end(upgrade.operation, "revert", outcome="retry", detail=str(error))
             await core.clock.wait(control.wake, min(UNREACHABLE_FIRST_S * 2**tries, UNREACHABLE_MAX_S))
@@ -117,6 +125,21 @@ async def _revert(core: Core, upgrade: Upgrade, control: Control) -> Outcome | N
             core.store.end(upgrade.operation, "revert")
             return outcome
     return None
+
+
+async def put_back(core: Core, upgrade: Upgrade, policy: Literal["push", "pull-request"]) -> Outcome:
+    """Push the revert; or propose it, as the policy says, or where the branch takes no push of ours."""
+    if policy == "push":
+        try:
+            return await pushed(core, attempt, core, upgrade)
+        except PushRefused as refusal:
+            why, refused = f"the pin could not be reverted: {refusal.message}", refusal
+        try:
+            outcome = await pushed(core, propose, core, upgrade, why)
+        except PushRefused:
+            raise refused from None  # no branch may be pushed: what is said of the tracked one matters
+        return replace(outcome, needs_person=outcome.needs_person or core.forge is None)
+    return await pushed(core, propose, core, upgrade, "policy.revert is pull-request")
 
 
 def _nothing(upgrade: Upgrade, reason: str, *, person: bool = False) -> Outcome:
@@ -162,3 +185,28 @@ def attempt(core: Core, upgrade: Upgrade) -> Outcome:
     if not mirror.contains(commit):
         raise PushRejected("the push was accepted, and the branch does not contain it")
     return Outcome(commit, edits.left, edits.needs_person)
+
+
+def propose(core: Core, upgrade: Upgrade, why: str) -> Outcome:
+    """One try, blocking, at a branch that puts the pins back, for people to merge. `why` it is no push.
+
+    The remote is asked first: what stands there already, ours or a person's, is not made again.
+    """
+    mirror = core.repository.mirror
+    tip = core.repository.fetch().tip
+    if done := mirror.find_trailer(OPERATION_TRAILER, upgrade.operation, until=tip, limit=HISTORY_MAX):
+        return Outcome(done, left_by(mirror, done, upgrade))
+    edits = edit(mirror, tip, upgrade)
+    if not edits.files:
+        return Outcome(None, edits.left, edits.needs_person)
+    commit = mirror.branch(branch_of(upgrade))
+    if commit is None:
+        commit = mirror.commit(tip, edits.files, message(upgrade, edits.left), at=core.clock.now())
+        core.fence.check()  # fetching may have taken long
+        core.failpoint("propose:begun")
+        mirror.push_branch(commit, branch_of(upgrade), expected=None)
+        core.failpoint("propose:done")
+    left = f"{why}; the branch {branch_of(upgrade)} puts it back once it is merged"
+    services = upgrade.service, *(one.service for one in upgrade.companions)
+    told = {service: edits.left.get(service) or left for service in services}
+    return Outcome(None, told, edits.needs_person, Proposal(upgrade, tip, commit))

@@ -93,6 +93,24 @@ class Mirror:
             raise UgsError(f"the branch {plain(name)[:100]} has no commit", "push one")
         return tip
 
+    def branch(self, name: str) -> str | None:
+        """The tip of another branch of the remote, brought here; None where there is no such branch."""
+        try:
+            return self.fetch_branch(name)
+        except (HostError, TransientError):
+            raise
+        except UgsError:
+            return None
+
+    def push_branch(self, sha: str, name: str, *, expected: str | None) -> None:
+        """Make another branch of the remote stand at `sha`, where it stands at `expected` (None: is not there).
+
+        Raises PushRejected where it stands elsewhere, PushRefused when the remote will not have it.
+        """
+        ref = f"refs/heads/{name}"
+        for error in transfer.swap(self._git, {ref: (expected or "", checked(sha))}).values():
+            raise error
+
     def has(self, revision: str) -> bool:
         """Whether a commit, named in full, is here."""
         known = OBJECT_ID.fullmatch(revision) is not None

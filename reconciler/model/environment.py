@@ -66,7 +66,7 @@ class Keeping(Struct, frozen=True, omit_defaults=True):
 
 
 class Policy(Struct, frozen=True, omit_defaults=True):
-    revert: Literal["push", "off"] = "push"
+    revert: Literal["push", "pull-request", "off"] = "push"
     parallel: int = 4
     rollback_within_s: float = 7 * 86400.0
     approvals: dict[ChangeClass, int] = {}

@@ -26,22 +26,6 @@ SMALL_CHARACTERS = 1 << 13
 PINS_KEYS = ("environment", "pins")
 _ECHO_MAX = 40
 
-# Words of the repository format that later versions act upon. Ignoring one would let an operator believe in a
-# gate that is not there, so each is refused by name.
-LATER: dict[Kind, frozenset[str]] = {
-    "release": frozenset(),
-    "environment": frozenset(),
-    "pins": frozenset(),
-    "ugs": frozenset(),
-}
-LATER_VALUES = ("pull-request",)
-_UNSUPPORTED = "is not supported by this version of UGS"
-_ADVICE: dict[Kind, str] = {
-    "release": "remove it; a release that needs it cannot be deployed yet",
-    "environment": "remove it; nothing would act upon it yet",
-    "pins": "remove it; nothing would act upon it yet",
-    "ugs": "remove it; nothing would act upon it yet",
-}
 _WORDS = {
     "object": "a mapping",
     "array": "a list",
@@ -128,20 +112,17 @@ def _explained(document: Document, kind: Kind, thin: Thin | None = None) -> Iter
             message = f"this is not {refusal.title}"
             yield document.problem(refusal.path, message, _example(refusal.schema), at_key=True)
         elif refusal.rule == "additionalProperties":
-            yield from _unknown_keys(document, kind, refusal)
+            yield from _unknown_keys(document, refusal)
         elif refusal.rule == "required":
             yield from _missing_keys(document, kind, refusal)
         else:
-            yield _misfit(document, kind, refusal)
+            yield _misfit(document, refusal)
 
 
-def _unknown_keys(document: Document, kind: Kind, refusal: _Refusal) -> Iterator[Problem]:
+def _unknown_keys(document: Document, refusal: _Refusal) -> Iterator[Problem]:
     known = sorted(refusal.schema.get("properties", {}))
     for key in sorted(set(refusal.value) - set(known)):
         path = (*refusal.path, key)
-        if key in LATER[kind]:
-            yield document.problem(path, f"`{key}` {_UNSUPPORTED}", _ADVICE[kind], at_key=True)
-            continue
         near = difflib.get_close_matches(key, known, n=1)
         hint = f"did you mean `{near[0]}`? " if near else ""
         yield document.problem(
@@ -160,14 +141,10 @@ def _missing_keys(document: Document, kind: Kind, refusal: _Refusal) -> Iterator
             yield document.problem(refusal.path, f"the key `{key}` is missing", remedy)
 
 
-def _misfit(document: Document, kind: Kind, refusal: _Refusal) -> Problem:
+def _misfit(document: Document, refusal: _Refusal) -> Problem:
     """A value that is there and wrong: by type, choice, form, or size."""
-    path, value, limit = refusal.path, refusal.value, refusal.limit
+    path, limit = refusal.path, refusal.limit
     match refusal.rule:
-        case "enum" if value in LATER_VALUES:
-            return document.problem(path, f"`{value}` {_UNSUPPORTED}", f"write {' or '.join(limit)}")
-        case "type" | "enum" if later := _later_in(kind, value):
-            return document.problem(path, f"`{later}` {_UNSUPPORTED}", _ADVICE[kind])
         case "type":
             return _mistyped(document, refusal)
         case "enum":
@@ -196,12 +173,6 @@ def _mistyped(document: Document, refusal: _Refusal) -> Problem:
     if "string" in names and plain:
         return document.problem(path, message, f'quote it: "{raw}"')
     return document.problem(path, message, _example(refusal.schema) or "correct it")
-
-
-def _later_in(kind: Kind, value: Any) -> str:
-    """A word of a later version that a mapping holds where this version wants something plain."""
-    words = LATER[kind].union(LATER_VALUES)
-    return next((key for key in value if key in words), "") if isinstance(value, dict) else ""
 
 
 def _found(value: Any) -> str:

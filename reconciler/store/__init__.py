@@ -14,6 +14,7 @@ from reconciler.store.marks import ADVANCES_MAX, DRIFT, EVERYWHERE, FLAGS, KNOWN
 from reconciler.store.outbox import FORGE, NOTE, SLACK
 from reconciler.store.pages import Mark, Pages, Past
 from reconciler.store.permits import PermitRecords
+from reconciler.store.proposals import Proposals
 from reconciler.store.quarantines import Quarantines
 from reconciler.store.renames import Renames
 from reconciler.store.rows import (
@@ -75,6 +76,7 @@ TRANSITIONS_OF_ONE_MAX = 500
 class Store(
     Upgrades,
     Quarantines,
+    Proposals,
     PermitRecords,
     DataRecords,
     Marks,

@@ -320,6 +320,13 @@ CREATE TABLE feature_flags (       -- what was in force when, the newest row of 
     standing TEXT                  -- JSON: default, value and rules; NULL: nothing needs it any more
 ) STRICT;
 CREATE INDEX feature_flags_of ON feature_flags (environment, flag, id);
+
+CREATE TABLE proposals (           -- reverts as pull requests: followed until they are merged, closed or moot
+    operation TEXT PRIMARY KEY,    -- the upgrade that failed
+    environment TEXT NOT NULL,
+    state TEXT NOT NULL,           -- open; merged, refused, moot
+    value TEXT NOT NULL            -- JSON
+) STRICT;
 """
 
 MIGRATIONS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH)

@@ -153,19 +153,6 @@ def test_what_is_refused_is_explained(kind: schema.Kind, line: str, problem: str
     assert any(said.startswith(f"f.yaml:{problem}") for said in explained(f"{WHOLE[kind]}{line}\n", kind))
 
 
-LATER: list[tuple[schema.Kind, str, str]] = [
-    ("environment", "policy: {revert: pull-request}", "policy.revert: `pull-request`"),
-]
-
-
-@pytest.mark.parametrize(("kind", "line", "named"), LATER)
-def test_what_a_later_version_does_is_refused_by_name_and_never_ignored(
-    kind: schema.Kind, line: str, named: str
-) -> None:
-    (said,) = explained(f"{WHOLE[kind]}{line}\n", kind)
-    assert f" {named} is not supported by this version of UGS; " in said
-
-
 def test_a_tag_is_no_image_and_no_driver_goes_by_another_name() -> None:
     image = RELEASE.replace("artifact: {archive", "artifact: {image: 'registry.example/api:1.5.0', archive")
     (said,) = explained(image, "release")

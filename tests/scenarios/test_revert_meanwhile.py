@@ -152,6 +152,7 @@ async def test_a_protected_branch_is_not_stormed(world: World) -> None:
     assert attempts() == 1
     [call] = world.calls()
     assert "the pin could not be reverted" in call
+    assert "puts it back once it is merged" in call
     assert "protected" in call
     assert [row.service for row in world.core.store.quarantined("production")] == ["api"]
     assert world.view().gates[0].gate == "quarantine"

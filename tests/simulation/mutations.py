@@ -35,7 +35,7 @@ MUTATIONS = {
         "reconciler.engine.pins:_put_back", "if node != failed:", "if False:"
     ),
     "reverted although nobody wants it": Mutation(
-        "reconciler.engine.revert:_revert", 'policy.revert == "off"', 'policy.revert == "never"'
+        "reconciler.engine.revert:_revert", 'policy == "off"', 'policy == "never"'
     ),
     "a refused push counts as pushed": Mutation(
         "reconciler.engine.revert:attempt",

@@ -48,6 +48,8 @@ class Remote:
         self.tip = ""
         self.notes: dict[tuple[str, str], str] = {}
         self.heads: dict[str, str] = {}
+        self.branches: dict[str, str] = {}
+        """Others than the tracked one."""
         """By daemon: how far its database had come."""
         self.moved: Callable[[str, str, str], None] = lambda _old, _new, _who: None
 
@@ -201,6 +203,18 @@ class Clone:
             raise PushRefused("main is protected", "let the daemon push")
         if sha != self.remote.tip:
             self.remote.move(sha, "ugs")
+        if self.weather.strikes("push-unanswered"):
+            raise TransientError("push: the connection was closed", "it is tried again")
+
+    def branch(self, name: str) -> str | None:
+        self._reach("fetch of a branch")
+        return self.remote.branches.get(name)
+
+    def push_branch(self, sha: str, name: str, *, expected: str | None) -> None:
+        self._reach("push of a branch")
+        if self.remote.branches.get(name) != expected:
+            raise PushRejected("the branch has moved on")
+        self.remote.branches[name] = sha
         if self.weather.strikes("push-unanswered"):
             raise TransientError("push: the connection was closed", "it is tried again")
 

@@ -1,0 +1,218 @@
+"""Following the reverts that people are asked to merge: opened at once, kept up with the tip, told how they ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.engine.core import Core, note_of
+from reconciler.engine.pins import edit, environment_files, message
+from reconciler.engine.report import denied
+from reconciler.engine.revert import HISTORY_MAX
+from reconciler.forge import Denied, Draft, Invalid, Pull
+from reconciler.git import Mirror, PushRejected
+from reconciler.model import proposal as saying
+from reconciler.model import sentence
+from reconciler.model.errors import HostError, TransientError, UgsError
+from reconciler.model.notice import Notice, Severity
+from reconciler.model.proposal import LABELS, Proposal
+from reconciler.model.report import reports_of
+from reconciler.model.upgrade import OPERATION_TRAILER, Phase, Upgrade
+
+log = logging.getLogger("ugs")
+LOOK_S = 60.0
+
+
+class Standing(Struct, frozen=True):
+    """How a proposal stands in Git: `ours` is what we last made of it, `gone`: somebody deleted its branch."""
+
+    state: Literal["open", "merged", "moot"]
+    tip: str
+    commit: str = ""
+    """Of the tracked branch, where it is merged."""
+    ours: Proposal | None = None
+    gone: bool = False
+
+
+class Follower:
+    """One task's. Used from the event loop's thread; Git and the forge are asked in others."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def keep(self) -> None:
+        """Look whenever the branch moved or there is a new one, and every minute; for ever."""
+        core = self._core
+        while True:
+            core.wake_proposals.clear()
+            await self.round()
+            await core.clock.wait(core.wake_proposals, LOOK_S)
+
+    async def round(self) -> None:
+        """One look at each that is open. Trouble with one is logged, and the others are looked at."""
+        for one in self._core.store.proposals():
+            if not self._core.leases.opening(one.upgrade.environment).open:
+                continue
+            try:
+                await self._follow(one)
+            except Denied as error:
+                denied(self._core, error)
+                return
+            except (HostError, TransientError) as error:
+                log.warning("%s: %s", one.name, error)
+            except UgsError as error:
+                log.error("%s: %s", one.name, error)
+
+    async def _follow(self, known: Proposal) -> None:
+        core = self._core
+        standing = await core.git(_standing, core, known)
+        one = standing.ours or known
+        if one != known:
+            core.store.propose(one)
+        pull = await self._pull(one) if core.forge else None
+        if standing.state == "merged" or (pull and pull.state == "merged" and standing.state == "moot"):
+            self._merged(one, standing.commit or standing.tip)
+        elif standing.state == "moot" or self._released(one):
+            if pull and pull.state == "open" and core.forge:
+                await asyncio.to_thread(core.forge.close_pull, pull.number)
+            self._ended(
+                replace(one, state="moot"), "is moot: the pin was moved, or may be tried again", "info"
+            )
+        elif pull.state == "closed" if pull else standing.gone:
+            what = "was closed" if pull else "was deleted"
+            left = "the failed version is still pinned, and in quarantine"
+            self._ended(replace(one, state="refused"), f"{what} unmerged: {left}", "person")
+        elif core.forge and pull is None:
+            await self._open(one)
+        elif pull and not one.asked:
+            await self._ask_to_merge(one, pull)
+
+    def _released(self, one: Proposal) -> bool:
+        """Whether a person let the failed version be tried again: then its pin is to stay."""
+        core, upgrade = self._core, one.upgrade
+        if core.hosted(upgrade.environment):
+            return False
+        return not any(row.operation == upgrade.named for row in core.store.quarantined(upgrade.environment))
+
+    async def _pull(self, one: Proposal) -> Pull | None:
+        forge = self._core.forge
+        return await asyncio.to_thread(forge.pull_from, one.branch) if forge else None
+
+    async def _open(self, one: Proposal) -> None:
+        core, upgrade = self._core, one.upgrade
+        if core.forge is None:
+            return
+        draft = Draft(
+            one.branch,
+            core.settings.repository.branch,
+            saying.title(upgrade),
+            saying.body(upgrade),
+            LABELS,
+        )
+        core.failpoint("pull:begun")
+        try:
+            pull = await asyncio.to_thread(core.forge.open_pull, draft)
+        except Invalid as refusal:
+            there = await self._pull(one)  # another daemon may have been faster
+            if there is None:
+                raise refusal from None
+            pull = there
+        core.failpoint("pull:done")
+        opened = replace(one, number=pull.number, url=pull.url)
+        self._told(opened, f"is proposed by {pull.url}", "warning", event="revert-proposed")
+        await self._ask_to_merge(opened, pull)
+
+    async def _ask_to_merge(self, one: Proposal, pull: Pull) -> None:
+        core = self._core
+        if core.forge is None or pull.state != "open":
+            return
+        await asyncio.to_thread(core.forge.merge_when_ready, pull)
+        core.store.propose(replace(one, number=pull.number, url=pull.url, asked=True))
+
+    def _merged(self, one: Proposal, commit: str) -> None:
+        """The pin is back: the upgrade that failed learns its revert."""
+        core, upgrade = self._core, one.upgrade
+        row = core.store.upgrade(upgrade.operation)
+        with core.store.transaction():
+            if any(
+                kept.operation == upgrade.operation for kept in core.store.quarantined(upgrade.environment)
+            ):
+                core.store.reverted(upgrade.operation, commit)
+            if row and row.final and row.revert_commit is None:
+                after = replace(row, revert_commit=commit)
+                core.store.record(
+                    after,
+                    event="revert-merged",
+                    detail=commit,
+                    note=note_of(after),
+                    reports=reports_of(row, after) if core.forge else (),
+                )
+            self._told(
+                replace(one, state="merged"), f"is reverted by {commit[:12]}: {one.name} is merged", "info"
+            )
+        core.wake_notes.set()
+        core.wake_forge.set()
+
+    def _ended(self, one: Proposal, what: str, severity: Severity) -> None:
+        self._told(one, f"is not reverted: {one.name} {what}", severity)
+
+    def _told(self, one: Proposal, what: str, severity: Severity, *, event: str = "") -> None:
+        core, upgrade = self._core, one.upgrade
+        text = f"{upgrade.environment}: the pin of {upgrade.service} {what}"
+        with core.store.transaction():
+            core.store.propose(one)
+            core.store.audit(
+                event or f"revert-{one.state}",
+                environment=upgrade.environment,
+                service=upgrade.service,
+                operation=upgrade.operation,
+                detail=text,
+            )
+            core.store.tell(
+                Notice(
+                    upgrade.environment,
+                    upgrade.service,
+                    sentence=text,
+                    severity=severity,
+                    at=core.clock.now(),
+                    operation=upgrade.operation,
+                    phase=(Phase.REVERTED if one.state == "merged" else Phase.RESTORED).value,
+                    title=sentence.title(upgrade),
+                )
+            )
+        log.info("%s", text)
+        core.wake_notices.set()
+
+
+def _standing(core: Core, known: Proposal) -> Standing:
+    """How it stands, blocking; the branch is made anew where what it changes has changed under it."""
+    mirror, upgrade = core.repository.mirror, known.upgrade
+    tip = core.repository.fetch().tip
+    if done := mirror.find_trailer(OPERATION_TRAILER, upgrade.operation, until=tip, limit=HISTORY_MAX):
+        return Standing("merged", tip, done)
+    edits = edit(mirror, tip, upgrade)
+    if not edits.files:
+        return Standing("moot", tip)
+    there = mirror.branch(known.branch)
+    if there is None:
+        return Standing("open", tip, gone=True)
+    if there != known.commit or _alike(mirror, upgrade, known.base, tip):
+        # A person's own commits on it are that person's; and where nothing of it has changed, approvals stay.
+        return Standing("open", tip)
+    commit = mirror.commit(tip, edits.files, message(upgrade, edits.left), at=core.clock.now())
+    core.failpoint("propose:begun")
+    try:
+        mirror.push_branch(commit, known.branch, expected=there)
+    except PushRejected:
+        return Standing("open", tip)
+    return Standing("open", tip, ours=replace(known, base=tip, commit=commit))
+
+
+def _alike(mirror: Mirror, upgrade: Upgrade, base: str, tip: str) -> bool:
+    """Whether the environment is the same at both."""
+    name = upgrade.environment
+    return base == tip or environment_files(mirror, base, name) == environment_files(mirror, tip, name)

@@ -1,0 +1,259 @@
+"""`policy.revert: pull-request`: what failed is taken back at once, and people are asked to put its pin back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from reconciler.engine.proposals import Follower
+from reconciler.model.proposal import Proposal
+from tests.forge.server import ForgeServer
+from tests.git.colleague import git
+from tests.world import World
+
+FREEZE = 'timezone: UTC\nfreezes: [{from: 2020-01-01, until: 2020-01-02, reason: "a note"}]\n'
+
+
+async def started(world: World, *services: str) -> None:
+    """1.0.0 runs, however slow this machine is."""
+    for service in services or ("api",):
+        world.release("1.0.0", service=service, deadline="60s")
+        world.pin("1.0.0", service)
+    world.merge("Start")
+    await world.settle()
+
+
+async def failed(world: World, *services: str) -> Proposal:
+    """A bad 1.1.0 is merged and taken back; the revert that is proposed."""
+    world.more = "policy: {revert: pull-request}\n"
+    await started(world, *services)
+    world.bump("1.1.0", "unhealthy")
+    await world.settle()
+    assert world.phases() == ["succeeded", "restored"]
+    assert world.answers() == "1.0.0"
+    [made] = world.core.store.proposals()
+    return made
+
+
+async def follow(world: World) -> None:
+    """One look at the proposals, after fetching, and all that is told of it."""
+    await world.settle()
+    await Follower(world.core).round()
+    await world.deliver()
+
+
+def branch(world: World, made: Proposal) -> str:
+    return git(world.remote, "for-each-ref", "--format=%(objectname)", f"refs/heads/{made.branch}")
+
+
+async def test_a_bad_release_is_proposed_back_merged_and_in_sync(world: World, forge: ForgeServer) -> None:
+    made = await failed(world)
+    tip = world.tip()
+    await follow(world)
+
+    [pull] = forge.pulls.values()
+    assert (pull.branch, pull.base, pull.labels) == (made.branch, "main", ["ugs", "ugs: revert"])
+    assert pull.waits_to_merge
+    assert "healthz" in pull.body
+    assert world.reverts() == []
+    assert git(world.remote, "diff", "--stat", tip, branch(world, made)).splitlines()[-1].strip() == (
+        "1 file changed, 1 insertion(+), 1 deletion(-)"
+    )
+    assert [row.service for row in world.core.store.quarantined("production")] == ["api"]
+    await follow(world)
+    assert len(forge.pulls) == 1
+
+    forge.merge(pull.number)
+    await follow(world)
+    assert 'api: "1.0.0"' in world.pinned()
+    assert world.view().sync == "in-sync"
+    assert world.core.store.proposals() == []
+    newest = world.newest()
+    assert newest
+    assert newest.revert_commit == world.reverts()[0]
+    assert any("is reverted by" in told and "#1 is merged" in told for told in world.told())
+    await follow(world)
+    assert world.phases() == ["succeeded", "restored"]
+
+
+async def test_a_squash_without_trailers_counts_as_merged(world: World, forge: ForgeServer) -> None:
+    made = await failed(world)
+    await follow(world)
+    world.ada.pull_if_any()
+    world.pin("1.0.0")
+    squashed = world.merge("Put api back, by hand of the forge")
+    forge.pulls[1].state, forge.pulls[1].merged_as = "merged", squashed
+    await follow(world)
+    settled = world.core.store.proposal(made.operation)
+    assert settled
+    assert settled.state == "merged"
+
+
+async def test_closed_unmerged_a_person_is_called_and_it_is_never_opened_again(
+    world: World, forge: ForgeServer
+) -> None:
+    await failed(world)
+    await follow(world)
+    forge.pulls[1].state = "closed"
+    await follow(world)
+    assert any("#1 was closed unmerged: the failed version is still pinned" in call for call in world.calls())
+    await world.restart()
+    await follow(world)
+    await follow(world)
+    assert len(forge.pulls) == 1
+    assert len([call for call in world.calls() if "closed unmerged" in call]) == 1
+    assert [row.service for row in world.core.store.quarantined("production")] == ["api"]
+
+
+async def test_it_follows_the_tip_only_where_its_environment_changed(
+    world: World, forge: ForgeServer
+) -> None:
+    made = await failed(world, "api", "web")
+    await follow(world)
+    first = branch(world, made)
+    world.files["README.md"] = "Hello\n"
+    world.merge("Say hello")
+    await follow(world)
+    assert branch(world, made) == first
+
+    world.release("1.1.0", service="web", deadline="60s")
+    world.pin("1.1.0", "web")
+    moved = world.merge("Bump web")
+    await follow(world)
+    second = branch(world, made)
+    assert git(world.remote, "rev-parse", f"{second}^") == moved
+    forge.merge(1)
+    await follow(world)
+    assert 'api: "1.0.0"' in world.pinned()
+    assert 'web: "1.1.0"' in world.pinned()
+
+
+async def test_what_a_person_pushed_onto_the_branch_is_left_alone(world: World, forge: ForgeServer) -> None:
+    made = await failed(world)
+    await follow(world)
+    world.ada.git("fetch", "--quiet", "origin", made.branch)
+    world.ada.git("checkout", "--quiet", "-B", made.branch, "FETCH_HEAD")
+    hers = world.ada.commit({"NOTES.md": "why\n"}, "Say why")
+    world.ada.git("push", "--quiet", "origin", made.branch)
+    world.ada.git("checkout", "--quiet", "main")
+    world.more += FREEZE
+    world.merge("Note a freeze")
+    await follow(world)
+    assert branch(world, made) == hers
+
+
+async def test_when_a_person_moves_the_pin_it_is_closed_as_moot(world: World, forge: ForgeServer) -> None:
+    made = await failed(world)
+    await follow(world)
+    world.bump("1.2.0", deadline="60s")
+    await follow(world)
+    assert forge.pulls[1].state == "closed"
+    settled = world.core.store.proposal(made.operation)
+    assert settled
+    assert settled.state == "moot"
+    assert world.answers() == "1.2.0"
+    assert not any("unmerged" in call for call in world.calls())
+
+
+async def test_a_pin_that_was_moved_before_is_never_proposed(world: World, forge: ForgeServer) -> None:
+    world.more = "policy: {revert: pull-request}\n"
+    await started(world)
+    world.bump("1.1.0", "unhealthy")
+    moved: list[str] = []
+
+    def person() -> None:
+        if not moved:
+            moved.append(world.bump("1.2.0", deadline="60s"))
+
+    world.at["phase:restoring"] = person
+    await world.settle()
+    await follow(world)
+    assert world.phases() == ["succeeded", "restored", "succeeded"]
+    assert forge.pulls == {}
+    assert world.core.store.proposals() == []
+
+
+async def test_who_lets_it_be_tried_again_closes_it(world: World, forge: ForgeServer) -> None:
+    made = await failed(world)
+    await follow(world)
+    world.core.store.release_quarantine(
+        "production", "api", operation=None, by="ada", why="it was the network"
+    )
+    await Follower(world.core).round()
+    assert forge.pulls[1].state == "closed"
+    settled = world.core.store.proposal(made.operation)
+    assert settled
+    assert settled.state == "moot"
+
+
+async def test_a_forge_that_is_down_gets_it_later_and_once(world: World, forge: ForgeServer) -> None:
+    forge.go_down()
+    await failed(world)
+    for _ in range(3):
+        await follow(world)
+        world.clock.move(timedelta(minutes=20))
+    await world.restart()
+    forge.come_up()
+    await follow(world)
+    await follow(world)
+    assert len(forge.pulls) == 1
+
+
+async def test_opened_and_killed_before_that_was_known_it_is_found(world: World, forge: ForgeServer) -> None:
+    await failed(world)
+
+    def killed() -> None:
+        raise RuntimeError("killed")
+
+    world.at["pull:done"] = killed
+    with pytest.raises(RuntimeError):
+        await Follower(world.core).round()
+    del world.at["pull:done"]
+    await world.restart()
+    await follow(world)
+    assert len(forge.pulls) == 1
+    [made] = world.core.store.proposals()
+    assert (made.number, made.asked) == (1, True)
+
+
+async def test_a_protected_branch_is_asked_for_by_a_pull_request_and_says_so(
+    world: World, forge: ForgeServer
+) -> None:
+    await started(world)
+    world.bump("1.1.0", "unhealthy")
+    attempts = world.protect()
+    await world.settle()
+    await follow(world)
+    assert attempts() == 1
+    newest = world.newest()
+    assert newest
+    assert newest.phase == "restored"
+    assert "main is protected" in newest.reason
+    assert "puts it back once it is merged" in newest.reason
+    assert len(forge.pulls) == 1
+    assert world.calls() == []
+
+
+async def test_without_a_forge_the_branch_is_there_to_be_merged(world: World) -> None:
+    made = await failed(world)
+    assert f"the branch {made.branch} puts it back once it is merged" in world.told()[-1]
+    world.ada.pull_if_any()
+    world.ada.git("fetch", "--quiet", "origin", made.branch)
+    world.ada.git("merge", "--quiet", "--no-ff", "-m", "Merge the revert", "FETCH_HEAD")
+    world.ada.push()
+    await follow(world)
+    assert 'api: "1.0.0"' in world.pinned()
+    assert world.view().sync == "in-sync"
+    settled = world.core.store.proposal(made.operation)
+    assert settled
+    assert settled.state == "merged"
+
+
+async def test_without_a_forge_a_deleted_branch_calls_a_person(world: World) -> None:
+    made = await failed(world)
+    git(world.remote, "update-ref", "-d", f"refs/heads/{made.branch}")
+    await follow(world)
+    assert any("was deleted unmerged" in call for call in world.calls())
+    await follow(world)
+    assert branch(world, made) == ""
