@@ -38,6 +38,7 @@ GROWTH_MAX = 0.10
 """How much more memory the last quarter may need than the second: what is learned first is kept."""
 TIMEOUT_S = 30.0
 SAMPLE_S = 5.0
+END_S = 60
 RELEASE = """\
 service: s{number:03}
 version: "1.0.0"
@@ -188,7 +189,12 @@ def a_daemon(folder: Path, port: int) -> Any:
         yield process.pid, json.loads(line)
     finally:
         process.terminate()
-        process.wait(60)
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            print(f"the daemon had not ended {END_S} s after it was told to", file=sys.stderr)
         print((folder / "daemon.log").read_text()[-2000:], file=sys.stderr)
 
 
@@ -229,7 +235,8 @@ def main() -> None:
             load = Load(f"http://127.0.0.1:{port}", tokens)
             asyncio.run(load.run(duration_s, samples, pid))
             samples.append(rss_kib(pid))
-    sys.exit(report(load, samples, duration_s))
+            code = report(load, samples, duration_s)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -34,8 +34,11 @@ class WantedHold(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WantedApproval(Struct, frozen=True, forbid_unknown_fields=True):
+    """`revision`: the commit whose change was looked at, as the plan has it; where that moved, nothing is approved."""
+
     environment: str
     service: str
+    revision: Annotated[str, Meta(pattern=r"^[0-9a-f]{40}$")] | None = None
     until: str | None = None
     for_: str | None = field(default=None, name="for")
 
@@ -150,6 +153,7 @@ async def _approve(daemon: Daemon, wanted: WantedApproval, caller: Caller) -> ob
         actor=caller.name,
         until=wanted.until,
         lasting=wanted.for_,
+        revision=wanted.revision,
     )
     return approval_json(made)
 

@@ -187,6 +187,7 @@ class ChangeShape(Struct, frozen=True):
     backup: bool
     migrations: list[MigratingShape]
     flags: list[SwitchedShape]
+    revision: str | None = None
 
 
 class PlanShape(Struct, frozen=True):

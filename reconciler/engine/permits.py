@@ -70,10 +70,12 @@ async def approve(
     until: str | None = None,
     lasting: str | None = None,
     shown: str | None = None,
+    revision: str | None = None,
 ) -> Approval:
     """One person's word for the change that is planned at this moment, for a week unless said otherwise.
 
-    `shown`: the mark of what this person saw; another change is none that he approves.
+    `shown`: the mark of what this person saw, `revision`: the commit that asked for it; another change is none that
+    he approves.
     """
     core, here = fleet.core, place(fleet, environment, service)
     end = end_of(core, until, lasting) or core.clock.now() + said.APPROVAL_LASTS
@@ -82,7 +84,7 @@ async def approve(
     shut = {gate.gate for gate in closed(gates)}
     _check_approvable(core, change, asked, desired.environment, actor, guarded="approval" in shut)
     ask = said.ask_of(change, asked.revision, change.path)
-    if shown is not None and mark_of(ask) != shown:
+    if (shown is not None and mark_of(ask) != shown) or revision not in (None, ask.revision):
         raise Conflict(
             f"{environment}: the change of {service} has moved since that was shown",
             f"look again: `ugs explain {environment} {service}`",

@@ -225,6 +225,7 @@ def _change(here: EnvironmentPass, change: Change, gates: tuple[Gate, ...], now:
             "from": str(change.running) if change.running else None,
             "to": str(change.to) if change.to else None,
             "class": change.change_class,
+            "revision": _asked_by(here, change),
             "path": list(change.path),
             "gates": builtins(gates),
             "starts_at": builtins(starts_at(gates, now=now)),
@@ -233,6 +234,12 @@ def _change(here: EnvironmentPass, change: Change, gates: tuple[Gate, ...], now:
         | data_of(here, change)
         | flags_of(change)
     )
+
+
+def _asked_by(here: EnvironmentPass, change: Change) -> str | None:
+    """The commit that asked for it."""
+    asked = here.decided[1].asked.get(change.service) if here.decided else None
+    return asked.revision if asked else None
 
 
 def flags_of(change: Change | None) -> Json:

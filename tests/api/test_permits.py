@@ -57,6 +57,16 @@ def listed(served: DaemonProcess, kind: str) -> Any:
     return here.body[kind]
 
 
+def test_an_approval_of_a_commit_that_has_moved_is_refused(served: DaemonProcess) -> None:
+    [change] = ask(served, "POST", "/upgrade/plan", {}).body["changes"]
+    wanted = {"environment": "production", "service": "api"}
+    moved = ask(served, "POST", "/approvals", wanted | {"revision": "1" * 40}, actor=b"zoe")
+    check_problem(moved, 409, "has moved since", "ugs explain production api")
+    made = post(served, "/approvals", wanted | {"revision": change["revision"]}, by="zoe")
+    assert made["revision"] == change["revision"]
+    post(served, "/approvals/withdraw", {"id": made["id"]}, by="zoe")
+
+
 def test_a_hold_is_made_listed_and_released(served: DaemonProcess) -> None:
     body: dict[str, object] = {"environment": "production", "service": "api", "reason": "database move"}
     made = post(served, "/holds", body | {"for": "4h"})
