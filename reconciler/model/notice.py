@@ -33,6 +33,11 @@ class Notice(Struct, frozen=True, omit_defaults=True):
     revision: str = ""
     """The commit that asked for the upgrade."""
 
+    @property
+    def urgent(self) -> bool:
+        """Whether somebody should see it now: it is more than information, or asks for an approval."""
+        return self.severity != "info" or bool(self.ask)
+
 
 def mark_of(ask: Ask) -> str:
     """Sixteen hex digits that are another for whatever else could be approved."""

@@ -180,7 +180,7 @@ def backoff_s(attempts: int) -> float:
 def _urgent(thread: Iterable[Row]) -> bool:
     """Whether somebody should see any of it now; what cannot be read is looked at now, too."""
     try:
-        return any(codec.decode(row.payload, Notice).severity != "info" for row in thread)
+        return any(codec.decode(row.payload, Notice).urgent for row in thread)
     except msgspec.MsgspecError:
         return True
 

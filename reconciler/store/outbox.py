@@ -52,7 +52,7 @@ class Outbox(Database):
             )
 
     def _enqueue(self, channel: str, key: str, value: Notice | Note) -> None:
-        urgent = bool(key) and isinstance(value, Notice) and value.severity != "info"
+        urgent = bool(key) and isinstance(value, Notice) and value.urgent
         with self.transaction() if urgent else nullcontext():
             if urgent:
                 # What is urgent waits for no digest, nor does what comes before it in its thread.

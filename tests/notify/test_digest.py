@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.model.digest import Digest
 from reconciler.notify import Outbox, SlackBot, SlackWeb, SlackWebhook
@@ -58,12 +59,14 @@ async def test_what_is_urgent_goes_at_once_with_what_came_before_it_in_its_threa
     assert slack.texts == []
     store.tell(notice("it fails", operation="op3", severity="warning", phase="restoring"))
     store.tell(alert("the disk is full"))
+    store.tell(replace(notice("needs 1 approval", operation="op9", phase="waiting"), ask="0123"))
     await until(box, clock, 1)
-    upgrade, help_wanted = slack.messages
+    upgrade, help_wanted, asked = slack.messages
+    assert asked.text.endswith("needs 1 approval")
     assert [reply.split("UTC  ")[1] for reply in upgrade.replies] == ["verifying", "it fails"]
     assert help_wanted.text.endswith("the disk is full")
     await until(box, clock, 15 * 60)
-    assert slack.texts[2].splitlines()[0] == ":information_source: 4 notices since 10:00 UTC"
+    assert slack.texts[3].splitlines()[0] == ":information_source: 4 notices since 10:00 UTC"
 
 
 async def test_a_message_that_is_there_already_is_brought_up_to_date(
