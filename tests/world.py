@@ -307,6 +307,11 @@ class World(FleetRepository):
             kill_all(self.state, environment)
 
 
+def patiently(world: World, version: str) -> str:
+    """Pin a healthy release of api that has all the time a busy machine may need; the commit's id."""
+    return world.bump(version, deadline="2m")
+
+
 @contextlib.contextmanager
 def a_world(folder: Path) -> Iterator[World]:
     world = World(folder)

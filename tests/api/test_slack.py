@@ -20,7 +20,7 @@ from reconciler.engine.daemon import Daemon
 from tests.api.network import Reply, call
 from tests.drivers.services import free_port
 from tests.notify.slack_server import SlackServer
-from tests.world import World
+from tests.world import World, patiently
 
 SECRET = "the-signing-secret"
 PATH = "/slack/interactivity"
@@ -73,7 +73,7 @@ async def slack(world: World) -> AsyncIterator[Slack]:
             "    signing_secret: {file: signing}\n"
             "    people: {ada@example.org: {id: U0ADA, grants: [{role: approver}]}}\n"
         )
-        world.deploy_first("1.0.0")
+        patiently(world, "1.0.0")
         await world.settle()
         await world.deliver()
         daemon = cast(Daemon, SimpleNamespace(core=world.core, fleet=world.fleet))

@@ -11,7 +11,7 @@ from reconciler.model.errors import UgsError
 from reconciler.store import SLACK
 from tests.notify.mail_server import MailServer
 from tests.notify.slack_server import SlackServer
-from tests.world import World
+from tests.world import World, patiently
 
 WAIT_S = 30.0
 
@@ -53,7 +53,7 @@ async def test_each_channel_gets_what_the_rules_say_in_threads_of_its_own(
             "    - {to: [ops-mail], severities: [warning, person]}\n",
         )
         for service in ("api", "web"):
-            world.release("1.0.0", service=service)
+            world.release("1.0.0", service=service, deadline="1m")
             world.pin("1.0.0", service=service)
         world.merge()
         await world.settle()
@@ -78,7 +78,7 @@ async def test_a_mail_server_that_hangs_keeps_no_message_from_slack(world: World
         listening.listen(8)  # and never answers
         url = f"mailto://127.0.0.1:{listening.getsockname()[1]}?from=a@b.example&to=c@d.example&mode=insecure"
         notify(world, slack, url, "    - {to: [slack, ops-mail]}\n")
-        world.deploy_first("1.0.0")
+        patiently(world, "1.0.0")
         async with world.telling():
             await world.settle()
             await world.eventually(lambda: slack.texts and "succeeded" in slack.texts[-1])
@@ -89,7 +89,7 @@ async def test_what_waits_for_slack_is_delivered_after_an_update_and_what_waits_
     world: World, slack: SlackServer
 ) -> None:
     world.notify(slack)
-    world.deploy_first("1.0.0")
+    patiently(world, "1.0.0")
     slack.go_down()
     await world.settle()
     store = world.core.store
@@ -110,7 +110,7 @@ async def test_a_channel_in_trouble_is_named_among_what_needs_a_person(
     from reconciler.engine.attention import needs_person
 
     notify(world, slack, "json://127.0.0.1:1", "    - {to: [slack, ops-mail]}\n")
-    world.deploy_first("1.0.0")
+    patiently(world, "1.0.0")
     await world.settle()
     await world.deliver()
     (said,) = needs_person(world.fleet)
@@ -129,7 +129,7 @@ async def test_the_author_of_what_fails_is_mentioned_and_of_what_goes_well_is_no
     world: World, slack: SlackServer
 ) -> None:
     notify(world, slack, "json://127.0.0.1:1", "    - {to: [slack]}\n")
-    world.deploy_first("1.0.0")
+    patiently(world, "1.0.0")
     await world.settle()
     world.release("1.1.0", "unhealthy")
     world.pin("1.1.0")

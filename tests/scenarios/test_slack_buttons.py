@@ -18,7 +18,7 @@ from reconciler.notify import SlackWeb
 from tests.notify.slack_people import labels, submitted
 from tests.notify.slack_server import Posted, SlackServer
 from tests.notify.socket_server import socket_server
-from tests.world import World
+from tests.world import World, patiently
 
 ADA, EVE, BOB, MALLORY = "U0ADA", "U0EVE", "U0BOB", "U0MALLORY"
 PEOPLE = f"""\
@@ -72,9 +72,9 @@ class Desktop:
 async def waiting(world: World, slack: SlackServer) -> Desktop:
     """1.0.0 runs, and 2.0.0 waits for two approvals."""
     world.more = APPROVALS
-    world.deploy_first("1.0.0")
+    patiently(world, "1.0.0")
     await world.settle()
-    world.bump("2.0.0")
+    patiently(world, "2.0.0")
     await world.settle()
     return Desktop(world, slack)
 
@@ -131,7 +131,7 @@ async def test_what_moved_since_it_was_shown_is_not_approved(world: World, slack
     desktop = await waiting(world, slack)
     old = await desktop.message()
     click = slack.press(old, "Approve", ADA)
-    world.bump("3.0.0")
+    patiently(world, "3.0.0")
     await world.settle()
     await desktop.desk.take(click)
     assert desktop.whispered()[1].startswith(
@@ -196,9 +196,9 @@ async def test_a_dialog_is_answered_only_by_who_may(world: World, slack: SlackSe
 
 
 async def test_a_rollback_from_the_message_restores_and_reverts(world: World, slack: SlackServer) -> None:
-    world.deploy_first("1.0.0")
+    patiently(world, "1.0.0")
     await world.settle()
-    world.bump("1.1.0")
+    patiently(world, "1.1.0")
     await world.settle()
     desktop = Desktop(world, slack)
     await desktop.press("Roll back", ADA)
@@ -218,13 +218,13 @@ async def test_a_rollback_from_the_message_restores_and_reverts(world: World, sl
 async def test_a_rollback_is_of_what_the_message_told_of_and_of_nothing_newer(
     world: World, slack: SlackServer
 ) -> None:
-    world.deploy_first("1.0.0")
+    patiently(world, "1.0.0")
     await world.settle()
-    world.bump("1.1.0")
+    patiently(world, "1.1.0")
     await world.settle()
     desktop = Desktop(world, slack)
     old = await desktop.message()
-    world.bump("1.2.0")
+    patiently(world, "1.2.0")
     await world.settle()
     await desktop.press("Roll back", ADA, old)
     assert desktop.whispered()[1].startswith("production: api has moved on since that was shown; look again")
@@ -235,7 +235,7 @@ async def test_a_rollback_is_of_what_the_message_told_of_and_of_nothing_newer(
 async def test_one_that_is_being_verified_is_rolled_back_from_the_message(
     world: World, slack: SlackServer
 ) -> None:
-    world.deploy_first("1.0.0")
+    patiently(world, "1.0.0")
     await world.settle()
     world.bump("1.1.0", soak="1m", deadline="5m")
     await world.reach(Phase.VERIFYING)
