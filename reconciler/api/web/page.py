@@ -60,6 +60,8 @@ class Pages:
         self.core = door.daemon.core
         self.static = Static()
         self.branches = Branches(self.fleet)
+        self.reading: set[asyncio.Task[list[str]]] = set()
+        """Logs that engines are being asked for, also those that nobody waits for any more."""
         self._jinja = Environment(
             loader=FileSystemLoader(TEMPLATES),
             autoescape=True,

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from reconciler.api.web.page import Pages
 from reconciler.engine.branches import Proposed
+from reconciler.git.history import Commit
 from reconciler.model.errors import Problem, UgsError
 from reconciler.model.gates import closed, starts_at
 from reconciler.model.planned import Pinned, Planned
@@ -26,6 +27,8 @@ class Shown(Struct, frozen=True):
     removed: list[Pinned]
     settings: list[tuple[str, str]]
     problems: list[Problem]
+    commits: list[Commit]
+    """Which may be about anything, and are so for those who see everything."""
 
 
 async def show(pages: Pages, request: Request, caller: Caller) -> Response:
@@ -63,7 +66,7 @@ async def show(pages: Pages, request: Request, caller: Caller) -> Response:
 
 
 def _shown(proposed: Proposed, caller: Caller) -> Shown:
-    preview = proposed.preview
+    preview, whole = proposed.preview, may(caller, "see", EVERYTHING)
 
     def sees(environment: str, service: str) -> bool:
         return sees_part_of(caller, Place(environment, service))
@@ -75,5 +78,6 @@ def _shown(proposed: Proposed, caller: Caller) -> Shown:
         added=[one for one in preview.added if sees(one.environment, one.service)],
         removed=[one for one in preview.removed if sees(one.environment, one.service)],
         settings=[one for one in preview.settings if may(caller, "see", Place(one[0]))],
-        problems=list(preview.problems) if may(caller, "see", EVERYTHING) else [],
+        problems=list(preview.problems) if whole else [],
+        commits=proposed.commits if whole else [],
     )

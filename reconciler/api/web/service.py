@@ -27,7 +27,7 @@ RELEASES_MAX = 20
 LINES_MAX = 80
 LINE_CHARS_MAX = 500
 LOGS_S = 2.0
-LOGS_AT_ONCE = asyncio.Semaphore(4)
+LOGS_AT_ONCE_MAX = 4
 """An engine that does not answer holds so many threads at the most."""
 PROBED = timedelta(hours=24)
 CHART_WIDTH = 720
@@ -115,25 +115,29 @@ def _releases(pages: Pages, environment: str, view: ServiceView) -> list[Release
 async def _logs(pages: Pages, environment: str, service: str) -> tuple[list[str], str]:
     """The last lines that it wrote; and why there are none."""
     core = pages.core
-    if LOGS_AT_ONCE.locked():
+    if len(pages.reading) >= LOGS_AT_ONCE_MAX:
         return [], "others are reading logs at this moment: load the page again"
     driver, site = core.driver(environment), core.site_of(environment)
-    async with LOGS_AT_ONCE:
-        reading = asyncio.to_thread(driver.logs, site, environment, service, lines=LINES_MAX)
-        try:
-            async with asyncio.timeout(LOGS_S):
-                lines = await reading
-        except TimeoutError:
-            return [], f"they could not be read within {LOGS_S:.0f} s"
-        except UgsError as error:
-            return [], str(error)
+    reading = asyncio.ensure_future(
+        asyncio.to_thread(driver.logs, site, environment, service, lines=LINES_MAX)
+    )
+    pages.reading.add(reading)
+    reading.add_done_callback(pages.reading.discard)
+    done, _ = await asyncio.wait([reading], timeout=LOGS_S)
+    if not done:
+        reading.add_done_callback(lambda late: late.cancelled() or late.exception())
+        return [], f"they could not be read within {LOGS_S:.0f} s"
+    try:
+        lines = reading.result()
+    except UgsError as error:
+        return [], str(error)
     return [line[:LINE_CHARS_MAX] for line in lines], ""
 
 
 def stretches(transitions: list[Transition], now: datetime) -> list[Stretch]:
     """The chart of a day: each state from when it began to the next one. `transitions` are the oldest first."""
     begin, scale = now - PROBED, CHART_WIDTH / PROBED.total_seconds()
-    ends = [*(one.since for one in transitions[1:]), now]
+    ends = [*(one.since for one in transitions[1:]), now][: len(transitions)]
     found = []
     for one, end in zip(transitions, ends, strict=True):
         x = max(0.0, (one.since - begin).total_seconds() * scale)
