@@ -9,12 +9,11 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from reconciler.engine.control import OPERATION
+from reconciler.model.upgrade import Upgrade
 
 Form = Literal["human", "json"]
 FORMS: tuple[Form, ...] = ("human", "json")
 QUIET = ("git", "uvicorn", "slack_sdk", "watchdog", "asyncio", "github", "gitlab", "urllib3")
-FIELDS = ("environment", "service", "phase", "class", "from", "to", "revision")
-"""What a line about an upgrade says of it, beside its operation."""
 TRACEBACK_INDENT = "    "
 
 
@@ -43,13 +42,28 @@ class Json(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            "operation": getattr(record, "operation", "") or OPERATION.get(),
+            "operation": OPERATION.get(),
             "request": getattr(record, "request_id", ""),
         }
-        said |= {name: getattr(record, f"ugs_{name}", None) for name in FIELDS}
+        if (upgrade := getattr(record, "upgrade", None)) is not None:
+            said |= about(upgrade)
         if record.exc_info:
             said["exception"] = self.formatException(record.exc_info)
         return json.dumps({name: value for name, value in said.items() if value})
+
+
+def about(upgrade: Upgrade) -> dict[str, str]:
+    """What a line about a move says of the upgrade, beside its sentence."""
+    return {
+        "operation": upgrade.operation,
+        "environment": upgrade.environment,
+        "service": upgrade.service,
+        "phase": upgrade.phase.value,
+        "class": upgrade.change_class,
+        "from": upgrade.before.target.version.text if upgrade.before else "",
+        "to": upgrade.to.version.text if upgrade.to else "",
+        "revision": upgrade.revision,
+    }
 
 
 def configure(level: str, form: Form) -> None:

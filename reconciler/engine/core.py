@@ -250,23 +250,9 @@ class Core:
             self.wake_forge.set()
         if noted:
             self.wake_notes.set()
-        log.info("%s", sentence.of_move(moved), extra=_logged(moved))
+        log.info("%s", sentence.of_move(moved), extra={"upgrade": moved})
         self.failpoint(f"phase:{to.value}")
         return moved
-
-
-def _logged(upgrade: Upgrade) -> dict[str, str | None]:
-    """What a log for machines says of a move, beside its sentence."""
-    return {
-        "operation": upgrade.operation,
-        "ugs_environment": upgrade.environment,
-        "ugs_service": upgrade.service,
-        "ugs_phase": upgrade.phase.value,
-        "ugs_class": upgrade.change_class,
-        "ugs_from": upgrade.before.target.version.text if upgrade.before else None,
-        "ugs_to": upgrade.to.version.text if upgrade.to else None,
-        "ugs_revision": upgrade.revision,
-    }
 
 
 def cause_of(upgrade: Upgrade, *, adopted: bool = False) -> Cause:

@@ -63,7 +63,8 @@ async def verify(
                 again, series = None, verdict.begin(series.health, prover.clock.now(), prover.expected)
                 continue
             if judgement.verdict is not None:
-                return replace(judgement, sentence=prover.told(judgement.sentence))
+                measured = watch.told() if watch and judgement.verdict == "healthy" else ""
+                return replace(judgement, sentence=prover.told(judgement.sentence + measured))
             wait_s = prover.next_due_s() - core.clock.monotonic()
             if judgement.next_at is not None:
                 wait_s = min(wait_s, (judgement.next_at - now).total_seconds())
@@ -105,7 +106,6 @@ class Prover:
 
     def told(self, text: str) -> str:
         """A sentence about probes with the placeholders of the one instance filled in."""
-        text += self._watch.passed_over if self._watch else ""
         if self._work.instances > 1:
             return text
         endpoints = self._driver.endpoints(self._site, self._work)

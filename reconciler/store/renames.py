@@ -24,6 +24,10 @@ MOVED = (
     "UPDATE overrides SET environment = :new WHERE environment = :old",
     "UPDATE migrations SET environment = :new WHERE environment = :old",
     "UPDATE backups SET environment = :new WHERE environment = :old",
+    # Counts outlive the rows that they are of: there may be some of one that had the new name long ago.
+    "INSERT INTO tallies SELECT :new, class, event, count FROM tallies WHERE environment = :old"
+    " ON CONFLICT DO UPDATE SET count = count + excluded.count",
+    "DELETE FROM tallies WHERE environment = :old",
     "UPDATE feature_flags SET environment = :new WHERE environment = :old",
     *(
         f"UPDATE OR REPLACE marks SET key = '{kind}' || :new WHERE key = '{kind}' || :old"  # noqa: S608 - four literals

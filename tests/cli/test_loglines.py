@@ -19,6 +19,7 @@ from reconciler.engine.control import OPERATION
 from tests.api.network import call, token_for
 from tests.daemon_process import configured, daemon
 from tests.drivers.services import free_port
+from tests.model.test_trace import upgrade
 from tests.world import World
 
 FORGED = "a\n2026-11-28 09:00:00,000 INFO all is well\r\x1b[2K\u2028{}"
@@ -65,13 +66,14 @@ def test_an_object_says_where_it_was_said_and_nothing_that_is_empty() -> None:
     assert set(json.loads(Json().format(record("x")))) == {"time", "level", "logger", "message"}
     token = OPERATION.set("op-of-the-task")
     try:
-        said = json.loads(Json().format(record("x", ugs_service="api", ugs_from=None)))
-        own = json.loads(Json().format(record("x", operation="its-own")))
+        said = json.loads(Json().format(record("x")))
+        own = json.loads(Json().format(record("x", upgrade=upgrade())))
     finally:
         OPERATION.reset(token)
-    assert (said["operation"], said["service"], said["level"]) == ("op-of-the-task", "api", "warning")
-    assert "from" not in said
-    assert own["operation"] == "its-own"
+    assert (said["operation"], said["level"]) == ("op-of-the-task", "warning")
+    assert "service" not in said
+    assert (own["operation"], own["service"]) == ("0123456789abcdef", "api")
+    assert "from" not in own
     assert datetime.fromisoformat(said["time"]).utcoffset() is not None
 
 

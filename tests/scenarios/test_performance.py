@@ -63,6 +63,9 @@ async def test_a_release_within_its_bounds_stays(world: World) -> None:
     assert newest.baseline.version == "1.0.0"
     assert newest.baseline.measured.latency_s["http://127.0.0.1:{port}/healthz"] >= 0.05
     assert "not compared" not in newest.reason
+    assert (
+        "; half of the answers of http://127.0.0.1:" in newest.reason
+    )  # what came of it, beside what was before
 
 
 async def test_a_first_deployment_has_nothing_to_compare_with_and_says_so(world: World) -> None:
