@@ -19,16 +19,20 @@ from reconciler.api.app import ENDPOINTS
 from reconciler.cli import COMMANDS, cli
 from reconciler.cli.check import as_json, checked
 from reconciler.cli.graph import core_from, settings_from, state_lock
+from reconciler.engine.core import InForce
 from reconciler.engine.daemon import Daemon
 from reconciler.engine.journal import entry
 from reconciler.engine.status import explain_of, plan_of, quarantine_of, status_of
+from reconciler.model.circumstances import Gate
 from reconciler.model.codec import builtins
 from reconciler.model.engines import ENGINES
 from reconciler.model.errors import Problem
 from reconciler.model.gates import GATES
 from reconciler.model.rights import RIGHTS, Right
 from reconciler.model.schema import text as schema_text
+from reconciler.model.standing import Standing
 from reconciler.model.upgrade import FINAL, NEXT, Phase
+from tests.build import NOW
 from tests.drivers.services import free_port, get_json, kill_all
 from tests.engines import KINDS
 from tests.engines.table import BEGIN, END, SHOWN_BEGIN, SHOWN_END, abilities, shown, shown_by, told_on
@@ -294,6 +298,9 @@ async def test_json_has_the_documented_shapes(world: World) -> None:
     await world.settle()
 
     fleet, store = world.fleet, world.core.store
+    gate = Gate("window", open=False)
+    style = Standing("style", ("api",), "plain")
+    fleet.core.flags["production"] = {"style": InForce(style, "", "", NOW, pending=style, waits=(gate,))}
     values = {
         "status": status_of(fleet, {"pid": 1, "version": "", "started_at": ""}),
         "explain": explain_of(fleet, "production", "api"),

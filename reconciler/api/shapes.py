@@ -196,6 +196,8 @@ class PlanShape(Struct, frozen=True):
     from_revision: str | None
     to_revision: str | None
     changes: list[ChangeShape]
+    flags: list[dict[str, Any]]
+    """Live ones that would be switched, and deploy nothing."""
     basis: str | None = None
 
 

@@ -108,7 +108,13 @@ async def _plan(daemon: Daemon, asked: AskedPlan, caller: Caller) -> object:
             if _sees_row(caller, one)
             and asked.environment in (None, one["environment"])
             and asked.service in (None, one["service"])
-        ]
+        ],
+        "flags": [
+            one
+            for one in plan["flags"]
+            if may(caller, "see", Place(one["environment"]))
+            and asked.environment in (None, one["environment"])
+        ],
     }
 
 
@@ -120,7 +126,6 @@ def _seen_between(plan: Json, caller: Caller) -> Json:
         "added": [one for one in plan["added"] if _sees_row(caller, one)],
         "removed": [one for one in plan["removed"] if _sees_row(caller, one)],
         "settings": [one for one in plan["settings"] if may(caller, "see", Place(one["environment"]))],
-        "flags": [one for one in plan["flags"] if may(caller, "see", Place(one["environment"]))],
         "errors": [],  # of files, which may be about anything
     }
 

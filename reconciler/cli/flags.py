@@ -14,9 +14,10 @@ import click
 
 from reconciler.cli import client
 from reconciler.cli.edit import commit_options, tree_option
-from reconciler.cli.graph import config_option, daemon_at, settings_here, store_of
+from reconciler.cli.graph import config_option, daemon_at, settings_from, store_of
 from reconciler.cli.output import json_option, print_json, print_table, when
 from reconciler.cli.tree import read_tree
+from reconciler.config.elsewhere import Elsewhere
 from reconciler.model.errors import UgsError
 from reconciler.model.evaluation import evaluate as evaluated
 from reconciler.model.snapshot import Snapshot
@@ -83,10 +84,13 @@ def history(
     environment: str | None, flag: str | None, limit: int, config: Path | None, *, as_json: bool
 ) -> None:
     """Show how flags came to stand as they do, the newest first, whether or not a daemon runs."""
-    from reconciler.engine.flags import row_json
+    at = daemon_at(config)
+    rows = _asked(at, environment, flag, limit) if isinstance(at, Elsewhere) else None
+    if rows is None:
+        from reconciler.engine.flags import row_json
 
-    with contextlib.closing(store_of(settings_here(config))) as store:
-        rows = [row_json(row) for row in store.flag_history(environment, flag, limit=limit)]
+        with contextlib.closing(store_of(settings_from(config))) as store:
+            rows = [row_json(row) for row in store.flag_history(environment, flag, limit=limit)]
     if as_json:
         print_json({"history": rows})
         return
@@ -221,6 +225,14 @@ def unset(
         dry_run=dry_run,
         as_json=as_json,
     )
+
+
+def _asked(at: Elsewhere, environment: str | None, flag: str | None, limit: int) -> list[dict[str, Any]]:
+    """Of another machine's daemon."""
+    about = {name: value for name, value in (("environment", environment), ("flag", flag)) if value}
+    query = urlencode(about | {"limit": str(limit)})
+    found: list[dict[str, Any]] = client.call(at, "GET", f"/flags/history?{query}")["history"]
+    return found
 
 
 def _standings(snapshot: Snapshot, environment: str) -> dict[str, Standing]:

@@ -28,6 +28,7 @@ from reconciler.config import Settings
 from reconciler.engine.between import between_json
 from reconciler.model import preview
 from reconciler.model.errors import HostError
+from reconciler.model.switching import told
 from reconciler.model.target import Target
 
 Format = Literal["text", "json", "markdown", "github"]
@@ -117,12 +118,12 @@ def _now(config: Path | None, *, as_json: bool) -> int:
     except client.NoDaemon:
         with working("fetching, observing and deciding"):
             answer = asyncio.run(_preview(settings_from(config)))
-    changes = answer["changes"]
+    changes, waiting = answer["changes"], answer["flags"]
     if as_json:
         print_json(answer)
-    elif not changes:
+    elif not changes and not waiting:
         click.echo("nothing to change")
-    else:
+    elif changes:
         print_table(
             ("environment", "service", "from", "to", "class", "starts", "waits for"),
             [_row(c) for c in changes],
@@ -132,7 +133,11 @@ def _now(config: Path | None, *, as_json: bool) -> int:
                 click.echo(f"{change['change']}: its data is {data}")
             if flags := switching(change["flags"]):
                 click.echo(f"{change['change']}: its flags: {flags}")
-    return 2 if changes else 0
+    for one in [] if as_json else waiting:
+        reasons = "; ".join(gate["reason"] for gate in one["gates"])
+        step = f"{told(one['from'])} → {told(one['to'])}"
+        click.echo(f"{one['environment']}: flag {one['flag']}: {step} waits: {reasons}")
+    return 2 if changes or waiting else 0
 
 
 def _row(change: dict[str, Any]) -> tuple[str, ...]:

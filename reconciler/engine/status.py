@@ -119,7 +119,7 @@ def _step(step: Step) -> Json:
 
 
 def plan_of(fleet: Fleet) -> Json:
-    """What would change now, against what really runs."""
+    """What would change now, against what really runs; `flags`: live ones whose switch waits."""
     now = fleet.core.clock.now()
     return {
         "from_revision": None,
@@ -128,6 +128,18 @@ def plan_of(fleet: Fleet) -> Json:
             _change(here, change, gates, now)
             for _, here in sorted(fleet.passes.items())
             for _, (change, gates) in sorted(here.told.items())
+        ],
+        "flags": [
+            {
+                "environment": name,
+                "flag": flag,
+                "from": found.standing.said(),
+                "to": found.pending.said(),
+                "gates": builtins(found.waits),
+            }
+            for name, book in sorted(fleet.core.flags.items())
+            for flag, found in sorted(book.items())
+            if found.pending
         ],
     }
 

@@ -100,16 +100,29 @@ def _declares(release: Release) -> str:
     return f"{release.service} {release.version} declares this flag"
 
 
-def undeclared(releases: Iterable[Release], settings: Settings) -> list[Problem]:
-    """Flags that an environment sets, and none of the releases that it pins declares."""
+def undeclared(
+    releases: Iterable[Release], settings: Settings, others: Iterable[Release] = ()
+) -> list[Problem]:
+    """Flags that an environment sets, and none of the releases that it pins declares.
+
+    `others`: of the same services; what runs may be one of them until it is replaced.
+    """
     declared = sorted({name for release in releases for name in release.flags})
     known = f"they declare {_listed(declared)}" if declared else "they declare none"
+    newest = {name: one for one in sorted(others, key=lambda one: one.version) for name in one.flags}
     problems = []
     for name, setting in sorted(settings.items()):
         if name not in declared:
             near = difflib.get_close_matches(name, declared, n=1)
-            remedy = f"did you mean {near[0]}?" if near else f"remove it; {known}"
-            message = "no release that is pinned here declares this flag"
+            message, remedy = "no release that is pinned here declares this flag", f"remove it; {known}"
+            if name in newest:
+                service, version = newest[name].service, newest[name].version
+                message += f"; {service} {version} does"
+                remedy = (
+                    "remove it: what runs and needs it keeps it until it is replaced; or pin that release"
+                )
+            elif near:
+                remedy = f"did you mean {near[0]}?"
             problems.append(Problem(setting.place, f"flags.{name}", message, remedy))
     return problems
 

@@ -231,7 +231,10 @@ class _Reading:
         torn = environment.name in {name for name, _ in self.blind_pins}
         hidden = torn or environment.name in self.blind or len(releases) < len(pinned)
         wrong = [*misset(releases, environment.flags).values(), *clashes(environment, releases)]
-        return wrong if hidden else [*wrong, *undeclared(releases, environment.flags)]
+        if hidden:
+            return wrong
+        others = [one for one in self.releases.values() if one.service in environment.pins]
+        return [*wrong, *undeclared(releases, environment.flags, others)]
 
     def unreleased(self, pin: Pin) -> Problem:
         """The problem of a pin to a release that is not there, with what it could say instead."""

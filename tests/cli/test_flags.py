@@ -280,6 +280,25 @@ def test_a_daemon_tells_what_is_in_force_and_who_made_it_so(world: World) -> Non
         assert (refused.returncode, "production has no flag nothing" in refused.stderr) == (1, True)
 
 
+def test_a_switch_that_waits_is_in_the_plan(world: World) -> None:
+    world.release("1.0.0", more=FLAGS)
+    world.pin("1.0.0")
+    world.more = "timezone: UTC\npolicy: {flags: window}\nwindows: {config: manual}\nflags: {style: plain}\n"
+    world.merge("Start")
+    with daemon(world) as running:
+        running.until_runs("1.0.0")
+        world.more = world.more.replace("style: plain", "style: fancy")
+        world.merge("Switch")
+        config = configured(world)
+        running.until(lambda: [one for one in asked(world)["flags"] if one["pending"]])
+        done = ugs("plan", "--config", config)
+        assert (done.returncode, done.stderr) == (2, "")
+        assert done.stdout == (
+            'production: flag style: "plain" → "fancy" waits: config changes start only when a person starts them\n'
+        )
+        assert '"fancy" waits: config changes start only' in ugs("flags", "--config", config).stdout
+
+
 def gate() -> dict[str, Any]:
     return dict.fromkeys(("gate", "open", "reason", "until", "opened_by"))
 

@@ -89,6 +89,20 @@ def test_a_flag_that_nothing_pinned_declares_is_an_error_of_its_line_and_of_noth
     assert not made.blind_pins
 
 
+def test_a_flag_that_another_release_of_the_same_service_declares_is_told_with_that_release() -> None:
+    files = [
+        release("api", version, f"flags: {{{flag}: {{default: false}}}}")
+        for version, flag in (("1.0.0", "old"), ("1.1.0", "old"), ("1.2.0", "new"))
+    ]
+    other = release("web", "1.0.0", "flags: {gone: {default: 1}}")
+    made = snapshot(*files, other, production("flags: {old: true, gone: 2}\n", api="1.2.0"))
+    assert [str(problem).partition("flags.")[2] for problem in made.problems] == [
+        "old: no release that is pinned here declares this flag; api 1.1.0 does; remove it: what runs and needs it "
+        "keeps it until it is replaced; or pin that release",
+        "gone: no release that is pinned here declares this flag; remove it; they declare new",
+    ]
+
+
 @pytest.mark.parametrize(
     ("releases", "known"),
     [(CONFIG, "they declare new-checkout, rate"), (CONFIG[2:], "they declare none")],

@@ -10,6 +10,7 @@ import pytest
 
 from reconciler.engine.attention import needs_person
 from reconciler.engine.core import InForce
+from reconciler.engine.status import plan_of
 from reconciler.engine.trust import Untrusted
 from reconciler.model.evaluation import Evaluated, evaluate
 from reconciler.model.upgrade import Phase
@@ -225,6 +226,12 @@ async def test_where_the_policy_says_so_it_waits_for_a_window_also_over_restarts
     assert waiting.pending is not None
     assert (waiting.pending.plain, [gate.gate for gate in waiting.waits]) == (True, ["window"])
     assert waiting.waits[0].until == SATURDAY.replace(minute=0)
+    [planned] = plan_of(world.fleet)["flags"]
+    assert (planned["flag"], planned["to"]["value"], planned["gates"][0]["gate"]) == (
+        "new-checkout",
+        True,
+        "window",
+    )
     await world.restart()
     await world.settle()
     assert value(world) is False
