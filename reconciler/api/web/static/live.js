@@ -7,6 +7,8 @@ const light = document.getElementById("live");
 const said = document.getElementById("said");
 const page = main.dataset.page;
 const SETTLE_MS = 15; // several events of one moment are one request
+const GAP_MS = 200; // at the least, between two requests: a busy fleet is no reason to ask without end
+const STEPS_MS = 2000; // the steps of an upgrade are no events
 const AGAIN_MS = 5000;
 const SLOW_PAGES = { calendar: 5000, plan: 1000, service: 150, upgrade: 150, audit: 150 };
 const NAMED_MAX = 50;
@@ -15,6 +17,7 @@ let source = null;
 let wasReady = false;
 let timer = 0;
 let busy = false;
+let asked = 0; // when the last request was made
 let whole = false; // the whole page is to be fetched
 const stale = new Map(); // environment -> services that look otherwise; null: any
 
@@ -81,13 +84,15 @@ function everything() {
 }
 
 function soon(after) {
-  if (!timer && (page === "fleet" || page in SLOW_PAGES)) timer = setTimeout(flush, after);
+  const wait = Math.max(after, asked + GAP_MS - performance.now());
+  if (!timer && (page === "fleet" || page in SLOW_PAGES)) timer = setTimeout(flush, wait);
 }
 
 async function flush() {
   timer = 0;
   if (busy) return soon(SETTLE_MS);
   busy = true;
+  asked = performance.now();
   try {
     if (whole) {
       whole = false;
@@ -200,5 +205,6 @@ addEventListener("pagehide", close);
 addEventListener("pageshow", open);
 count();
 setInterval(count, 1000);
+if (page === "upgrade") setInterval(() => { if (source && document.querySelector("#head.moving")) everything(); }, STEPS_MS);
 filter();
 open();
