@@ -6,7 +6,17 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.edit import commit_options, committed, next_step, switch, tree_option, written
+from reconciler.cli.edit import (
+    commit_options,
+    committed,
+    next_step,
+    on_branch,
+    switch,
+    tree_option,
+    written,
+)
+from reconciler.cli.graph import config_option, settings_from
+from reconciler.cli.pull import check_forge, propose
 from reconciler.cli.tree import read_tree
 from reconciler.model import splice
 from reconciler.model.errors import Place, Problem, UgsError
@@ -26,8 +36,18 @@ LINE_CHARACTERS_MAX = 500
 @click.argument("version")
 @tree_option
 @commit_options
+@click.option("--pr", is_flag=True, help="Push the branch, and open a pull request on the forge of ugs.yaml.")
+@config_option
 def bump(
-    environment: str, service: str, version: str, folder: Path, branch: str | None, *, no_commit: bool
+    environment: str,
+    service: str,
+    version: str,
+    folder: Path,
+    branch: str | None,
+    config: Path | None,
+    *,
+    no_commit: bool,
+    pr: bool,
 ) -> None:
     """Edit one pin to VERSION (1.5.0, latest, or a range such as ^1.4) and commit it on the current branch.
 
@@ -35,11 +55,21 @@ def bump(
     """
     if no_commit and branch is not None:
         raise click.UsageError("--branch makes a commit, and --no-commit makes none")
+    if no_commit and pr:
+        raise click.UsageError("--pr makes a commit, and --no-commit makes none")
+    settings = settings_from(config) if pr else None
+    if settings:
+        check_forge(settings)
     before = read_tree(folder)
     release = choose(before, service, version)
+    if pr and branch is None:
+        branch = f"bump-{environment}-{service}-{release.version}"
     path = _file_of(before, environment, service)
     original = (folder / path).read_bytes()
     changed = splice.set_version(original, path, service, release.version.text)
+    if changed == original and settings and branch and on_branch(folder) == branch:
+        propose(settings, folder, branch)  # it was cut short before
+        return
     if changed == original:
         click.echo(f"{environment}: {service} is pinned to {release.version} already")
         return
@@ -50,7 +80,11 @@ def bump(
     if no_commit:
         click.echo(f"{path}: {service} is pinned to {release.version}")
         return
-    click.echo(next_step(committed(folder, path, text), text, branch))
+    commit = committed(folder, path, text)
+    if settings and branch:
+        propose(settings, folder, branch, f"ugs: {_step(before, environment, release)}")
+    else:
+        click.echo(next_step(commit, text, branch))
 
 
 def choose(snapshot: Snapshot, service: str, wanted: str) -> Release:
@@ -93,6 +127,12 @@ def message(snapshot: Snapshot, environment: str, release: Release) -> str:
     if len(lines) > LINES_MAX:
         lines = [*lines[:LINES_MAX], "", "More: see `ugs notes`."]
     return "\n".join(lines).strip() + "\n"
+
+
+def _step(snapshot: Snapshot, environment: str, release: Release) -> str:
+    """The class in one word, for a label."""
+    pinned = snapshot.environments[environment].pins[release.service].version
+    return _class(pinned, release).partition(",")[0]
 
 
 def _class(before: Version, release: Release) -> str:

@@ -90,6 +90,37 @@ def committed(folder: Path, path: str, text: str) -> str:
         return str(repository.head.commit.hexsha)
 
 
+def on_branch(folder: Path) -> str:
+    """The branch that is checked out; empty where none is."""
+    with _working_tree(folder) as repository:
+        return str(repository.git.branch("--show-current"))
+
+
+def last_message(folder: Path) -> str:
+    """What the newest commit says."""
+    with _working_tree(folder) as repository:
+        return str(repository.git.log("-1", "--format=%B")).strip()
+
+
+def push(folder: Path, branch: str) -> None:
+    """Push what is checked out to this branch of the remote `origin`, or of the only one. Raises UgsError."""
+    import git
+
+    with _working_tree(folder) as repository:
+        names = [remote.name for remote in repository.remotes]
+        name = "origin" if "origin" in names else names[0] if len(names) == 1 else ""
+        if not name:
+            raise UgsError(
+                "nobody knows which remote to push to", "call it origin: `git remote add origin URL`"
+            )
+        try:
+            repository.git.push("--quiet", name, f"HEAD:refs/heads/{branch}")
+        except git.GitCommandError as error:
+            raise UgsError(
+                f"git does not push {branch}: {_said(error)}", "mend that, and try again"
+            ) from error
+
+
 def _working_tree(folder: Path) -> git.Repo:
     import git
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.daemon_process import ugs
+from tests.forge.server import ForgeServer
 from tests.git.colleague import CANDID, git
 
 RELEASE = """\
@@ -235,3 +238,74 @@ def test_a_commit_that_git_refuses_says_why(tree: Path) -> None:
 def test_a_tree_from_which_ugs_is_called_is_the_default(tree: Path) -> None:
     done = ugs("bump", "production", "api", "1.4.0", cwd=tree, environment=CANDID)
     assert done.returncode == 0, done.stderr
+
+
+# As a pull request
+
+
+@pytest.fixture
+def forge(tree: Path) -> Iterator[ForgeServer]:
+    """A Gitea with the tree's repository, which ugs.yaml names."""
+    remote = tree.parent / "fleet.git"
+    git(tree.parent, "clone", "--quiet", "--bare", str(tree), str(remote))
+    git(tree, "remote", "add", "origin", str(remote))
+    token = tree.parent / "token"
+    token.write_text(ForgeServer.token)
+    with ForgeServer("gitea", remote) as server:
+        (tree.parent / "ugs.yaml").write_text(
+            f'repository: {{url: "{remote}"}}\nforge: {server.settings(token)}\n'
+        )
+        yield server
+        assert server.violations == []
+
+
+def proposed(tree: Path, version: str = "1.4.0") -> subprocess.CompletedProcess[str]:
+    config = tree.parent / "ugs.yaml"
+    return ugs("bump", "--pr", "--config", config, "production", "api", version, cwd=tree, environment=CANDID)
+
+
+def test_a_bump_is_pushed_and_proposed_with_its_notes_and_class(tree: Path, forge: ForgeServer) -> None:
+    told = proposed(tree)
+    assert told.returncode == 0, told.stderr
+    [pull] = forge.pulls.values()
+    assert f"Bump production/api from 1.0.0 to 1.4.0: {forge.url}/ops/fleet/pulls/" in told.stdout
+    assert (pull.branch, pull.base) == ("bump-production-api-1.4.0", "main")
+    assert pull.title == "Bump production/api from 1.0.0 to 1.4.0"
+    assert ">   Faster." in pull.body
+    assert pull.labels == ["ugs", "ugs: minor"]
+    assert pull.head == git(tree, "rev-parse", "HEAD")
+
+
+def test_what_was_cut_short_goes_on_and_is_not_made_twice(tree: Path, forge: ForgeServer) -> None:
+    forge.go_down()
+    told = proposed(tree)
+    assert told.returncode == 1
+    assert "Gitea cannot be reached" in told.stderr
+    forge.come_up()
+    for _ in range(2):
+        assert proposed(tree).returncode == 0
+    assert len(forge.pulls) == 1
+    assert git(tree, "log", "--format=%s", "main..HEAD").splitlines() == [
+        "Bump production/api from 1.0.0 to 1.4.0"
+    ]
+
+
+def test_without_a_forge_nothing_is_edited(tree: Path) -> None:
+    (tree.parent / "ugs.yaml").write_text('repository: {url: "fleet.git"}\n')
+    told = proposed(tree)
+    assert told.returncode == 1
+    assert "names no forge, so there are no pull requests; add `forge`" in told.stderr
+    assert git(tree, "status", "--porcelain") == ""
+
+
+def test_without_a_remote_it_is_said_where_to_push(tree: Path, forge: ForgeServer) -> None:
+    git(tree, "remote", "remove", "origin")
+    told = proposed(tree)
+    assert told.returncode == 1
+    assert "nobody knows which remote to push to; call it origin" in told.stderr
+
+
+def test_a_pull_request_needs_a_commit(tree: Path) -> None:
+    told = ugs("bump", "--pr", "--no-commit", "production", "api", "1.4.0", cwd=tree)
+    assert told.returncode == 2
+    assert "--pr makes a commit, and --no-commit makes none" in told.stderr

@@ -35,7 +35,9 @@ MUTATIONS = {
         "reconciler.engine.pins:_put_back", "if node != failed:", "if False:"
     ),
     "reverted although nobody wants it": Mutation(
-        "reconciler.engine.revert:_revert", 'policy == "off"', 'policy == "never"'
+        "reconciler.engine.revert:_revert",
+        'policy = wanted.environment.policy.revert if wanted else "push"',
+        'policy = "push"',
     ),
     "a refused push counts as pushed": Mutation(
         "reconciler.engine.revert:attempt",
