@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -191,7 +192,10 @@ def _rules(core: Core, desired: Desired, moving: Mapping[str, Standing | None]) 
     """By what flags are switched now, and by which pushes those came that move."""
     mark = f"{FLAGS}{desired.environment.name}"
     text = core.store.marks(mark).get(mark)
-    known = decode(text, Rules) if text else None
+    try:
+        known = decode(text, Rules) if text else None
+    except msgspec.MsgspecError:  # of another version of UGS
+        known = None
     rules = rules_at(desired.revision, desired.environment, moving, known)
     if rules != known:
         core.store.mark(mark, encode(rules).decode())

@@ -13,6 +13,7 @@ from reconciler.model import desired as desiring
 from reconciler.model.circumstances import AT_COMMIT, BEFORE_COMMIT, BEFORE_PUSH, Asked, Earlier
 from reconciler.model.desired import Frozen
 from reconciler.model.environment import Environment
+from reconciler.model.errors import InputError
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.standing import Standing, standings
 from reconciler.model.target import Target, Workload
@@ -132,7 +133,10 @@ class Past:
         open_: set[str] = set(flags)
         paths = (f"environments/{environment}.yaml", f"environments/{environment}")
         for commit in self._mirror.log(None, tip, paths=paths, limit=SWITCHES_MAX):
-            then = _flags_of(self._snapshot(commit.sha), environment)
+            try:
+                then = _flags_of(self._snapshot(commit.sha), environment)
+            except InputError:
+                break  # nothing of that one could be read, nor was it ever in force
             for name in sorted(open_):
                 was, now = then.get(name), flags[name]
                 if (was is None) is not (now is None) or (was and now and not was.answers_as(now)):

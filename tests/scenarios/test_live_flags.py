@@ -12,6 +12,7 @@ from reconciler.engine.attention import needs_person
 from reconciler.engine.core import InForce
 from reconciler.engine.status import plan_of
 from reconciler.engine.trust import Untrusted
+from reconciler.model.errors import InputError
 from reconciler.model.evaluation import Evaluated, evaluate
 from reconciler.model.upgrade import Phase
 from reconciler.store import AuditRow
@@ -118,6 +119,26 @@ async def test_the_commit_that_switched_it_is_found_behind_later_ones(world: Wor
     await world.settle()
     assert flag(world).revision == switch
     assert world.answers() == "1.1.0"
+
+
+async def test_a_commit_before_it_of_which_nothing_can_be_read_keeps_nothing_back(world: World) -> None:
+    await start(world)
+    world.core.store.mark("flags: production", "what another version wrote")
+    kept = world.ada.folder / "releases"
+    kept.rename(world.folder / "kept")
+    world.more = "# nothing to see\n"
+    world.files["releases"] = "a file in the folder's place\n"
+    world.commit("Break it all")
+    world.ada.push()
+    with pytest.raises(InputError):
+        await world.fleet.refresh()
+    (world.ada.folder / "releases").unlink()
+    (world.folder / "kept").rename(kept)
+    world.more = ON
+    switch = world.commit("Mend it, and switch")
+    world.ada.push()
+    await world.settle()
+    assert (value(world), flag(world).revision) == (True, switch)
 
 
 @pytest.mark.parametrize("wrong", ["flags: {new-checkout: maybe}\n", "flags: [\n"])
