@@ -101,9 +101,6 @@ MUTATIONS = {
         "        await self._sender.tell(notice, thread)\n        self._rows.delivered([rows[0].id])\n",
         "        self._rows.delivered([rows[0].id])\n        await self._sender.tell(notice, thread)\n",
     ),
-    "nobody is asked whose an environment is": Mutation(
-        "reconciler.engine.core:Core.step", "await self.fence.passed(ending=name in ENDING)", "pass"
-    ),
     "what is known to be another daemon's is acted upon": Mutation(
         "reconciler.engine.fence:Fence.check", 'if standing == "elsewhere":', 'if standing == "nowhere":'
     ),
