@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -11,6 +13,8 @@ from reconciler.store.audit import Audit, row_of
 from reconciler.store.memory import Scalar
 from reconciler.store.rows import AuditRow
 
+T = TypeVar("T")
+CHUNK = 500
 LOOKED_MAX = 5_000
 """So many rows are looked at for one page at the most; a page may so be short, and still not be the last."""
 
@@ -43,8 +47,13 @@ class Pages(Audit):
         self, asked: Past, after: Mark | None, *, limit: int, seen: Callable[[Upgrade], bool]
     ) -> tuple[list[Upgrade], Mark | None]:
         """Upgrades, newest first, and where the next page begins."""
-        rows = self._fetch(  # much, and asked once
-            "SELECT rowid, created_at, value FROM upgrades"
+
+        def upgrade_of(row: sqlite3.Row) -> Upgrade | None:
+            upgrade = self._value(row["value"], Upgrade)
+            return upgrade if seen(upgrade) else None
+
+        return self._page(
+            "SELECT rowid AS number, created_at AS age, value FROM upgrades"
             " WHERE (:at IS NULL OR (created_at, rowid) < (:at, :row))"
             " AND (:environment IS NULL OR environment = :environment)"
             " AND (:service IS NULL OR service = :service)"
@@ -52,39 +61,59 @@ class Pages(Audit):
             " AND (:change_class IS NULL OR json_extract(value, '$.change_class') = :change_class)"
             " AND (:since IS NULL OR created_at >= :since) AND (:until IS NULL OR created_at < :until)"
             " ORDER BY created_at DESC, rowid DESC LIMIT :looked",
-            _values(asked, after),
+            asked,
+            after,
+            limit,
+            upgrade_of,
         )
-        found: list[Upgrade] = []
-        for number, row in enumerate(rows, start=1):
-            upgrade = self._value(row["value"], Upgrade)
-            if seen(upgrade):
-                found.append(upgrade)
-            if len(found) == limit and number < len(rows):
-                return found, Mark(row["created_at"], row["rowid"])
-        last = rows[-1] if len(rows) == LOOKED_MAX else None
-        return found, Mark(last["created_at"], last["rowid"]) if last else None
 
     def audit_page(
         self, asked: Past, after: Mark | None, *, limit: int, seen: Callable[[AuditRow], bool]
     ) -> tuple[list[AuditRow], Mark | None]:
         """Rows of the audit, newest first, and where the next page begins."""
-        rows = self._fetch(  # much, and asked once
-            "SELECT * FROM maintenance_logs WHERE (:row IS NULL OR id < :row)"
+
+        def shown(row: sqlite3.Row) -> AuditRow | None:
+            value = row_of(row)
+            return value if _fits(value, asked) and seen(value) else None
+
+        return self._page(
+            "SELECT *, id AS number, '' AS age FROM maintenance_logs WHERE (:row IS NULL OR id < :row)"
             " AND (:since IS NULL OR at >= :since) AND (:until IS NULL OR at < :until)"
             " ORDER BY id DESC LIMIT :looked",
-            _values(asked, after),
+            asked,
+            after,
+            limit,
+            shown,
         )
-        found: list[AuditRow] = []
-        for number, row in enumerate(rows, start=1):
-            value = row_of(row)
-            if _fits(value, asked) and seen(value):
-                found.append(value)
-            if len(found) == limit and number < len(rows):
-                return found, Mark("", row["id"])
-        return found, Mark("", rows[-1]["id"]) if len(rows) == LOOKED_MAX else None
+
+    def _page(
+        self,
+        sql: str,
+        asked: Past,
+        after: Mark | None,
+        limit: int,
+        shown: Callable[[sqlite3.Row], T | None],
+    ) -> tuple[list[T], Mark | None]:
+        """What is shown of the rows, and the last that was looked at, where more come after it. Most pages are full
+        after a few rows: more are read only where those were not enough."""
+        found: list[T] = []
+        at, looked, chunk = after, 0, limit + 1
+        while looked < LOOKED_MAX:
+            number = min(chunk, LOOKED_MAX - looked)
+            rows = self._fetch(sql, _values(asked, at, number))
+            for row in rows:
+                if len(found) == limit:
+                    return found, at
+                if (value := shown(row)) is not None:
+                    found.append(value)
+                at = Mark(row["age"], row["number"])
+            if len(rows) < number:
+                return found, None
+            looked, chunk = looked + number, CHUNK
+        return found, at
 
 
-def _values(asked: Past, after: Mark | None) -> dict[str, Scalar]:
+def _values(asked: Past, after: Mark | None, looked: int) -> dict[str, Scalar]:
     return {
         "at": after.at if after else None,
         "row": after.row if after else None,
@@ -94,7 +123,7 @@ def _values(asked: Past, after: Mark | None) -> dict[str, Scalar]:
         "change_class": asked.change_class,
         "since": asked.since,
         "until": asked.until,
-        "looked": LOOKED_MAX,
+        "looked": looked,
     }
 
 
