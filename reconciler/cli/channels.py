@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from reconciler.store import Store
 
 log = logging.getLogger("ugs")
+UNHEARD = "what is pressed in Slack is not heard"
 
 
 def outboxes_of(
@@ -106,7 +107,9 @@ def hearing(daemon: Daemon, settings: Settings) -> tuple[list[Callable[[], Await
     options = {"api": slack.api} if slack.api else {}
     desk = Desk(daemon, SlackWeb(slack.token.read(), **options), callers_of(settings))
     if slack.app_token:
-        socket = SocketMode(SlackWeb(slack.app_token.read(), **options), clock)
+        troubles = daemon.core.troubles
+        web = SlackWeb(slack.app_token.read(), **options)
+        socket = SocketMode(web, clock, tell=partial(troubles.__setitem__, UNHEARD))
         return [partial(listen, socket, desk)], []
     secret = slack.signing_secret
     return [], [interactivity(desk, secret.read(), clock)] if secret else []

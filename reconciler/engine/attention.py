@@ -64,6 +64,7 @@ def needs_person(fleet: Fleet) -> list[str]:
         *_needed(fleet),
         *asked,
         *undelivered,
+        *(f"{what}: {why}" for what, why in core.troubles.items() if why),
     ]
 
 

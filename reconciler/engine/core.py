@@ -128,6 +128,8 @@ class Core:
     register: Register | None = None
     """Through which the hosts of one environment tell one another what became of rollouts."""
     wake_rollouts: asyncio.Event = field(default_factory=asyncio.Event)
+    troubles: dict[str, str] = field(default_factory=dict)
+    """Of what runs beside the daemon: by what it does not do now, why; empty where it does."""
     heard: list[Callable[[Upgrade, Upgrade], None]] = field(default_factory=list)
     """Who is told of every move once it is durable: the upgrade before it and after. None of them may raise or wait."""
 

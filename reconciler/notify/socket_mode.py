@@ -36,12 +36,21 @@ class _Envelope(Struct):
 
 
 class SocketMode:
-    """`web` bears the app-level token. `retry_max_s`: the longest wait between two attempts to connect."""
+    """`web` bears the app-level token. `retry_max_s`: the longest wait between two attempts to connect. `tell`: is
+    told why nothing is heard, and nothing since it is."""
 
-    def __init__(self, web: SlackWeb, clock: Clock, *, retry_max_s: float = BACKOFF_MAX_S) -> None:
+    def __init__(
+        self,
+        web: SlackWeb,
+        clock: Clock,
+        *,
+        retry_max_s: float = BACKOFF_MAX_S,
+        tell: Callable[[str], None] = lambda _why: None,
+    ) -> None:
         self._web = web
         self._clock = clock
         self._retry_max_s = retry_max_s
+        self._tell = tell
 
     async def listen(self, hear: Hear) -> None:
         """Hand over every interaction, for ever. Each is acknowledged first: Slack waits for three seconds."""
@@ -52,6 +61,7 @@ class SocketMode:
                 await self._connected(hear)
                 wait_s, said = 0.0, ""
             except Undelivered as error:
+                self._tell(str(error))
                 wait_s = backoff_s(attempts) if error.retry_s is None else error.retry_s
                 if str(error) != said:
                     log.warning("buttons are not heard: %s", error)
@@ -75,6 +85,7 @@ class SocketMode:
                 aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
                 session.ws_connect(url, heartbeat=HEARTBEAT_S, max_msg_size=MESSAGE_BYTES_MAX) as socket,
             ):
+                self._tell("")
                 async for message in socket:
                     if message.type is not aiohttp.WSMsgType.TEXT:
                         continue

@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.api.desk import Desk
 from reconciler.cli.channels import callers_of, hearing
+from reconciler.engine.attention import needs_person
 from reconciler.engine.daemon import Daemon
 from reconciler.model.upgrade import Phase
 from reconciler.notify import SlackWeb
@@ -270,6 +271,25 @@ async def test_an_answer_that_does_not_arrive_and_a_bug_end_nothing(
     assert desktop.whispered() == (EVE, "this was stopped by a bug of UGS; look at its log")
     assert "ZeroDivisionError" in caplog.text
     await desktop.desk.take({"type": "shortcut"})
+
+
+async def test_that_nothing_is_heard_is_said_among_what_needs_a_person(
+    world: World, slack: SlackServer
+) -> None:
+    desktop = await waiting(world, slack)
+    slack.socket_url = "ws://127.0.0.1:1/link"
+    (companion,), _ = hearing(desktop.daemon, world.core.settings)
+    task = asyncio.create_task(cast(Any, companion()))
+    try:
+        await world.eventually(lambda: needs_person(world.fleet))
+        (said,) = needs_person(world.fleet)
+        assert said.startswith("what is pressed in Slack is not heard: Slack cannot be reached")
+        async with socket_server() as socket:
+            slack.socket_url = socket.url
+            await world.eventually(lambda: not needs_person(world.fleet))
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 @pytest.fixture
