@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.api.test_routes import ask
 from tests.browser.conftest import WAIT_MS, Visit, live
 from tests.browser.scene import PATIENT
 from tests.daemon_process import DaemonProcess, daemon
@@ -73,6 +74,11 @@ def test_a_deployment_and_a_revert_are_seen_as_they_happen(
     assert any("restoring" in text or "reverting" in text for text in seen), seen
     assert page.evaluate("window.neverLoadedAgain")
     expect(page.locator("#said")).to_contain_text("production: api")
+    # What has not changed is not put in anew, even where it has before.
+    page.evaluate(f"window.cell = document.querySelector('{API}')")
+    ask(served, "POST", "/holds", {"environment": "production", "service": "web", "reason": "x", "for": "1s"})
+    expect(page.locator("#now .latest")).to_contain_text("held")
+    assert page.evaluate(f"window.cell === document.querySelector('{API}')")
     # The whole of it stands in the timeline.
     page.locator("#now .latest a", has_text="reverted").first.click()
     expect(page.locator("#timeline")).to_contain_text("answers status 500")

@@ -126,7 +126,9 @@ async function fetched(address) {
     throw signedOut;
   }
   if (!answer.ok) throw new Error(`${answer.status}`);
-  return new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  count(fresh); // what differs by the time alone is no change
+  return fresh;
 }
 
 async function refreshCells(environment, services) {
@@ -139,6 +141,7 @@ async function refreshCells(environment, services) {
   for (const cell of fresh.querySelectorAll("td[id]")) {
     const old = document.getElementById(cell.id);
     if (!old) { everything(); continue; } // it is new here
+    old.classList.remove("changed");
     if (old.outerHTML === cell.outerHTML) continue;
     sentence = cell.querySelector("a").title;
     swap(old, cell).classList.add("changed");
@@ -204,7 +207,7 @@ document.addEventListener("visibilitychange", () => { // a browser has few conne
 addEventListener("pagehide", close);
 addEventListener("pageshow", open);
 count();
-setInterval(count, 1000);
+setInterval(() => count(), 1000);
 if (page === "upgrade") setInterval(() => { if (source && document.querySelector("#head.moving")) everything(); }, STEPS_MS);
 filter();
 open();

@@ -10,9 +10,9 @@ export function relative(at, now) {
   return seconds > 0 ? `${text} ago` : `in ${text}`;
 }
 
-export function count() {
+export function count(root = document) {
   const now = Date.now();
-  for (const time of document.getElementsByTagName("time")) {
+  for (const time of root.getElementsByTagName("time")) {
     const ago = time.firstElementChild;
     const text = relative(Date.parse(time.dateTime), now);
     if (ago && ago.textContent !== text) ago.textContent = text;
