@@ -31,7 +31,7 @@ from reconciler.model.desired import Desired, Frozen
 from reconciler.model.errors import UgsError
 from reconciler.model.hosts import Rollouts
 from reconciler.model.lease import share_of
-from reconciler.model.notice import Notice, Severity
+from reconciler.model.notice import Severity, notice_of
 from reconciler.model.register import Register
 from reconciler.model.report import reports_of
 from reconciler.model.standing import Standing
@@ -260,23 +260,6 @@ class Core:
 def cause_of(upgrade: Upgrade, *, adopted: bool = False) -> Cause:
     """On whose account an upgrade makes things run."""
     return Cause(upgrade.operation, upgrade.revision, adopted)
-
-
-def notice_of(upgrade: Upgrade, severity: Severity, at: datetime, *, text: str = "", ask: str = "") -> Notice:
-    """What is told of an upgrade in its thread: `text`, by default what it is at. `ask`: the mark of what waits for
-    an approval."""
-    return Notice(
-        environment=upgrade.environment,
-        service=upgrade.service,
-        sentence=text or sentence.of_move(upgrade),
-        severity=severity,
-        at=at,
-        operation=upgrade.operation,
-        phase=upgrade.phase.value,
-        title=sentence.title(upgrade),
-        ask=ask,
-        revision=upgrade.revision,
-    )
 
 
 def note_of(upgrade: Upgrade) -> Note:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reconciler.engine.core import Core, notice_of
+from reconciler.engine.core import Core
 from reconciler.engine.share import leads
 from reconciler.model import permits, sentence
 from reconciler.model.circumstances import Asked, Gate
 from reconciler.model.environment import Environment
 from reconciler.model.hosts import rollout_id
-from reconciler.model.notice import Severity, mark_of
+from reconciler.model.notice import Severity, mark_of, notice_of
 from reconciler.model.permits import Ask, ask_of
 from reconciler.model.plan import Change
 from reconciler.model.upgrade import NOT_BEGUN, Phase, Upgrade, operation_id

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
-from reconciler.engine.core import Core, notice_of
+from reconciler.engine.core import Core
 from reconciler.model import sentence
 from reconciler.model.availability import following_opening
 from reconciler.model.circumstances import Gate
 from reconciler.model.codec import decode, encode
 from reconciler.model.environment import ChangeClass, Environment
 from reconciler.model.gates import closed
-from reconciler.model.notice import mark_of
+from reconciler.model.notice import mark_of, notice_of
 from reconciler.model.permits import ask_of
 from reconciler.model.plan import Change
 from reconciler.model.rules import class_in

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 
-from reconciler.engine.core import Core, notice_of
+from reconciler.engine.core import Core
 from reconciler.model import sentence
 from reconciler.model.errors import UgsError
+from reconciler.model.notice import notice_of
 from reconciler.model.upgrade import Phase, Upgrade
 
 BUGS_MAX = 3

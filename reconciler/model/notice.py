@@ -8,8 +8,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from reconciler.model import codec
+from reconciler.model import codec, sentence
 from reconciler.model.permits import Ask
+from reconciler.model.upgrade import Upgrade
 
 Severity = Literal["info", "warning", "person"]
 """`person`: someone has to act."""
@@ -42,3 +43,20 @@ class Notice(Struct, frozen=True, omit_defaults=True):
 def mark_of(ask: Ask) -> str:
     """Sixteen hex digits that are another for whatever else could be approved."""
     return hashlib.sha256(codec.encode(ask)).hexdigest()[:16]
+
+
+def notice_of(upgrade: Upgrade, severity: Severity, at: datetime, *, text: str = "", ask: str = "") -> Notice:
+    """What is told of an upgrade in its thread: `text`, by default what it is at. `ask`: the mark of what waits for
+    an approval."""
+    return Notice(
+        environment=upgrade.environment,
+        service=upgrade.service,
+        sentence=text or sentence.of_move(upgrade),
+        severity=severity,
+        at=at,
+        operation=upgrade.operation,
+        phase=upgrade.phase.value,
+        title=sentence.title(upgrade),
+        ask=ask,
+        revision=upgrade.revision,
+    )
