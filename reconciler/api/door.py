@@ -122,7 +122,8 @@ class Door:
                 # Whoever shows a good token is let in all the same: behind a proxy all may have one address.
                 self.rates.take(f"address {request.client.host}", OF_A_STRANGER)
                 raise
-            self.rates.take(f"token {caller.token or caller.name}{of}", rate)
+            who = f"person {caller.name}" if caller.token is None else f"token {caller.token}"
+            self.rates.take(f"{who}{of}", rate)
         request.state.caller = caller
         return caller
 
