@@ -55,7 +55,7 @@ def standings(
     `handed`: what processes are to be given, `running`: what those that run were given. A flag that is not live has
     its new value as soon as all of them have it.
     """
-    wrong = misset(releases, settings)
+    wrong, wanted, have = misset(releases, settings), _values(handed), _values(running)
     found = {}
     for name, declaring in _by_flag(releases).items():
         live = [one for one in declaring if one.flags[name].live]
@@ -71,9 +71,8 @@ def standings(
             )
         else:
             flag = declaring[0].flags[name]
-            wanted = [values[name] for values in handed.values() if name in values]
-            left = [one[name] for one in running.values() if name in one and not _among(one[name], wanted)]
-            value = left[0] if left else wanted[0] if wanted else set_value(flag, setting)
+            left = [one for one in have[name] if not _among(one, wanted[name])]
+            value = left[0] if left else wanted[name][0] if wanted[name] else set_value(flag, setting)
             found[name] = Standing(name, services, flag.default, live=False, value=value)
     return found
 
@@ -121,6 +120,15 @@ def _by_flag(releases: Iterable[Release]) -> dict[str, list[Release]]:
 def _rule(rule: FlagRule) -> dict[str, Any]:
     split = [{"value": one.value, "percent": one.percent} for one in rule.portions]
     return {"when": builtins(rule.when), "split": split, "by": rule.by}
+
+
+def _values(handed: Handed) -> defaultdict[str, list[FlagValue]]:
+    """By flag, its values, in the order of the services."""
+    found: defaultdict[str, list[FlagValue]] = defaultdict(list)
+    for values in handed.values():
+        for name, value in values.items():
+            found[name].append(value)
+    return found
 
 
 def _among(value: FlagValue, values: Iterable[FlagValue]) -> bool:
