@@ -82,7 +82,7 @@ class Door:
                     return conditional(said, request.headers.get("if-none-match", ""))
                 return answer(said)
 
-            if endpoint.method == "GET":
+            if endpoint.right == "see":  # what only asks may be asked as often as one likes
                 return await answered()
             return await self.idempotency.once(request, caller, asked, answered, secret=endpoint.secret)
 

@@ -27,7 +27,7 @@ from reconciler.store.answers import GivenAnswer
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 SANE = re.compile(r"[!-~]{1,100}")
-BODY_CHARS_MAX = 64_000
+BODY_CHARS_MAX = 16_000
 """A longer answer is not kept, and the key not either."""
 
 

@@ -74,7 +74,7 @@ async def posted(app: Passage, path: str, **headers: str) -> Said:
 def served(world: World, work: Work) -> Passage:
     door = Door(daemon_of(world), by_role)
     ends = (
-        Endpoint("POST", "/work", "It takes its time.", "see", Nothing, work.do),
+        Endpoint("POST", "/work", "It takes its time.", "operate", Nothing, work.do),
         Endpoint("POST", "/later", "So does this.", "see", Nothing, work.do, later="/upgrade/status"),
         Endpoint("POST", "/fail", "And this fails.", "see", Nothing, work.fail, later="/upgrade/status"),
     )
