@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from msgspec import Struct
 from starlette.applications import Starlette
 
 from reconciler.api import door as doors
+from reconciler.api import endpoint as endpoints
 from reconciler.api.door import Door
 from reconciler.api.endpoint import Endpoint, Nothing
 from reconciler.api.passage import Passage
@@ -42,7 +44,13 @@ class Work:
         raise UgsError("it came to nothing", "look")
 
 
-async def posted(app: Passage, path: str, **headers: str) -> Said:
+async def a_body() -> Any:
+    return {"type": "http.request", "body": b"{}", "more_body": False}
+
+
+async def posted(
+    app: Passage, path: str, receive: Callable[[], Awaitable[Any]] = a_body, **headers: str
+) -> Said:
     own = [(b"authorization", b"admin")]
     own += [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     scope = {
@@ -60,9 +68,6 @@ async def posted(app: Passage, path: str, **headers: str) -> Said:
         "state": {},
     }
     sent: list[Any] = []
-
-    async def receive() -> Any:
-        return {"type": "http.request", "body": b"{}", "more_body": False}
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -119,3 +124,22 @@ async def test_too_much_at_once_is_refused(world: World, monkeypatch: pytest.Mon
     work.free.set()
     assert [one.status for one in await asyncio.gather(*first)] == [200, 200]
     assert (await posted(app, "/work")).status == 200
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoints, "BODY_S", 0.05)
+    app = served(world, Work())
+
+    async def nothing() -> Any:
+        await asyncio.Event().wait()
+
+    async def gone() -> Any:
+        return {"type": "http.disconnect"}
+
+    for receive, words in ((nothing, "to arrive"), (gone, "went away")):
+        said = await posted(app, "/work", receive)
+        assert (said.status, said.body["type"]) == (408, "urn:ugs:problem:too-slow")
+        assert words in said.body["detail"]
+        assert said.body["remedy"]
