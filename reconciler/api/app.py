@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from reconciler.api import (
+    adoptions,
     calendar,
     catalogue,
     events,
@@ -46,6 +47,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     *upgrades.ENDPOINTS,
     *past.ENDPOINTS,
     *permits.ENDPOINTS,
+    *adoptions.ENDPOINTS,
     *flags.ENDPOINTS,
     *calendar.ENDPOINTS,
     *catalogue.ENDPOINTS,

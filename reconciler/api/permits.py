@@ -9,11 +9,10 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct, field
 
 from reconciler.api.endpoint import Endpoint, Where
-from reconciler.engine import adoption, people, permits
+from reconciler.engine import permits
 from reconciler.engine.daemon import Daemon
 from reconciler.model.adoption import Adoption
 from reconciler.model.codec import builtins
-from reconciler.model.data import Recorded
 from reconciler.model.permits import Approval, Hold, Override
 from reconciler.model.rights import Caller, Place, sees_part_of
 
@@ -52,22 +51,6 @@ class WantedOverride(Struct, frozen=True, forbid_unknown_fields=True):
     for_: str | None = field(default=None, name="for")
 
 
-class WantedAdoption(Struct, frozen=True, forbid_unknown_fields=True):
-    environment: str
-    service: str
-    reason: str
-    until: str | None = None
-    for_: str | None = field(default=None, name="for")
-
-
-class SettledMigration(Struct, frozen=True, forbid_unknown_fields=True):
-    environment: str
-    service: str
-    id: str
-    applied: bool
-    reason: str
-
-
 class HoldsShape(Struct, frozen=True):
     holds: list[Hold]
 
@@ -93,10 +76,6 @@ class OverridesShape(Struct, frozen=True):
     overrides: list[Override]
 
 
-class AdoptionsShape(Struct, frozen=True):
-    adoptions: list[Adoption]
-
-
 def approval_json(approval: Approval) -> Json:
     ask = approval.ask
     return {
@@ -115,7 +94,7 @@ def approval_json(approval: Approval) -> Json:
 
 async def _holds(daemon: Daemon, asked: Where, caller: Caller) -> object:
     found = permits.in_force(daemon.fleet, asked.environment)
-    return {"holds": [one for one in found.holds if _seen(caller, one.environment, one.service)]}
+    return {"holds": [one for one in found.holds if seen(caller, one.environment, one.service)]}
 
 
 async def _hold(daemon: Daemon, wanted: WantedHold, caller: Caller) -> object:
@@ -140,7 +119,7 @@ async def _approvals(daemon: Daemon, asked: Where, caller: Caller) -> object:
         "approvals": [
             approval_json(one)
             for one in found.approvals
-            if _seen(caller, one.ask.environment, one.ask.service)
+            if seen(caller, one.ask.environment, one.ask.service)
         ]
     }
 
@@ -164,7 +143,7 @@ async def _withdraw(daemon: Daemon, wanted: Numbered, caller: Caller) -> object:
 
 async def _overrides(daemon: Daemon, asked: Where, caller: Caller) -> object:
     found = permits.in_force(daemon.fleet, asked.environment)
-    return {"overrides": [one for one in found.overrides if _seen(caller, one.environment, one.service)]}
+    return {"overrides": [one for one in found.overrides if seen(caller, one.environment, one.service)]}
 
 
 async def _override(daemon: Daemon, wanted: WantedOverride, caller: Caller) -> object:
@@ -184,50 +163,17 @@ async def _confirm(daemon: Daemon, wanted: Numbered, caller: Caller) -> object:
     return permits.confirm(daemon.fleet, wanted.id, actor=caller.name)
 
 
-async def _adoptions(daemon: Daemon, asked: Where, caller: Caller) -> object:
-    found = permits.in_force(daemon.fleet, asked.environment)
-    return {"adoptions": [one for one in found.adoptions if _seen(caller, one.environment, one.service)]}
-
-
-async def _adopt(daemon: Daemon, wanted: WantedAdoption, caller: Caller) -> object:
-    return adoption.adopt(
-        daemon.fleet,
-        wanted.environment,
-        wanted.service,
-        actor=caller.name,
-        reason=wanted.reason,
-        until=wanted.until,
-        lasting=wanted.for_,
-    )
-
-
-async def _unadopt(daemon: Daemon, wanted: Numbered, caller: Caller) -> object:
-    return adoption.withdraw(daemon.fleet, wanted.id, actor=caller.name)
-
-
-async def _settle(daemon: Daemon, wanted: SettledMigration, caller: Caller) -> object:
-    return people.settle_migration(
-        daemon.fleet,
-        wanted.environment,
-        wanted.service,
-        wanted.id,
-        applied=wanted.applied,
-        actor=caller.name,
-        why=wanted.reason,
-    )
-
-
-def _seen(caller: Caller, environment: str, service: str | None) -> bool:
+def seen(caller: Caller, environment: str, service: str | None) -> bool:
     return sees_part_of(caller, Place(environment, service))
 
 
-def _place_of(number: int, given: Iterable[Hold | Override | Adoption]) -> Place | None:
+def place_of(number: int, given: Iterable[Hold | Override | Adoption]) -> Place | None:
     """Where what has this number is in force; None where nothing has it."""
     return next((Place(one.environment, one.service) for one in given if one.id == number), None)
 
 
 def _of_hold(daemon: Daemon, asked: Numbered) -> Place | None:
-    return _place_of(asked.id, permits.in_force(daemon.fleet, None).holds)
+    return place_of(asked.id, permits.in_force(daemon.fleet, None).holds)
 
 
 def _of_approval(daemon: Daemon, asked: Numbered) -> Place | None:
@@ -237,11 +183,7 @@ def _of_approval(daemon: Daemon, asked: Numbered) -> Place | None:
 
 
 def _of_override(daemon: Daemon, asked: Numbered) -> Place | None:
-    return _place_of(asked.id, permits.in_force(daemon.fleet, None).overrides)
-
-
-def _of_adoption(daemon: Daemon, asked: Numbered) -> Place | None:
-    return _place_of(asked.id, permits.in_force(daemon.fleet, None).adoptions)
+    return place_of(asked.id, permits.in_force(daemon.fleet, None).overrides)
 
 
 ENDPOINTS: tuple[Endpoint[Any], ...] = (
@@ -307,43 +249,5 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
         _confirm,
         answers=Override,
         place=_of_override,
-    ),
-    Endpoint(
-        "GET",
-        "/adoptions",
-        "What may be taken over.",
-        "see",
-        Where,
-        _adoptions,
-        answers=AdoptionsShape,
-        part=True,
-    ),
-    Endpoint(
-        "POST",
-        "/adoptions",
-        "Let what is not ours be taken over.",
-        "administer",
-        WantedAdoption,
-        _adopt,
-        answers=Adoption,
-    ),
-    Endpoint(
-        "POST",
-        "/adoptions/withdraw",
-        "Take that back.",
-        "administer",
-        Numbered,
-        _unadopt,
-        answers=Adoption,
-        place=_of_adoption,
-    ),
-    Endpoint(
-        "POST",
-        "/migrations/settle",
-        "Say how a migration stands.",
-        "administer",
-        SettledMigration,
-        _settle,
-        answers=Recorded,
     ),
 )
