@@ -8,6 +8,7 @@ import pytest
 
 from reconciler.engine.proposals import Follower
 from reconciler.model.proposal import Proposal
+from tests.forge.dialects import Answer
 from tests.forge.server import ForgeServer
 from tests.git.colleague import git
 from tests.world import World
@@ -257,3 +258,38 @@ async def test_without_a_forge_a_deleted_branch_calls_a_person(world: World) -> 
     assert any("was deleted unmerged" in call for call in world.calls())
     await follow(world)
     assert branch(world, made) == ""
+
+
+async def test_a_forge_that_denies_it_calls_a_person_once(world: World, forge: ForgeServer) -> None:
+    await failed(world)
+    said = {"message": "Resource not accessible by personal access token"}
+    needed = {"X-Accepted-GitHub-Permissions": "pull_requests=write"}
+    for _ in range(2):
+        forge.answer_next(Answer(403, said, needed))
+        await Follower(world.core).round()
+    assert [call for call in world.calls() if "pull_requests=write" in call] == [
+        "GitHub refuses: Resource not accessible by personal access token; give the token pull_requests=write"
+    ]
+    await follow(world)
+    assert len(forge.pulls) == 1
+
+
+async def test_what_the_forge_refuses_is_found_where_another_daemon_was_faster(
+    world: World, forge: ForgeServer
+) -> None:
+    made = await failed(world)
+    world.at["pull:begun"] = lambda: forge.pulls or forge.open(made.branch, title="Theirs")
+    await follow(world)
+    assert [pull.title for pull in forge.pulls.values()] == ["Theirs"]
+    [known] = world.core.store.proposals()
+    assert (known.number, known.asked) == (1, True)
+
+
+async def test_the_remote_down_is_no_end_of_it(world: World, forge: ForgeServer) -> None:
+    made = await failed(world)
+    away = world.folder / "away.git"
+    world.remote.rename(away)
+    await Follower(world.core).round()
+    away.rename(world.remote)
+    await follow(world)
+    assert [pull.branch for pull in forge.pulls.values()] == [made.branch]
