@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -145,6 +145,20 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
         os.killpg(process.pid, number)
 
 
+def _watching(process: subprocess.Popen[bytes]) -> tuple[int, selectors.BaseSelector]:
+    """A descriptor that tells of its end, and what waits for that. Raises HostError where there are none left."""
+    with ExitStack() as undone:
+        try:
+            pidfd = os.pidfd_open(process.pid)
+            undone.callback(os.close, pidfd)
+            selector = selectors.DefaultSelector()
+        except OSError as error:
+            text = f"process {process.pid} cannot be watched: {error.strerror}"
+            raise HostError(text, "let the daemon have more open files (LimitNOFILE)") from error
+        undone.pop_all()
+    return pidfd, selector
+
+
 class _Pump:
     """Feeds stdin, collects stdout and stderr, and sees the process end: one thread, no polling."""
 
@@ -159,8 +173,7 @@ class _Pump:
         self._keep = keep
         self._exited = False
         self._reading = 0
-        self._pidfd = os.pidfd_open(process.pid)
-        self._selector = selectors.DefaultSelector()
+        self._pidfd, self._selector = _watching(process)
         self._selector.register(self._pidfd, selectors.EVENT_READ, self._see_exit)
         self._watch(process.stdout, selectors.EVENT_READ, lambda stream: self._receive(stream, self.stdout))
         self._watch(process.stderr, selectors.EVENT_READ, lambda stream: self._receive(stream, self.stderr))

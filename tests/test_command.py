@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -160,3 +161,20 @@ def test_of_long_output_the_end_may_be_kept() -> None:
     argv = ("sh", "-c", "yes | head -c 100000; echo end")
     result = run(argv, timeout_s=20.0, environment=PATH, output_bytes_max=10, keep="last")
     assert (result.stdout, result.truncated) == (b"y\ny\ny\nend\n", True)
+
+
+@pytest.mark.fault("OP-04")
+def test_what_cannot_be_watched_for_want_of_descriptors_is_ended_and_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[int] = []
+
+    def none_left(pid: int) -> int:
+        started.append(pid)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "pidfd_open", none_left)
+    with pytest.raises(HostError, match="cannot be watched: Too many open files; let the daemon have"):
+        run(("sleep", "60"), timeout_s=30, environment=PATH)
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0], 0)

@@ -78,8 +78,13 @@ class Git:
     def writing(self) -> Iterator[None]:
         """Held by who writes references. So a lock found now was left by a git that was killed, and goes."""
         with self._writing:
-            for lock in (*(self.path / "refs").rglob("*.lock"), self.path / "packed-refs.lock"):
-                lock.unlink(missing_ok=True)
+            try:
+                for lock in (*(self.path / "refs").rglob("*.lock"), self.path / "packed-refs.lock"):
+                    lock.unlink(missing_ok=True)
+            except OSError as error:
+                raise HostError(
+                    f"{self.path}: {error.strerror}", "see to the state folder and to this machine's limits"
+                ) from error
             yield
 
     def set_ref(self, name: str, sha: str) -> None:
