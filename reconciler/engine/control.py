@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from reconciler.model.circumstances import Asked
 from reconciler.model.upgrade import Upgrade
 
 OPERATION: ContextVar[str] = ContextVar("operation", default="")
@@ -60,4 +61,6 @@ class Running:
     control: Control
     since_s: float
     """When it was taken up, in monotonic seconds."""
+    asked: Asked | None = None
+    """The commit that asked for it; None while that is not known."""
     task: asyncio.Task[None] | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 
 from reconciler.engine.control import Running
 from reconciler.engine.core import Core
@@ -11,12 +12,15 @@ from reconciler.engine.upkeep import records_of
 from reconciler.model import plan as planning
 from reconciler.model.circumstances import Asked, Gate
 from reconciler.model.desired import Desired
+from reconciler.model.errors import UgsError
 from reconciler.model.gates import BETWEEN_BATCHES
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Change, Records
 from reconciler.model.target import Workload
 from reconciler.model.upgrade import Phase, Upgrade
 
+log = logging.getLogger("ugs")
+AskedFor = Callable[[Desired, Change], Awaitable[Asked]]
 ShutFor = Callable[[Desired, Change, Asked | None], tuple[Gate, ...]]
 Observed = Mapping[str, Observation]
 
@@ -28,6 +32,20 @@ class Heed:
         self._core = core
         self._name = environment
         self._shut_for = shut_for
+
+    async def asked(self, upgrade: Upgrade, observed: Observed, find: AskedFor) -> Asked | None:
+        """The commit that asked for an upgrade under way; None where it cannot be told, or nothing is pinned by it."""
+        desired = self._core.desired.get(self._name)
+        if desired is None or upgrade.pinned is None:
+            return None
+        records = records_of(self._core, self._name)
+        try:
+            return await find(
+                desired, self._change(desired, upgrade.service, upgrade.pinned, observed, records)
+            )
+        except UgsError as error:
+            log.warning("%s: who asked for this cannot be told now: %s", upgrade.service, error)
+            return None
 
     def paused_now(self, upgrade: Upgrade, observed: Observed, asked: Asked | None) -> str:
         """Why the next batch of an upgrade under way may not start at this very moment; empty when it may."""

@@ -272,17 +272,17 @@ class EnvironmentPass:
         return told
 
     def launch(self, upgrade: Upgrade, asked: Asked | None = None) -> None:
-        """Give an upgrade a task that carries it on. `asked`: the commit, where the gates are still to be looked at."""
+        """Give an upgrade a task that carries it on. `asked`: the commit, where that is known."""
         control = Control(
-            lambda: self.heed.closed_now(upgrade, self.observed, asked),
-            lambda: self.heed.paused_now(upgrade, self.observed, asked),
+            lambda: self.heed.closed_now(upgrade, self.observed, running.asked),
+            lambda: self.heed.paused_now(upgrade, self.observed, running.asked),
             self._controls,
             self.take_back,
         )
         control.taken_with = leader_of(self.core, upgrade)
-        running = Running(upgrade.operation, control, self.core.clock.monotonic())
+        running = Running(upgrade.operation, control, self.core.clock.monotonic(), asked)
         self.running[upgrade.service] = running
-        running.task = asyncio.create_task(self._carry(upgrade, running.control), name=upgrade.operation)
+        running.task = asyncio.create_task(self._carry(upgrade, running), name=upgrade.operation)
 
     def take_back(self, failed: Upgrade) -> None:
         """Let those under way that go back with a failed upgrade know, and start taking back the others."""
@@ -293,10 +293,12 @@ class EnvironmentPass:
             elif (row := self.core.store.upgrade(companion.operation)) and row.phase in upgrading.ACTIVE:
                 self.launch(row)
 
-    async def _carry(self, upgrade: Upgrade, control: Control) -> None:
+    async def _carry(self, upgrade: Upgrade, running: Running) -> None:
         OPERATION.set(upgrade.operation)
         try:
-            done = await carried(self.core, upgrade, control, self.monitor.proven)
+            # A former daemon's: what was approved for it counts between its batches too.
+            running.asked = running.asked or await self.heed.asked(upgrade, self.observed, self.weigher.asked)
+            done = await carried(self.core, upgrade, running.control, self.monitor.proven)
             if done.failed:
                 await self.refresh()  # so that the next pass sees the pin as it stands now
         except Fenced as fenced:

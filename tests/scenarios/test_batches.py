@@ -139,3 +139,18 @@ async def test_a_restart_between_batches_proves_the_batch_anew_and_goes_on(world
     assert world.phases() == ["succeeded", "succeeded"]
     assert versions(world) == ["1.1.0"] * 3
     assert pids(world)[0] == pid
+
+
+async def test_what_was_approved_is_so_still_after_a_restart_between_batches(world: World) -> None:
+    world.more = "policy: {approvals: {minor: 1}}\n"
+    await three_of_them(world, "{rolling: 2}")
+    bump(world, "1.1.0", "{rolling: 2}", soak="300ms")
+    await world.reach(Phase.WAITING)
+    assert "needs 1 approval" in world.view().sentence
+    await permits.approve(world.fleet, "production", "api", actor="bob")
+    await world.reach(Phase.VERIFYING)
+    await world.eventually(lambda: versions(world) == ["1.1.0", "1.1.0", "1.0.0"])
+    await world.restart()
+    await world.settle()
+    assert world.phases() == ["succeeded", "succeeded"]
+    assert versions(world) == ["1.1.0"] * 3
