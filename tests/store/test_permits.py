@@ -196,7 +196,7 @@ def test_a_database_of_the_first_schema_takes_permits_and_keeps_what_it_had(
 ) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as older:
         older.executescript(
-            f"{schema.FIRST}; PRAGMA user_version = 1; INSERT INTO marks VALUES ('was', 'here')"
+            f"{schema.MIGRATIONS[0]}; PRAGMA user_version = 1; INSERT INTO marks VALUES ('was', 'here')"
         )
     with closing(Store(path, now=clock.now)) as store:
         assert store.marks("") == {"was": "here"}
