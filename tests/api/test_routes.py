@@ -88,7 +88,7 @@ def test_plan_of_a_fleet_at_rest_is_empty(served: DaemonProcess, fleet: World) -
     assert answer == (
         200,
         "application/json",
-        {"from_revision": None, "to_revision": fleet.tip(), "changes": [], "basis": None},
+        {"from_revision": None, "to_revision": fleet.tip(), "changes": [], "flags": [], "basis": None},
     )
 
 

@@ -116,10 +116,10 @@ def test_ugs_yaml_is_checked_where_there_is_one(tree: Path) -> None:
         "repository: {url: .}\nsecrets: {a: {env: NOT_SET, environments: [p], services: [s]}}\n"
     )
     assert run(tree).exit_code == 0
-    (tree / "ugs.yaml").write_text('repository: {url: .}\nlisten: "x:1"\n')
+    (tree / "ugs.yaml").write_text('repository: {url: .}\nlisten: "x:70000"\n')
     result = run(tree)
     assert result.exit_code == 1
-    assert result.output.startswith("ugs.yaml:2:1: listen: `listen` is not supported by this version of UGS;")
+    assert result.output.startswith("ugs.yaml:2:9: listen: there is no port 70000;")
 
 
 # Working trees

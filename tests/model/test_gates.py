@@ -154,7 +154,7 @@ def asked_for(around: Circumstances, since: Environment, **earlier: Environment)
 def test_a_gate_that_the_push_opened_is_closed_as_it_stood_before() -> None:
     [gate] = shut(asked_for(CALM, CALM.environment, before_the_push=CLOSED)).values()
     assert gate.reason == "patch changes start only when a person starts them (as it stood before the push)"
-    assert (gate.until, gate.opened_by) == (None, "a person who starts it")
+    assert (gate.until, gate.opened_by) == (None, "ugs start production api")
 
 
 def test_a_gate_that_a_later_push_opened_is_open() -> None:
