@@ -30,6 +30,7 @@ PROBLEMS: dict[int, tuple[str, str]] = {
     413: ("too-large", "The request is too large"),
     422: ("unprocessable", "It cannot be done as it is asked for"),
     429: ("too-many-requests", "Too many requests"),
+    431: ("too-large", "The request is too large"),
     500: ("bug", "A bug in UGS"),
     503: ("unavailable", "It cannot be done now"),
 }

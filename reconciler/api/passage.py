@@ -7,9 +7,12 @@ import re
 import secrets
 
 from starlette.datastructures import MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reconciler.api.answer import REQUEST_ID
+from reconciler.api.answer import REQUEST_ID, problem
+from reconciler.api.connection import HEAD_BYTES_MAX
+from reconciler.model.errors import UgsError
 
 REQUEST_ID_HEADER = "X-Request-Id"
 SANE = re.compile(rb"[\w.:@/+=-]{1,100}")
@@ -22,6 +25,10 @@ EVERY = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 """Of every answer that does not say otherwise itself."""
+
+
+FRAMINGS = {b"content-length", b"transfer-encoding"}
+"""With both, a proxy may take the body to end elsewhere, and what follows for another caller's request."""
 
 
 class Passage:
@@ -46,9 +53,26 @@ class Passage:
 
         before = REQUEST_ID.set(number)
         try:
-            await self._app(scope, receive, sending)
+            app = _refusal(scope) or self._app
+            await app(scope, receive, sending)
         finally:
             REQUEST_ID.reset(before)
+
+
+def _refusal(scope: Scope) -> Response | None:
+    """What a request is answered whose head is no fair one; nothing after it is read. None for all others."""
+    long = len(scope["query_string"]) + sum(len(name) + len(value) for name, value in scope["headers"])
+    if len(scope["path"]) + long > HEAD_BYTES_MAX:
+        said = problem(
+            431, UgsError(f"a request's head is at most {HEAD_BYTES_MAX} bytes", "send less in it")
+        )
+    elif {name for name, _ in scope["headers"]} >= FRAMINGS:
+        remedy = "send Content-Length or Transfer-Encoding alone"
+        said = problem(400, UgsError("the request says twice how long it is", remedy))
+    else:
+        return None
+    said.headers["Connection"] = "close"
+    return said
 
 
 class RequestIds(logging.Filter):

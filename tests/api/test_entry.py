@@ -39,6 +39,7 @@ def told(reply: Reply) -> str:
     return str({name: value for name, value in reply.body.items() if name != "instance"})
 
 
+@pytest.mark.fault("AP-07")
 def test_nobody_is_let_in_without_a_token(served: DaemonProcess, port: int) -> None:
     for token in (None, "ugs_guessed", "x" * 10_000):
         reply = call(port, "GET", "/upgrade/status", token=token)
@@ -48,6 +49,7 @@ def test_nobody_is_let_in_without_a_token(served: DaemonProcess, port: int) -> N
     assert call(port, "GET", "/health/check").status == 200
 
 
+@pytest.mark.fault("AP-06", "AP-07")
 def test_a_token_is_shown_once_and_works_until_it_is_revoked(served: DaemonProcess, port: int) -> None:
     token = token_for(served, "ci", "viewer")
     assert token.startswith("ugs_")
@@ -72,6 +74,7 @@ def test_who_sees_it_and_may_not_is_told_which_role_it_takes(served: DaemonProce
     assert call(port, "POST", "/holds/release", {"id": made.body["id"]}, token=operator).status == 200
 
 
+@pytest.mark.fault("AP-06")
 def test_what_is_not_there_and_what_is_not_yours_look_the_same(served: DaemonProcess, port: int) -> None:
     elsewhere = token_for(served, "sid", "admin", environments=("staging",))
     replies = [

@@ -67,6 +67,7 @@ def test_what_was_refused_may_be_asked_again(fleet: World) -> None:
         assert keyed(served, "k3", "/holds/release", release)[2] == ""
 
 
+@pytest.mark.fault("AP-08")
 def test_fifty_at_once_are_one(fleet: World) -> None:
     with daemon(fleet) as served, ThreadPoolExecutor(50) as pool:
         served.until_serving()

@@ -124,6 +124,7 @@ def status(port: int, one: Endpoint[Any], body: dict[str, Any], token: str | Non
         connection.close()
 
 
+@pytest.mark.fault("AP-06")
 @pytest.mark.parametrize("one", ENDPOINTS, ids=lambda one: f"{one.method} {one.path}")
 def test_every_role_at_every_place(
     served: DaemonProcess, port: int, tokens: dict[tuple[Role, str], str], one: Endpoint[Any]
@@ -151,6 +152,7 @@ def test_to_start_past_a_gate_takes_the_role_that_makes_overrides(
         assert answered == (409 if role == "admin" else 403)
 
 
+@pytest.mark.fault("AP-07")
 def test_a_token_in_a_url_is_good_for_a_calendar_alone_and_only_where_it_may_do_nothing_else(
     served: DaemonProcess, port: int, tokens: dict[tuple[Role, str], str]
 ) -> None:

@@ -96,6 +96,7 @@ async def dripping(writer: asyncio.StreamWriter, head: bytes) -> None:
             await writer.drain()
 
 
+@pytest.mark.fault("AP-05")
 @pytest.mark.parametrize(
     "head",
     [b"", b"GET / HTTP/1.1\r\nHost: ", b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"],
@@ -137,6 +138,7 @@ async def test_a_quick_client_keeps_its_connection() -> None:
         writer.close()
 
 
+@pytest.mark.fault("AP-05")
 async def test_two_hundred_slow_clients_keep_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "HEAD_S", 60)
     async with serving() as port:
