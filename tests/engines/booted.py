@@ -133,7 +133,7 @@ class Booted:
             "systemd-nspawn",
             "--quiet",
             f"--directory={tree}",
-            f"--machine={self.folder.name.replace('_', '-')}",
+            f"--machine={self.folder.name.replace('_', 'x')}",
             "--register=no",
             "--keep-unit",
             "--link-journal=no",
