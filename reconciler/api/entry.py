@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from reconciler.api.endpoint import Endpoint
 from reconciler.engine.daemon import Daemon
-from reconciler.model.errors import UgsError
+from reconciler.model.errors import TransientError, UgsError
 from reconciler.model.rights import (
     EVERYTHING,
     Caller,
@@ -54,6 +54,8 @@ def _see(daemon: Daemon, place: Place, caller: Caller) -> None:
     if place.environment is None:
         return
     passes = daemon.fleet.passes
+    if not passes and daemon.fleet.fetched_at is None:
+        raise TransientError("the daemon has not read the repository yet", "ask again in a moment")
     if place.environment not in passes or not sees_part_of(caller, Place(place.environment)):
         known = ", ".join(name for name in passes if sees_part_of(caller, Place(name))) or "none"
         raise Missing(f"there is no environment {place.environment[:100]}", f"known here: {known}")

@@ -67,7 +67,9 @@ async def prove(
 
     watch = Watch(core, batch.work, upgrade.baseline)
     judgement = await verify(core, driver, batch.work, control=control, again=again, watch=watch)
-    while not batch.last and judgement and judgement.verdict == "healthy" and (shut := control.paused()):
+    while (
+        not batch.last and judgement and judgement.verdict == "healthy" and (shut := await control.paused())
+    ):
         reason = f"{batch.proven}; the next batch waits: {shut}"
         if upgrade.reason != reason:
             upgrade = core.move(upgrade, Phase.VERIFYING, reason)

@@ -16,13 +16,17 @@ STOP_GRACE_S = 30.0
 """How long what is under way may take to reach a safe point."""
 
 
+async def _never() -> str:
+    return ""
+
+
 @dataclass
 class Control:
     """One running upgrade's ear. Everything is looked at between steps and at every round of probes."""
 
     closed: Callable[[], str]
     """Why a gate is closed right now; empty when all are open. Asked again just before anything is touched."""
-    paused: Callable[[], str] = lambda: ""
+    paused: Callable[[], Awaitable[str]] = _never
     """Why the next batch may not start right now; empty when it may."""
     controls: Callable[[], Awaitable[list[bool]]] | None = None
     """Whether healthy services that nobody touches still answer; asked before a verdict of failure."""

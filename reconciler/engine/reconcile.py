@@ -275,7 +275,7 @@ class EnvironmentPass:
         """Give an upgrade a task that carries it on. `asked`: the commit, where that is known."""
         control = Control(
             lambda: self.heed.closed_now(upgrade, self.observed, running.asked),
-            lambda: self.heed.paused_now(upgrade, self.observed, running.asked),
+            lambda: self._paused(upgrade, running),
             self._controls,
             self.take_back,
         )
@@ -283,6 +283,13 @@ class EnvironmentPass:
         running = Running(upgrade.operation, control, self.core.clock.monotonic(), asked)
         self.running[upgrade.service] = running
         running.task = asyncio.create_task(self._carry(upgrade, running), name=upgrade.operation)
+
+    async def _paused(self, upgrade: Upgrade, running: Running) -> str:
+        """Why the next batch may not start. Of one that a former daemon began, it is asked first who asked for it:
+        what was approved then counts between its batches too."""
+        if running.asked is None:
+            running.asked = await self.heed.asked(upgrade, self.observed, self.weigher.asked)
+        return self.heed.paused_now(upgrade, self.observed, running.asked)
 
     def take_back(self, failed: Upgrade) -> None:
         """Let those under way that go back with a failed upgrade know, and start taking back the others."""
@@ -296,8 +303,6 @@ class EnvironmentPass:
     async def _carry(self, upgrade: Upgrade, running: Running) -> None:
         OPERATION.set(upgrade.operation)
         try:
-            # A former daemon's: what was approved for it counts between its batches too.
-            running.asked = running.asked or await self.heed.asked(upgrade, self.observed, self.weigher.asked)
             done = await carried(self.core, upgrade, running.control, self.monitor.proven)
             if done.failed:
                 await self.refresh()  # so that the next pass sees the pin as it stands now

@@ -34,6 +34,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         world.merge("Nothing is pinned")
         with daemon(world, config=configured(world)) as running:
             running.until_serving()
+            running.until(lambda: running.status()["environments"])
             yield world.folder / "ugs.yaml"
 
 

@@ -108,7 +108,7 @@ MUTATIONS = {
         "reconciler.model.lease:standing", 'if now_s < lease.grip.until_s else "unsure"', "if True else ''"
     ),
     "the next batch asks no gate": Mutation(
-        "reconciler.engine.batch:prove", "(shut := control.paused())", '(shut := "")'
+        "reconciler.engine.batch:prove", "(shut := await control.paused())", '(shut := "")'
     ),
     "all instances are replaced at once": Mutation(
         "reconciler.engine.batch:batch_of",
