@@ -60,7 +60,7 @@ def test_safe_mode_is_shown_and_accepted_and_a_backup_is_made_and_put_back(
     assert service["running"].startswith("1.0.0@")
     assert fleet.answers() == "1.0.0"
 
-    assert "staging is not in safe mode" in said(fleet, "recover", "staging", "--accept", code=1)
+    assert "there is no environment staging" in said(fleet, "recover", "staging", "--accept", code=1)
     assert said(fleet, "recover", "--accept") == "production: safe mode is over\n"
     served.until_runs("1.1.0")
     assert said(fleet, "recover") == "nothing is in safe mode\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import pytest
 from openfeature import api
 from openfeature.client import OpenFeatureClient
 from openfeature.contrib.provider.ofrep import OFREPProvider
@@ -54,6 +55,7 @@ def start(world: World, command: str | None = None) -> None:
     world.merge("Start")
 
 
+@pytest.mark.slow
 def test_a_feature_is_rolled_out_and_taken_back_and_nothing_is_deployed(world: World) -> None:
     start(world)
     with shop(world) as (running, client):
