@@ -11,17 +11,11 @@ import pytest
 from tests.api.network import Reply, call, token_for
 from tests.api.test_routes import ask
 from tests.daemon_process import DaemonProcess, daemon
-from tests.drivers.services import free_port
 from tests.git.colleague import git
 from tests.world import World, a_world
 
 HERE = {"environment": "production", "service": "api"}
 BY_HAND = "timezone: UTC\nwindows: {major: manual}\n"
-
-
-@pytest.fixture(scope="module")
-def port() -> int:
-    return free_port()
 
 
 @pytest.fixture(scope="module")

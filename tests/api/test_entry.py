@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from reconciler.store import Store
 from tests.api.network import Reply, call, token_for
 from tests.api.test_routes import ask
-from tests.daemon_process import DaemonProcess, daemon
-from tests.drivers.services import free_port
-from tests.world import World, a_world
-
-
-@pytest.fixture(scope="module")
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[World]:
-    with a_world(tmp_path_factory.mktemp("entry")) as world:
-        world.settings_more = f'listen: "127.0.0.1:{port}"\n'
-        world.deploy_first("1.0.0", "api")
-        yield world
-
-
-@pytest.fixture(scope="module")
-def served(fleet: World) -> Iterator[DaemonProcess]:
-    with daemon(fleet) as running:
-        running.until_runs("1.0.0")
-        yield running
+from tests.daemon_process import DaemonProcess
+from tests.world import World
 
 
 def told(reply: Reply) -> str:

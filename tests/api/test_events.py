@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +16,6 @@ from tests.drivers.services import free_port
 from tests.world import World, a_world
 
 TOGETHER_MAX_S = 0.1
-
-
-@pytest.fixture(scope="module")
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[World]:
-    with a_world(tmp_path_factory.mktemp("events")) as world:
-        world.settings_more = f'listen: "127.0.0.1:{port}"\n'
-        world.deploy_first("1.0.0", "api")
-        yield world
-
-
-@pytest.fixture(scope="module")
-def served(fleet: World) -> Iterator[DaemonProcess]:
-    with daemon(fleet) as running:
-        running.until_runs("1.0.0")
-        yield running
 
 
 def held(served: DaemonProcess, reason: str = "me") -> Any:

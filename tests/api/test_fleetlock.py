@@ -10,15 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.daemon_process import DaemonProcess, daemon
-from tests.drivers.services import free_port
 from tests.world import World, a_world
 
 HEADER = {"fleet-lock-protocol": "true"}
-
-
-@pytest.fixture(scope="module")
-def port() -> int:
-    return free_port()
 
 
 @pytest.fixture(scope="module")

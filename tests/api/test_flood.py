@@ -11,7 +11,6 @@ from contextlib import suppress
 import pytest
 
 from tests.daemon_process import DaemonProcess, daemon
-from tests.drivers.services import free_port
 from tests.world import a_world
 
 SLOW = 200
@@ -24,11 +23,6 @@ FORGED = (
     + b"0" * 64
     + b"\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 )
-
-
-@pytest.fixture(scope="module")
-def port() -> int:
-    return free_port()
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ from openfeature.flag_evaluation import Reason
 from tests.api.network import Reply, call, token_for
 from tests.api.test_routes import ask
 from tests.daemon_process import DaemonProcess, daemon
-from tests.drivers.services import free_port
 from tests.world import World, a_world
 
 DECLARED = """\
@@ -42,11 +41,6 @@ flags:
   handed: warm
 """
 ONE, ALL = "/flags/production/ofrep/v1/evaluate/flags/", "/flags/production/ofrep/v1/evaluate/flags"
-
-
-@pytest.fixture(scope="module")
-def port() -> int:
-    return free_port()
 
 
 @pytest.fixture(scope="module")

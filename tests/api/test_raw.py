@@ -4,37 +4,14 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 
 from tests.api.network import call, token_for
-from tests.daemon_process import DaemonProcess, daemon
-from tests.drivers.services import free_port
-from tests.world import World, a_world
+from tests.daemon_process import DaemonProcess
 
 TIMEOUT_S = 30.0
-
-
-@pytest.fixture(scope="module")
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[World]:
-    with a_world(tmp_path_factory.mktemp("raw")) as world:
-        world.settings_more = f'listen: "127.0.0.1:{port}"\n'
-        world.deploy_first("1.0.0", "api")
-        yield world
-
-
-@pytest.fixture(scope="module")
-def served(fleet: World) -> Iterator[DaemonProcess]:
-    with daemon(fleet) as running:
-        running.until_runs("1.0.0")
-        yield running
 
 
 @pytest.fixture(scope="module")

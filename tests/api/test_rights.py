@@ -17,7 +17,6 @@ from reconciler.api.endpoint import Endpoint
 from reconciler.model.rights import Place, Role
 from tests.api.network import token_for
 from tests.daemon_process import DaemonProcess, daemon
-from tests.drivers.services import free_port
 from tests.world import a_world
 
 RIGHTS: Mapping[Role, set[str]] = {
@@ -48,11 +47,6 @@ SAID: Mapping[str, Any] = {
     "from": "0.0.1",
 }
 ABSENT = {("/upgrade/plan", "from"), ("/migrations/settle", "id")}
-
-
-@pytest.fixture(scope="module")
-def port() -> int:
-    return free_port()
 
 
 @pytest.fixture(scope="module")

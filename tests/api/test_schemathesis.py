@@ -25,7 +25,6 @@ from reconciler.api.app import ENDPOINTS
 from reconciler.api.openapi import description
 from tests.api.network import call, token_for
 from tests.daemon_process import DaemonProcess, daemon
-from tests.drivers.services import free_port
 from tests.world import a_world
 
 EXAMPLES = 12
@@ -56,11 +55,6 @@ NAMED = {"environment": "production", "service": "api", "flag": "style", "key": 
 
 
 FLAG = "flags: {style: {default: plain, live: true}}\n"
-
-
-@pytest.fixture(scope="module")
-def port() -> int:
-    return free_port()
 
 
 @pytest.fixture(scope="module")

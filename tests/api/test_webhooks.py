@@ -22,7 +22,7 @@ from reconciler.api.webhooks import BODY_BYTES_MAX
 from reconciler.store import Store
 from tests.api.network import Reply, call
 from tests.daemon_process import DaemonProcess, daemon
-from tests.drivers.services import free_port, wait_until
+from tests.drivers.services import wait_until
 from tests.world import World, a_world
 
 SECRETS = {"github": "It's a Secret to Everybody", "gitlab": "a token", "gitea": "tea", "bitbucket": "bucket"}
@@ -80,11 +80,6 @@ def deliver(
     }
     more = {name.replace("_", "-"): value for name, value in headers.items()}
     return call(port, "POST", f"/webhook/{provider}", body, headers={**event, **signed, **more})
-
-
-@pytest.fixture(scope="module")
-def port() -> int:
-    return free_port()
 
 
 @pytest.fixture(scope="module")
