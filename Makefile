@@ -42,7 +42,7 @@ contract: $(VENV)/ready
 examples: $(VENV)/ready
 	$(BIN)/ugs check .
 
-# The same tests as `make test`, measured: which takes half as long again.
+# The same tests as `make test`, measured: which takes a good deal longer.
 coverage: $(VENV)/ready
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m coverage run -m $(PYTEST) -m $(SHORT)
