@@ -19,6 +19,7 @@ from reconciler.model.codec import encode
 from reconciler.model.document import read
 from reconciler.model.errors import UgsError
 from reconciler.model.flags import exactly
+from reconciler.model.plan_text import Shown
 from reconciler.model.preview import preview
 from reconciler.model.release import AnyFlagValue
 from reconciler.model.snapshot import Snapshot
@@ -91,7 +92,7 @@ def carry_out(
         elif branch is not None:
             switch(folder, branch)
     commit = committed(folder, path, text) if keep and not no_commit else None
-    shown = show.Shown(made, "before", "after", "repository", TAKEN)
+    shown = Shown(made, "before", "after", "repository", TAKEN)
     if as_json:
         print_json(between_json(made, shown.before, shown.after, shown.basis) | {"commit": commit})
     elif changed == original:

@@ -77,25 +77,6 @@ STYLES = {
 }
 
 
-def migrating(saved: bool, migrations: Sequence[dict[str, Any]]) -> str:
-    """What would be done with a service's data, as one phrase; empty when nothing would."""
-    told = [
-        f"{one['id']} ({one['phase']}{'' if one['reversible'] else ', cannot be undone'}, {one['version']})"
-        for one in migrations
-    ]
-    parts = [*(["saved first"] if saved else []), *([f"changed by {', '.join(told)}"] if told else [])]
-    return "; ".join(parts)
-
-
-def switching(flags: Sequence[dict[str, Any]]) -> str:
-    """Which flags change their values, as one phrase; empty when none does."""
-    return ", ".join(f"{one['name']} {_flag(one['from'])} → {_flag(one['to'])}" for one in flags)
-
-
-def _flag(value: Any) -> str:
-    return "undeclared" if value is None else json.dumps(value, ensure_ascii=False)
-
-
 def when(text: str | None) -> str:
     """An RFC 3339 instant in the terminal's own zone, to the second; `-` when there is none."""
     if text is None:

@@ -21,13 +21,15 @@ from reconciler.cli.graph import (
     settings_from,
     state_lock,
 )
-from reconciler.cli.output import migrating, print_json, print_table, switching, when, working
+from reconciler.cli.output import print_json, print_table, when, working
 from reconciler.cli.revisions import Revisions, repository_option, revisions_of
 from reconciler.clock import SystemClock
 from reconciler.config import Settings
 from reconciler.engine.between import between_json
 from reconciler.model import preview
 from reconciler.model.errors import HostError
+from reconciler.model.plan_text import Shown, markdown
+from reconciler.model.sentence import migrating, switching
 from reconciler.model.switching import told
 from reconciler.model.target import Target
 
@@ -74,14 +76,14 @@ def _between(before: str, after: str, folder: Path, form: Format, config: Path |
             running=running,
         )
         here = revisions.folder
-    shown = show.Shown(made, older, newer, "repository" if running is None else "daemon", sentence)
+    shown = Shown(made, older, newer, "repository" if running is None else "daemon", sentence)
     match form:
         case "json":
             print_json(between_json(made, older, newer, shown.basis))
         case "text":
             show.print_text(shown)
         case _:
-            click.echo(show.markdown(shown), nl=False)
+            click.echo(markdown(shown), nl=False)
     if form == "github":
         for problem in made.problems:
             click.echo(annotation(here, problem), err=True)

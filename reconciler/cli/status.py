@@ -12,8 +12,9 @@ import click
 
 from reconciler.cli import client
 from reconciler.cli.graph import config_option, daemon_at
-from reconciler.cli.output import json_option, migrating, print_json, print_table, rich_table, switching, when
+from reconciler.cli.output import json_option, print_json, print_table, rich_table, when
 from reconciler.model.availability import lasting
+from reconciler.model.sentence import migrating, switching
 
 WATCH_S = 0.5
 MOVING = ("as_of", "fetched_at")

@@ -82,7 +82,7 @@ def _change(planned: Planned) -> dict[str, Any]:
         "path": [one.release.version.text for one in planned.steps],
         "gates": builtins(planned.gates),
         "starts_at": builtins(planned.starts_at),
-        "duration_s": longest_s(planned),
+        "duration_s": planned.longest_s,
         "steps": [
             {
                 "version": one.release.version.text,
@@ -108,8 +108,3 @@ def _change(planned: Planned) -> dict[str, Any]:
         "differences": list(planned.differences),
         "flags": builtins(planned.flags),
     }
-
-
-def longest_s(planned: Planned) -> float | None:
-    """Deadline and soak of every step; None where there is no way."""
-    return sum(one.expected_s for one in planned.steps) if planned.steps else None

@@ -62,6 +62,11 @@ class Planned(Struct, frozen=True):
     flags: tuple[Switched, ...] = ()
 
     @property
+    def longest_s(self) -> float | None:
+        """Deadline and soak of every step; None where there is no way."""
+        return sum(one.expected_s for one in self.steps) if self.steps else None
+
+    @property
     def ends_at(self) -> datetime | None:
         """When the last step has taken its time, or a removal begins; None where nobody knows."""
         if self.change.goal is None:

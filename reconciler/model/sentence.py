@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from reconciler.model.circumstances import Gate
 from reconciler.model.gates import closed
@@ -107,3 +109,22 @@ def of_rest(
     if running != pinned:
         return f"{head} {running.version} runs, and {pinned.version} is pinned"
     return f"{head} {running.version} runs as pinned" + (f" and is {health}" if health != "unknown" else "")
+
+
+def migrating(saved: bool, migrations: Sequence[dict[str, Any]]) -> str:
+    """What would be done with a service's data, as one phrase; empty when nothing would."""
+    told = [
+        f"{one['id']} ({one['phase']}{'' if one['reversible'] else ', cannot be undone'}, {one['version']})"
+        for one in migrations
+    ]
+    parts = [*(["saved first"] if saved else []), *([f"changed by {', '.join(told)}"] if told else [])]
+    return "; ".join(parts)
+
+
+def switching(flags: Sequence[dict[str, Any]]) -> str:
+    """Which flags change their values, as one phrase; empty when none does."""
+    return ", ".join(f"{one['name']} {_flag(one['from'])} → {_flag(one['to'])}" for one in flags)
+
+
+def _flag(value: Any) -> str:
+    return "undeclared" if value is None else json.dumps(value, ensure_ascii=False)

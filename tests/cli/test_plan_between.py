@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from reconciler.cli import preview
 from reconciler.cli.plan import plan
+from reconciler.model import plan_text
 from reconciler.model.availability import lasting
 from reconciler.model.errors import UgsError
 from tests.cli.pull_request import PRODUCTION, SATURDAYS, production, release, repository
@@ -297,7 +297,7 @@ def test_hostile_notes_and_reasons_are_shown_and_do_nothing(ada: Colleague) -> N
 
 
 def test_a_comment_is_bounded(ada: Colleague, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preview, "COMMENT_CHARACTERS_MAX", 1200)
+    monkeypatch.setattr(plan_text, "COMMENT_CHARACTERS_MAX", 1200)
     names = [f"s{number}" for number in range(5)]
     files: dict[str, str] = {}
     for name in names:
@@ -307,7 +307,7 @@ def test_a_comment_is_bounded(ada: Colleague, monkeypatch: pytest.MonkeyPatch) -
     text = run("--from", "HEAD~1", "--format", "markdown").output
     assert len(text) <= 1300
     assert re.search(r"\n\d changes? more: see `ugs plan`\.\n$", text)
-    monkeypatch.setattr(preview, "COMMENT_CHARACTERS_MAX", 300)
+    monkeypatch.setattr(plan_text, "COMMENT_CHARACTERS_MAX", 300)
     assert "\nMore: see `ugs plan`.\n" in run("--from", "HEAD~1", "--format", "markdown").output
 
 
