@@ -14,6 +14,7 @@ from reconciler.store.marks import ADVANCES_MAX, DRIFT, EVERYWHERE, FLAGS, KNOWN
 from reconciler.store.outbox import FORGE, NOTE, SLACK
 from reconciler.store.pages import Mark, Pages, Past
 from reconciler.store.permits import PermitRecords
+from reconciler.store.probed import Probed, ProbeHour
 from reconciler.store.proposals import Proposals
 from reconciler.store.quarantines import Quarantines
 from reconciler.store.renames import Renames
@@ -55,6 +56,7 @@ __all__ = [
     "Note",
     "OutboxRow",
     "Past",
+    "ProbeHour",
     "Quarantine",
     "Session",
     "Step",
@@ -70,6 +72,7 @@ OUTBOX_DONE_MAX = 1_000
 OUTBOX_PENDING_MAX = 10_000
 PERMITS_MAX = 1_000
 FLAG_ROWS_MAX = 10_000
+PROBE_HOURS_MAX = 8 * 24
 TRANSITIONS_OF_ONE_MAX = 500
 
 
@@ -86,6 +89,7 @@ class Store(
     Tallies,
     Sessions,
     FlagRecords,
+    Probed,
     Pages,
     Answers,
 ):
@@ -133,6 +137,7 @@ class Store(
         permits_max: int = PERMITS_MAX,
         advances_max: int = ADVANCES_MAX,
         flag_rows_max: int = FLAG_ROWS_MAX,
+        probe_hours_max: int = PROBE_HOURS_MAX,
     ) -> None:
         """Drop the oldest of what has a bound. The audit, and upgrades that failed, are kept for ever.
 
@@ -148,6 +153,7 @@ class Store(
             self._run("DELETE FROM steps WHERE operation NOT IN (SELECT operation FROM upgrades)")
             self.forget_permits(kept_max=permits_max)
             self.forget_flags(kept_max=flag_rows_max)
+            self.forget_probed(hours_max=probe_hours_max)
             self._run("DELETE FROM advances WHERE id <= (SELECT max(id) FROM advances) - ?", (advances_max,))
             self._run("DELETE FROM threads WHERE operation NOT IN (SELECT operation FROM upgrades)")
             self._run(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from reconciler.store import schema
 
 T = TypeVar("T")
-Scalar = str | int | None
+Scalar = str | int | float | None
 Values = Sequence[Scalar] | Mapping[str, Scalar]
 Subject = Hashable
 """What the rows are of that an answer hangs on, or that a statement writes: an operation, say. None: of anything."""

@@ -1,5 +1,7 @@
 """The tables, a migration after the other. One that was released is never edited: add the next."""
 
+from reconciler.store.eighth import EIGHTH
+
 FIRST = """
 CREATE TABLE versions (            -- targets seen here, with all that is needed to bring them back
     environment TEXT NOT NULL,
@@ -320,4 +322,4 @@ CREATE TABLE proposals (           -- reverts as pull requests: followed until t
 ) STRICT;
 """
 
-MIGRATIONS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH)
+MIGRATIONS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH, EIGHTH)

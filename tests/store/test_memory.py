@@ -15,11 +15,12 @@ from msgspec.structs import replace
 
 from reconciler.model.data import Recorded, Saved
 from reconciler.model.permits import Ask
+from reconciler.model.probed import Rollup
 from reconciler.model.slots import Hold as SlotHold
 from reconciler.model.slots import Rule
 from reconciler.model.target import Workload
 from reconciler.model.upgrade import Phase, Upgrade
-from reconciler.store import NOTE, SLACK, Note, Store
+from reconciler.store import NOTE, SLACK, Note, ProbeHour, Store
 from reconciler.store import memory as remembering
 from reconciler.store.connection import connect
 from reconciler.store.memory import TABLES, Memory, is_question
@@ -75,6 +76,7 @@ def answers(store: Store) -> Iterator[tuple[str, object]]:
             for revision in REVISIONS
         ]
         yield f"good in {place}", [store.good(*place), store.good(*place, limit=1), store.durations(*place)]
+        yield f"probed in {place}", store.probed(*place, since=START)
         yield f"past of {place}", [store.upgrades(environment=place[0], service=place[1], limit=3), ways]
     for operation in upgrades:
         yield f"operation {operation}", [store.upgrade(operation), store.steps(operation)]
@@ -143,6 +145,7 @@ def moves(random: Random) -> list[Callable[[Store], object]]:
         lambda s: s.keep_token("ada", f"secret {random.random()}", (), by="root", expires_at=None),
         lambda s: s.revoke_token(number, by="root"),
         lambda s: s.audit("seen", environment=environment),
+        lambda s: s.add_probed({ProbeHour(environment, service, "tcp", START): Rollup(1, number)}),
         lambda s: s.rename(environment, random.choice(("test", *ENVIRONMENTS))),
         lambda s: s.prune(upgrades_max=1, transitions_max=1, done_max=1, pending_max=2, permits_max=1),
         lambda s: s._connection.execute("UPDATE upgrades SET final = 1 - final"),  # past everything

@@ -1,0 +1,89 @@
+"""What a probe came to within an hour: how often it was asked, how often it failed, and how long answers took."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.model.verdict import Outcome
+
+BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Latencies between two are counted together. The table `probe_hours` has a column for each, and one for the rest."""
+NONE = (0,) * (len(BOUNDS_S) + 1)
+
+
+class Rollup(Struct, frozen=True):
+    """Over all instances. Latencies are those of healthy samples alone: `counts` by BOUNDS_S, not cumulated."""
+
+    samples: int = 0
+    failed: int = 0
+    doubtful: int = 0
+    """The check could not be made, which proves nothing."""
+    sum_s: float = 0.0
+    max_s: float = 0.0
+    counts: tuple[int, ...] = NONE
+
+    @property
+    def timed(self) -> int:
+        """Of how many samples the latency is known."""
+        return sum(self.counts)
+
+    @property
+    def mean_s(self) -> float | None:
+        return self.sum_s / self.timed if self.timed else None
+
+    @property
+    def p95_s(self) -> float | None:
+        """Within which 95 % of the answers came: estimated within the bounds between which it lies."""
+        return self._within(0.95)
+
+    def plus(self, other: Rollup) -> Rollup:
+        """Both together."""
+        return Rollup(
+            self.samples + other.samples,
+            self.failed + other.failed,
+            self.doubtful + other.doubtful,
+            self.sum_s + other.sum_s,
+            max(self.max_s, other.max_s),
+            tuple(one + more for one, more in zip(self.counts, other.counts, strict=True)),
+        )
+
+    def _within(self, share: float) -> float | None:
+        rank, below = share * self.timed, 0
+        for index, count in enumerate(self.counts):
+            if count and below + count >= rank:
+                low = BOUNDS_S[index - 1] if index else 0.0
+                high = BOUNDS_S[index] if index < len(BOUNDS_S) else self.max_s
+                return min(self.max_s, low + (high - low) * (rank - below) / count)
+            below += count
+        return None
+
+
+class ProbedHour(Struct, frozen=True):
+    """One hour of one probe. `hour` is when it began, in UTC."""
+
+    probe: str
+    hour: datetime
+    rollup: Rollup
+
+
+def rolled_up(outcomes: Iterable[Outcome]) -> Rollup:
+    """What these samples of one probe come to."""
+    found = Rollup()
+    for outcome in outcomes:
+        found = found.plus(_of(outcome))
+    return found
+
+
+def _of(outcome: Outcome) -> Rollup:
+    verdict, latency_s = outcome.sample.verdict, outcome.sample.latency_s
+    found = Rollup(1, int(verdict == "failed"), int(verdict == "unknown"))
+    if verdict != "healthy" or latency_s is None:
+        return found
+    at = bisect_left(BOUNDS_S, latency_s)
+    counts = tuple(int(index == at) for index in range(len(NONE)))
+    return replace(found, sum_s=latency_s, max_s=latency_s, counts=counts)

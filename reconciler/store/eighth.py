@@ -1,0 +1,29 @@
+"""The eighth migration. It is not released yet: what else this version needs is added to it."""
+
+EIGHTH = """
+CREATE TABLE probe_hours (         -- what every probe came to, by the hour, over all instances
+    environment TEXT NOT NULL,
+    service TEXT NOT NULL,
+    probe TEXT NOT NULL,
+    hour TEXT NOT NULL,            -- its beginning
+    samples INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    doubtful INTEGER NOT NULL,     -- the check could not be made
+    sum_s REAL NOT NULL,           -- of the latencies of what was healthy
+    max_s REAL NOT NULL,
+    n0 INTEGER NOT NULL,           -- how many of these were within the first of the bounds of model/probed.py,
+    n1 INTEGER NOT NULL,           -- the second, and so on; the last: beyond them all
+    n2 INTEGER NOT NULL,
+    n3 INTEGER NOT NULL,
+    n4 INTEGER NOT NULL,
+    n5 INTEGER NOT NULL,
+    n6 INTEGER NOT NULL,
+    n7 INTEGER NOT NULL,
+    n8 INTEGER NOT NULL,
+    n9 INTEGER NOT NULL,
+    n10 INTEGER NOT NULL,
+    n11 INTEGER NOT NULL,
+    PRIMARY KEY (environment, service, probe, hour)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX probe_hours_by_age ON probe_hours (hour);
+"""
