@@ -1,11 +1,12 @@
-"""Webhooks: somebody who knows the secret says that the branch has moved. All that comes of it is a fetch, soon."""
+"""Webhooks: somebody who knows the secret says that the branch, or a pull request into it, has moved. All that comes
+of it is a look, soon."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from starlette.requests import ClientDisconnect, Request
@@ -18,8 +19,9 @@ from reconciler.api.endpoint import BadRequest, TooLarge, TooSlow
 from reconciler.api.entry import Missing
 from reconciler.api.identity import Unknown
 from reconciler.api.rates import OF_A_STRANGER
-from reconciler.engine.daemon import Daemon
-from reconciler.model.delivery import PROVIDERS, Provider, concerns, delivery_of, genuine, pushed, shown
+from reconciler.clock import Clock
+from reconciler.model.delivered import concerns, read_event
+from reconciler.model.delivery import PROVIDERS, Provider, delivery_of, genuine, shown
 from reconciler.model.errors import HostError, TransientError
 
 log = logging.getLogger("ugs")
@@ -37,8 +39,9 @@ NUDGES_APART_S = 1.0
 class Bell:
     """Nudges that keep a distance: the first goes at once, and what comes too soon after it is one more, later."""
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
+    def __init__(self, clock: Clock, nudge: Callable[[], None]) -> None:
+        self._clock = clock
+        self._nudge = nudge
         self._again = False
         self._ringing: asyncio.Task[None] | None = None
 
@@ -50,8 +53,8 @@ class Bell:
     async def _ring(self) -> None:
         while self._again:
             self._again = False
-            self._daemon.nudge()
-            await self._daemon.core.clock.sleep(NUDGES_APART_S)
+            self._nudge()
+            await self._clock.sleep(NUDGES_APART_S)
 
 
 class Webhooks:
@@ -60,7 +63,8 @@ class Webhooks:
     def __init__(self, door: Door) -> None:
         self._core = door.daemon.core
         self._rates = door.rates
-        self._bell = Bell(door.daemon)
+        self._pushes = Bell(self._core.clock, door.daemon.nudge)
+        self._pulls = Bell(self._core.clock, self._core.look_at_pulls)
         self._known: OrderedDict[str, None] = OrderedDict()
         self._reading = 0
         self._told = ""
@@ -86,16 +90,23 @@ class Webhooks:
         if delivery in self._known:
             return "nothing: this delivery came before"
         try:
-            push = pushed(provider, request.headers, body)
+            event = read_event(provider, request.headers, body)
         except ValueError as error:
-            raise BadRequest(f"this is no push of {provider}: {error}", "see the provider's log") from error
+            raise BadRequest(
+                f"this is no event as {provider} writes it: {error}", "see the provider's log"
+            ) from error
         self._remember(delivery)
         ours = self._core.settings.repository
-        if push is None:
-            return "nothing: this is no push"
-        if not concerns(push, ours.branch, ours.url):
+        if event is None:
+            return "nothing: this is neither a push nor a pull request"
+        if not concerns(event, ours.branch, ours.url):
             return f"nothing: this is not {ours.branch} of the repository that is followed"
-        self._bell.ring()
+        if event.pull:
+            if self._core.forge is None:
+                return "nothing: ugs.yaml names no forge"
+            self._pulls.ring()
+            return "the pull requests will be looked at"
+        self._pushes.ring()
         return "it will be fetched"
 
     def _provider(self, request: Request) -> Provider:

@@ -110,6 +110,7 @@ class Core:
     """Where pull requests are; None: nowhere."""
     wake_forge: asyncio.Event = field(default_factory=asyncio.Event)
     wake_proposals: asyncio.Event = field(default_factory=asyncio.Event)
+    wake_previews: asyncio.Event = field(default_factory=asyncio.Event)
     wake_notices: asyncio.Event = field(default_factory=asyncio.Event)
     wake_notes: asyncio.Event = field(default_factory=asyncio.Event)
     git_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -132,6 +133,11 @@ class Core:
     """Of what runs beside the daemon: by what it does not do now, why; empty where it does."""
     heard: list[Callable[[Upgrade, Upgrade], None]] = field(default_factory=list)
     """Who is told of every move once it is durable: the upgrade before it and after. None of them may raise or wait."""
+
+    def look_at_pulls(self) -> None:
+        """Something is said to have happened to the pull requests: whoever follows them looks soon."""
+        self.wake_proposals.set()
+        self.wake_previews.set()
 
     def hosted(self, environment: str) -> bool:
         """Whether the services of an environment run on several machines, each its own copy."""

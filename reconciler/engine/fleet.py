@@ -117,7 +117,7 @@ class Fleet:
                     await self._accept(fetched.previous, reading.snapshot.revision)
                     await self._take(reading, judged)
                 if news:
-                    core.wake_proposals.set()
+                    core.look_at_pulls()
                 self._seen = fetched.tip, judged
                 await self._recall.look(fetched.tip, self.passes)
             except UgsError as error:

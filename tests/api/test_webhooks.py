@@ -196,10 +196,12 @@ def test_a_secret_is_changed_without_a_restart(served: DaemonProcess, fleet: Wor
 def test_what_is_no_push_to_our_branch_is_left_alone(served: DaemonProcess, fetches: Path, port: int) -> None:
     before = at_rest(fetches)
     elsewhere = GIT_PUSH | {"repository": {"full_name": "dev/other"}}
+    pull = {"pull_request": {"base": {"ref": "main"}}, "repository": {"full_name": "fleet"}}
     for reply in (
         deliver(port, said={"zen": "Keep it logically awesome."}, X_GitHub_Event="ping"),
         deliver(port, said=GIT_PUSH | {"ref": "refs/heads/dev"}),
         deliver(port, said=elsewhere),
+        deliver(port, said=pull, X_GitHub_Event="pull_request"),
     ):
         assert reply.status == 202
         assert reply.body["did"].startswith("nothing: ")

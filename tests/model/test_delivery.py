@@ -11,16 +11,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from reconciler.model.delivery import (
-    PROVIDERS,
-    Provider,
-    Push,
-    concerns,
-    delivery_of,
-    genuine,
-    pushed,
-    shown,
-)
+from reconciler.model.delivered import Event, concerns, read_event
+from reconciler.model.delivery import PROVIDERS, Provider, delivery_of, genuine, shown
 
 NOW = datetime(2026, 11, 28, 9, tzinfo=UTC)
 SECRET = "It's a Secret to Everybody"
@@ -48,22 +40,59 @@ SERVER = {
     "repository": {"slug": "fleet", "project": {"key": "OPS"}},
 }
 GITLAB = {"ref": "refs/heads/main", "project": {"path_with_namespace": "ops/fleet"}}
+GIT_PULL = {
+    "action": "synchronize",
+    "pull_request": {"number": 7, "base": {"ref": "main", "sha": "00"}},
+    "repository": {"full_name": "ops/fleet"},
+}
+GITLAB_PULL = {
+    "object_kind": "merge_request",
+    "object_attributes": {"iid": 7, "source_branch": "bump", "target_branch": "main"},
+    "project": {"path_with_namespace": "ops/fleet"},
+}
+CLOUD_PULL = {
+    "pullrequest": {"id": 7, "destination": {"branch": {"name": "main"}}},
+    "repository": {"full_name": "ops/fleet"},
+}
+SERVER_PULL = {
+    "pullRequest": {
+        "toRef": {
+            "id": "refs/heads/main",
+            "displayId": "main",
+            "repository": {"slug": "fleet", "project": {"key": "OPS"}},
+        }
+    }
+}
+PULL = Event("ops/fleet", ("main",), pull=True)
+SERVER_EVENT = Event("OPS/fleet", ("main",), pull=True)
 FORM = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
-READ: list[tuple[str, Provider, dict[str, str], object, Push | None]] = [
-    ("push", "github", {"x-github-event": "push"}, GIT_PUSH, Push("ops/fleet", ("main",))),
+READ: list[tuple[str, Provider, dict[str, str], object, Event | None]] = [
+    ("push", "github", {"x-github-event": "push"}, GIT_PUSH, Event("ops/fleet", ("main",))),
     ("ping", "github", {"x-github-event": "ping"}, {"zen": "…"}, None),
-    ("tag", "github", {"x-github-event": "push"}, GIT_PUSH | {"ref": "refs/tags/v1"}, Push("ops/fleet", ())),
-    ("push", "gitea", {"x-gitea-event": "push"}, GIT_PUSH, Push("ops/fleet", ("main",))),
-    ("forgejo", "gitea", {"x-forgejo-event": "push"}, GIT_PUSH, Push("ops/fleet", ("main",))),
+    ("tag", "github", {"x-github-event": "push"}, GIT_PUSH | {"ref": "refs/tags/v1"}, Event("ops/fleet", ())),
+    ("push", "gitea", {"x-gitea-event": "push"}, GIT_PUSH, Event("ops/fleet", ("main",))),
+    ("forgejo", "gitea", {"x-forgejo-event": "push"}, GIT_PUSH, Event("ops/fleet", ("main",))),
     ("issue", "gitea", {"x-gitea-event": "issues"}, {}, None),
-    ("push", "gitlab", {}, GITLAB | {"object_kind": "push"}, Push("ops/fleet", ("main",))),
-    ("system", "gitlab", {}, GITLAB | {"event_name": "push"}, Push("ops/fleet", ("main",))),
+    ("push", "gitlab", {}, GITLAB | {"object_kind": "push"}, Event("ops/fleet", ("main",))),
+    ("system", "gitlab", {}, GITLAB | {"event_name": "push"}, Event("ops/fleet", ("main",))),
     ("note", "gitlab", {}, {"object_kind": "note"}, None),
-    ("cloud", "bitbucket", {"x-event-key": "repo:push"}, CLOUD, Push("ops/fleet", ("main",))),
-    ("deleted", "bitbucket", {"x-event-key": "repo:push"}, DELETED, Push("", ("main",))),
-    ("tag", "bitbucket", {"x-event-key": "repo:push"}, TAGGED, Push("", ())),
-    ("server", "bitbucket", {"x-event-key": "repo:refs_changed"}, SERVER, Push("OPS/fleet", ("main",))),
+    ("cloud", "bitbucket", {"x-event-key": "repo:push"}, CLOUD, Event("ops/fleet", ("main",))),
+    ("deleted", "bitbucket", {"x-event-key": "repo:push"}, DELETED, Event("", ("main",))),
+    ("tag", "bitbucket", {"x-event-key": "repo:push"}, TAGGED, Event("", ())),
+    ("server", "bitbucket", {"x-event-key": "repo:refs_changed"}, SERVER, Event("OPS/fleet", ("main",))),
     ("ping", "bitbucket", {"x-event-key": "diagnostics:ping"}, {"test": True}, None),
+    ("pull", "github", {"x-github-event": "pull_request"}, GIT_PULL, PULL),
+    ("review", "github", {"x-github-event": "pull_request_review"}, GIT_PULL, PULL),
+    ("comment", "github", {"x-github-event": "pull_request_review_comment"}, GIT_PULL, None),
+    ("comment", "github", {"x-github-event": "issue_comment"}, GIT_PULL, None),
+    ("pull", "gitea", {"x-gitea-event": "pull_request"}, GIT_PULL, PULL),
+    ("review", "gitea", {"x-forgejo-event": "pull_request_approved"}, GIT_PULL, PULL),
+    ("pull", "gitlab", {}, GITLAB_PULL, PULL),
+    ("cloud pull", "bitbucket", {"x-event-key": "pullrequest:updated"}, CLOUD_PULL, PULL),
+    ("cloud comment", "bitbucket", {"x-event-key": "pullrequest:comment_created"}, CLOUD_PULL, None),
+    ("server pull", "bitbucket", {"x-event-key": "pr:from_ref_updated"}, SERVER_PULL, SERVER_EVENT),
+    ("server review", "bitbucket", {"x-event-key": "pr:reviewer:approved"}, SERVER_PULL, SERVER_EVENT),
+    ("server comment", "bitbucket", {"x-event-key": "pr:comment:added"}, SERVER_PULL, None),
 ]
 ODD = [
     b"",
@@ -146,18 +175,18 @@ def test_a_signing_token_that_was_sent_as_it_is_shows_nothing() -> None:
 
 @pytest.mark.parametrize(("provider", "headers", "said", "push"), [one[1:] for one in READ])
 def test_what_has_happened(
-    provider: Provider, headers: dict[str, str], said: object, push: Push | None
+    provider: Provider, headers: dict[str, str], said: object, push: Event | None
 ) -> None:
-    assert pushed(provider, headers, json.dumps(said).encode()) == push
+    assert read_event(provider, headers, json.dumps(said).encode()) == push
 
 
 def test_a_form_holds_the_same() -> None:
     form = urlencode({"payload": json.dumps(GIT_PUSH)}).encode()
     for provider, event in (("github", "x-github-event"), ("gitea", "x-gitea-event")):
-        assert pushed(provider, FORM | {event: "push"}, form) == Push("ops/fleet", ("main",))  # type: ignore[arg-type]
+        assert read_event(provider, FORM | {event: "push"}, form) == Event("ops/fleet", ("main",))  # type: ignore[arg-type]
     for odd in (b"", b"payload=%7B", b"\xff", b"&".join(b"a=b" for _ in range(100))):
         with pytest.raises(ValueError, match=r"."):
-            pushed("github", FORM | {"x-github-event": "push"}, odd)
+            read_event("github", FORM | {"x-github-event": "push"}, odd)
 
 
 @pytest.mark.fault("AP-04")
@@ -170,7 +199,7 @@ def test_an_odd_body_is_a_value_error_and_nothing_else(body: bytes) -> None:
         ("bitbucket", {"x-event-key": "repo:refs_changed"}),
     ):
         with pytest.raises(ValueError, match=r"."):
-            pushed(provider, headers, body)  # type: ignore[arg-type]
+            read_event(provider, headers, body)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -188,9 +217,9 @@ def test_an_odd_body_is_a_value_error_and_nothing_else(body: bytes) -> None:
     ],
 )
 def test_a_push_concerns_the_repository_that_is_followed(url: str, ours: bool) -> None:
-    assert concerns(Push("ops/fleet", ("dev", "main")), "main", url) is ours
-    assert not concerns(Push("ops/fleet", ("dev",)), "main", url)
-    assert concerns(Push("", ("main",)), "main", url)
+    assert concerns(Event("ops/fleet", ("dev", "main")), "main", url) is ours
+    assert not concerns(Event("ops/fleet", ("dev",)), "main", url)
+    assert concerns(Event("", ("main",)), "main", url)
 
 
 def test_a_delivery_is_known_by_its_number_or_else_by_what_it_says() -> None:
