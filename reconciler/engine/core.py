@@ -32,6 +32,7 @@ from reconciler.model.errors import UgsError
 from reconciler.model.hosts import Rollouts
 from reconciler.model.lease import share_of
 from reconciler.model.notice import Severity, notice_of
+from reconciler.model.recovery import Account
 from reconciler.model.register import Register
 from reconciler.model.report import reports_of
 from reconciler.model.standing import Standing
@@ -120,6 +121,8 @@ class Core:
     """What is in force, by environment: replaced whenever a commit is accepted."""
     ahead: dict[str, Ahead] = field(default_factory=dict)
     """What is not in force because its commits are not trusted, by environment."""
+    elsewhere: dict[str, Account] = field(default_factory=dict)
+    """What Git tells of environments in other daemons' hands, by environment, where a train comes by them."""
     flags: dict[str, Mapping[str, InForce]] = field(default_factory=dict)
     """By environment and name, the flags that are in force: what clients are answered from."""
     host: str = ""

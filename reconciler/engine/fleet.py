@@ -8,7 +8,7 @@ import logging
 from datetime import datetime
 from typing import Literal
 
-from reconciler.engine import departure, flags, rename
+from reconciler.engine import departure, flags, rename, soak
 from reconciler.engine.core import Core
 from reconciler.engine.reading import Reading, accepted_environments, read
 from reconciler.engine.reconcile import EnvironmentPass
@@ -120,6 +120,7 @@ class Fleet:
                     core.look_at_pulls()
                 self._seen = fetched.tip, judged
                 await self._recall.look(fetched.tip, self.passes)
+                await soak.learn(core)
             except UgsError as error:
                 self._tell(*trouble_of(error), str(error))
                 raise

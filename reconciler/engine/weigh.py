@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from reconciler.clock import Steady
 from reconciler.engine.core import Core
+from reconciler.engine.soak import proved
 from reconciler.engine.together import taken_back
 from reconciler.engine.trust import strange_step
 from reconciler.model.circumstances import Asked, Circumstances, Gate, Promoted
@@ -166,15 +167,11 @@ class Weigher:
     def _promoted(
         self, desired: Desired, changes: Sequence[Change], asked: Mapping[str, Asked]
     ) -> dict[tuple[str, str], Promoted]:
-        """What is last-good wherever a rule of now, or of before a change was asked for, looks."""
+        """What has proved healthy wherever a rule of now, or of before a change was asked for, looks."""
         places = [desired.environment, *(then.environment for one in asked.values() for then in one.earlier)]
         names = {place.policy.promote.from_ for place in places if place.policy.promote}
-        found = {
-            (name, change.service): self._core.store.good(name, change.service, limit=1)
-            for name in names
-            for change in changes
-        }
-        return {key: Promoted(good[0][0].target.version, good[0][1]) for key, good in found.items() if good}
+        pairs = ((name, change.service) for name in names for change in changes)
+        return {pair: found for pair in pairs if (found := proved(self._core, *pair))}
 
 
 def _arrangement(

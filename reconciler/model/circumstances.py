@@ -61,10 +61,12 @@ class Asked(Struct, frozen=True):
 
 
 class Promoted(Struct, frozen=True):
-    """What is last-good of one service in the environment that comes before, and since when."""
+    """What is last-good of one service in the environment that comes before, and since when it has been healthy."""
 
     version: Version
     since: datetime
+    ill: str = ""
+    """Why it does not count as healthy now; empty while it does."""
 
 
 class Circumstances(Struct, frozen=True):

@@ -12,7 +12,7 @@ from reconciler.model.errors import Place
 from reconciler.model.release import AnyFlagValue, Rollout, Scalar, Strategy
 from reconciler.model.slots import Rule
 from reconciler.model.targeting import FlagRule
-from reconciler.model.version import Version
+from reconciler.model.version import Step, Version
 
 PORT_MAX = 65_535
 ChangeClass = Literal["major", "minor", "patch", "config", "emergency", "initial", "rollback", "removal"]
@@ -46,10 +46,16 @@ class Freeze(Struct, frozen=True, omit_defaults=True):
 
 
 class Promotion(Struct, frozen=True):
-    """Only versions that have run healthily for `soak_s` seconds in the environment `from_` may come here."""
+    """Only versions that have run healthily for `soak_s` seconds in the environment `from_` may come here.
+
+    `by`: who moves the pin then; `nobody`: people do. `classes`, `services`: only those; no services: all pinned ones.
+    """
 
     from_: str = field(name="from")
     soak_s: float = 0.0
+    by: Literal["nobody", "commit"] = "nobody"
+    classes: tuple[Step, ...] = ("major", "minor", "patch")
+    services: tuple[str, ...] = ()
 
 
 class RestoreData(Struct, frozen=True):

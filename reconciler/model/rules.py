@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from reconciler.model import permits as said
 from reconciler.model import removal
 from reconciler.model.availability import fits
-from reconciler.model.circumstances import Asked, Circumstances, Gate
-from reconciler.model.environment import ChangeClass, Environment
+from reconciler.model.circumstances import Asked, Circumstances, Gate, Promoted
+from reconciler.model.environment import ChangeClass, Environment, Promotion
 from reconciler.model.plan import Change
 from reconciler.model.window import FOREVER, STARTER, Opening, frozen, opening
 from reconciler.model.zone import local_text
@@ -54,11 +54,19 @@ def _promoted(change: Change, around: Circumstances, place: Environment, now: da
         runs = f", where {found.version} runs" if found else ""
         reason = f"{version} has not proved healthy in {rule.from_}{runs}"
         return Opening(False, reason, None, f"a pin of {version} in {rule.from_}")
+    return soaked(found, rule, said.zone_of(place), now=now)
+
+
+def soaked(found: Promoted, rule: Promotion, zone: str, *, now: datetime) -> Opening:
+    """Whether what is last-good in the environment before has been healthy there for as long as the rule wants."""
+    where = f"{found.version} {{}} in {rule.from_}"
+    if found.ill:
+        return Opening(False, where.format(found.ill), None, f"its health in {rule.from_}")
     due = found.since + timedelta(seconds=rule.soak_s)
     if now >= due:
-        return Opening(True, f"{version} has run healthily in {rule.from_}", None, "")
-    when = local_text(due, said.zone_of(place))
-    return Opening(False, f"{version} has to run healthily in {rule.from_} until {when}", due, "time")
+        return Opening(True, where.format("has run healthily"), None, "")
+    when = local_text(due, zone)
+    return Opening(False, f"{where.format('has to run healthily')} until {when}", due, "time")
 
 
 def window(change: Change, around: Circumstances, now: datetime) -> Gate:

@@ -27,6 +27,7 @@ from reconciler.model.misfits import misfits
 from reconciler.model.release import Release
 from reconciler.model.renaming import misnamed
 from reconciler.model.standing import clashes
+from reconciler.model.train import astray
 from reconciler.model.version import Version
 
 FILES_MAX = 50_000
@@ -195,6 +196,7 @@ class _Reading:
         for name, problem in misnamed(environments, self.names | self.blind, self.paths).items():
             self.spoil(problem.place.file, problem)
             del environments[name]
+        self.problems.update(astray(environments, self.names | self.blind, self.paths))
         return Snapshot(
             revision=revision,
             releases=self.releases,

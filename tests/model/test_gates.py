@@ -196,6 +196,13 @@ def test_a_promotion_that_the_push_dropped_is_still_asked_for() -> None:
     assert shut(replace(around, promoted=there)) == {}
 
 
+def test_what_is_not_healthy_in_the_environment_before_waits_however_long_it_ran_there() -> None:
+    promoting = environment(pin("1.1.0"), policy=Policy(promote=Promotion(from_="staging")))
+    ill = {("staging", "api"): Promoted(NEW.target.version, NOW - timedelta(days=9), "is degraded")}
+    gate = shut(replace(CALM, environment=promoting, promoted=ill))["promotion"]
+    assert (gate.reason, gate.opened_by) == ("1.1.0 is degraded in staging", "its health in staging")
+
+
 def test_what_is_being_taken_back_waits_for_that_alone() -> None:
     taken = "it needs api >=2.0.0, and 2.0.0 of it failed (operation 1)"
     around = replace(CALM, taken_back={"api": taken}, refused={"api": "no order"})

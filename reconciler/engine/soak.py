@@ -1,0 +1,134 @@
+"""What has proved healthy in an environment and since when: out of our own records, or of what others wrote in Git."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from reconciler.engine.core import Core
+from reconciler.engine.share import unlisted
+from reconciler.model.circumstances import Promoted
+from reconciler.model.environment import Environment
+from reconciler.model.errors import UgsError
+from reconciler.model.promotion import Stage
+from reconciler.model.recovery import Account, Commit, accounts
+from reconciler.model.train import upstream
+from reconciler.store import Transition
+
+log = logging.getLogger("ugs")
+HISTORY_MAX = 10_000
+DEGRADED, UNKNOWN = "is degraded", "has a health that is not known"
+
+
+def proved(core: Core, environment: str, service: str) -> Promoted | None:
+    """What is last-good of a service there, and since when it has been healthy without being degraded in between.
+
+    Of an environment in the hands of another daemon: what the notes say succeeded last.
+    """
+    if not here(core, environment):
+        told = core.elsewhere.get(environment, Account()).proven.get(service)
+        return Promoted(told.target.version, told.at) if told else None
+    good = core.store.good(environment, service, limit=1)
+    if not good:
+        return None
+    work, at = good[0]
+    if core.hosted(environment):
+        known = core.rollouts.get(environment)
+        rollout = known.rollouts.get(service) if known else None
+        if rollout is None or rollout.to != work.target or rollout.state != "succeeded":
+            return Promoted(work.target.version, at, "has not reached every host")
+        at = max(at, rollout.ended_at or at)
+    since, ill = unbroken(core.store.transitions(environment, service, since=at), at)
+    return Promoted(work.target.version, since, ill)
+
+
+def unbroken(transitions: Iterable[Transition], since: datetime) -> tuple[datetime, str]:
+    """Since when a service has been healthy, at the earliest `since`; and why it is not now, empty where it is.
+
+    A degradation begins the time anew. What could not be looked at for a while does not: it only must be known again.
+    """
+    broken, state = False, "healthy"
+    for one in transitions:
+        state = one.state
+        if state == "degraded":
+            broken = True
+        elif state == "healthy" and broken:
+            since, broken = max(since, one.since), False
+    if broken:
+        return since, DEGRADED
+    return since, UNKNOWN if state == "unknown" else ""
+
+
+def stage(core: Core, environment: str, place: Environment | None) -> Stage:
+    """One environment of a train, as far as it is known here."""
+    if place is None:
+        return Stage(environment, unknown=f"there is no environment {environment} that can be used")
+    pins = {service: pin.version for service, pin in place.pins.items()}
+    found = {service: one for service in pins if (one := proved(core, environment, service))}
+    if here(core, environment):
+        failed = {
+            (row.service, row.target.version.text): row.reason for row in core.store.quarantined(environment)
+        }
+        unknown = f"{environment} is in safe mode" if core.store.recovery(environment) else ""
+        return Stage(environment, found, failed, pins, unknown)
+    account = core.elsewhere.get(environment)
+    if account is None:
+        return Stage(
+            environment, pins=pins, unknown=f"what became of upgrades in {environment} is not known here"
+        )
+    failed = {(one.service, one.target.version.text): one.reason for one in account.failed}
+    return Stage(environment, found, failed, pins)
+
+
+def places_of(core: Core) -> dict[str, Environment]:
+    """Every environment of the repository, also those of other daemons; ours as they are in force. Blocking."""
+    found = dict[str, Environment]()
+    if tip := core.repository.mirror.accepted():
+        found |= core.repository.snapshot(tip).environments
+    return found | {name: one.environment for name, one in list(core.desired.items())}
+
+
+async def learn(core: Core) -> None:
+    """Read the notes of what other daemons did, where a train comes by their environments and there is news.
+
+    With `trust` nobody's notes are believed: whoever may push writes into them what they like.
+    """
+    if core.settings.trust or not any(one.environment.policy.promote for one in list(core.desired.values())):
+        return
+    places = await asyncio.to_thread(places_of, core)
+    wanted = {name for one in core.desired for name in _upstream(one, places) if not here(core, name)}
+    if not wanted:
+        core.elsewhere.clear()
+        return
+    try:
+        found = await asyncio.to_thread(_accounts, core)
+    except UgsError as error:
+        log.warning("what other daemons did is not known: %s", error)
+        return
+    core.elsewhere.clear()
+    core.elsewhere.update({name: found.get(name, Account()) for name in wanted})
+
+
+def _upstream(name: str, places: Mapping[str, Environment]) -> tuple[str, ...]:
+    try:
+        return upstream(name, places)
+    except UgsError:
+        return ()
+
+
+def _accounts(core: Core) -> dict[str, Account]:
+    mirror = core.repository.mirror
+    tip = mirror.accepted()
+    commits = mirror.log(None, tip, first_parent=False, limit=HISTORY_MAX) if tip else []
+    told = (Commit(one.sha, one.at, one.trailers) for one in commits)
+    return accounts(mirror.all_notes(), told)
+
+
+def here(core: Core, environment: str) -> bool:
+    """Whether our own records tell of an environment: it is in our hands."""
+    desired = core.desired.get(environment)
+    if desired is None or unlisted(core, desired):
+        return False
+    return core.leases.standing(core.share(environment)) == "held"

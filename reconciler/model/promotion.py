@@ -1,0 +1,242 @@
+"""Which pins of an environment are moved to what has soaked in the environment before it, and why others are not yet.
+
+Pure. A train is a chain of environments, each of which takes by its own policy what ran healthily in the one before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.model import permits as said
+from reconciler.model.circumstances import Promoted
+from reconciler.model.environment import Environment, Pin, Promotion
+from reconciler.model.permits import Permits
+from reconciler.model.range import Range
+from reconciler.model.release import Release
+from reconciler.model.rules import soaked
+from reconciler.model.version import Version, step_between
+from reconciler.model.window import frozen
+
+PROMOTION_TRAILER = "Ugs-Promotion"
+"""Of a commit that promotes: one for each pin that it moves, as `promotion_id` gives it."""
+
+
+class Stage(Struct, frozen=True):
+    """One environment of a train, as far as it is known."""
+
+    name: str
+    proved: Mapping[str, Promoted] = {}
+    """By service: what is last-good."""
+    failed: Mapping[tuple[str, str], str] = {}
+    """By service and version, in quarantine: why."""
+    pins: Mapping[str, Version] = {}
+    unknown: str = ""
+    """Why it cannot be said what soaked or failed there; empty where it can."""
+
+
+class Train(Struct, frozen=True):
+    """What is looked at to decide about the pins of one environment."""
+
+    place: Environment
+    here: Stage
+    stages: tuple[Stage, ...]
+    """Those before it, the nearest first."""
+    releases: Mapping[str, Mapping[Version, Release]]
+    permits: Permits = Permits()
+    busy: frozenset[str] = frozenset()
+    """Services whose upgrade has begun here."""
+    blind: frozenset[str] = frozenset()
+    """Services whose pin cannot be read now."""
+    left: frozenset[tuple[str, str]] = frozenset()
+    """By service and version: what was pinned here before, and was moved away."""
+
+
+class Verdict(Struct, frozen=True):
+    """What becomes of one pin. `to`: what it might be moved to, None where there is nothing newer."""
+
+    service: str
+    pinned: Version
+    to: Version | None = None
+    why: str = ""
+    """Why it is not moved, or not yet; empty: it is due."""
+    until: datetime | None = None
+    """When that ends by itself; None where it does not, or nobody knows."""
+    since: datetime | None = None
+    """Since when `to` has been healthy in the environment before."""
+
+    @property
+    def due(self) -> bool:
+        return self.to is not None and not self.why
+
+
+def promotion_id(environment: str, service: str, version: Version) -> str:
+    """Sixteen hex digits, the same for whoever promotes this version there: it is done once, ever."""
+    return hashlib.sha256(f"{environment}\0{service}\0{version}".encode()).hexdigest()[:16]
+
+
+def decide(train: Train, *, now: datetime) -> dict[str, Verdict]:
+    """By service, sorted: what becomes of every pin of an environment whose policy takes promotions."""
+    rule = train.place.policy.promote
+    if rule is None or rule.by == "nobody":
+        return {}
+    alone = {service: _alone(train, rule, pin, now=now) for service, pin in sorted(train.place.pins.items())}
+    return _together(train, alone)
+
+
+def _alone(train: Train, rule: Promotion, pin: Pin, *, now: datetime) -> Verdict:
+    """Whether one pin is due, whatever it needs and whoever needs it."""
+    found, service = train.stages[0].proved.get(pin.service), pin.service
+    if found is None:
+        return Verdict(service, pin.version, why=f"nothing of it has proved healthy in {rule.from_}")
+    if found.version <= pin.version:
+        what = (
+            "runs there too"
+            if found.version == pin.version
+            else f"is newer than {found.version}, which runs there"
+        )
+        return Verdict(service, pin.version, why=f"{pin.version} {what}")
+    verdict = Verdict(service, pin.version, found.version, since=found.since)
+    for look in _LOOKS:
+        if shut := look(train, rule, pin, found, now):
+            why, until = shut
+            return replace(verdict, why=why, until=until)
+    return verdict
+
+
+Shut = tuple[str, datetime | None] | None
+Look = Callable[[Train, Promotion, Pin, Promoted, datetime], Shut]
+
+
+def _scope(train: Train, rule: Promotion, pin: Pin, found: Promoted, _now: datetime) -> Shut:
+    release = train.releases.get(pin.service, {}).get(found.version)
+    step = step_between(pin.version, found.version, zero_minor=train.place.policy.zero_minor)
+    if rule.services and pin.service not in rule.services:
+        return "policy.promote.services leaves it to people", None
+    if release is None:
+        return f"there is no release {found.version} in the repository", None
+    if release.withdrawn:
+        return f"{found.version} is withdrawn: {release.withdrawn.reason}", None
+    if found.version.parts.prerelease and not pin.version.parts.prerelease:
+        return f"{found.version} is a pre-release, which is left to people", None
+    if step not in rule.classes:
+        return f"{found.version} is a {step} step, and policy.promote.classes leaves those to people", None
+    if pin.service in train.blind:
+        return "its pin cannot be used (see the errors)", None
+    return None
+
+
+def _failures(train: Train, _rule: Promotion, pin: Pin, found: Promoted, _now: datetime) -> Shut:
+    for stage in (train.here, *train.stages):
+        if why := stage.failed.get((pin.service, found.version.text)):
+            again = f"`ugs retry {stage.name} {pin.service}` tries it once more"
+            return f"{found.version} is in quarantine in {stage.name} ({why}); {again}", None
+        if stage.unknown:
+            return stage.unknown, None
+    if (pin.service, found.version.text) in train.left:
+        name = train.place.name
+        return (
+            f"{found.version} was pinned here before and was moved away: pinning it in {name} is left to people",
+            None,
+        )
+    return None
+
+
+def _before(train: Train, rule: Promotion, pin: Pin, found: Promoted, now: datetime) -> Shut:
+    """How it stands in the environment before."""
+    there = train.stages[0].pins.get(pin.service)
+    if there is None or there < found.version:
+        return f"{found.version} is pinned in {rule.from_} no longer", None
+    state = soaked(found, rule, said.zone_of(train.place), now=now)
+    return None if state.open else (state.reason, state.until)
+
+
+def _here(train: Train, _rule: Promotion, pin: Pin, found: Promoted, now: datetime) -> Shut:
+    """What keeps anything from being asked for here at this moment."""
+    held = said.hold_gate(train.permits, train.place, pin.service, now=now)
+    if not held.open:
+        return held.reason, held.until
+    release = train.releases[pin.service][found.version]
+    urgent = release.upgrade.urgency == "emergency"
+    step = step_between(pin.version, found.version, zero_minor=train.place.policy.zero_minor)
+    still = frozen(train.place, "emergency" if urgent else step, now=now)
+    if not still.open:
+        return still.reason, still.until
+    return ("its upgrade is under way", None) if pin.service in train.busy else None
+
+
+_LOOKS: tuple[Look, ...] = (_scope, _failures, _before, _here)
+
+
+def _together(train: Train, verdicts: dict[str, Verdict]) -> dict[str, Verdict]:
+    """What is due, less what would break a requirement: one move after another is left out until all hold."""
+    verdicts = dict(verdicts)
+    while conflict := next(_conflicts(train, verdicts), None):
+        verdicts[conflict.service] = conflict
+    return verdicts
+
+
+def _conflicts(train: Train, verdicts: Mapping[str, Verdict]) -> Iterator[Verdict]:
+    """First what lacks something that it needs, then what would be taken from others."""
+    old = {service: pin.version for service, pin in train.place.pins.items()}
+    moving = {service: one.to for service, one in verdicts.items() if one.to and one.due}
+    new, takers = old | moving, list[Verdict]()
+    for holder, version in sorted(new.items()):
+        release = train.releases.get(holder, {}).get(version)
+        for needed, wanted in sorted(release.requires.items()) if release else ():
+            if _met(new.get(needed), wanted):
+                continue
+            if needed in moving and _met(old.get(needed), wanted):
+                why = f"{holder} {version} needs {needed} {wanted}"
+                takers.append(replace(verdicts[needed], why=why))
+            elif holder in moving:
+                yield _lacking(train, verdicts, holder, needed, wanted)
+    yield from takers
+
+
+def _lacking(train: Train, verdicts: Mapping[str, Verdict], holder: str, needed: str, wanted: str) -> Verdict:
+    pinned, other = train.place.pins.get(needed), verdicts.get(needed)
+    have = f"{pinned.version} is pinned here" if pinned else "it is not pinned here"
+    more = f" ({needed} {other.to} is not moved yet: {other.why})" if other and other.to and other.why else ""
+    until = other.until if other and other.to else None
+    return replace(verdicts[holder], why=f"it needs {needed} {wanted}, and {have}{more}", until=until)
+
+
+def _met(version: Version | None, wanted: str) -> bool:
+    return version is not None and Range.parse(wanted).contains(version)
+
+
+def due(verdicts: Mapping[str, Verdict]) -> tuple[Verdict, ...]:
+    """Those whose pins are to be moved now, by service."""
+    return tuple(one for one in verdicts.values() if one.due)
+
+
+def title(environment: str, moves: Collection[Verdict]) -> str:
+    named = [f"{one.service} {one.to}" for one in moves]
+    what = " and ".join(named) if len(named) <= 2 else f"{named[0]} and {len(named) - 1} more"
+    return f"Promote {what} to {environment}"
+
+
+def reason(rule: Promotion, move: Verdict) -> str:
+    """`healthy in staging since 2026-11-03 12:00 UTC`."""
+    return f"healthy in {rule.from_} since {move.since:%Y-%m-%d %H:%M} UTC"
+
+
+def message(environment: str, rule: Promotion, moves: Collection[Verdict]) -> str:
+    """The commit message: what is moved and why, in words, and in trailers for machines, one block a pin."""
+    lines = [title(environment, moves), "", f"By policy.promote of {environment}:", ""]
+    lines += [f"- {one.service} {one.pinned} to {one.to}: {reason(rule, one)}" for one in moves]
+    lines += ["", f"Ugs-Environment: {environment}"]
+    for one in moves:
+        lines += [
+            f"{PROMOTION_TRAILER}: {promotion_id(environment, one.service, one.to or one.pinned)}",
+            f"Ugs-Service: {one.service}",
+            f"Ugs-From: {one.pinned}",
+            f"Ugs-To: {one.to}",
+            f"Ugs-Reason: {reason(rule, one)}",
+        ]
+    return "\n".join((*lines, ""))
