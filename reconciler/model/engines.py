@@ -35,7 +35,7 @@ ENGINES: dict[Kind, Engine] = {
         here=True,
     ),
     "docker": Engine(frozenset({"stop-start", "blue-green", "rolling", "canary"}), "image"),
-    "compose": Engine(frozenset({"stop-start"}), "image"),
+    "compose": Engine(frozenset({"stop-start", "blue-green", "rolling", "canary"}), "image"),
     "systemd": Engine(frozenset({"stop-start", "rolling", "canary"}), "archive", here=True),
     "swarm": Engine(
         frozenset({"stop-start", "rolling", "canary"}), "image", frozenset({"rolling"}), commands=False

@@ -6,13 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from reconciler.drivers import compose
 from reconciler.drivers.base import Cause, Site
 from reconciler.drivers.compose.file import FILE_BYTES_MAX, Said, read
-from reconciler.drivers.compose.project import ComposeTrusted, body_of, project_of, run_argv, up_argv
+from reconciler.drivers.compose.instances import is_alone
+from reconciler.drivers.compose.project import SAID, ComposeTrusted, body_of, project_of, run_argv, up_argv
+from reconciler.drivers.layout import directory_of
 from reconciler.model.errors import ArtifactError, HostError
 from reconciler.model.release import Artifact, Run, SecretName
 from reconciler.model.target import Workload
@@ -159,7 +162,7 @@ def test_image_labels_and_variables_are_put_over_what_the_file_says(site: Site) 
         "2s",
     )
     assert (service["labels"]["team"], service["labels"]["ugs.operation"]) == ("blue", CAUSE.operation)
-    assert service["labels"]["ugs.image"] == IMAGE
+    assert (service["labels"]["ugs.image"], service["labels"]["ugs.index"]) == (IMAGE, "0")
     variables = service["environment"]
     assert (variables["LOG_LEVEL"], variables["EMPTY"], variables["PRICE"]) == ("info", None, "$$5")
     # By name alone: the value is in the environment of Compose.
@@ -169,7 +172,7 @@ def test_image_labels_and_variables_are_put_over_what_the_file_says(site: Site) 
 
 def test_one_service_is_brought_up_and_nothing_else() -> None:
     said = ComposeTrusted(socket="/x.sock")
-    words = up_argv(said, "production", Path("/state/up.json"), a_work())
+    words = up_argv(said, "production", Path("/state/up.json"), "api", scale=2, recreate=True)
     assert words[:8] == (
         *("docker", "compose", "--project-name", "production"),
         *("--project-directory", "/state", "--file", "/state/up.json"),
@@ -177,9 +180,35 @@ def test_one_service_is_brought_up_and_nothing_else() -> None:
     assert words[8:] == (
         *("up", "--detach", "--no-deps", "--no-build", "--pull", "never", "--scale", "api=2", "api"),
     )
+    words = up_argv(said, "production", Path("/state/up.json"), "api", scale=3, recreate=False)
+    assert words[-4:] == ("--no-recreate", "--scale", "api=3", "api")
     words = run_argv(said, "production", Path("/state/up.json"), a_work(), names=["PGHOST"], data=Path("/b"))
     assert words[-1] == "api"
     assert words[words.index("--env") + 1] == "PGHOST"
+
+
+@pytest.mark.parametrize(
+    ("lines", "alone"),
+    [
+        ("expose: [8080]", False),
+        ("networks: {n: {aliases: [x]}}", False),
+        ("ports: ['80:80']", True),
+        ("networks: {n: {ipv4_address: 172.16.0.9}}", True),
+    ],
+)
+def test_two_containers_do_not_fit_where_a_port_or_an_address_is_there_once(lines: str, alone: bool) -> None:
+    assert is_alone(said_of(api(lines) + "networks: {n: {}}")) is alone
+
+
+def test_blue_green_is_refused_where_both_sides_would_have_one_port(site: Site) -> None:
+    text = api("ports: ['80:80']")
+    site = replace(site, options={"file": "deploy/compose.yaml"}, blob=lambda *_: text.encode())
+    one = replace(a_work(), strategy="blue-green", instances=1)
+    kept = directory_of(site, one)
+    kept.mkdir(parents=True)
+    (kept / SAID).write_bytes(msgspec.json.encode(said_of(text)))
+    with pytest.raises(HostError, match=r"api cannot do blue-green: in deploy/compose\.yaml it has `ports`"):
+        compose.preflight(site, one)
 
 
 def test_a_project_has_the_environments_name_unless_it_says_another(site: Site) -> None:

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from reconciler import command
 from reconciler.drivers import checks
 from reconciler.drivers.alias import name_too
 from reconciler.drivers.archive import artifact
-from reconciler.drivers.base import (
-    Cause,
-    Endpoint,
-    Site,
-    Surroundings,
-    hears_no_stranger,
-    settle_nothing,
+from reconciler.drivers.base import Cause, Endpoint, Site, Surroundings, hears_no_stranger
+from reconciler.drivers.compose.file import read
+from reconciler.drivers.compose.instances import (
+    clear,
+    clear_drifted,
+    clear_strangers,
+    compose_environment,
+    ensure,
+    found_of,
+    is_alone,
+    replace_alone,
+    said_of,
+    written,
 )
-from reconciler.drivers.compose.file import Said, read
-from reconciler.drivers.compose.project import (
-    SAID,
-    UP,
-    asked,
-    body_of,
-    project_of,
-    run_argv,
-    trusted,
-    up_argv,
-)
-from reconciler.drivers.compose.seen import drift_of, foreign, instance_of, ours
+from reconciler.drivers.compose.project import SAID, asked, project_of, run_argv, trusted
+from reconciler.drivers.compose.seen import foreign, instance_of, ours
 from reconciler.drivers.docker import NOWHERE, OBSERVE_TIMEOUT_S, has_image
 from reconciler.drivers.docker.body import (
     ROOT,
@@ -42,8 +36,8 @@ from reconciler.drivers.docker.body import (
     service_environment,
     values_of,
 )
-from reconciler.drivers.docker.client import engine, pull, refusal, registry_of
-from reconciler.drivers.docker.instances import bring_back, home_of, put_aside, remove
+from reconciler.drivers.docker.client import engine, pull, registry_of
+from reconciler.drivers.docker.instances import bring_back, home_of, is_wanted, put_aside
 from reconciler.drivers.docker.ports import check_engine_disk
 from reconciler.drivers.docker.read import merged
 from reconciler.drivers.docker.seen import Seen
@@ -55,14 +49,16 @@ from reconciler.drivers.layout import (
 )
 from reconciler.drivers.render import LOOPBACK
 from reconciler.drivers.trouble import host_trouble
+from reconciler.model.engines import ENGINES
 from reconciler.model.errors import ArtifactError, HostError
 from reconciler.model.observation import Instance, Observation
+from reconciler.model.rollout import batches
 from reconciler.model.target import Workload
 
-UP_TIMEOUT_S = 300.0
+if TYPE_CHECKING:
+    from reconciler.drivers.docker.session import Client
 
 foreign_listener = hears_no_stranger
-settle = settle_nothing
 
 
 def observe(site: Site, environment: str) -> dict[str, Observation]:
@@ -71,7 +67,7 @@ def observe(site: Site, environment: str) -> dict[str, Observation]:
         listed = client.listed()
     told = foreign(site, environment, listed)
     instances: dict[str, list[Instance]] = {}
-    for one in ours(site, environment, listed):
+    for one in sorted(ours(site, environment, listed), key=lambda one: one.mark.index):
         if one.is_alive:
             instances.setdefault(one.mark.service, []).append(instance_of(one))
     return {
@@ -100,7 +96,13 @@ def prepare(site: Site, work: Workload, revision: str) -> None:
 
 
 def preflight(site: Site, work: Workload) -> None:
-    """Raise HostError for a full disk, or a container of the project's that is not ours."""
+    """Raise HostError for a full disk, or a strategy that the Compose file leaves no room for."""
+    if work.strategy == "blue-green" and is_alone(said_of(site, work)):
+        raise HostError(
+            f"{work.place}: {work.service} cannot do blue-green: in {asked(site).file} it has `ports`, or an address "
+            "of its own, which both sides cannot have",
+            "write stop-start, or take them out of the file",
+        )
     checks.check_disk(site)
     with engine(trusted(site).url, f"look whether {work.service} could start") as client:
         check_engine_disk(client)
@@ -115,33 +117,52 @@ def restorable(site: Site, work: Workload) -> str:
         return "" if has_image(client, image) else f"the engine does not have {image} any more"
 
 
-def apply(site: Site, cause: Cause, work: Workload, upto: int) -> None:  # noqa: ARG001  all at once
-    """Bring the service up: Compose replaces what differs, and leaves alone what does not."""
-    with engine(trusted(site).url, f"look what runs of {work.service}") as client:
-        listed = client.listed()
-        said = foreign(site, work.environment, listed).get(work.service)
-        if said and not cause.adopted:
-            raise HostError(
-                f"{said}, and Compose would replace it", f"say `ugs adopt {work.environment} {work.service}`"
-            )
-        if cause.adopted:  # what has no labels of Compose's; the rest Compose replaces
-            put_aside(client, site, work.environment, work.service)
-        for one in ours(site, work.environment, listed):
-            if one.mark.service == work.service and drift_of(one):  # Compose would leave it as it is
-                remove(client, site, work.environment, one)
-    _up(site, cause, work)
+def apply(site: Site, cause: Cause, work: Workload, upto: int) -> None:
+    """Make it so. Where two containers of the service fit beside each other, new ones start beside the old ones, which
+    go when the batch after theirs begins, or all is proven."""
+    at_once, gives_way = work.strategy == "stop-start", is_alone(said_of(site, work))
+    with engine(trusted(site).url, f"start {work.service} {work.target}") as client:
+        _make_way(client, site, cause, work)
+        if (at_once or gives_way) and work.instances == 1 and replace_alone(client, site, cause, work):
+            return
+        if cause.adopted:
+            clear_strangers(client, site, work.environment, work.service)
+        found = found_of(client, site, work.environment, work.service)
+        others = _others(found, work, upto)
+        if at_once:
+            clear(site, work.environment, others)
+        for index in range(upto):
+            if gives_way and not at_once:
+                clear(site, work.environment, [one for one in others if one.mark.index == index])
+            ensure(client, site, cause, work, index)
+    if gives_way and not at_once:
+        clear(site, work.environment, [one for one in others if one.mark.index >= upto])
+    elif work.strategy in {"rolling", "canary"}:
+        proven = max((count for count in batches(work, ENGINES["compose"]) if count < upto), default=0)
+        clear(site, work.environment, _others(found, work, proven))
+
+
+def settle(site: Site, work: Workload) -> None:
+    """Remove what else of the service there is."""
+    with engine(trusted(site).url, f"stop what {work.service} {work.target} replaced") as client:
+        found = found_of(client, site, work.environment, work.service)
+    clear(site, work.environment, [one for one in found if not is_wanted(one, work)])
 
 
 def restore(site: Site, cause: Cause, good: Workload | None, *, environment: str, service: str) -> None:
-    """Bring `good` up in the place of what runs; None removes the service's containers, and no volume."""
-    if good is not None:
-        apply(site, cause, good, good.instances)
-        return
-    with engine(trusted(site).url, f"stop {service}") as client:
-        for one in ours(site, environment, client.listed()):
-            if one.mark.service == service:
-                remove(client, site, environment, one)
-        bring_back(client, site, environment, service)
+    """Remove what is not `good`, then see that `good` runs; None removes all of the service, and no volume."""
+    with engine(trusted(site).url, f"bring {service} back") as client:
+        if good is not None:
+            _make_way(client, site, cause, good)
+            if good.instances == 1 and replace_alone(client, site, cause, good):
+                return
+        found = found_of(client, site, environment, service)
+        clear(site, environment, [one for one in found if good is None or not is_wanted(one, good)])
+        if good is None:
+            bring_back(client, site, environment, service)
+            return
+        for index in range(good.instances):
+            ensure(client, site, cause, good, index)
 
 
 def rename(site: Site, old: str, new: str) -> None:
@@ -169,10 +190,12 @@ def surroundings(site: Site, work: Workload) -> Surroundings:
     data = site.state.resolve() / "backups" / work.environment / work.service
     with host_trouble(f"make {data}"):
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = _written(site, Cause("commands"), work)
+    file = written(site, Cause("commands"), work, 0)
     said, project = trusted(site), project_of(site, home_of(site, work.environment))
     prefix = run_argv(said, project, file, work, names=means_names(work), data=data)
-    return Surroundings(ROOT, _environment(site) | plain | secret, values_of(work, 0, LOOPBACK), prefix)
+    return Surroundings(
+        ROOT, compose_environment(site) | plain | secret, values_of(work, 0, LOOPBACK), prefix
+    )
 
 
 def logs(site: Site, environment: str, service: str, *, lines: int) -> list[str]:
@@ -201,51 +224,25 @@ def _file(site: Site, revision: str) -> bytes:
         raise HostError(error.message, error.remedy) from error
 
 
-def _up(site: Site, cause: Cause, work: Workload) -> None:
-    file = _written(site, cause, work)
-    said, project = trusted(site), project_of(site, home_of(site, work.environment))
-    secret = service_environment(site, work, 0)[1]
-    ended = command.run(
-        up_argv(said, project, file, work),
-        timeout_s=UP_TIMEOUT_S,
-        environment=_environment(site) | secret,
-        directory=file.parent,
-        keep="last",
-    )
-    if ended.timed_out:
+def _make_way(client: Client, site: Site, cause: Cause, work: Workload) -> None:
+    """See that what is not ours may be replaced, and take away what was changed of ours.
+
+    Raises HostError where a person must say so first."""
+    said = foreign(site, work.environment, client.listed()).get(work.service)
+    if said and not cause.adopted:
         raise HostError(
-            f"Compose did not bring {work.service} up within {UP_TIMEOUT_S:g} s", "see what it waits for"
+            f"{said}, and Compose would replace it", f"say `ugs adopt {work.environment} {work.service}`"
         )
-    if ended.code != 0:
-        lines = ended.stderr.decode(errors="replace").strip().splitlines()
-        raise refusal(f"bring {work.service} {work.target} up", 0, " ".join(lines[-3:])[-1000:])
+    if cause.adopted:  # what has no labels of Compose's
+        put_aside(client, site, work.environment, work.service)
+    clear_drifted(client, site, work.environment, work.service)
 
 
-def _written(site: Site, cause: Cause, work: Workload) -> Path:
-    """The file that Compose gets. A repair takes the one that is there: another operation would be another
-    container."""
-    directory = directory_of(site, work)
-    file = directory / UP
-    if file.exists() and not cause.revision:
-        return file
-    with host_trouble(f"write {file}"):
-        said = msgspec.json.decode((directory / SAID).read_bytes(), type=Said)
-        body = body_of(site, cause, work, said, project_of(site, home_of(site, work.environment)))
-        unfinished = file.with_suffix(".part")
-        unfinished.write_bytes(msgspec.json.encode(body))
-        unfinished.rename(file)
-    return file
-
-
-def _environment(site: Site) -> dict[str, str]:
-    """What Compose sees of the daemon's own environment: where programs are, and its user's home."""
-    own = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    # Other services of the project stand in files of their own.
-    return own | {
-        "DOCKER_HOST": trusted(site).url,
-        "COMPOSE_IGNORE_ORPHANS": "true",
-        "COMPOSE_PROGRESS": "quiet",
-    }
+def _others(found: list[Seen], work: Workload, upto: int) -> list[Seen]:
+    """What gives way to the first `upto` instances; all else once these are all there are."""
+    return [
+        one for one in found if not is_wanted(one, work) and (one.mark.index < upto or upto >= work.instances)
+    ]
 
 
 def _endpoint(site: Site, work: Workload, index: int, one: Seen | None) -> Endpoint:

@@ -18,7 +18,6 @@ from reconciler.model.codec import convert, resolve_types
 from reconciler.model.release import Run
 from reconciler.model.target import Workload
 
-UP = "up.json"
 SAID = "said.json"
 
 
@@ -52,11 +51,18 @@ def project_of(site: Site, home: str) -> str:
     return asked(site).project or home
 
 
-def body_of(site: Site, cause: Cause, work: Workload, said: Said, project: str) -> dict[str, Any]:
-    """The Compose file of one service. Secrets stand in it by name alone: Compose takes them from its environment."""
-    plain, secret = service_environment(site, work, 0)
+def file_of(directory: Path, index: int) -> Path:
+    """Where the Compose file of one instance stands, in its release's directory."""
+    return directory / f"up.{index}.json"
+
+
+def body_of(
+    site: Site, cause: Cause, work: Workload, said: Said, project: str, index: int = 0
+) -> dict[str, Any]:
+    """The Compose file of one instance. Secrets stand in it by name alone: Compose takes them from its environment."""
+    plain, secret = service_environment(site, work, index)
     run = work.release.run or Run()
-    labels = labels_of(site, cause, work)
+    labels = labels_of(site, cause, work, index)
     service = {
         "restart": "unless-stopped",
         "stop_grace_period": f"{math.ceil(run.stop_grace_s)}s",
@@ -91,21 +97,23 @@ def compose_argv(said: ComposeTrusted, project: str, file: Path) -> tuple[str, .
     )
 
 
-def up_argv(said: ComposeTrusted, project: str, file: Path, work: Workload) -> tuple[str, ...]:
-    """Bring up one service, and nothing else of the project."""
-    base = compose_argv(said, project, file)
-    scale = f"{work.service}={work.instances}"
+def up_argv(
+    said: ComposeTrusted, project: str, file: Path, service: str, *, scale: int, recreate: bool
+) -> tuple[str, ...]:
+    """Have so many containers of one service, and touch nothing else of the project. `recreate`: those that are there
+    and differ from the file are replaced; otherwise they are left as they are."""
     return (
-        *base,
+        *compose_argv(said, project, file),
         "up",
         "--detach",
         "--no-deps",
         "--no-build",
         "--pull",
         "never",
+        *(() if recreate else ("--no-recreate",)),
         "--scale",
-        scale,
-        work.service,
+        f"{service}={scale}",
+        service,
     )
 
 

@@ -104,7 +104,8 @@ def _keep(url: str, one: Seen) -> None:
 def _stop(client: Client, one: Seen) -> None:
     if one.state == "paused":
         client.unpause(one.id)
-    client.stop(one.id, timeout=int(one.labels.get(GRACE_LABEL, GRACE_S)))
+    grace_s = one.labels.get(GRACE_LABEL) or client.inspect_container(one.id)["Config"].get("StopTimeout")
+    client.stop(one.id, timeout=int(grace_s or GRACE_S))
 
 
 def remove(client: Client, site: Site, environment: str, one: Seen) -> None:
