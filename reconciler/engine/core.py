@@ -22,6 +22,7 @@ from reconciler.drivers import DRIVERS
 from reconciler.drivers.base import Cause, Driver, Site, Table
 from reconciler.engine.fence import Fence
 from reconciler.engine.lease import Leases
+from reconciler.engine.probed import Probed
 from reconciler.engine.repository import Repository
 from reconciler.forge import Forge
 from reconciler.model import sentence
@@ -132,6 +133,8 @@ class Core:
     register: Register | None = None
     """Through which the hosts of one environment tell one another what became of rollouts."""
     wake_rollouts: asyncio.Event = field(default_factory=asyncio.Event)
+    probed: Probed = field(default_factory=Probed)
+    """What probes came to over time."""
     troubles: dict[str, str] = field(default_factory=dict)
     """Of what runs beside the daemon: by what it does not do now, why; empty where it does."""
     heard: list[Callable[[Upgrade, Upgrade], None]] = field(default_factory=list)

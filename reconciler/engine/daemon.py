@@ -71,6 +71,7 @@ class Daemon:
             ("notes", lambda: carry_notes(self.core)),
             ("proposals", Follower(self.core).keep),
             *([("the forge", Reporter(self.core).keep)] if self.core.forge else []),
+            ("probes", lambda: self.core.probed.keep(self.core.store, self.core.clock)),
             ("housekeeping", lambda: keep_house(self.core)),
             ("news", self.news.keep),
             ("looks", self.news.keep_looking),
@@ -99,6 +100,7 @@ class Daemon:
         finally:
             await _cancelled([keeper])
             await self.core.leases.give_back()
+            await self.core.probed.write(self.core.store)
 
     async def _to_rest(self) -> bool:
         await self.fleet.start()
@@ -224,6 +226,8 @@ class Daemon:
         await _cancelled(under_way)
         if watcher:
             watcher.stop()
+        with contextlib.suppress(UgsError):  # of what is lost then, nothing but a chart is drawn
+            await self.core.probed.write(self.core.store)
         log.info("stopped; services run on")
 
 

@@ -132,6 +132,7 @@ class Prover:
         if self._watch:
             self._watch.hear(outcomes)
             outcomes.extend(await self._watch.round(session, due, self._pids, self.clock.now))
+        self._core.probed.hear(self._work.environment, self._work.service, outcomes)
         return outcomes
 
     def _look(

@@ -48,3 +48,12 @@ def lasting(length: timedelta | float | None) -> str:
     if seconds < 3600:
         return f"{int(seconds // 60)} min {int(seconds % 60)} s"
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
+
+
+def seconds(length_s: float | None) -> str:
+    """A latency: `850 µs`, `12 ms`, `1.25 s`; nothing is shown as `-`."""
+    if length_s is None:
+        return "-"
+    if length_s < 0.001:
+        return f"{length_s * 1e6:.0f} µs"
+    return f"{length_s * 1e3:.3g} ms" if length_s < 0.9995 else f"{length_s:.2f} s"

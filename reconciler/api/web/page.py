@@ -20,7 +20,7 @@ from reconciler.api.door import Door
 from reconciler.api.entry import Denied, Missing
 from reconciler.api.identity import COOKIE, Unknown
 from reconciler.api.web.assets import Static
-from reconciler.api.web.moment import lasting, moment
+from reconciler.api.web.moment import lasting, moment, seconds
 from reconciler.engine.branches import Branches
 from reconciler.model.errors import UgsError
 from reconciler.model.rights import Caller, Place, Right, may
@@ -69,7 +69,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._jinja.globals.update(static=self.static.address, lasting=lasting)
+        self._jinja.globals.update(static=self.static.address, lasting=lasting, seconds=seconds)
         self._jinja.filters["segment"] = partial(quote, safe="")
 
     def page(self, path: str, show: Show) -> Route:

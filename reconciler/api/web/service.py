@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
 from reconciler.api.entry import Missing
+from reconciler.api.web import probes
 from reconciler.api.web.cell import cell_of
 from reconciler.api.web.page import Pages, allowed
 from reconciler.engine import permits
@@ -20,7 +20,6 @@ from reconciler.model.errors import UgsError
 from reconciler.model.notes import between
 from reconciler.model.release import Release
 from reconciler.model.rights import Caller, Place, sees_part_of
-from reconciler.store import Transition
 
 HISTORY_MAX = 15
 RELEASES_MAX = 20
@@ -29,23 +28,13 @@ LINE_CHARS_MAX = 500
 LOGS_S = 2.0
 LOGS_AT_ONCE_MAX = 4
 """An engine that does not answer holds so many threads at the most."""
-PROBED = timedelta(hours=24)
-CHART_WIDTH = 720
-
-
-class Stretch(Struct, frozen=True):
-    """A piece of the chart of health: where it begins and how wide it is, in units of CHART_WIDTH."""
-
-    x: float
-    width: float
-    state: str
 
 
 async def show(pages: Pages, request: Request, caller: Caller) -> Response:
     environment, service = request.path_params["environment"], request.path_params["service"]
     view = _view(pages, caller, environment, service)
     core, now = pages.core, pages.core.clock.now()
-    transitions = core.store.transitions(environment, service, since=now - PROBED)
+    history = probes.drawn(pages, environment, service, request.query_params.get("span", ""))
     may_operate = allowed(caller, "operate", environment, service)
     may_approve = allowed(caller, "approve", environment, service)
     logs, logs_trouble = await _logs(pages, environment, service) if may_operate else ([], "")
@@ -74,10 +63,9 @@ async def show(pages: Pages, request: Request, caller: Caller) -> Response:
         quarantined=quarantined,
         upgrades=core.store.upgrades(environment=environment, service=service, limit=HISTORY_MAX),
         releases=_releases(pages, environment, view),
-        transitions=list(reversed(transitions))[:HISTORY_MAX],
-        chart=stretches(transitions, now),
-        chart_width=CHART_WIDTH,
-        probed=PROBED,
+        drawn=history,
+        transitions=list(reversed(history.transitions))[:HISTORY_MAX],
+        **probes.about(),
         logs=logs,
         logs_trouble=logs_trouble,
         may_operate=may_operate,
@@ -132,19 +120,6 @@ async def _logs(pages: Pages, environment: str, service: str) -> tuple[list[str]
     except UgsError as error:
         return [], str(error)
     return [line[:LINE_CHARS_MAX] for line in lines], ""
-
-
-def stretches(transitions: list[Transition], now: datetime) -> list[Stretch]:
-    """The chart of a day: each state from when it began to the next one. `transitions` are the oldest first."""
-    begin, scale = now - PROBED, CHART_WIDTH / PROBED.total_seconds()
-    ends = [*(one.since for one in transitions[1:]), now][: len(transitions)]
-    found = []
-    for one, end in zip(transitions, ends, strict=True):
-        x = max(0.0, (one.since - begin).total_seconds() * scale)
-        to = (end - begin).total_seconds() * scale
-        if to > x:
-            found.append(Stretch(round(x, 1), round(max(1.0, to - x), 1), one.state))
-    return found
 
 
 def _instant(text: Any) -> datetime | None:
