@@ -1,12 +1,15 @@
 """Where pull requests are: GitHub, GitLab, Gitea and Forgejo. Plain Git needs none of them."""
 
 from reconciler.forge.base import (
+    Annotation,
+    Check,
     Comment,
     Denied,
     Draft,
     Forge,
     Invalid,
     Pull,
+    Review,
     State,
     Status,
     Token,
@@ -14,12 +17,15 @@ from reconciler.forge.base import (
 )
 
 __all__ = [
+    "Annotation",
+    "Check",
     "Comment",
     "Denied",
     "Draft",
     "Forge",
     "Invalid",
     "Pull",
+    "Review",
     "State",
     "Status",
     "Token",

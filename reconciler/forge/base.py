@@ -51,6 +51,13 @@ class Pull(Struct, frozen=True):
     branch: str
     head: str
     base: str
+    title: str = ""
+    body: str = ""
+    author: str = ""
+    """The account that opened it, as the forge names it."""
+    labels: tuple[str, ...] = ()
+    fork: bool = False
+    """Its branch lies in another repository, or in one that is gone."""
 
 
 class Draft(Struct, frozen=True):
@@ -61,6 +68,38 @@ class Draft(Struct, frozen=True):
     title: str
     body: str
     labels: tuple[str, ...] = ()
+
+
+class Annotation(Struct, frozen=True):
+    """What is wrong in one line. `path`: in the repository; `line`: from 1."""
+
+    path: str
+    line: int
+    message: str
+
+
+class Check(Struct, frozen=True):
+    """What was looked at of one commit, under a name such as `ugs/check`, with what is wrong, line by line."""
+
+    context: str
+    state: State
+    title: str
+    """One line."""
+    summary: str
+    """Markdown."""
+    annotations: tuple[Annotation, ...] = ()
+
+
+class Review(Struct, frozen=True):
+    """The newest word of one person on a pull request. What was dismissed, and mere comments, are none."""
+
+    person: str
+    """The account's name there."""
+    verdict: Literal["approved", "rejected"]
+    commit: str
+    """The head that was looked at; empty where the forge does not say."""
+    may_write: bool
+    """That account may write to the repository."""
 
 
 class Unavailable(TransientError):
@@ -94,6 +133,9 @@ class Forge(Protocol):
     def set_status(self, commit: str, status: Status) -> None:
         """Say how a commit stands; the last one said of a context is the one that is shown."""
 
+    def set_check(self, commit: str, check: Check) -> None:
+        """The same with annotations on lines, where the forge has them for a token of this kind; else a status."""
+
     def set_deployment(self, commit: str, environment: str, status: Status) -> None:
         """The same on the forge's own pages of what runs where; nothing, where it has none."""
 
@@ -110,9 +152,30 @@ class Forge(Protocol):
     def pull_from(self, branch: str) -> Pull | None:
         """The newest pull request from this branch of the same repository, whatever became of it."""
 
+    def open_pulls(self, base: str) -> tuple[Pull, ...]:
+        """All open ones into this branch, the newest first, at most PAGES_MAX pages."""
+
+    def pull(self, number: int) -> Pull:
+        """The pull request of this number. Raises Invalid where there is none."""
+
+    def head_ref(self, pull: Pull) -> str:
+        """The Git ref of our own repository under which its head is fetched, a fork's too; empty where the forge
+        keeps none."""
+
     def open_pull(self, draft: Draft) -> Pull: ...
 
+    def edit_pull(self, number: int, title: str, body: str, /) -> None: ...
+
+    def label_pull(self, number: int, labels: tuple[str, ...], /) -> None:
+        """Add these labels to those that it has; nothing, where the forge has no labels."""
+
     def close_pull(self, number: int) -> None: ...
+
+    def reviews(self, number: int) -> tuple[Review, ...]:
+        """What people have said of a pull request, one word of each."""
+
+    def members(self, team: str, /) -> frozenset[str]:
+        """The accounts of a team, `@org/team`. Raises Denied, by the scope's name, where it may not be seen."""
 
     def merge_when_ready(self, pull: Pull) -> bool:
         """Ask the forge to merge it by itself once its rules allow it; False where it has no such thing, or it is

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from reconciler.forge import Forge
-from reconciler.forge import github as github_module
 from reconciler.forge.gitea import Gitea
 from reconciler.forge.github import GitHub
+from reconciler.forge.github import connection
 from reconciler.forge.gitlab import GitLab
 from tests.forge.server import ForgeServer
 from tests.git.colleague import Colleague, git
@@ -20,8 +20,8 @@ KINDS = ("github", "gitlab", "gitea")
 @pytest.fixture(autouse=True)
 def no_manners(monkeypatch: pytest.MonkeyPatch) -> None:
     """GitHub's own pace between requests is not what is tried here."""
-    monkeypatch.setattr(github_module, "REQUESTS_APART_S", 0)
-    monkeypatch.setattr(github_module, "WRITES_APART_S", 0)
+    monkeypatch.setattr(connection, "REQUESTS_APART_S", 0)
+    monkeypatch.setattr(connection, "WRITES_APART_S", 0)
 
 
 @pytest.fixture

@@ -13,6 +13,9 @@ from typing import Any
 
 USED = {
     "/repos/{owner}/{repo}": ["get"],
+    "/repos/{owner}/{repo}/check-runs": ["post"],
+    "/repos/{owner}/{repo}/check-runs/{check_run_id}": ["patch"],
+    "/repos/{owner}/{repo}/collaborators/{username}/permission": ["get"],
     "/repos/{owner}/{repo}/commits/{commit_sha}/pulls": ["get"],
     "/repos/{owner}/{repo}/deployments": ["get", "post"],
     "/repos/{owner}/{repo}/deployments/{deployment_id}/statuses": ["post"],
@@ -23,7 +26,9 @@ USED = {
     "/repos/{owner}/{repo}/pulls": ["get", "post"],
     "/repos/{owner}/{repo}/pulls/{pull_number}": ["get", "patch"],
     "/repos/{owner}/{repo}/pulls/{pull_number}/merge": ["put"],
+    "/repos/{owner}/{repo}/pulls/{pull_number}/reviews": ["get"],
     "/repos/{owner}/{repo}/statuses/{sha}": ["post"],
+    "/orgs/{org}/teams/{team_slug}/members": ["get"],
     "/app/installations/{installation_id}/access_tokens": ["post"],
 }
 WORDS = {"description", "title", "examples", "example", "x-multi-segment"}

@@ -27,6 +27,16 @@ from tests.git.colleague import git
 
 
 @dataclass
+class Review:
+    person: str
+    verdict: str
+    """approved, rejected, commented"""
+    commit: str
+    at: str
+    dismissed: bool = False
+
+
+@dataclass
 class Pull:
     """A pull request as it stands."""
 
@@ -43,6 +53,20 @@ class Pull:
     labels: list[str] = field(default_factory=list)
     comments: dict[int, str] = field(default_factory=dict)
     waits_to_merge: bool = False
+    author: str = "bob"
+    fork: Path | None = None
+    """The repository that its branch lies in, where that is another one."""
+    reviews: list[Review] = field(default_factory=list)
+    heads: dict[str, str] = field(default_factory=dict)
+    """Every head that was seen, with when, oldest first."""
+
+    def add(self, labels: list[str]) -> None:
+        self.labels += [one for one in labels if one not in self.labels]
+
+    def opinions(self) -> list[Review]:
+        """What counts of everybody by now: the newest word that was not dismissed."""
+        newest = {one.person: one for one in self.reviews if one.verdict != "commented"}
+        return [one for one in newest.values() if not one.dismissed]
 
 
 class ForgeServer:
@@ -58,6 +82,15 @@ class ForgeServer:
         self.statuses: dict[tuple[str, str], list[tuple[str, str]]] = {}
         self.deployments: dict[int, dict[str, Any]] = {}
         self.label_ids: dict[str, int] = {}
+        self.checks: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
+        """By commit and name: every check run with its annotations, as it stands, oldest first."""
+        self.app = False
+        """Whether the token is an App's."""
+        self.writers = {"ada", "bob", "cyd", "ugs"}
+        """Accounts that may write."""
+        self.teams: dict[str, list[str]] = {}
+        """By `org/team`."""
+        self.accounts: dict[str, int] = {}
         self.mergeable = False
         """Nothing stands in the way of any pull request."""
         self.auto_merge = True
@@ -115,17 +148,40 @@ class ForgeServer:
         self._count += 1
         return self._count
 
-    def open(self, branch: str, *, title: str = "Bump", body: str = "", base: str = "main") -> int:
-        pull = Pull(self.number(), branch, base, title, body)
+    def open(
+        self,
+        branch: str,
+        *,
+        title: str = "Bump",
+        body: str = "",
+        base: str = "main",
+        author: str = "bob",
+        fork: Path | None = None,
+    ) -> int:
+        """`fork`: the bare repository that the branch lies in, where it is another one."""
+        pull = Pull(self.number(), branch, base, title, body, author=author, fork=fork)
         self.pulls[pull.number] = pull
         self.head_of(pull)
         return pull.number
+
+    def review(self, number: int, person: str, verdict: str = "approved", *, commit: str = "") -> None:
+        """Of the head as it is now, or of this commit. `verdict`: approved, rejected, commented."""
+        pull = self.pulls[number]
+        seen = commit or self.head_of(pull)
+        pull.reviews.append(Review(person, verdict, seen, pull.heads[seen].replace("Z", ".5Z")))
+
+    def dismiss(self, number: int, person: str) -> None:
+        """Take back all that somebody has said."""
+        for one in self.pulls[number].reviews:
+            one.dismissed |= one.person == person
 
     def merge(self, number: int, *, method: str = "--no-ff") -> str:
         """Merge it as the forge does; the commit of the base branch by which it came."""
         pull = self.pulls[number]
         work = self.remote.parent / f"merge-{number}"
+        self.head_of(pull)
         git(self.remote.parent, "clone", "--quiet", str(self.remote), str(work))
+        git(work, "fetch", "--quiet", str(pull.fork or self.remote), pull.head)
         git(work, "checkout", "--quiet", pull.base)
         git(
             work,
@@ -136,10 +192,9 @@ class ForgeServer:
             "merge",
             "--quiet",
             method,
-            f"origin/{pull.branch}",
+            pull.head,
         )
         git(work, "push", "--quiet", "origin", pull.base)
-        self.head_of(pull)
         pull.state, pull.merged_as = "merged", git(work, "rev-parse", "HEAD")
         return pull.merged_as
 
@@ -154,8 +209,22 @@ class ForgeServer:
     # what the dialects need
 
     def head_of(self, pull: Pull) -> str:
-        found = git(self.remote, "for-each-ref", "--format=%(objectname)", f"refs/heads/{pull.branch}")
-        pull.head = found or pull.head
+        """The head, which is kept in our own repository as the forge does, and stays when the branch is deleted."""
+        there = pull.fork or self.remote
+        loose = there / "refs" / "heads" / pull.branch
+        if loose.is_file():  # in a test with a hundred pull requests, a process each takes too long
+            found = loose.read_text().strip()
+        else:
+            found = git(there, "for-each-ref", "--format=%(objectname)", f"refs/heads/{pull.branch}")
+        if found and found != pull.head and pull.state != "merged":
+            pull.head = found
+            pull.heads[found] = f"2026-11-28T10:{len(pull.heads):02d}:00Z"
+            kept = "merge-requests" if self.kind == "gitlab" else "pull"
+            if pull.fork:
+                git(self.remote, "fetch", "--quiet", str(there), found)
+            ref = self.remote / "refs" / kept / str(pull.number) / "head"
+            ref.parent.mkdir(parents=True, exist_ok=True)
+            ref.write_text(f"{found}\n")
         return pull.head
 
     def with_commit(self, commit: str) -> list[Pull]:

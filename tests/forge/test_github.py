@@ -13,9 +13,17 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from reconciler.forge import Denied, Draft, Status, Unavailable
-from reconciler.forge.github import App, GitHub
-from reconciler.forge.github.answers import CommentAnswer, Made, PullAnswer, Repository
+from reconciler.forge import Annotation, Check, Denied, Draft, Status, Unavailable
+from reconciler.forge.github import REVIEWERS_MAX, App, GitHub
+from reconciler.forge.github.answers import (
+    Account,
+    CommentAnswer,
+    Made,
+    Permission,
+    PullAnswer,
+    Repository,
+    ReviewAnswer,
+)
 from tests.forge.conftest import client
 from tests.forge.description import Description
 from tests.forge.dialects import Answer
@@ -25,11 +33,16 @@ COMMIT = "a" * 40
 STATUS = Status("ugs/production/api", "success", "succeeded")
 PUBLISHED: dict[str, Any] = {
     "get /repos/{owner}/{repo}": Repository,
+    "post /repos/{owner}/{repo}/check-runs": Made,
+    "patch /repos/{owner}/{repo}/check-runs/{check_run_id}": Made,
+    "get /repos/{owner}/{repo}/collaborators/{username}/permission": Permission,
     "get /repos/{owner}/{repo}/commits/{commit_sha}/pulls": list[PullAnswer],
     "get /repos/{owner}/{repo}/deployments": list[Made],
     "get /repos/{owner}/{repo}/issues/{issue_number}/comments": list[CommentAnswer],
     "get /repos/{owner}/{repo}/pulls": list[PullAnswer],
     "get /repos/{owner}/{repo}/pulls/{pull_number}": PullAnswer,
+    "get /repos/{owner}/{repo}/pulls/{pull_number}/reviews": list[ReviewAnswer],
+    "get /orgs/{org}/teams/{team_slug}/members": list[Account],
     "patch /repos/{owner}/{repo}/issues/comments/{comment_id}": Made,
     "patch /repos/{owner}/{repo}/pulls/{pull_number}": PullAnswer,
     "post /repos/{owner}/{repo}/deployments/{deployment_id}/statuses": Made,
@@ -174,6 +187,43 @@ def test_an_app_signs_in_once_and_uses_its_token_until_that_ends(server: ForgeSe
         f"POST /api/v3/repos/ops/fleet/statuses/{COMMIT} 201",
         f"POST /api/v3/repos/ops/fleet/statuses/{COMMIT} 201",
     ]
+
+
+def test_an_app_checks_a_commit_line_by_line(server: ForgeServer, app: GitHub) -> None:
+    server.app = True
+    server.answer_next(installed({}))
+    server.answer_next(granted(server.token))
+    wrong = tuple(Annotation("environments/production.yaml", line, "no") for line in range(1, 121))
+    app.set_check(COMMIT, Check("ugs/check", "pending", "is looked at", ""))
+    app.set_check(COMMIT, Check("ugs/check", "failure", "120 lines are wrong", "All of them", wrong))
+    pending, failed = server.checks[COMMIT, "ugs/check"].values()
+    assert pending["status"] == "in_progress"
+    assert (failed["status"], failed["conclusion"]) == ("completed", "failure")
+    said = failed["output"]
+    assert (said["title"], said["summary"]) == ("120 lines are wrong", "All of them")
+    assert [one["start_line"] for one in said["annotations"]] == list(range(1, 121))
+    assert server.statuses == {}
+
+
+def test_an_app_that_may_make_no_checks_says_it_by_a_status_from_then_on(
+    server: ForgeServer, app: GitHub
+) -> None:
+    server.answer_next(installed({}))
+    server.answer_next(granted(server.token))
+    for _ in range(2):
+        app.set_check(COMMIT, Check("ugs/check", "success", "all is well", ""))
+    assert server.statuses[COMMIT, "ugs/check"] == [("success", "all is well")] * 2
+    assert sum("check-runs" in call for call in server.calls) == 1
+
+
+def test_whether_many_may_write_is_asked_of_a_bounded_number(server: ForgeServer, forge: GitHub) -> None:
+    number = server.open("bump")
+    server.writers |= (people := {f"person-{number}" for number in range(REVIEWERS_MAX + 5)})
+    for person in sorted(people):
+        server.review(number, person)
+    found = forge.reviews(number)
+    assert len(found) == REVIEWERS_MAX + 5
+    assert sum(one.may_write for one in found) == REVIEWERS_MAX
 
 
 def test_an_app_that_may_not_write_what_it_must_is_told_which(server: ForgeServer, app: GitHub) -> None:

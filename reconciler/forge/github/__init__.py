@@ -1,49 +1,50 @@
-"""GitHub and GitHub Enterprise, by PyGithub: its connections, its App tokens; what is said is read here, strictly."""
+"""GitHub and GitHub Enterprise."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import Any
 from urllib.parse import quote
 
-import msgspec
-from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.forge.base import (
     PAGE,
-    PAGES_MAX,
-    REQUEST_TIMEOUT_S,
+    Check,
     Comment,
     Denied,
     Draft,
     Invalid,
     Pull,
+    Review,
     State,
     Status,
     Token,
-    Unavailable,
     plain,
 )
 from reconciler.forge.github.answers import (
+    Account,
     CommentAnswer,
     Made,
     Message,
+    Permission,
     PullAnswer,
     Repository,
+    ReviewAnswer,
+    opinions,
     pull_of,
-    refusal_of,
 )
-from reconciler.model.errors import HostError
+from reconciler.forge.github.checks import run_of, runs_more
+from reconciler.forge.github.connection import App, Connection
+from reconciler.forge.paging import pages
+from reconciler.forge.refusals import no_team, not_seen, require_name
 
-if TYPE_CHECKING:
-    from github import Github as Client
+__all__ = ["API", "App", "GitHub"]
 
-T = TypeVar("T")
 API = "https://api.github.com"
 DESCRIPTION_MAX = 140
-REQUESTS_APART_S = 0.25
-WRITES_APART_S = 1.0
-"""So GitHub asks it of whoever writes."""
+REVIEWERS_MAX = 30
+WRITES = {"admin", "maintain", "write"}
 NEEDED = {"pull_requests": "write", "statuses": "write", "deployments": "write"}
 """What an App must be given beside reading."""
 DEPLOYED: dict[State, str] = {
@@ -57,13 +58,6 @@ AUTO_MERGE = """mutation($pull: ID!) {
 }"""
 
 
-class App(Struct, frozen=True):
-    """A GitHub App. `key` reads its private key, in PEM."""
-
-    id: int
-    key: Token
-
-
 class GitHub:
     """`repository`: owner/name. Either `token` or `app`; both are asked for their secret at each use."""
 
@@ -74,16 +68,14 @@ class GitHub:
     ) -> None:
         self._repository = repository
         self._at = f"/repos/{quote(repository)}"
-        self._api = api.rstrip("/")
-        self._token = token
         self._app = app
-        self._client: tuple[str, Client] | None = None
-        """The secret that it was made with, and the client."""
+        self._connection = Connection(repository, api, token, app)
+        self._ask = self._connection.ask
+        self._may_run_checks = True
+        """As far as we have been told."""
 
     def close(self) -> None:
-        if self._client is not None:
-            self._client[1].close()
-            self._client = None
+        self._connection.close()
 
     def check(self) -> None:
         """Ask for the repository, and look at what the token may do: a classic one says it, an App's installation too.
@@ -91,17 +83,10 @@ class GitHub:
         A fine-grained token says it only when it is refused something.
         """
         try:
-            headers, found = self._ask("GET", self._at, Repository)
+            headers, found = self._connection.headed("GET", self._at, Repository)
         except Invalid:
-            raise Denied(
-                f"GitHub has no {self._repository} that the token may see",
-                "check forge.repository, and what the token may read",
-            ) from None
-        if found.full_name.casefold() != self._repository.casefold():
-            raise Denied(
-                f"GitHub: {self._repository} has moved to {plain(found.full_name)}",
-                "set forge.repository (and repository.url) to where it is now",
-            )
+            raise not_seen(self.name, self._repository) from None
+        require_name(self.name, self._repository, found.full_name)
         scopes = headers.get("x-oauth-scopes")
         if scopes is not None and scopes.strip():
             given = {scope.strip() for scope in scopes.split(",")}
@@ -111,29 +96,40 @@ class GitHub:
                     f"give it that scope; it has {plain(scopes)}",
                 )
         if self._app is not None:
-            given_to = self._guarded(lambda: self._installation(self._secret())[1])
+            given_to = self._connection.permissions()
             if lacks := sorted(name for name in NEEDED if given_to.get(name) != "write"):
                 raise Denied(
                     f"GitHub: the App may not write {', '.join(lacks)}",
                     f"give App {self._app.id} that permission, and accept it for {self._repository}",
                 )
 
+    # commits
+
     def set_status(self, commit: str, status: Status) -> None:
-        self._ask(
-            "POST",
-            f"{self._at}/statuses/{commit}",
-            Made,
-            {
-                "state": status.state,
-                "context": status.context,
-                "description": status.description[:DESCRIPTION_MAX],
-            },
-        )
+        asked = {
+            "state": status.state,
+            "context": status.context,
+            "description": status.description[:DESCRIPTION_MAX],
+        }
+        self._ask("POST", f"{self._at}/statuses/{commit}", Made, asked)
+
+    def set_check(self, commit: str, check: Check) -> None:
+        """A check run, which Apps alone may make. One that may not makes a status from then on, as a token does."""
+        if self._may_run_checks and self._connection.is_app():
+            try:
+                made = self._ask("POST", f"{self._at}/check-runs", Made, run_of(commit, check))
+                for more in runs_more(check):
+                    self._ask("PATCH", f"{self._at}/check-runs/{made.id}", Made, more)
+            except Denied:
+                self._may_run_checks = False
+            else:
+                return
+        self.set_status(commit, Status(check.context, check.state, check.title))
 
     def set_deployment(self, commit: str, environment: str, status: Status) -> None:
         """As GitHub's own pages show it; one deployment for a commit in an environment."""
         where = f"{self._at}/deployments"
-        _, known = self._ask(
+        known = self._ask(
             "GET", f"{where}?sha={commit}&environment={quote(environment, safe='')}", list[Made]
         )
         if known:
@@ -146,21 +142,18 @@ class GitHub:
                 "required_contexts": [],
                 "description": status.context,
             }
-            _, made = self._ask("POST", where, Made, asked)
+            made = self._ask("POST", where, Made, asked)
         shown = {"state": DEPLOYED[status.state], "description": status.description[:DESCRIPTION_MAX]}
         self._ask("POST", f"{where}/{made.id}/statuses", Made, shown)
 
     def pulls_with(self, commit: str) -> tuple[Pull, ...]:
-        _, found = self._ask("GET", f"{self._at}/commits/{commit}/pulls", list[PullAnswer])
+        found = self._ask("GET", f"{self._at}/commits/{commit}/pulls", list[PullAnswer])
         return tuple(pull_of(one) for one in found)
 
+    # comments
+
     def comments(self, number: int) -> tuple[Comment, ...]:
-        where, found = f"{self._at}/issues/{number}/comments?per_page={PAGE}", list[CommentAnswer]()
-        for page in range(1, PAGES_MAX + 1):
-            _, more = self._ask("GET", f"{where}&page={page}", list[CommentAnswer])
-            found += more
-            if len(more) < PAGE:
-                break
+        found = pages(partial(self._page, f"{self._at}/issues/{number}/comments?", list[CommentAnswer]))
         return tuple(Comment(one.id, one.body or "") for one in found)
 
     def comment(self, number: int, body: str) -> None:
@@ -169,31 +162,45 @@ class GitHub:
     def edit_comment(self, _number: int, comment: int, body: str, /) -> None:
         self._ask("PATCH", f"{self._at}/issues/comments/{comment}", Made, {"body": body})
 
+    # pull requests
+
+    def pull(self, number: int) -> Pull:
+        return pull_of(self._ask("GET", f"{self._at}/pulls/{number}", PullAnswer))
+
     def pull_from(self, branch: str) -> Pull | None:
         owner = self._repository.partition("/")[0]
         query = f"state=all&sort=created&direction=desc&head={quote(f'{owner}:{branch}', safe='')}"
-        _, found = self._ask("GET", f"{self._at}/pulls?{query}", list[PullAnswer])
+        found = self._ask("GET", f"{self._at}/pulls?{query}", list[PullAnswer])
         return next((pull_of(one) for one in found if one.head.ref == branch), None)
+
+    def open_pulls(self, base: str) -> tuple[Pull, ...]:
+        query = f"state=open&sort=created&direction=desc&base={quote(base, safe='')}&"
+        return tuple(map(pull_of, pages(partial(self._page, f"{self._at}/pulls?{query}", list[PullAnswer]))))
+
+    def head_ref(self, pull: Pull) -> str:
+        return f"refs/pull/{pull.number}/head"
 
     def open_pull(self, draft: Draft) -> Pull:
         asked = {"title": draft.title, "head": draft.branch, "base": draft.base, "body": draft.body}
-        _, made = self._ask("POST", f"{self._at}/pulls", PullAnswer, asked)
+        made = self._ask("POST", f"{self._at}/pulls", PullAnswer, asked)
         if draft.labels:
-            self._ask(
-                "POST", f"{self._at}/issues/{made.number}/labels", list[Any], {"labels": list(draft.labels)}
-            )
-        return pull_of(made)
+            self.label_pull(made.number, draft.labels)
+        return replace(pull_of(made), labels=draft.labels)
+
+    def edit_pull(self, number: int, title: str, body: str, /) -> None:
+        self._ask("PATCH", f"{self._at}/pulls/{number}", PullAnswer, {"title": title, "body": body})
+
+    def label_pull(self, number: int, labels: tuple[str, ...], /) -> None:
+        self._ask("POST", f"{self._at}/issues/{number}/labels", list[Any], {"labels": list(labels)})
 
     def close_pull(self, number: int) -> None:
         self._ask("PATCH", f"{self._at}/pulls/{number}", PullAnswer, {"state": "closed"})
 
     def merge_when_ready(self, pull: Pull) -> bool:
         """GitHub refuses that for what nothing stands in the way of: then it is merged, if it is still the same."""
-        _, found = self._ask("GET", f"{self._at}/pulls/{pull.number}", PullAnswer)
+        found = self._ask("GET", f"{self._at}/pulls/{pull.number}", PullAnswer)
         try:
-            self._guarded(
-                lambda: self._connected().requester.graphql_query(AUTO_MERGE, {"pull": found.node_id})
-            )
+            self._connection.mutate(AUTO_MERGE, {"pull": found.node_id})
         except Invalid as refusal:
             if "clean status" not in str(refusal):
                 return False
@@ -201,81 +208,31 @@ class GitHub:
             self._ask("PUT", f"{self._at}/pulls/{pull.number}/merge", Message, merge)
         return True
 
-    # how it is asked
+    # people
 
-    def _ask(self, method: str, path: str, kind: type[T], body: object = None) -> tuple[Mapping[str, str], T]:
-        """The headers, in lower case, and the answer. Raises Unavailable, Denied and Invalid."""
-        status, headers, text = self._guarded(
-            lambda: self._connected().requester.requestJson(method, path, input=body)
+    def reviews(self, number: int) -> tuple[Review, ...]:
+        """Whether they may write is asked for the first REVIEWERS_MAX; the others count as if they may not."""
+        found = pages(partial(self._page, f"{self._at}/pulls/{number}/reviews?", list[ReviewAnswer]))
+        said = opinions(found)
+        return tuple(
+            Review(one.person, one.verdict, one.commit, index < REVIEWERS_MAX and self._may_write(one.person))
+            for index, one in enumerate(said)
         )
-        if not 200 <= status < 300:
-            raise refusal_of(status, headers, text)
+
+    def members(self, team: str, /) -> frozenset[str]:
+        org, _, slug = team.removeprefix("@").partition("/")
+        where = f"/orgs/{quote(org, safe='')}/teams/{quote(slug, safe='')}/members?"
         try:
-            return headers, msgspec.json.decode(text, type=kind, strict=True)
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise Unavailable(f"GitHub answered {status} with what cannot be read ({plain(error)})") from None
+            return frozenset(one.login for one in pages(partial(self._page, where, list[Account])))
+        except Invalid:
+            raise no_team(self.name, team, "read:org (an App: Members, to read)") from None
 
-    def _guarded(self, call: Callable[[], T]) -> T:
-        """What the client raises, as an error with a fate. It never holds a token."""
-        import requests
-        from github import GithubException
-
+    def _may_write(self, person: str) -> bool:
+        where = f"{self._at}/collaborators/{quote(person, safe='')}/permission"
         try:
-            return call()
-        except GithubException as error:
-            text = msgspec.json.encode(error.data).decode() if error.data else ""
-            if isinstance(error.data, dict) and "errors" in error.data and "message" not in error.data:
-                # GraphQL's way to refuse.
-                raise Invalid(f"GitHub refuses: {plain(text)}") from None
-            raise refusal_of(error.status, error.headers or {}, text) from None
-        except requests.RequestException as error:
-            raise Unavailable(f"GitHub cannot be reached: {type(error).__name__}") from None
-        except RuntimeError as error:  # it was redirected to another server, and does not follow
-            raise Denied(f"GitHub: {plain(error)}", "correct forge.api") from None
-        except (ValueError, TypeError) as error:
-            raise Unavailable(f"GitHub answered what cannot be read ({type(error).__name__})") from None
+            return self._ask("GET", where, Permission).permission in WRITES
+        except Invalid:  # there is no such account any more
+            return False
 
-    def _secret(self) -> str:
-        source = self._token or (self._app.key if self._app else None)
-        if source is None:
-            raise RuntimeError("neither a token nor an App")
-        return source()
-
-    def _connected(self) -> Client:
-        """The client; made anew where the secret was changed. It renews an App's token shortly before it ends."""
-        try:
-            from github import Auth, Github
-        except ImportError:
-            raise HostError(
-                "forge.kind is github, and PyGithub is not installed", "install ugs[github]"
-            ) from None
-        secret = self._secret()
-        if self._client is None or self._client[0] != secret:
-            self.close()
-            if self._app is None:
-                auth: Auth.Auth = Auth.Token(secret)
-            else:
-                auth = Auth.AppAuth(self._app.id, secret).get_installation_auth(self._installation(secret)[0])
-            client = Github(
-                auth=auth,
-                base_url=self._api,
-                timeout=REQUEST_TIMEOUT_S,
-                retry=None,  # whoever asks knows whether it can wait
-                user_agent="ugs",
-                seconds_between_requests=REQUESTS_APART_S,
-                seconds_between_writes=WRITES_APART_S,
-            )
-            self._client = secret, client
-        return self._client[1]
-
-    def _installation(self, key: str) -> tuple[int, Mapping[str, str]]:
-        """The number of our installation for the repository, and what it may do."""
-        from github import Auth, GithubIntegration
-
-        if self._app is None:
-            raise RuntimeError("there is no App")
-        integration = GithubIntegration(
-            auth=Auth.AppAuth(self._app.id, key), base_url=self._api, timeout=REQUEST_TIMEOUT_S, retry=None
-        )
-        found = integration.get_repo_installation(*self._repository.split("/", 1))
-        return found.id, found.permissions
+    def _page(self, where: str, kind: type[list[Any]], page: int) -> list[Any]:
+        return self._ask("GET", f"{where}per_page={PAGE}&page={page}", kind)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
@@ -10,7 +10,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from reconciler.forge.base import Denied, Invalid, Pull, Unavailable, plain, wait_s
+from reconciler.forge.base import Denied, Invalid, Pull, Review, Unavailable, plain, wait_s
+from reconciler.forge.refusals import asks_to_wait, refusal
 from reconciler.model.codec import resolve_types
 
 
@@ -19,9 +20,19 @@ class Repository(Struct, frozen=True):
     private: bool = True
 
 
+class Account(Struct, frozen=True):
+    login: str
+
+
+class Label(Struct, frozen=True):
+    name: str = ""
+
+
 class Branch(Struct, frozen=True):
     ref: str
     sha: str
+    repo: Repository | None = None
+    """None where it is gone."""
 
 
 class PullAnswer(Struct, frozen=True):
@@ -32,11 +43,25 @@ class PullAnswer(Struct, frozen=True):
     base: Branch
     node_id: str = ""
     merged_at: str | None = None
+    title: str = ""
+    body: str | None = None
+    user: Account | None = None
+    labels: tuple[Label, ...] = ()
 
 
 class CommentAnswer(Struct, frozen=True):
     id: int
     body: str | None = None
+
+
+class ReviewAnswer(Struct, frozen=True):
+    state: str
+    user: Account | None = None
+    commit_id: str | None = None
+
+
+class Permission(Struct, frozen=True):
+    permission: str = "none"
 
 
 class Made(Struct, frozen=True):
@@ -52,14 +77,48 @@ class Message(Struct, frozen=True):
     errors: Any = None
 
 
-resolve_types(Repository, PullAnswer, CommentAnswer, Made, Message)
+resolve_types(Repository, PullAnswer, CommentAnswer, ReviewAnswer, Permission, Made, Message)
+
+VERDICTS: dict[str, Literal["approved", "rejected", ""]] = {
+    "APPROVED": "approved",
+    "CHANGES_REQUESTED": "rejected",
+    "DISMISSED": "",
+}
 
 
 def pull_of(found: PullAnswer) -> Pull:
     state: Literal["open", "closed", "merged"] = (
         "merged" if found.merged_at else "closed" if found.state == "closed" else "open"
     )
-    return Pull(found.number, found.html_url, state, found.head.ref, found.head.sha, found.base.ref)
+    here = found.base.repo
+    return Pull(
+        number=found.number,
+        url=found.html_url,
+        state=state,
+        branch=found.head.ref,
+        head=found.head.sha,
+        base=found.base.ref,
+        title=found.title,
+        body=found.body or "",
+        author=found.user.login if found.user else "",
+        labels=tuple(one.name for one in found.labels),
+        fork=here is not None and (found.head.repo is None or found.head.repo.full_name != here.full_name),
+    )
+
+
+def opinions(found: Iterable[ReviewAnswer]) -> list[Review]:
+    """The newest word of each, of reviews from the oldest to the newest; whether they may write is not said.
+
+    A comment leaves what somebody said before as it was, and what was dismissed takes it back.
+    """
+    said = dict[str, Review]()
+    for one in found:
+        if one.user is None or one.state not in VERDICTS:
+            continue
+        said.pop(one.user.login, None)
+        if verdict := VERDICTS[one.state]:
+            said[one.user.login] = Review(one.user.login, verdict, one.commit_id or "", may_write=False)
+    return list(said.values())
 
 
 def refusal_of(status: int, headers: Mapping[str, str], text: str) -> Unavailable | Denied | Invalid:
@@ -70,20 +129,17 @@ def refusal_of(status: int, headers: Mapping[str, str], text: str) -> Unavailabl
         said = Message()
     words = plain(said.message)
     if status == 429 or (status == 403 and _limited(headers, words)):
-        retry_s = wait_s(headers.get("retry-after"), _reset(headers), _now_there(headers))
-        return Unavailable(f"GitHub asks to wait {retry_s:.0f} s", retry_s=retry_s)
-    if status >= 500 or not said.message:
-        return Unavailable(f"GitHub answered {status}{f': {words}' if words else ''}")
-    if status == 401:
-        return Denied(f"GitHub does not know the token: {words}", "put a valid one in place of forge.token")
-    if 300 <= status < 400:
-        return Denied("GitHub: the repository has moved", "set forge.repository to where it is now")
-    if status == 403:
-        needed = headers.get("x-accepted-github-permissions") or headers.get("x-accepted-oauth-scopes")
-        remedy = f"give the token {plain(needed)}" if needed else "give the token what it lacks"
-        return Denied(f"GitHub refuses: {words}", remedy)
-    detail = f" ({plain(msgspec.json.encode(said.errors).decode())})" if said.errors else ""
-    return Invalid(f"GitHub refuses ({status}): {words}{detail}")
+        return asks_to_wait(
+            "GitHub", wait_s(headers.get("retry-after"), _reset(headers), _now_there(headers))
+        )
+    needed = headers.get("x-accepted-github-permissions") or headers.get("x-accepted-oauth-scopes")
+    return refusal(
+        "GitHub",
+        status,
+        words,
+        detail=f" ({plain(msgspec.json.encode(said.errors).decode())})" if said.errors else "",
+        remedy=f"give the token {plain(needed)}" if needed else "give the token what it lacks",
+    )
 
 
 def _limited(headers: Mapping[str, str], words: str) -> bool:

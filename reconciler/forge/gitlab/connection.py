@@ -1,0 +1,84 @@
+"""How GitLab is asked: python-gitlab's session and its errors; what is said is read here, strictly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from reconciler.forge.base import REQUEST_TIMEOUT_S, Denied, Token, plain, wait_s
+from reconciler.forge.gitlab.answers import refusal_of
+from reconciler.forge.refusals import asks_to_wait, unreachable, unreadable
+from reconciler.model.errors import HostError
+
+if TYPE_CHECKING:
+    from gitlab import Gitlab as Client
+    from requests import Response
+
+T = TypeVar("T")
+
+
+class Connection:
+    """The token is read at each use."""
+
+    def __init__(self, api: str, token: Token) -> None:
+        self._api = api.rstrip("/")
+        self._token = token
+        self._client: tuple[str, Client] | None = None
+        """The token that it was made with, and the client."""
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client[1].session.close()
+            self._client = None
+
+    def ask(self, method: str, path: str, kind: type[T], body: dict[str, Any] | None = None) -> T:
+        """The answer. Raises Unavailable, Denied and Invalid, none of which holds the token."""
+        client = self._connected()
+        import requests
+        from gitlab.exceptions import GitlabError, RedirectError
+
+        try:
+            answer = client.http_request(method, path, post_data=body, obey_rate_limit=False)
+        except RedirectError:
+            raise Denied("GitLab: the project has moved", "set forge.repository to where it is now") from None
+        except GitlabError as error:
+            raise refusal_of(error.response_code or 0, plain(error.error_message)) from None
+        except requests.RequestException as error:
+            raise unreachable("GitLab", error) from None
+        try:
+            return msgspec.json.decode(answer.content, type=kind)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise unreadable("GitLab", answer.status_code, error) from None
+
+    def _connected(self) -> Client:
+        try:
+            import gitlab
+            import requests
+        except ImportError:
+            raise HostError(
+                "forge.kind is gitlab, and python-gitlab is not installed", "install ugs[gitlab]"
+            ) from None
+        secret = self._token()
+        if self._client is None or self._client[0] != secret:
+            self.close()
+            session = requests.Session()
+            session.hooks["response"].append(_heed_limit)
+            client = gitlab.Gitlab(
+                self._api,
+                private_token=secret,
+                timeout=REQUEST_TIMEOUT_S,
+                user_agent="ugs",
+                keep_base_url=True,
+                session=session,
+            )
+            self._client = secret, client
+        return self._client[1]
+
+
+def _heed_limit(answer: Response, **_: object) -> None:
+    """Raise Unavailable where GitLab asks to wait: what the client raises of it has no headers."""
+    if answer.status_code == 429:
+        retry_s = wait_s(answer.headers.get("Retry-After"), None, None)
+        answer.close()
+        raise asks_to_wait("GitLab", retry_s)
