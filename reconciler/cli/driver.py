@@ -38,6 +38,7 @@ def list_drivers(*, as_json: bool) -> None:
             "strategies": sorted(engine.strategies),
             "native": sorted(engine.native),
             "commands": engine.commands,
+            "measures": engine.measures,
         }
         for kind, engine in ENGINES.items()
     ]

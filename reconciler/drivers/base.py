@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from msgspec import Struct
 
 from reconciler.model.detached import Key
-from reconciler.model.observation import Observation
+from reconciler.model.observation import Observation, Usage
 from reconciler.model.target import Workload
 
 
@@ -125,6 +125,10 @@ class Driver(Protocol):
         """Who else answers at the endpoint's port (a sentence); empty when the instance itself listens there,
         or nobody does."""
 
+    def usage(self, site: Site, handles: Collection[str]) -> dict[str, Usage]:
+        """What the instances with these handles use now, by handle: one look for all of them. What has gone, and what
+        cannot be measured, is left out."""
+
     def logs(self, site: Site, environment: str, service: str, *, lines: int) -> list[str]:
         """The last lines that the service wrote, oldest first."""
 
@@ -139,6 +143,11 @@ def settle_nothing(_site: Site, _work: Workload) -> None:
 def hears_no_stranger(_site: Site, _work: Workload, _endpoint: Endpoint) -> str:
     """For engines that give every instance an address of its own: nobody else answers there."""
     return ""
+
+
+def measures_nothing(_site: Site, _handles: Collection[str]) -> dict[str, Usage]:
+    """For engines that do not tell what an instance uses: releases that ask for it are refused (model/misfits.py)."""
+    return {}
 
 
 def keeps_nothing(_site: Site, _environment: str, _service: str, _keep: frozenset[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import aiohttp
@@ -19,7 +19,7 @@ from reconciler.engine.core import Core
 from reconciler.engine.watch import Watch
 from reconciler.model import verdict
 from reconciler.model.errors import UgsError
-from reconciler.model.observation import Observation, Sample
+from reconciler.model.observation import Observation, Sample, Usage
 from reconciler.model.release import Probe
 from reconciler.model.target import Workload
 from reconciler.model.verdict import Judgement, Outcome
@@ -84,8 +84,8 @@ class Prover:
         self._asked = {probe.name: probe for probe in work.release.health.asked}
         self._specs = self._asked | (watch.probes if watch else {})
         self._due_s: dict[str, float] = dict.fromkeys((PROCESS_NAME, *self._specs), 0.0)
-        self._pids: tuple[int, ...] = ()
-        """The main processes of the instances, as they were last seen."""
+        self._handles: tuple[str, ...] = ()
+        """Of the instances, as they were last seen."""
         names = PROCESS_NAME, *self._asked
         self.expected = frozenset((index, name) for index in range(work.instances) for name in names)
         self.expected |= watch.expected if watch else frozenset()
@@ -131,7 +131,7 @@ class Prover:
         outcomes.extend(probed)
         if self._watch:
             self._watch.hear(outcomes)
-            outcomes.extend(await self._watch.round(session, due, self._pids, self.clock.now))
+            outcomes.extend(await self._watch.round(session, due, self._used, self.clock.now))
         self._core.probed.hear(self._work.environment, self._work.service, outcomes)
         return outcomes
 
@@ -177,9 +177,13 @@ class Prover:
             doubt = [Sample(PROCESS_NAME, "unknown", now, str(error))] * self._work.instances
             return [Outcome(index, sample) for index, sample in enumerate(doubt)]
         observation = seen.get(self._work.service, Observation(self._work.service))
-        mains = (one.pid for one in observation.instances if one.target == self._work.target)
-        self._pids = tuple(pid for pid in mains if pid is not None)
+        handles = (one.handle for one in observation.instances if one.target == self._work.target)
+        self._handles = tuple(filter(None, handles))
         return [self._process(index, observation, now) for index in range(self._work.instances)]
+
+    def _used(self) -> Mapping[str, Usage]:
+        """What the instances use, as the engine says."""
+        return self._driver.usage(self._site, self._handles) if self._handles else {}
 
     def _process(self, index: int, observation: Observation, now: datetime) -> Outcome:
         for instance in observation.instances:

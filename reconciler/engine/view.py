@@ -48,7 +48,10 @@ class ServiceView(Struct, frozen=True):
             "phase": self.phase,
             "sentence": self.sentence,
             "instances": [
-                builtins(instance) | {"target": str(instance.target)} for instance in self.instances
+                # The handle is between us and the engine.
+                {name: value for name, value in builtins(instance).items() if name != "handle"}
+                | {"target": str(instance.target)}
+                for instance in self.instances
             ],
         }
 

@@ -1,19 +1,19 @@
-"""Measuring one version of a service: its answers, what it uses of this machine, and what Prometheus says of it."""
+"""Measuring one version of a service: its answers, what it uses, and what Prometheus says of it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 
 import aiohttp
 
 from reconciler import prometheus
-from reconciler.drivers.machine.usage import Usage, usage
 from reconciler.engine.core import Core
-from reconciler.model.errors import HostError
-from reconciler.model.observation import Sample
+from reconciler.model.errors import HostError, UgsError
+from reconciler.model.observation import Sample, Usage
 from reconciler.model.performance import (
     TRIES_KEPT,
     Baseline,
@@ -52,7 +52,7 @@ class Watch:
         self._uses = uses or any(one.performance in ("memory", "cpu") for one in self.probes.values())
         self._readings: dict[str, str] = {}
         self._answers: dict[Key, deque[Outcome]] = {}
-        self._used: deque[tuple[float, dict[int, Usage]]] = deque(maxlen=USAGES_KEPT)
+        self._used: deque[tuple[float, Mapping[str, Usage]]] = deque(maxlen=USAGES_KEPT)
 
     def told(self) -> str:
         """What was measured last, and what could not be compared, to be added to a sentence."""
@@ -70,11 +70,11 @@ class Watch:
         self,
         session: aiohttp.ClientSession,
         due: Collection[str],
-        mains: Collection[int],
+        used: Callable[[], Mapping[str, Usage]],
         now: Callable[[], datetime],
     ) -> list[Outcome]:
-        """What is due of the measures. `mains`: the main processes of the instances."""
-        await self._use(mains)
+        """What is due of the measures. `used` asks the engine, by the handles of the instances; it blocks."""
+        await self._use(used)
         wanted = [
             (self.probes[name], index) for name in due if name in self.probes for index in self._indices(name)
         ]
@@ -130,20 +130,25 @@ class Watch:
     def _indices(self, name: str) -> range:
         return range(self._work.instances) if per_instance(self.probes[name]) else range(1)
 
-    async def _use(self, mains: Collection[int]) -> None:
+    async def _use(self, used: Callable[[], Mapping[str, Usage]]) -> None:
         now_s = self._core.clock.monotonic()
-        if self._uses and mains and (not self._used or now_s - self._used[-1][0] >= USAGE_EVERY_S):
-            self._used.append((now_s, await asyncio.to_thread(usage, mains)))
+        if self._uses and (not self._used or now_s - self._used[-1][0] >= USAGE_EVERY_S):
+            with suppress(UgsError):  # whether the engine can be asked, the look at its instances tells
+                if found := await asyncio.to_thread(used):
+                    self._used.append((now_s, found))
 
     def _usage(self) -> tuple[float | None, float | None]:
         """Bytes, and processors, of one instance on average; None where that is not known."""
-        if not self._used or not (last := self._used[-1][1]):
+        if not self._used:
             return None, None
+        last = self._used[-1][1]
         memory = sum(one.resident_bytes for one in last.values()) / len(last)
         (began_s, first), (ended_s, _) = self._used[0], self._used[-1]
-        if ended_s - began_s < RATE_MIN_S or not (both := first.keys() & last.keys()):
+        # One that was started anew meanwhile counts from 0 again.
+        both = [one for one in first.keys() & last.keys() if last[one].cpu_s >= first[one].cpu_s]
+        if ended_s - began_s < RATE_MIN_S or not both:
             return memory, None
-        used_s = sum(last[pid].cpu_s - first[pid].cpu_s for pid in both)
+        used_s = sum(last[one].cpu_s - first[one].cpu_s for one in both)
         return memory, used_s / (ended_s - began_s) / len(both)
 
 

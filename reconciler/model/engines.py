@@ -23,8 +23,8 @@ class Engine(Struct, frozen=True):
     """Blue-green means that an instance is handed its sockets: `run.socket: pass`."""
     commands: bool = True
     """Commands of a release (probes, migrations, backups) can be run where its service runs."""
-    here: bool = False
-    """Its instances are processes of this machine: the pid that is observed tells what they use of it."""
+    measures: bool = False
+    """It tells what an instance uses: its memory, and its processor time."""
 
 
 ENGINES: dict[Kind, Engine] = {
@@ -32,11 +32,11 @@ ENGINES: dict[Kind, Engine] = {
         frozenset({"stop-start", "blue-green", "rolling", "canary"}),
         "archive",
         passes_sockets=True,
-        here=True,
+        measures=True,
     ),
-    "docker": Engine(frozenset({"stop-start", "blue-green", "rolling", "canary"}), "image"),
-    "compose": Engine(frozenset({"stop-start", "blue-green", "rolling", "canary"}), "image"),
-    "systemd": Engine(frozenset({"stop-start", "rolling", "canary"}), "archive", here=True),
+    "docker": Engine(frozenset({"stop-start", "blue-green", "rolling", "canary"}), "image", measures=True),
+    "compose": Engine(frozenset({"stop-start", "blue-green", "rolling", "canary"}), "image", measures=True),
+    "systemd": Engine(frozenset({"stop-start", "rolling", "canary"}), "archive", measures=True),
     "swarm": Engine(
         frozenset({"stop-start", "rolling", "canary"}), "image", frozenset({"rolling"}), commands=False
     ),

@@ -75,7 +75,7 @@ def _beyond(pin: Pin, release: Release, engine: Engine, kind: Kind) -> list[Prob
         message = f"{said} has commands (probes, backup or migrations), which the driver {kind} cannot run"
         problems.append(Problem(pin.place, path, message, "pin a release without them"))
     uses = [probe.performance for probe in release.health.measured if probe.performance in ("memory", "cpu")]
-    if uses and not engine.here:
+    if uses and not engine.measures:
         message = (
             f"{said} has the probe `performance: {uses[0]}`, and what services use is not known of {kind}"
         )

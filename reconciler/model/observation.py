@@ -25,6 +25,18 @@ class Instance(Struct, frozen=True):
     started_at: datetime | None = None
     detail: str = ""
     drift: str = ""
+    handle: str = ""
+    """By which the engine is asked what this instance uses; empty where it is not known."""
+
+
+class Usage(Struct, frozen=True):
+    """What one instance uses, with all that it started. `cpu_s`: seconds of processor time since it started, of what
+    has ended too. `threads` and `open_files`: None where they cannot be counted."""
+
+    cpu_s: float
+    resident_bytes: int
+    threads: int | None = None
+    open_files: int | None = None
 
 
 class Observation(Struct, frozen=True):

@@ -28,10 +28,10 @@ def plain(world: World, tmp_path: Path) -> Iterator[Plain]:
 
 def test_list_shows_what_each_driver_can_do() -> None:
     head, *rows = ugs("driver", "list").stdout.splitlines()
-    assert head.split() == ["driver", "artifact", "strategies", "native", "commands"]
+    assert head.split() == ["driver", "artifact", "strategies", "native", "commands", "measures"]
     assert [row.split()[0] for row in rows] == list(ENGINES)
     [command] = [row for row in rows if row.startswith("command")]
-    assert command.split() == ["command", "either", "canary,", "rolling,", "stop-start", "no"]
+    assert command.split() == ["command", "either", "canary,", "rolling,", "stop-start", "no", "no"]
     [told] = [
         one
         for one in json.loads(ugs("driver", "list", "--json").stdout)["drivers"]
@@ -43,6 +43,7 @@ def test_list_shows_what_each_driver_can_do() -> None:
         "strategies": ["canary", "rolling", "stop-start"],
         "native": [],
         "commands": False,
+        "measures": False,
     }
 
 

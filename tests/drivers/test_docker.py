@@ -22,6 +22,7 @@ from reconciler.drivers.docker.files import write_secrets
 from reconciler.drivers.docker.options import check_allowed
 from reconciler.drivers.docker.read import stamps
 from reconciler.drivers.docker.seen import Listed, Seen, container_name, containers, observations, strangers
+from reconciler.drivers.docker.usage import Stats, usage_of
 from reconciler.drivers.labels import labels_of, read_labels
 from reconciler.drivers.mark import site_id
 from reconciler.model.codec import convert
@@ -354,3 +355,15 @@ def test_labels_are_read_as_they_were_written(site: Site) -> None:
     assert mark.index == 3
     assert read_labels(labels | {"ugs.target": "short"}) is None
     assert read_labels(labels | {"ugs.index": "x"}) is None
+
+
+def test_what_an_engine_counts_is_memory_that_it_could_not_let_go_of() -> None:
+    cpu = {"cpu_usage": {"total_usage": 1_500_000_000}}
+    answer = {"cpu_stats": cpu, "memory_stats": {"usage": 900, "stats": {"inactive_file": 100}}}
+    found = usage_of(convert(answer | {"pids_stats": {"current": 3}}, Stats))
+    assert found
+    assert (found.cpu_s, found.resident_bytes, found.threads, found.open_files) == (1.5, 800, 3, None)
+    older = {"memory_stats": {"usage": 900, "stats": {"inactive_file": 100, "total_inactive_file": 300}}}
+    assert (found := usage_of(convert(older, Stats)))
+    assert found.resident_bytes == 600
+    assert usage_of(convert({"memory_stats": {}, "pids_stats": {}}, Stats)) is None  # it does not run

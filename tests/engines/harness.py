@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, Protocol, cast
@@ -103,6 +104,12 @@ class Stage:
 
     def release(self, version: str, mode: Mode = "ok", service: str = "api") -> None:
         self.engine.release(self.world, version, mode, service)
+
+    def probed(self, version: str, probe: str, *, deadline: str, service: str = "api") -> None:
+        """Have a release that was written be asked one thing more, for so long."""
+        file = f"releases/{service}/{version}.yaml"
+        text = re.sub(r"deadline: \w+", f"deadline: {deadline}", self.world.files[file] or "")
+        self.world.files[file] = text.replace("  probes:\n", f"  probes:\n    - {probe}\n")
 
     def bump(
         self, version: str, mode: Mode = "ok", *services: str, instances: int = 1, strategy: str = ""

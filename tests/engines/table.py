@@ -14,7 +14,12 @@ from reconciler.model.engines import ENGINES
 from tests.engines import KINDS, test_suite
 
 TESTS = Path(__file__).parents[1]
-BY_SUITE = {"stop-start": "what_is_pinned_runs", "rolling": "a_rolling_update", "canary": "a_canary_goes"}
+BY_SUITE = {
+    "stop-start": "what_is_pinned_runs",
+    "rolling": "a_rolling_update",
+    "canary": "a_canary_goes",
+    "measures": "what_an_instance_uses",
+}
 """What a driver can do that a scenario of the suite shows, by how its name begins. The rest is marked with `shows`."""
 SHOWN_BEGIN, SHOWN_END = "<!-- shown -->\n", "<!-- /shown -->"
 PAGE = Path(__file__).parents[2] / "docs/drivers/README.md"
@@ -43,7 +48,8 @@ def told_on() -> str:
 def abilities() -> set[tuple[str, str]]:
     """(driver, what it can do), as `model/engines.py` has it."""
     strategies = {(kind, strategy) for kind in KINDS for strategy in ENGINES[kind].strategies}
-    return strategies | {(kind, "commands") for kind in KINDS if ENGINES[kind].commands}
+    commands = {(kind, "commands") for kind in KINDS if ENGINES[kind].commands}
+    return strategies | commands | {(kind, "measures") for kind in KINDS if ENGINES[kind].measures}
 
 
 def shown() -> dict[tuple[str, str], str]:

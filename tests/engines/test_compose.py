@@ -243,3 +243,11 @@ def test_the_log_and_what_is_kept(engine: Projects, site: Site) -> None:
     compose.tidy(site, "production", "api", frozenset())
     assert compose.restorable(site, old).startswith("nothing complete is kept")
     assert compose.restorable(site, new) == ""
+
+
+def test_what_containers_use_is_measured(engine: Projects, site: Site) -> None:
+    deploy(site, a_work(engine, instances=2))
+    handles = [seen.handle for seen in compose.observe(site, "production")["api"].instances]
+    found = compose.usage(site, handles)
+    assert sorted(found) == sorted(handles)
+    assert all(usage.resident_bytes > 1 << 16 for usage in found.values())

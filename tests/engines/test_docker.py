@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from reconciler.drivers import docker
 from reconciler.drivers.base import Cause, Registry, Site
+from reconciler.drivers.docker.usage import counted, used
 from reconciler.model.errors import ArtifactError, HostError, TransientError
 from reconciler.model.release import (
     Artifact,
@@ -345,3 +346,27 @@ def test_a_renamed_environment_keeps_what_runs(engine: Containers, site: Site) -
     assert [str(seen.target) for seen in docker.observe(site, "live")["api"].instances] == [str(one.target)]
     docker.apply(site, CAUSE, replace(one, environment="live"), 1)
     assert len(engine.found("api")) == 1
+
+
+def test_what_containers_use_is_seen_from_here_and_counted_by_the_engine(
+    engine: Containers, site: Site
+) -> None:
+    one = work(of=a_release(engine), instances=2)
+    deploy(site, one)
+    first, second = (seen.handle for seen in docker.observe(site, "production")["api"].instances)
+    with contextlib.closing(engine.engine.api) as api:
+        busy = api.exec_create(first, ["sh", "-c", "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done"])
+        api.exec_start(busy["Id"])
+    url = f"unix://{engine.engine.socket}"
+    for found in (docker.usage(site, [first, second, "0" * 64]), counted(url, [first, second, "0" * 64])):
+        assert found.keys() == {first, second}
+        for usage in found.values():
+            assert 1 << 16 < usage.resident_bytes < 1 << 26
+            assert usage.threads
+        assert found[first].cpu_s > found[second].cpu_s + 0.1
+    with contextlib.closing(engine.engine.api) as api:
+        api.stop(first, timeout=1)
+    assert docker.usage(site, [first, second]).keys() == {second}
+    assert counted(url, [first, second]).keys() == {second}
+    assert used(url, [first]) == {}  # nothing of it is seen here, and the engine has nothing to count
+    assert used(url, []) == {}

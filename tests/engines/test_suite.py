@@ -226,6 +226,21 @@ def test_removing_most_pins_at_once_stops_nothing_before_a_person_says_so(stage:
         assert stage.engine.answers("web") == "1.0.0"
 
 
+@pytest.mark.parametrize(
+    "engine", [kind for kind in KINDS if ENGINES[kind].measures], indirect=True, scope="session"
+)
+def test_what_an_instance_uses_is_measured_and_more_than_it_may_is_taken_back(stage: Stage) -> None:
+    with stage.running("1.0.0") as daemon:
+        stage.release("1.1.0")
+        stage.probed("1.1.0", "{performance: memory, at_most: 1, interval: 100ms}", deadline="5s")
+        stage.pin("1.1.0")
+        stage.world.merge()
+        stage.until_ended(daemon, "succeeded", "reverted")
+        daemon.until_runs("1.0.0")
+    assert "memory: " in stage.upgrades()[-1].reason
+    assert "MiB, at most 0.0 MiB" in stage.upgrades()[-1].reason
+
+
 @on()
 def test_all_that_is_ours_says_so(stage: Stage) -> None:
     with stage.running("1.0.0", "api", "web"):

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.model.document import Document, read
+from reconciler.model.engines import ENGINES
 from reconciler.model.environment import Freeze, Pin, Policy, Window
 from reconciler.model.errors import InputError, Place
 from reconciler.model.manifest import Part, merge, parse_environment, parse_part, parse_release
@@ -615,6 +616,10 @@ def test_what_an_engine_cannot_tell_is_no_probe_there() -> None:
     text = edited(RELEASE, '{tcp: "127.0.0.1:{port}"}', '{performance: memory, at_most: "2x baseline"}')
     release = replace(parse_release(document(text, "releases/api/1.5.0.yaml")), migrations=(), backup=None)
     pin = Pin("api", release.version, Place("environments/production.yaml"))
-    said = [one.message for one in misfits(pin, release, {}, "command")]
-    assert any("what services use is not known of command" in one for one in said)
-    assert not any("is not known" in one.message for one in misfits(pin, release, {}, "process"))
+    for kind, engine in ENGINES.items():
+        said = [one for one in misfits(pin, release, {}, kind) if "is not known" in one.message]
+        assert bool(said) is not engine.measures
+        for one in said:
+            assert f"what services use is not known of {kind}" in one.message
+            assert "ask Prometheus" in one.remedy
+    assert not ENGINES["kubernetes"].measures

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from reconciler.drivers.base import Cause, Endpoint, Site, Surroundings
 from reconciler.model.errors import ArtifactError, HostError, TransientError
-from reconciler.model.observation import Instance, Observation, Sample
+from reconciler.model.observation import Instance, Observation, Sample, Usage
 from reconciler.model.release import Probe
 from reconciler.model.target import Target, Workload
 from reconciler.model.verdict import Outcome
@@ -201,6 +201,9 @@ class SimulatedDriver:
 
     def foreign_listener(self, site: Site, work: Workload, endpoint: Endpoint) -> str:
         return ""
+
+    def usage(self, site: Site, handles: Collection[str]) -> dict[str, Usage]:
+        return {}
 
     def logs(self, site: Site, environment: str, service: str, *, lines: int) -> list[str]:
         return []

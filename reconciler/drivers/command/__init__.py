@@ -16,6 +16,7 @@ from reconciler.drivers.base import (
     Site,
     Surroundings,
     hears_no_stranger,
+    measures_nothing,
     settle_nothing,
 )
 from reconciler.drivers.command.contract import (
@@ -55,6 +56,7 @@ APPEAR_POLL_S = 0.5
 LINES_MAX = 10_000
 
 settle = settle_nothing
+usage = measures_nothing
 foreign_listener = hears_no_stranger
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -41,6 +42,7 @@ from reconciler.drivers.docker.instances import bring_back, home_of, is_wanted, 
 from reconciler.drivers.docker.ports import check_engine_disk
 from reconciler.drivers.docker.read import merged
 from reconciler.drivers.docker.seen import Seen
+from reconciler.drivers.docker.usage import used
 from reconciler.drivers.layout import (
     directory_of,
     environment_folder,
@@ -51,7 +53,7 @@ from reconciler.drivers.render import LOOPBACK
 from reconciler.drivers.trouble import host_trouble
 from reconciler.model.engines import ENGINES
 from reconciler.model.errors import ArtifactError, HostError
-from reconciler.model.observation import Instance, Observation
+from reconciler.model.observation import Instance, Observation, Usage
 from reconciler.model.rollout import batches
 from reconciler.model.target import Workload
 
@@ -196,6 +198,11 @@ def surroundings(site: Site, work: Workload) -> Surroundings:
     return Surroundings(
         ROOT, compose_environment(site) | plain | secret, values_of(work, 0, LOOPBACK), prefix
     )
+
+
+def usage(site: Site, handles: Collection[str]) -> dict[str, Usage]:
+    """By container, of a whole list at once."""
+    return used(trusted(site).url, handles)
 
 
 def logs(site: Site, environment: str, service: str, *, lines: int) -> list[str]:

@@ -74,7 +74,7 @@ def strangers_of(site: Site, environment: str, service: str, listed: list[Listed
 
 def instance_of(one: Seen) -> Instance:
     state, detail = state_of(one)
-    return Instance(one.mark.index, one.mark.target, state, detail=detail, drift=drift_of(one))
+    return Instance(one.mark.index, one.mark.target, state, detail=detail, drift=drift_of(one), handle=one.id)
 
 
 def drift_of(one: Seen) -> str:

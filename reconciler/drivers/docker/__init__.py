@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ from reconciler.drivers.docker.options import check_allowed, container_of, trust
 from reconciler.drivers.docker.ports import check_engine_disk, check_networks, check_ports
 from reconciler.drivers.docker.read import merged
 from reconciler.drivers.docker.seen import Seen, containers, observations, strangers
+from reconciler.drivers.docker.usage import used
 from reconciler.drivers.layout import (
     directory_of,
     environment_folder,
@@ -46,7 +48,7 @@ from reconciler.drivers.mark import site_id
 from reconciler.drivers.render import LOOPBACK
 from reconciler.drivers.trouble import host_trouble
 from reconciler.model.engines import ENGINES
-from reconciler.model.observation import Observation
+from reconciler.model.observation import Observation, Usage
 from reconciler.model.rollout import batches
 from reconciler.model.target import Workload
 
@@ -160,6 +162,11 @@ def surroundings(site: Site, work: Workload) -> Surroundings:
     with host_trouble(f"make {data}"):
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
     return around(site, work, mounted(site, work, None), plain | secret, data=data)
+
+
+def usage(site: Site, handles: Collection[str]) -> dict[str, Usage]:
+    """By container, of a whole list at once."""
+    return used(trusted(site).url, handles)
 
 
 def logs(site: Site, environment: str, service: str, *, lines: int) -> list[str]:

@@ -99,7 +99,9 @@ class Seen(Struct, frozen=True):
         if not self.is_alive:
             return None
         state, detail = state_of(self)
-        return Instance(self.mark.index, self.mark.target, state, detail=detail, drift=self.drift)
+        return Instance(
+            self.mark.index, self.mark.target, state, detail=detail, drift=self.drift, handle=self.id
+        )
 
 
 def containers(listed: Iterable[Listed], site: str, environments: Collection[str]) -> list[Seen]:

@@ -12,6 +12,7 @@ import msgspec
 import requests
 
 from reconciler.drivers.docker.seen import Listed
+from reconciler.drivers.docker.usage import Stats
 
 
 class Client(docker.APIClient):
@@ -28,3 +29,15 @@ class Client(docker.APIClient):
         except requests.HTTPError as error:
             docker.errors.create_api_error_from_http_exception(error)
         return msgspec.json.decode(answer.content, type=list[Listed])
+
+    def measured(self, container: str) -> Stats | None:
+        """What one container uses; None when it is gone. It is not waited for a second look."""
+        params = {"stream": "false", "one-shot": "true"}
+        answer = self.get(f"{self.base_url}/v{self.api_version}/containers/{container}/stats", params=params)
+        if answer.status_code == requests.codes.not_found:
+            return None
+        try:
+            answer.raise_for_status()
+        except requests.HTTPError as error:
+            docker.errors.create_api_error_from_http_exception(error)
+        return msgspec.json.decode(answer.content, type=Stats)

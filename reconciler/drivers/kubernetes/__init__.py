@@ -11,7 +11,15 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from reconciler.drivers.alias import name_too
-from reconciler.drivers.base import Cause, Endpoint, Site, Surroundings, hears_no_stranger, settle_nothing
+from reconciler.drivers.base import (
+    Cause,
+    Endpoint,
+    Site,
+    Surroundings,
+    hears_no_stranger,
+    measures_nothing,
+    settle_nothing,
+)
 from reconciler.drivers.kubernetes import change, files, images, pods, rollout
 from reconciler.drivers.kubernetes.rollout import Held
 from reconciler.drivers.layout import environment_folder
@@ -27,6 +35,7 @@ TAILS_MAX = 3
 
 foreign_listener = hears_no_stranger
 settle = settle_nothing
+usage = measures_nothing
 
 
 def observe(site: Site, environment: str) -> dict[str, Observation]:

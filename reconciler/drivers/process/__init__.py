@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 
 from reconciler.clock import SystemClock
@@ -23,6 +23,7 @@ from reconciler.drivers.layout import (
 )
 from reconciler.drivers.machine import procfs
 from reconciler.drivers.machine.ports import stranger
+from reconciler.drivers.machine.usage import of_families
 from reconciler.drivers.mark import site_id
 from reconciler.drivers.process.group import Group, groups, stop
 from reconciler.drivers.process.instance import Held, hold, launch
@@ -32,7 +33,7 @@ from reconciler.drivers.render import instance_values
 from reconciler.drivers.started import port_of, run_of, service_environment
 from reconciler.drivers.trouble import host_trouble
 from reconciler.model.errors import HostError
-from reconciler.model.observation import Observation
+from reconciler.model.observation import Observation, Usage
 from reconciler.model.target import Workload
 
 START_TIMEOUT_S = 30.0
@@ -117,6 +118,11 @@ def foreign_listener(site: Site, work: Workload, endpoint: Endpoint) -> str:
         endpoint.port, lambda: _pids(site, work, endpoint.index), lambda listener: listener.on_loopback
     )
     return f"port {endpoint.port} is held by {holder}, not by {work.service}" if holder else ""
+
+
+def usage(site: Site, handles: Collection[str]) -> dict[str, Usage]:  # noqa: ARG001  of this machine
+    """By main process: it, and all below it."""
+    return of_families(handles)
 
 
 def logs(site: Site, environment: str, service: str, *, lines: int) -> list[str]:

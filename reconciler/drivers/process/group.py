@@ -48,7 +48,9 @@ class Group(Struct, frozen=True):
             return Instance(self.index, self.target, "crashed", detail=self._history())
         detail = self._history() if self.shim else "runs without its shim: nothing would start it again"
         started = started_at(self.main.started_ticks)
-        return Instance(self.index, self.target, "running", self.main.pid, started, detail)
+        return Instance(
+            self.index, self.target, "running", self.main.pid, started, detail, handle=str(self.main.pid)
+        )
 
     @property
     def _exits(self) -> int:

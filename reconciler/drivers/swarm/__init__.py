@@ -7,7 +7,7 @@ import shutil
 from msgspec.structs import replace
 
 from reconciler.drivers.alias import name_too
-from reconciler.drivers.base import Cause, Endpoint, Site, Surroundings, settle_nothing
+from reconciler.drivers.base import Cause, Endpoint, Site, Surroundings, measures_nothing, settle_nothing
 from reconciler.drivers.docker.body import image_of
 from reconciler.drivers.docker.options import check_allowed
 from reconciler.drivers.labels import target_in
@@ -23,6 +23,7 @@ from reconciler.model.observation import Observation
 from reconciler.model.target import Workload
 
 settle = settle_nothing
+usage = measures_nothing
 
 
 def observe(site: Site, environment: str) -> dict[str, Observation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 
 from reconciler.drivers import checks
@@ -16,6 +17,7 @@ from reconciler.drivers.layout import (
 )
 from reconciler.drivers.machine import procfs
 from reconciler.drivers.machine.ports import stranger
+from reconciler.drivers.machine.usage import of_groups
 from reconciler.drivers.render import instance_values
 from reconciler.drivers.started import port_of, run_of, service_environment
 from reconciler.drivers.systemd import journal, look, make
@@ -25,7 +27,7 @@ from reconciler.drivers.systemd.options import check_allowed, engine_of
 from reconciler.drivers.systemd.unit import base_of, split
 from reconciler.drivers.trouble import host_trouble
 from reconciler.model.errors import HostError
-from reconciler.model.observation import Observation
+from reconciler.model.observation import Observation, Usage
 from reconciler.model.target import Workload
 
 HOST = "127.0.0.1"
@@ -108,6 +110,11 @@ def foreign_listener(site: Site, work: Workload, endpoint: Endpoint) -> str:
         endpoint.port, lambda: _own(site, work, endpoint.index), lambda listener: listener.on_loopback
     )
     return f"port {endpoint.port} is held by {holder}, not by {work.service}" if holder else ""
+
+
+def usage(site: Site, handles: Collection[str]) -> dict[str, Usage]:  # noqa: ARG001  of this machine
+    """By unit: all that is in its control group."""
+    return of_groups(handles)
 
 
 def logs(site: Site, environment: str, service: str, *, lines: int) -> list[str]:

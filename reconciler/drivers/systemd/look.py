@@ -56,7 +56,9 @@ async def observe(site: Site, environment: str, manager: Manager) -> dict[str, O
             detail = ""
             if state == "crashed" and crashed <= DETAILS_MAX:
                 detail = evidence(await manager.properties(unit))
-            found = Instance(index, mark.target, state, detail=detail, drift=files.drift(index))
+            found = Instance(
+                index, mark.target, state, detail=detail, drift=files.drift(index), handle=unit.name
+            )
             instances.setdefault(service, []).append(found)
     return {
         service: Observation(

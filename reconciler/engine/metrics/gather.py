@@ -12,7 +12,6 @@ from typing import get_args
 from msgspec import Struct
 
 from reconciler import __version__
-from reconciler.drivers.machine.usage import Usage
 from reconciler.engine.attention import needs_person
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.metrics.phases import TIMED
@@ -20,7 +19,7 @@ from reconciler.engine.metrics.table import Sample
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.model.environment import ChangeClass
 from reconciler.model.gates import GATES, closed
-from reconciler.model.observation import HealthState
+from reconciler.model.observation import HealthState, Usage
 from reconciler.model.upgrade import FINAL, Upgrade
 from reconciler.model.window import Interval
 from reconciler.store import NOTE
@@ -158,6 +157,7 @@ def _services(
 def _usage(labels: tuple[str, ...], used: Usage) -> Iterator[Sample]:
     yield Sample("ugs_service_cpu_seconds_total", labels, used.cpu_s)
     yield Sample("ugs_service_resident_bytes", labels, used.resident_bytes)
-    yield Sample("ugs_service_threads", labels, used.threads)
+    if used.threads is not None:
+        yield Sample("ugs_service_threads", labels, used.threads)
     if used.open_files is not None:
         yield Sample("ugs_service_open_files", labels, used.open_files)
