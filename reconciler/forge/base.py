@@ -15,8 +15,6 @@ from msgspec import Struct
 from reconciler.model.errors import HostError, TransientError, UgsError
 
 REQUEST_TIMEOUT_S = 15
-RETRY_AFTER_MAX_S = 3600.0
-RETRY_AFTER_DEFAULT_S = 60.0
 PAGES_MAX = 10
 PAGE = 100
 """So many comments or pull requests a page."""
@@ -189,14 +187,3 @@ Token = Callable[[], str]
 def plain(text: object) -> str:
     """What a forge said, as one printable line of bounded length."""
     return " ".join(_UNPRINTABLE.sub(" ", str(text)).split())[:SAID_CHARACTERS_MAX]
-
-
-def wait_s(retry_after: str | None, reset: str | None, now_there: float | None) -> float:
-    """How many seconds a forge asks to wait: by `Retry-After`, else until `reset`, in seconds since 1970.
-
-    `now_there`: the time by the forge's own clock, from its `Date`; ours may differ.
-    """
-    for text, since in ((retry_after, 0.0), (reset, now_there)):
-        if text and text.isdigit() and since is not None:
-            return min(max(float(text[:12]) - since, 1.0), RETRY_AFTER_MAX_S)
-    return RETRY_AFTER_DEFAULT_S

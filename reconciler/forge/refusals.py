@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from reconciler.forge.base import Denied, Invalid, Unavailable, plain
+from reconciler.forge.limits import wait_s
 
 MOVED = {301, 307, 308}
 
 
 def refusal(
-    forge: str, status: int, words: str, *, detail: str = "", remedy: str
+    forge: str,
+    status: int,
+    headers: Mapping[str, str],
+    words: str,
+    *,
+    detail: str = "",
+    remedy: str = "give the token what it lacks",
 ) -> Unavailable | Denied | Invalid:
     """`words`: what it said, as `plain` gives it. `remedy`: what to do where the token may not do this."""
+    if status == 429:
+        return asks_to_wait(forge, headers)
     if status in MOVED:
         return Denied(f"{forge}: the repository has moved", "set forge.repository to where it is now")
     if status >= 500 or not words or words.startswith("<"):
-        return Unavailable(f"{forge} answered {status}{f': {words}' if words else ''}")
+        retry_s = wait_s(headers) if "retry-after" in headers else None
+        return Unavailable(f"{forge} answered {status}{f': {words}' if words else ''}", retry_s=retry_s)
     if status == 401:
         return Denied(f"{forge} does not know the token: {words}", "put a valid one in place of forge.token")
     if status == 403:
@@ -22,7 +34,8 @@ def refusal(
     return Invalid(f"{forge} refuses ({status}): {words}{detail}")
 
 
-def asks_to_wait(forge: str, retry_s: float) -> Unavailable:
+def asks_to_wait(forge: str, headers: Mapping[str, str]) -> Unavailable:
+    retry_s = wait_s(headers)
     return Unavailable(f"{forge} asks to wait {retry_s:.0f} s", retry_s=retry_s)
 
 

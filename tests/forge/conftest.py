@@ -8,8 +8,7 @@ import pytest
 
 from reconciler.forge import Forge
 from reconciler.forge.gitea import Gitea
-from reconciler.forge.github import GitHub
-from reconciler.forge.github import connection
+from reconciler.forge.github import GitHub, connection
 from reconciler.forge.gitlab import GitLab
 from tests.forge.server import ForgeServer
 from tests.git.colleague import Colleague, git

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
 
@@ -113,6 +114,49 @@ def test_a_server_that_asks_to_wait_says_how_long(server: ForgeServer, forge: Fo
     with pytest.raises(Unavailable, match="asks to wait 77 s") as caught:
         forge.comment(1, "x")
     assert caught.value.retry_s == 77
+
+
+def test_a_limit_is_waited_out_by_the_server_s_own_clock(server: ForgeServer, forge: Forge) -> None:
+    prefix = "RateLimit" if server.kind == "gitlab" else "X-RateLimit"
+    headers = {
+        f"{prefix}-Remaining": "0",
+        f"{prefix}-Reset": "1700000100",
+        "Date": "Tue, 14 Nov 2023 22:13:20 GMT",  # 1700000000, years ago by our clock
+    }
+    server.answer_next(Answer(429, {"message": "Too Many Requests"}, headers))
+    with pytest.raises(Unavailable, match="asks to wait 100 s") as caught:
+        forge.pulls_with(COMMIT)
+    assert caught.value.retry_s == 100
+
+
+def test_a_server_in_maintenance_says_when_to_come_back(server: ForgeServer, forge: Forge) -> None:
+    server.answer_next(Answer(503, {"message": "Down for maintenance"}, {"Retry-After": "120"}))
+    with pytest.raises(Unavailable, match="answered 503") as caught:
+        forge.set_status(COMMIT, Status(CONTEXT, "success", "x"))
+    assert caught.value.retry_s == 120
+
+
+@pytest.mark.parametrize("status", [307, 308])
+def test_a_write_that_is_sent_elsewhere_is_a_moved_repository(
+    server: ForgeServer, forge: Forge, status: int
+) -> None:
+    there = {"Location": f"{server.url}/elsewhere"}
+    server.answer_next(Answer(status, {"message": "Moved"}, there))
+    with pytest.raises(Denied, match=r"the repository has moved; set forge\.repository"):
+        forge.comment(1, "x")
+    assert len(server.calls) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_the_token_is_shown_to_no_other_server(
+    server: ForgeServer, forge: Forge, remote: Path, status: int
+) -> None:
+    with ForgeServer(server.kind, remote) as other:
+        server.answer_next(Answer(status, "", {"Location": f"{other.api}/x"}))
+        with pytest.raises((Denied, Unavailable)):
+            forge.pulls_with(COMMIT)
+        assert other.calls == []
+    server.violations.clear()  # what is asked of the same server instead, it may refuse
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from reconciler.forge.base import REQUEST_TIMEOUT_S, Denied, Invalid, Token, Unavailable, plain, wait_s
+from reconciler.forge.base import REQUEST_TIMEOUT_S, Denied, Invalid, Token, Unavailable, plain
 from reconciler.forge.gitea.answers import Message
-from reconciler.forge.refusals import asks_to_wait, refusal, unreachable, unreadable
+from reconciler.forge.refusals import refusal, unreachable, unreadable
 
 if TYPE_CHECKING:
     from urllib3 import PoolManager
@@ -71,6 +71,4 @@ def refusal_of(status: int, headers: Mapping[str, str], text: bytes) -> Unavaila
         words = plain(msgspec.json.decode(text, type=Message).message)
     except (msgspec.MsgspecError, ValueError):
         words = ""
-    if status == 429:
-        return asks_to_wait("Gitea", wait_s(headers.get("retry-after"), None, None))
-    return refusal("Gitea", status, words, remedy="give the token what it lacks")
+    return refusal("Gitea", status, headers, words)

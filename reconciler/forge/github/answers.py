@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
-from reconciler.forge.base import Denied, Invalid, Pull, Review, Unavailable, plain, wait_s
+from reconciler.forge.base import Denied, Invalid, Pull, Review, Unavailable, plain
+from reconciler.forge.limits import exhausted
 from reconciler.forge.refusals import asks_to_wait, refusal
 from reconciler.model.codec import resolve_types
 
@@ -128,14 +127,13 @@ def refusal_of(status: int, headers: Mapping[str, str], text: str) -> Unavailabl
     except (msgspec.MsgspecError, ValueError):
         said = Message()
     words = plain(said.message)
-    if status == 429 or (status == 403 and _limited(headers, words)):
-        return asks_to_wait(
-            "GitHub", wait_s(headers.get("retry-after"), _reset(headers), _now_there(headers))
-        )
+    if status == 403 and _limited(headers, words):
+        return asks_to_wait("GitHub", headers)
     needed = headers.get("x-accepted-github-permissions") or headers.get("x-accepted-oauth-scopes")
     return refusal(
         "GitHub",
         status,
+        headers,
         words,
         detail=f" ({plain(msgspec.json.encode(said.errors).decode())})" if said.errors else "",
         remedy=f"give the token {plain(needed)}" if needed else "give the token what it lacks",
@@ -144,17 +142,4 @@ def refusal_of(status: int, headers: Mapping[str, str], text: str) -> Unavailabl
 
 def _limited(headers: Mapping[str, str], words: str) -> bool:
     """The primary limit, or one of the secondary ones, which some answers tell by their words alone."""
-    said = words.casefold()
-    return "retry-after" in headers or headers.get("x-ratelimit-remaining") == "0" or "rate limit" in said
-
-
-def _reset(headers: Mapping[str, str]) -> str | None:
-    return headers.get("x-ratelimit-reset") if headers.get("x-ratelimit-remaining") == "0" else None
-
-
-def _now_there(headers: Mapping[str, str]) -> float | None:
-    try:
-        there: datetime = parsedate_to_datetime(headers.get("date", ""))
-    except (TypeError, ValueError):
-        return None
-    return there.timestamp()
+    return "retry-after" in headers or exhausted(headers) or "rate limit" in words.casefold()

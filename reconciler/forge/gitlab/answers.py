@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Literal
 
 from msgspec import Struct
@@ -122,8 +123,9 @@ def head_at(versions: Iterable[Version], moment: datetime | None) -> str:
     return max(before, key=lambda one: one.created_at).head_commit_sha if before else ""
 
 
-def refusal_of(status: int, words: str) -> Unavailable | Denied | Invalid:
+def refusal_of(
+    status: int, words: str, headers: Mapping[str, str] = MappingProxyType({})
+) -> Unavailable | Denied | Invalid:
     """What an answer other than success means."""
-    return refusal(
-        "GitLab", status, words, remedy=f"give the token the scope {SCOPE}, and the role Developer"
-    )
+    remedy = f"give the token the scope {SCOPE}, and the role Developer"
+    return refusal("GitLab", status, headers, words, remedy=remedy)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from reconciler.forge.base import REQUEST_TIMEOUT_S, Denied, Token, plain, wait_s
+from reconciler.forge.base import REQUEST_TIMEOUT_S, Token, plain
 from reconciler.forge.gitlab.answers import refusal_of
-from reconciler.forge.refusals import asks_to_wait, unreachable, unreadable
+from reconciler.forge.refusals import unreachable, unreadable
 from reconciler.model.errors import HostError
 
 if TYPE_CHECKING:
@@ -36,12 +36,10 @@ class Connection:
         """The answer. Raises Unavailable, Denied and Invalid, none of which holds the token."""
         client = self._connected()
         import requests
-        from gitlab.exceptions import GitlabError, RedirectError
+        from gitlab.exceptions import GitlabError
 
         try:
             answer = client.http_request(method, path, post_data=body, obey_rate_limit=False)
-        except RedirectError:
-            raise Denied("GitLab: the project has moved", "set forge.repository to where it is now") from None
         except GitlabError as error:
             raise refusal_of(error.response_code or 0, plain(error.error_message)) from None
         except requests.RequestException as error:
@@ -63,7 +61,7 @@ class Connection:
         if self._client is None or self._client[0] != secret:
             self.close()
             session = requests.Session()
-            session.hooks["response"].append(_heed_limit)
+            session.hooks["response"].append(_heed)
             client = gitlab.Gitlab(
                 self._api,
                 private_token=secret,
@@ -76,9 +74,10 @@ class Connection:
         return self._client[1]
 
 
-def _heed_limit(answer: Response, **_: object) -> None:
-    """Raise Unavailable where GitLab asks to wait: what the client raises of it has no headers."""
-    if answer.status_code == 429:
-        retry_s = wait_s(answer.headers.get("Retry-After"), None, None)
+def _heed(answer: Response, **_: object) -> None:
+    """Raise what the client would make nothing of: how long GitLab asks to wait, which it keeps to itself, and a
+    redirect, which it would follow with the token to wherever that leads."""
+    code = answer.status_code
+    if code == 429 or 300 <= code < 400 or (code >= 500 and "retry-after" in answer.headers):
         answer.close()
-        raise asks_to_wait("GitLab", retry_s)
+        raise refusal_of(code, "", answer.headers)
