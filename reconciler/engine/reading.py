@@ -27,7 +27,7 @@ class Reading(Struct, frozen=True):
     def environments(self) -> dict[str, Environment]:
         """Each at the last revision that is trusted for it."""
         older = {name: one.environments.get(name) if one else None for name, one in self.held.items()}
-        return {name: one for name, one in (self.snapshot.environments | older).items() if one}
+        return {name: one for name, one in {**self.snapshot.environments, **older}.items() if one}
 
     @property
     def there(self) -> frozenset[str]:

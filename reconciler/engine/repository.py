@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from msgspec import Struct
 
 from reconciler.engine.past import NEW_COMMITS_MAX, Past
 from reconciler.git import Mirror, Remote
 from reconciler.model.errors import ArtifactError, UgsError
-from reconciler.model.snapshot import Cache, Snapshot, read
+from reconciler.model.snapshot import Cache, Snapshot, read, reread
 from reconciler.model.upgrade import RETRY_TRAILER
 
 FOLDERS = ("releases", "environments")
@@ -66,16 +67,19 @@ class Repository:
         self.mirror.accept(tip)
 
     def snapshot(self, revision: str) -> Snapshot:
-        """The repository at a revision; blobs seen before are not parsed again, nor the last revisions read.
+        """The repository at a revision: of one that was read lately, what differs from it.
 
         All that it depends on is named by the revision: the tree, and the history behind it.
         """
         snapshot = self._snapshots.pop(revision, None)
         if snapshot is None:
-            entries = self.mirror.entries(revision, FOLDERS)
-            snapshot = read(
-                revision, entries, self.mirror.blob, self._cache, lambda path: self._older(revision, path)
-            )
+            load, cache = self.mirror.blob, self._cache
+            older = partial(self._older, revision)
+            if known := list(self._snapshots.values()):
+                changes = self.mirror.differences(known[-1].revision, revision, FOLDERS)
+                snapshot = reread(known[-1], revision, changes, load, cache, older)
+            else:
+                snapshot = read(revision, self.mirror.entries(revision, FOLDERS), load, cache, older)
         self._snapshots[revision] = snapshot  # last again: what was used longest ago goes first
         for old in list(self._snapshots)[:-SNAPSHOTS_MAX]:
             self._snapshots.pop(old, None)

@@ -10,6 +10,7 @@ from pathlib import Path
 from reconciler.git import commit, heads, history, objects, signatures, storage, transfer
 from reconciler.git.call import NETWORK_TIMEOUT_S, OBJECT_ID, Git, checked
 from reconciler.git.commit import Identity
+from reconciler.git.difference import Differences
 from reconciler.git.errors import plain
 from reconciler.git.history import Commit
 from reconciler.git.notes import Notes
@@ -52,10 +53,12 @@ class Mirror:
         _check_branch(self._git)
         storage.prepare(self._git)
         self._objects = Objects(self._git)
+        self._differences = Differences(self._git, self._objects)
         self._notes = Notes(self._git, self._objects, identity)
 
     def close(self) -> None:
-        """End the object reader. The mirror itself stays."""
+        """End the readers. The mirror itself stays."""
+        self._differences.close()
         self._objects.close()
 
     def fetch(self) -> str:
@@ -140,6 +143,10 @@ class Mirror:
     def entries(self, revision: str, folders: Sequence[str]) -> list[Entry]:
         """Every path under these folders, whatever its mode: what may be read is the reader's to say."""
         return objects.entries(self._git, revision, folders)
+
+    def differences(self, older: str, newer: str, folders: Sequence[str]) -> Mapping[str, Entry | None]:
+        """By path under these folders, what stands there in `newer` and stood otherwise, or not at all, in `older`."""
+        return self._differences.between(older, newer, folders)
 
     def blob(self, oid: str) -> bytes:
         """A blob's bytes, from the persistent reader. Raises TransientError when it is not here."""

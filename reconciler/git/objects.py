@@ -1,16 +1,18 @@
-"""Reading objects by id through one long-lived `cat-file --batch`, and what stands where in a tree."""
+"""Reading objects by id through long-lived `cat-file --batch` and `--batch-check`, and what stands where in a tree."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Lock
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
 from reconciler.git.call import Git, checked
 from reconciler.model.errors import HostError, TransientError
 
+T = TypeVar("T")
 PATH_CHARACTERS_MAX = 4096
 FILE_BYTES_MAX = 512 << 20
 REGULAR = frozenset({"100644", "100755"})
@@ -29,31 +31,44 @@ class Objects:
     """The persistent object reader, shared by all threads; a reader that died is started again."""
 
     def __init__(self, git: Git) -> None:
+        self._lock = Lock()
+        self._reader = self.reader(git)
+
+    @staticmethod
+    def reader(git: Git) -> Any:
+        """Starts git's long-lived readers: GitPython's own, without its Repo, which would follow the daemon's GIT_*
+        variables."""
         import git as gitpython
 
-        self._lock = Lock()
-        # GitPython's own persistent reader, without its Repo, which would follow the daemon's GIT_* variables.
-        self._reader = gitpython.Git(os.fspath(git.path))
+        reader = gitpython.Git(os.fspath(git.path))
         # It lays this over the daemon's own environment: whatever could lead elsewhere is set here.
-        self._reader.update_environment(
+        reader.update_environment(
             **git.environment(),
             GIT_DIR=os.fspath(git.path),
             GIT_COMMON_DIR=os.fspath(git.path),
             GIT_OBJECT_DIRECTORY=os.fspath(git.path / "objects"),
             GIT_ALTERNATE_OBJECT_DIRECTORIES="",
         )
+        return reader
 
     def blob(self, oid: str) -> bytes:
         """A blob's bytes. Raises TransientError when it is not here, HostError when it cannot be read."""
+        return self._asked(oid, self._read)
+
+    def size(self, oid: str) -> int:
+        """An object's size in bytes; likewise."""
+        return self._asked(oid, self._measure)
+
+    def _asked(self, oid: str, ask: Callable[[str], T]) -> T:
         checked(oid)
         with self._lock:
             try:
-                return self._read(oid)
+                return ask(oid)
             except (OSError, ValueError):
                 # It may have died, or lost its place between two answers: once more, with a new one.
                 self._reader.clear_cache()
             try:
-                return self._read(oid)
+                return ask(oid)
             except (OSError, ValueError) as error:
                 self._reader.clear_cache()
                 if f"{oid} missing" in str(error):
@@ -70,7 +85,11 @@ class Objects:
         _, _, size, data = self._reader.get_object_data(oid)
         if len(data) != size:
             raise ValueError(f"{len(data)} of {size} bytes")
-        return data
+        return bytes(data)
+
+    def _measure(self, oid: str) -> int:
+        _, _, size = self._reader.get_object_header(oid)
+        return int(size)
 
 
 def entries(git: Git, revision: str, folders: Sequence[str]) -> list[Entry]:

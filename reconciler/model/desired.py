@@ -111,5 +111,5 @@ def asked_of(snapshot: Snapshot, environment: str, service: str, frozen: Frozen)
     release = in_force(snapshot.releases[service, pin.version.text], frozen)
     if mistyped(release, found.flags):
         return None
-    node = snapshot.nodes[environment, service]
+    node = snapshot.nodes[environment][service]
     return workload(environment, pin, release, node=node, flags=found.flags)

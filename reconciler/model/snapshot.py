@@ -1,61 +1,82 @@
 """The whole repository at one revision: what is good in it, and what is wrong with the rest.
 
-A file is read and checked once for each blob and path, and remembered. A bad file affects only what it
-describes, and what was good stays in force: the newest earlier content that is good stands in for it.
+It is put together of its sections. Of another revision those alone are read anew whose files differ, and of the
+environments those alone put together anew that one of these sections concerns.
 """
 
 from __future__ import annotations
 
 import difflib
 from bisect import bisect
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
-from itertools import islice
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.model.data import contradictions
-from reconciler.model.document import SIZE_BYTES_MAX
-from reconciler.model.document import read as read_document
 from reconciler.model.environment import Environment, Pin
 from reconciler.model.errors import InputError, Place, Problem
 from reconciler.model.flags import misset, undeclared
-from reconciler.model.layout import REGULAR, File, is_document, misplaced, printable
-from reconciler.model.manifest import Part, main_is_missing, merge, parse_part, parse_release
+from reconciler.model.layout import File
+from reconciler.model.manifest import Merged
 from reconciler.model.misfits import misfits
 from reconciler.model.release import Release
 from reconciler.model.renaming import misnamed
+from reconciler.model.section import (
+    Cache,
+    Load,
+    Older,
+    Section,
+    documents_of,
+    matters,
+    name_of,
+    read_section,
+    size_of,
+)
 from reconciler.model.standing import clashes
 from reconciler.model.train import astray
 from reconciler.model.version import Version
 
+__all__ = ["Cache", "Snapshot", "read", "reread"]
 FILES_MAX = 50_000
 TOTAL_BYTES_MAX = 64 << 20
-OLDER_MAX = 20
-REMEMBERED_MAX = 100_000
+Changes = Mapping[str, File | None]
+"""By path, what stands there now; None where nothing does any more."""
 
-Older = Callable[[str], Iterable[tuple[str, bytes]]]
-"""(path) -> earlier contents of that file, each with the commit that brought it, newest first."""
-Parsed = Release | Part | tuple[Problem, ...]
-"""What a file describes, or what is wrong with it."""
+
+class Followed(Struct, frozen=True):
+    """One environment with those pins alone that their releases can serve, and what is wrong with the others."""
+
+    environment: Environment
+    nodes: Mapping[str, str]
+    problems: frozenset[Problem]
+    blind: frozenset[str]
+    """Services whose pins cannot be followed."""
+    unreleased: bool
+    """A pin names no release: what is said of it hangs on which there are."""
 
 
 class Snapshot(Struct, frozen=True):
     """The repository at one revision."""
 
     revision: str
-    releases: dict[tuple[str, str], Release]
+    releases: Mapping[tuple[str, str], Release]
     """By service and version text."""
-    environments: dict[str, Environment]
+    environments: Mapping[str, Environment]
     """Only pins that are in force."""
-    nodes: dict[tuple[str, str], str]
+    nodes: Mapping[str, Mapping[str, str]]
     """By environment and service: the pin's value as canonical JSON."""
     problems: tuple[Problem, ...]
     blind: frozenset[str]
     """Environments in which a bad file hides what is pinned: what is absent there was not removed."""
     blind_pins: frozenset[tuple[str, str]]
     """By environment and service: pins that are there and cannot be followed."""
+    sections: Mapping[str, Section] = {}
+    """What it was put together of, by name."""
+    followed: Mapping[str, Followed] = {}
+    documents: int = 0
+    """So many files were read for it, of `size_bytes`."""
+    size_bytes: int = 0
 
     @property
     def empty(self) -> bool:
@@ -63,185 +84,197 @@ class Snapshot(Struct, frozen=True):
         return not (self.releases or self.environments or self.problems)
 
 
-class Cache:
-    """What files were found to describe, by blob and path. `parsed` counts the files that were really read.
-
-    Threads may share one: at worst they read a file twice.
-    """
-
-    def __init__(self) -> None:
-        self.parsed = 0
-        self._kept: dict[tuple[str, str], Parsed] = {}
-
-    def parse(self, oid: str, path: str, load: Callable[[], bytes]) -> Parsed:
-        """What the file describes; read only when this blob was not yet seen at this path."""
-        key = (oid, path)
-        known = self._kept.pop(key, None)
-        if known is None:
-            self.parsed += 1
-            known = _parse(load(), path)
-        self._kept[key] = known  # last again: what was used longest ago stands first, and goes first
-        if len(self._kept) > REMEMBERED_MAX:
-            for old in list(self._kept)[: REMEMBERED_MAX // 10]:
-                self._kept.pop(old, None)
-        return known
-
-
-def read(
-    revision: str, files: Iterable[File], load: Callable[[str], bytes], cache: Cache, older: Older
-) -> Snapshot:
+def read(revision: str, files: Iterable[File], load: Load, cache: Cache, older: Older) -> Snapshot:
     """The repository at `revision`, given every file under `releases/` and `environments/`.
 
     `load` gives a blob's bytes by its id. Raises InputError only where there is more than can be read at all.
     """
-    reading = _Reading(load, cache, older)
-    reading.take(files)
-    return reading.snapshot(revision)
+    nothing, listed = Snapshot(revision, {}, {}, {}, (), frozenset(), frozenset()), list(files)
+    if len(listed) > FILES_MAX:  # before any of them is looked at more closely
+        _measured(nothing, {"": {file.path: file for file in listed}})
+    return reread(nothing, revision, {file.path: file for file in listed}, load, cache, older)
 
 
-class _Reading:
-    """One pass over a tree: files first, then what they make together."""
+def reread(
+    before: Snapshot, revision: str, changes: Changes, load: Load, cache: Cache, older: Older
+) -> Snapshot:
+    """The repository at `revision`, which differs from the one of `before` in these files; else as `read`."""
+    grouped: defaultdict[str, dict[str, File | None]] = defaultdict(dict)
+    for path, file in changes.items():
+        if "/" not in path and file is not None:
+            # Were it read as an empty folder, everything in it would count as removed.
+            raise InputError(Problem(Place(path), "", "this is not a folder", "put the folder back"))
+        grouped[name_of(path)][path] = file if file is not None and matters(file) else None
+    for name, section in before.sections.items():
+        if section.looked_back:
+            grouped[name] |= {}  # an earlier commit is another one now
+    wanted = {name: _applied(before.sections.get(name), parts) for name, parts in grouped.items()}
+    documents, size_bytes = _measured(before, wanted)
+    sections = dict(before.sections)
+    touched = set[str]()
+    for name, files in wanted.items():
+        old = sections.get(name)
+        if old is not None and old.files == files and not old.looked_back:
+            continue
+        touched.add(name)
+        if files:
+            sections[name] = read_section(files, load, cache, older)
+        else:
+            sections.pop(name, None)
+    made = _Composition(before, sections, touched).snapshot(revision)
+    return replace(made, documents=documents, size_bytes=size_bytes)
 
-    def __init__(self, load: Callable[[str], bytes], cache: Cache, older: Older) -> None:
-        self.load, self.cache, self.older = load, cache, older
-        self.paths: set[str] = set()
-        self.releases: dict[tuple[str, str], Release] = {}
-        self.current: defaultdict[str, list[Part]] = defaultdict(list)
-        self.stale: defaultdict[str, list[Part]] = defaultdict(list)
-        self.names: set[str] = set()
+
+def _applied(section: Section | None, parts: Mapping[str, File | None]) -> dict[str, File]:
+    """A section's files with these changed, by path."""
+    changed = dict(section.files) if section else {}
+    for path, file in parts.items():
+        if file is None:
+            changed.pop(path, None)
+        else:
+            changed[path] = file
+    return dict(sorted(changed.items())) if section and section.files else changed
+
+
+def _measured(before: Snapshot, wanted: Mapping[str, Mapping[str, File]]) -> tuple[int, int]:
+    """How many documents there are, of how many bytes. Raises InputError before anything of too much is read."""
+    count = before.documents
+    size_bytes = before.size_bytes
+    for name in wanted.keys() & before.sections.keys():
+        count -= before.sections[name].documents
+        size_bytes -= before.sections[name].size_bytes
+    for files in wanted.values():
+        documents = documents_of(files)
+        count += len(documents)
+        size_bytes += size_of(documents)
+    if count > FILES_MAX or size_bytes > TOTAL_BYTES_MAX:
+        limits = f"{FILES_MAX} files and {TOTAL_BYTES_MAX >> 20} MiB"
+        message = f"the repository holds more than {limits} of YAML"
+        raise InputError(Problem(Place("releases"), "", message, "move old releases out"))
+    return count, size_bytes
+
+
+class _Composition:
+    """What the sections make together; what none of the `touched` concerns is as it was `before`."""
+
+    def __init__(self, before: Snapshot, sections: dict[str, Section], touched: Collection[str]) -> None:
+        self.before, self.sections, self.touched = before, sections, touched
+        self.releases, self.renewed = self._releases()
         self.problems: set[Problem] = set()
         self.blind: set[str] = set()
-        self.blind_pins: set[tuple[str, str]] = set()
 
-    def take(self, files: Iterable[File]) -> None:
-        files = list(files)
-        if whole := next((file.path for file in files if "/" not in file.path), None):
-            # Were it read as an empty folder, everything in it would count as removed.
-            raise InputError(Problem(Place(whole), "", "this is not a folder", "put the folder back"))
-        documents = [file for file in files if is_document(file.path)]
-        to_load = sum(file.size for file in documents if file.size <= SIZE_BYTES_MAX)
-        if len(documents) > FILES_MAX or to_load > TOTAL_BYTES_MAX:
-            limits = f"{FILES_MAX} files and {TOTAL_BYTES_MAX >> 20} MiB"
-            message = f"the repository holds more than {limits} of YAML"
-            raise InputError(Problem(Place("releases"), "", message, "move old releases out"))
-        chosen = [(file, problem) for file in files if (problem := misplaced(file)) or is_document(file.path)]
-        self.paths = {file.path for file, _ in chosen}
-        folded = Counter(path.casefold() for path in self.paths)
-        for file, problem in chosen:
-            if folded[file.path.casefold()] > 1:
-                place = Place(printable(file.path))
-                message = "another file's name differs only in upper and lower case"
-                self.spoil(file.path, Problem(place, "", message, "rename or remove one"))
-            elif problem is not None and file.mode in REGULAR:
-                self.spoil(file.path, problem)
-            else:
-                self.one(file, problem)
-
-    def one(self, file: File, problem: Problem | None) -> None:
-        """A file in its right place: what it describes, or what it last described well."""
-        if problem is None and file.size > SIZE_BYTES_MAX:
-            message = f"the file is larger than {SIZE_BYTES_MAX} bytes"
-            problem = Problem(Place(file.path), "", message, "split it")
-        parsed: Parsed = (problem,) if problem else ()
-        if problem is None:
-            parsed = self.cache.parse(file.oid, file.path, lambda: self.load(file.oid))
-        if not isinstance(parsed, tuple):
-            self.keep(parsed, self.current)
-            return
-        stand_in = self.last_good(file.path) if is_document(file.path) else None
-        if stand_in is None:
-            self.spoil(file.path, *parsed)
-        else:
-            self.problems.update(parsed)
-            self.keep(stand_in, self.stale)
-
-    def last_good(self, path: str) -> Release | Part | None:
-        for commit, data in islice(self.older(path), OLDER_MAX):
-            parsed = self.cache.parse(commit, path, lambda data=data: data)  # type: ignore[misc]  # bound now
-            if not isinstance(parsed, tuple):
-                return parsed
-        return None
-
-    def keep(self, parsed: Release | Part, parts: defaultdict[str, list[Part]]) -> None:
-        if isinstance(parsed, Release):
-            self.releases[parsed.service, parsed.version.text] = parsed
-        else:
-            parts[parsed.name].append(parsed)
-            self.names.add(parsed.name)
-
-    def spoil(self, path: str, *problems: Problem) -> None:
-        """Nothing is known of what this file describes now."""
-        self.problems.update(problems)
-        if path.startswith("environments/"):
-            name = path.split("/")[1].removesuffix(".yaml").removesuffix(".yml")
-            self.blind.add(name)
+    def _releases(self) -> tuple[Mapping[tuple[str, str], Release], frozenset[str]]:
+        """Every release, and the services of which one is another than before."""
+        dropped, added = dict[tuple[str, str], Release](), dict[tuple[str, str], Release]()
+        for name in self.touched:
+            if name in self.before.sections:
+                dropped.update(self.before.sections[name].releases)
+            if name in self.sections:
+                added.update(self.sections[name].releases)
+        if not dropped and not added:
+            return self.before.releases, frozenset()
+        kept = {key: release for key, release in self.before.releases.items() if key not in dropped}
+        services = frozenset(service for service, _ in (*dropped, *added))
+        return kept | added, services
 
     def snapshot(self, revision: str) -> Snapshot:
-        for key, problem in contradictions(self.releases.values()).items():
-            self.problems.add(problem)
-            del self.releases[key]
-        environments: dict[str, Environment] = {}
-        nodes: dict[tuple[str, str], str] = {}
-        for name in sorted(self.names):
-            merged = merge(self.current[name], self.stale[name])
-            self.problems.update(merged.problems)
-            self.blind_pins.update((name, service) for service in merged.torn)
-            if merged.environment is None:
-                self.blind.add(name)
-                if not merged.problems and f"environments/{name}/environment.yaml" not in self.paths:
-                    self.problems.add(main_is_missing(name))
-                continue
-            environments[name] = self.followable(merged.environment)
-            nodes.update(((name, service), merged.nodes[service]) for service in environments[name].pins)
-        for name, problem in misnamed(environments, self.names | self.blind, self.paths).items():
-            self.spoil(problem.place.file, problem)
-            del environments[name]
-        self.problems.update(astray(environments, self.names | self.blind, self.paths))
+        merged: dict[str, Merged] = {}
+        for section in self.sections.values():
+            if section.environments:
+                merged.update(section.environments)
+            if section.problems or section.blind:
+                self.problems |= section.problems
+                self.blind |= section.blind
+        followed = {
+            name: self.followed(name, merged[name], environment)
+            for name in sorted(merged)
+            if (environment := merged[name].environment)
+        }
+        environments = {name: one.environment for name, one in followed.items()}
+        for one in followed.values():
+            if one.problems:
+                self.problems |= one.problems
+        self.check_names(environments, merged.keys() | self.blind)
+        blind_pins = {(name, service) for name, one in merged.items() if one.torn for service in one.torn}
+        blind_pins.update(
+            (name, service) for name, one in followed.items() if one.blind for service in one.blind
+        )
         return Snapshot(
             revision=revision,
             releases=self.releases,
             environments=environments,
-            nodes=nodes,
+            nodes={name: followed[name].nodes for name in environments},
             problems=tuple(sorted(self.problems)),
             blind=frozenset(self.blind),
-            blind_pins=frozenset(self.blind_pins),
+            blind_pins=frozenset(blind_pins),
+            sections=self.sections,
+            followed=followed,
         )
 
-    def followable(self, environment: Environment) -> Environment:
+    def followed(self, name: str, merged: Merged, environment: Environment) -> Followed:
+        known = self.before.followed.get(name)
+        if known is None or name_of(f"environments/{name}") in self.touched:
+            return self.follow(merged, environment)
+        pins = environment.pins
+        if self.renewed and (known.unreleased or any(service in pins for service in self.renewed)):
+            return self.follow(merged, environment)
+        return known
+
+    def follow(self, merged: Merged, environment: Environment) -> Followed:
         """The environment with those pins alone that their release can serve."""
         pins: dict[str, Pin] = {}
-        self.problems.update(self.idle_flags(environment))
+        problems = set(self.idle_flags(environment, torn=bool(merged.torn)))
+        unreleased = False
         for service, pin in environment.pins.items():
             release = self.releases.get((service, pin.version.text))
-            found = (
-                misfits(pin, release, environment.flags, environment.driver.kind, environment.hosts)
-                if release
-                else [self.unreleased(pin)]
-            )
+            if release is None:
+                unreleased = True
+                found = [self.unreleased(pin)]
+            else:
+                found = misfits(pin, release, environment.flags, environment.driver.kind, environment.hosts)
             if found:
-                self.problems.update(found)
-                self.blind_pins.add((environment.name, service))
+                problems.update(found)
             else:
                 pins[service] = pin
-        return replace(environment, pins=pins)
+        whole = len(pins) == len(environment.pins)
+        return Followed(
+            environment=environment if whole else replace(environment, pins=pins),
+            nodes=merged.nodes if whole else {service: merged.nodes[service] for service in pins},
+            problems=frozenset(problems),
+            blind=frozenset(environment.pins.keys() - pins.keys()),
+            unreleased=unreleased,
+        )
 
-    def idle_flags(self, environment: Environment) -> list[Problem]:
+    def idle_flags(self, environment: Environment, *, torn: bool) -> list[Problem]:
         """Live flags with wrong values, or that two releases declare otherwise; and flags that nothing here declares:
         nobody can say so while a pin, or a pin's release, is out of sight."""
         pinned = [self.releases.get((pin.service, pin.version.text)) for pin in environment.pins.values()]
         releases = [release for release in pinned if release]
-        torn = environment.name in {name for name, _ in self.blind_pins}
-        hidden = torn or environment.name in self.blind or len(releases) < len(pinned)
+        section = self.sections[name_of(f"environments/{environment.name}")]
+        hidden = torn or environment.name in section.blind or len(releases) < len(pinned)
         wrong = [*misset(releases, environment.flags).values(), *clashes(environment, releases)]
-        if hidden:
+        if hidden or not environment.flags:
             return wrong
         others = [one for one in self.releases.values() if one.service in environment.pins]
         return [*wrong, *undeclared(releases, environment.flags, others)]
 
+    def check_names(self, environments: dict[str, Environment], names: Collection[str]) -> None:
+        """What environments say of one another. Those that cannot have been what they say are taken out."""
+        if not any(one.renamed_from or one.policy.promote for one in environments.values()):
+            return
+        described = [section for section in self.sections.values() if section.environments]
+        paths = {path for section in described for path in section.files}
+        for name, problem in misnamed(environments, names, paths).items():
+            self.problems.add(problem)
+            self.blind.add(name)
+            del environments[name]
+        self.problems.update(astray(environments, names, paths))
+
     def unreleased(self, pin: Pin) -> Problem:
         """The problem of a pin to a release that is not there, with what it could say instead."""
         path, file = f"pins.{pin.service}", f"releases/{pin.service}/{pin.version}.yaml"
-        if file in self.paths:
+        section = self.sections.get(name_of(file))
+        if section and file in section.files:
             return Problem(pin.place, path, f"release {pin.version} cannot be used", f"correct {file}")
         message = f"there is no release {pin.version}"
         versions = sorted(
@@ -254,14 +287,6 @@ class _Reading:
         close = difflib.get_close_matches(pin.service, services, n=1)
         hint = f"; did you mean the service {close[0]}?" if close else ""
         return Problem(pin.place, path, f"{message} of {pin.service}", f"add {file}{hint}")
-
-
-def _parse(data: bytes, path: str) -> Parsed:
-    try:
-        document = read_document(data, path)
-        return parse_release(document) if path.startswith("releases/") else parse_part(document)
-    except InputError as error:
-        return error.problems
 
 
 def _nearest(wanted: Version, versions: list[Version]) -> list[Version]:

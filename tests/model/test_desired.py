@@ -18,7 +18,7 @@ def snapshot(*releases: Release, blind: frozenset[tuple[str, str]] = frozenset()
         environments={
             "production": environment(*(pin(version, service) for service, version in pinned.items()))
         },
-        nodes={("production", service): f'"{version}"' for service, version in pinned.items()},
+        nodes={"production": {service: f'"{version}"' for service, version in pinned.items()}},
         problems=(),
         blind=frozenset(),
         blind_pins=blind,

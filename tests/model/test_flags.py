@@ -213,7 +213,7 @@ def test_a_value_that_fits_the_edited_file_and_not_what_froze_leaves_the_service
     kept = build_release("1.0.0", flags={"a": Flag(False)})
     edited = replace(kept, flags={"a": Flag("off")})
     where = build_environment(build_pin(), flags={"a": FlagSetting("on", Place(ENVIRONMENT, 3))})
-    nodes = {("production", "api"): '"1.0.0"'}
+    nodes = {"production": {"api": '"1.0.0"'}}
     there = Snapshot(
         "r", {("api", "1.0.0"): edited}, {"production": where}, nodes, (), frozenset(), frozenset()
     )

@@ -157,6 +157,11 @@ class Clone:
         tree, prefixes = self.remote.made[revision].tree, tuple(f"{folder}/" for folder in folders)
         return [_entry(path, oid) for path, oid in sorted(tree.items()) if path.startswith(prefixes)]
 
+    def differences(self, older: str, newer: str, folders: Sequence[str]) -> Mapping[str, Entry | None]:
+        before = {entry.path: entry for entry in self.entries(older, folders)}
+        after = {entry.path: entry for entry in self.entries(newer, folders)}
+        return {path: after.get(path) for path in before | after if before.get(path) != after.get(path)}
+
     def blob(self, oid: str) -> bytes:
         return BLOBS[oid]
 

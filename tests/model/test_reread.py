@@ -1,0 +1,115 @@
+"""Reading what differs from another revision gives what reading the whole of it would."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reconciler.model.snapshot import Cache, Snapshot, read, reread
+from tests.model.test_snapshot import environment, release
+
+
+class File(NamedTuple):
+    mode: str
+    oid: str
+    path: str
+    size: int
+
+
+PATHS = (
+    "releases/api/1.4.0.yaml",
+    "releases/api/1.5.0.yaml",
+    "releases/API/1.5.0.yaml",
+    "releases/web/2.0.0.yaml",
+    "releases/api/notes.md",
+    "releases/stray.yaml",
+    "environments/test.yaml",
+    "environments/Test.yaml",
+    "environments/test/environment.yaml",
+    "environments/test/more.yaml",
+    "environments/live.yaml",
+    "environments/live.yml",
+)
+MIGRATION = 'migrations: [{id: a, phase: before, up: ["%s"], check: [x], down: [x], timeout: 1m}]\n'
+CONTENTS = (
+    release("api", "1.4.0"),
+    release("api", "1.5.0"),
+    release("api", "1.5.0", "config: [{path: a, values: {workers: 4}}]\n"),
+    release("api", "1.4.0", MIGRATION % "x"),
+    release("api", "1.5.0", MIGRATION % "y"),
+    release("api", "1.5.0", "flags: {fast: {default: true}}\n"),
+    release("web", "2.0.0", "flags: {fast: {default: 1, live: true}}\n"),
+    release("web", "2.0.0"),
+    environment("test", "{api: '1.5.0', web: '2.0.0'}"),
+    environment("test", "{api: '1.4.0'}"),
+    environment("live", "{api: {version: '1.5.0', config: {workers: 8}}}"),
+    environment("live", "{api: '1.5.0', web: '1.0.0'}") + "flags: {fast: false}\n",
+    environment("live", "{}") + "renamed_from: test\n",
+    "pins: {web: '2.0.0'}\n",
+    "pins: {api: '1.4.0'}\n",
+    environment("live", "{api: '1.4.0'}"),
+    "cut off",
+)
+trees = st.dictionaries(st.sampled_from(PATHS), st.sampled_from(CONTENTS), max_size=len(PATHS))
+BLOBS = {hashlib.sha1(text.encode()).hexdigest(): text.encode() for text in CONTENTS}
+
+
+def listed(tree: dict[str, str]) -> dict[str, File]:
+    return {
+        path: File("100644", hashlib.sha1(text.encode()).hexdigest(), path, len(text.encode()))
+        for path, text in sorted(tree.items())
+    }
+
+
+def nothing_older(_path: str) -> Iterable[tuple[str, bytes]]:
+    return ()
+
+
+def whole(tree: dict[str, str]) -> Snapshot:
+    return read("r", listed(tree).values(), BLOBS.__getitem__, Cache(), nothing_older)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(trees, min_size=2, max_size=4))
+def test_what_was_reread_is_what_is_read(history: list[dict[str, str]]) -> None:
+    first, *rest = history
+    snapshot, before = whole(first), listed(first)
+    for tree in rest:
+        after = listed(tree)
+        changes = {path: after.get(path) for path in before | after if before.get(path) != after.get(path)}
+        snapshot, before = reread(snapshot, "r", changes, BLOBS.__getitem__, Cache(), nothing_older), after
+        assert snapshot == whole(tree)
+        assert list(snapshot.environments) == sorted(snapshot.environments)
+
+
+def test_only_what_differs_is_read() -> None:
+    tree = {
+        "releases/api/1.4.0.yaml": release("api", "1.4.0"),
+        "releases/api/1.5.0.yaml": release("api", "1.5.0"),
+        "releases/web/2.0.0.yaml": release("web", "2.0.0"),
+        "environments/test.yaml": environment("test", "{api: '1.5.0', web: '2.0.0'}"),
+        "environments/live.yaml": environment("live", "{api: '1.4.0'}"),
+    }
+    before, cache = whole(tree), Cache()
+    now = listed(tree | {"environments/test.yaml": environment("test", "{api: '1.4.0'}")})
+    path = "environments/test.yaml"
+    after = reread(before, "r2", {path: now[path]}, BLOBS.__getitem__, cache, nothing_older)
+    assert cache.parsed == 1
+    assert after.environments["test"].pins["api"].version.text == "1.4.0"
+    assert after.environments["live"] is before.environments["live"]
+    assert after.releases is before.releases
+
+
+def test_what_an_earlier_commit_stood_in_for_is_looked_up_again() -> None:
+    path = "environments/test.yaml"
+    tree = {"releases/api/1.4.0.yaml": release("api", "1.4.0"), path: "cut off"}
+    older = [("c1", environment("test", "{api: '1.4.0'}").encode())]
+    before = read("r", listed(tree).values(), BLOBS.__getitem__, Cache(), lambda _path: older)
+    assert before.environments["test"].pins.keys() == {"api"}
+    after = reread(before, "r2", {}, BLOBS.__getitem__, Cache(), nothing_older)
+    assert after.environments == {}
+    assert after.blind == {"test"}
