@@ -49,12 +49,7 @@ class Monitor:
 
     async def healthy_now(self, work: Workload) -> bool:
         """One round of the probes of one workload: whether every one of them is healthy."""
-        return all(outcome.sample.verdict == "healthy" for outcome in await self._outcomes(work))
-
-    async def asked(self, desired: Desired, observation: Observation) -> list[Outcome] | None:
-        """One round of the probes of what runs of a service; None where nobody knows how to ask it."""
-        work = self._what_runs(desired, observation)
-        return await self._outcomes(work) if work else None
+        return all(outcome.sample.verdict == "healthy" for outcome in await self.outcomes(work))
 
     async def controls(
         self,
@@ -72,7 +67,7 @@ class Monitor:
             for service, observation in observed.items()
             if service not in busy
             and (self._states.get(service) == "healthy" or self._healthy_s.get(service, -math.inf) >= since_s)
-            and (work := self._what_runs(desired, observation))
+            and (work := self.what_runs(desired, observation))
         ]
         return list(await asyncio.gather(*(self.healthy_now(work) for work in untouched[:CONTROLS_MAX])))
 
@@ -94,7 +89,7 @@ class Monitor:
         settled = [
             work
             for service, observation in observed.items()
-            if service not in busy and (work := self._what_runs(desired, observation))
+            if service not in busy and (work := self.what_runs(desired, observation))
         ]
         for service in self._states.keys() - {work.service for work in settled}:
             del self._states[service]
@@ -103,8 +98,9 @@ class Monitor:
         chosen = [work for work in settled if not (only_new and work.service in self._states)]
         await asyncio.gather(*(self._look_at(work) for work in chosen))
 
-    def _what_runs(self, desired: Desired, observation: Observation) -> Workload | None:
-        """What is pinned or last-good, whichever of them runs."""
+    def what_runs(self, desired: Desired, observation: Observation) -> Workload | None:
+        """What is pinned or last-good, whichever of them runs: None where it is neither, and nothing says how to ask
+        it."""
         pinned = desired.workloads.get(observation.service)
         good = self._core.store.good(self._environment, observation.service, limit=1)
         known = [*([pinned] if pinned else []), *(work for work, _ in good)]
@@ -114,7 +110,7 @@ class Monitor:
         measured = {probe.name for probe in work.release.health.measured}
         outcomes = [
             outcome
-            for outcome in await self._outcomes(work, self._watch(work) if measured else None)
+            for outcome in await self.outcomes(work, self._watch(work) if measured else None)
             # What could not be measured speaks neither for a service that is settled nor against it.
             if outcome.sample.probe not in measured or outcome.sample.verdict != "unknown"
         ]
@@ -165,7 +161,8 @@ class Monitor:
         upgrade = brought_by(self._core, work)
         return upgrade.baseline if upgrade else None
 
-    async def _outcomes(self, work: Workload, watch: Watch | None = None) -> list[Outcome]:
+    async def outcomes(self, work: Workload, watch: Watch | None = None) -> list[Outcome]:
+        """One round of the probes of one workload; with a watch also those that judge what was measured."""
         async with self._at_once, self._core.probes.session() as session:
             return await Prover(self._core, self._core.driver(self._environment), work, watch).round(session)
 

@@ -50,13 +50,15 @@ class Watch:
         """What has nothing to compare with, to be added to a sentence."""
         self.expected = frozenset((index, name) for name in self.probes for index in self._indices(name))
         self._uses = uses or any(one.performance in ("memory", "cpu") for one in self.probes.values())
-        self._readings: dict[str, str] = {}
+        self.readings: dict[Key, Reading] = {}
+        """What each measure came to last."""
         self._answers: dict[Key, deque[Outcome]] = {}
         self._used: deque[tuple[float, Mapping[str, Usage]]] = deque(maxlen=USAGES_KEPT)
 
     def told(self) -> str:
         """What was measured last, and what could not be compared, to be added to a sentence."""
-        return "".join(f"; {detail}" for _, detail in sorted(self._readings.items())) + self.passed_over
+        details = {name: reading.detail for (_, name), reading in self.readings.items()}
+        return "".join(f"; {detail}" for _, detail in sorted(details.items())) + self.passed_over
 
     def hear(self, outcomes: Iterable[Outcome]) -> None:
         """What the probes that ask instances have found."""
@@ -79,7 +81,9 @@ class Watch:
             (self.probes[name], index) for name in due if name in self.probes for index in self._indices(name)
         ]
         readings = await asyncio.gather(*(self._read(session, probe, index) for probe, index in wanted))
-        self._readings |= {probe.name: one.detail for (probe, _), one in zip(wanted, readings, strict=True)}
+        self.readings |= {
+            (index, probe.name): one for (probe, index), one in zip(wanted, readings, strict=True)
+        }
         return [
             # Silent, so that a version which is slow only while it starts has until the deadline.
             Outcome(

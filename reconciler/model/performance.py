@@ -47,10 +47,14 @@ class Baseline(Struct, frozen=True, omit_defaults=True):
 
 
 class Reading(Struct, frozen=True):
-    """What one measure came to."""
+    """What one measure came to. `value`, and `before` of the old version: seconds, share, bytes, processors, or what a
+    query gives; `at_most`: the highest that it may be. None where that is not known."""
 
     verdict: Verdict
     detail: str
+    value: float | None = None
+    at_most: float | None = None
+    before: float | None = None
 
 
 def is_relative(health: Health) -> bool:
@@ -150,7 +154,7 @@ def _against(limit: Limit, value: float, base: float | None, what: str, measure:
     told = f"{what}: {_text(value, measure)}, at most {_text(highest, measure)}"
     if limit.factor is not None:
         told += f" ({limit.factor:g} times what it was before: {_text(base or 0.0, measure)})"
-    return Reading("healthy" if value <= highest else "failed", told)
+    return Reading("healthy" if value <= highest else "failed", told, value, highest, base)
 
 
 def _highest(limit: Limit, base: float | None, measure: Measure | None) -> float:

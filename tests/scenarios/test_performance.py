@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
+from reconciler.engine.checkup import checkup
 from reconciler.model.upgrade import Phase
 from tests.prometheus_server import PrometheusServer, prometheus_server
 from tests.world import World
@@ -233,3 +235,40 @@ async def test_what_does_worse_later_is_told_when_it_begins_and_when_it_ends(
     assert world.view().health == "healthy"
     assert world.told()[-1] == "production: api 1.1.0 is healthy"
     assert world.tip() == tip
+
+
+async def test_who_asks_how_what_runs_is_gets_the_measures_beside_what_was_before(world: World) -> None:
+    world.release("1.0.0", run=delayed(0.05))
+    world.pin("1.0.0")
+    world.merge()
+    await world.settle()
+    measures = f"{LATENCY}\n    - {{performance: memory, at_most: 1000000000, interval: 50ms}}"
+    world.bump("1.1.0", run=delayed(0.06), probe=measures)
+    await world.settle()
+    world.clock.move(timedelta(days=1))  # longer ago than it is watched against the old version
+    [said] = await checkup(world.fleet, "production", ["api"], actor="Ada")
+    assert (said.verdict, said.sentence) == ("healthy", "production: api is healthy")
+    probes = {one.probe: one for one in said.instances[0].probes}
+    latency, memory = probes["performance latency"].measured, probes["performance memory"].measured
+    assert latency
+    assert latency.value
+    assert latency.before
+    assert 0.05 <= latency.before <= latency.value
+    assert latency.at_most == 2 * latency.before
+    assert memory
+    assert memory.value
+    assert (memory.at_most, memory.before is None) == (1_000_000_000, False)
+    answered = probes["http://127.0.0.1:{port}/healthz"]
+    assert answered.measured is None
+    assert answered.latency_s
+    assert answered.latency_s >= 0.06
+
+
+async def test_measures_that_have_nothing_to_compare_with_are_told_when_asked(world: World) -> None:
+    world.release("1.0.0", run=delayed(0.05), probe=LATENCY)
+    world.pin("1.0.0")
+    world.merge()
+    await world.settle()
+    [said] = await checkup(world.fleet, "production", ["api"], actor="Ada")
+    assert said.verdict == "healthy"
+    assert said.sentence.endswith("; not compared: performance latency (nothing ran before)")
