@@ -86,6 +86,15 @@ class StepShape(Struct, frozen=True):
     detail: str
 
 
+class StayShape(Struct, frozen=True):
+    """One stay of an upgrade in one phase; null while it lasts."""
+
+    phase: str
+    entered_at: datetime
+    left_at: datetime | None
+    lasted_s: float | None
+
+
 class CompanionShape(Struct, frozen=True):
     service: str
     operation: str | None
@@ -114,6 +123,7 @@ class UpgradeShape(Struct, frozen=True):
     revert_commit: str | None
     taken_with: str | None
     companions: list[CompanionShape]
+    phases: list[StayShape]
     steps: list[StepShape]
 
 

@@ -14,6 +14,7 @@ from reconciler.cli.graph import config_option, daemon_at, settings_from, store_
 from reconciler.cli.output import json_option, print_json, print_table, when
 from reconciler.config.elsewhere import Elsewhere
 from reconciler.engine.journal import entry
+from reconciler.model.availability import lasting
 
 LIMIT = 20
 PAGE = 100
@@ -46,15 +47,25 @@ def history(
             _version(one["from"]),
             _version(one["to"]),
             one["phase"],
+            _phases(one["phases"]),
             one["reason"],
         )
         for one in upgrades
     ]
-    print_table(("created", "environment", "service", "from", "to", "phase", "reason"), rows)
+    print_table(("created", "environment", "service", "from", "to", "phase", "took", "reason"), rows)
 
 
 def _version(target: str | None) -> str:
     return target.partition("@")[0] if target else "-"
+
+
+def _phases(stays: list[dict[str, Any]]) -> str:
+    """How long it stayed in each phase, all stays in it together."""
+    found: dict[str, float] = {}
+    for one in stays:
+        if one["lasted_s"] is not None:
+            found[one["phase"]] = found.get(one["phase"], 0.0) + one["lasted_s"]
+    return ", ".join(f"{phase} {lasting(lasted_s)}" for phase, lasted_s in found.items()) or "-"
 
 
 def _asked(at: Elsewhere, environment: str | None, service: str | None, limit: int) -> list[dict[str, Any]]:

@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.model.codec import builtins
-from reconciler.model.upgrade import Companion, Upgrade
+from reconciler.model.stay import Stay, stays
+from reconciler.model.upgrade import Companion, Phase, Upgrade
 from reconciler.store import Step, Store
+
+MOVES_MAX = 5_000
+PHASES = frozenset(phase.value for phase in Phase)
+"""The events of the audit that are moves."""
 
 
 def entry(store: Store, upgrade: Upgrade) -> dict[str, Any]:
@@ -28,8 +33,15 @@ def entry(store: Store, upgrade: Upgrade) -> dict[str, Any]:
         "revert_commit": upgrade.revert_commit,
         "taken_with": upgrade.taken_with or None,
         "companions": [_companion(companion) for companion in upgrade.companions],
+        "phases": builtins(phases_of(store, upgrade.operation)),
         "steps": [_step(step) for step in store.steps(upgrade.operation)],
     }
+
+
+def phases_of(store: Store, operation: str) -> list[Stay]:
+    """How long an upgrade stayed in each phase that it came through, by its audit."""
+    rows = store.audit_of(operation, limit=MOVES_MAX)
+    return stays((Phase(row.event), row.at) for row in rows if row.event in PHASES)
 
 
 def _companion(companion: Companion) -> dict[str, Any]:

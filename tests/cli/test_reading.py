@@ -119,7 +119,7 @@ def test_plan_in_json(config: Path, fleet: World) -> None:
 
 def test_history_shows_how_each_upgrade_ended_the_newest_first(config: Path) -> None:
     header, *rows = text(config, "history").splitlines()
-    assert header.split() == ["created", "environment", "service", "from", "to", "phase", "reason"]
+    assert header.split() == ["created", "environment", "service", "from", "to", "phase", "took", "reason"]
     ended = [tuple(row.split()[2:7]) for row in rows]
     assert sorted(ended[:3]) == [
         ("production", "api", "1.0.0", "1.1.0", "succeeded"),
@@ -127,6 +127,8 @@ def test_history_shows_how_each_upgrade_ended_the_newest_first(config: Path) -> 
         ("production", "web", "1.0.0", "1.1.0", "reverted"),
     ]
     assert {row[2] for row in ended[3:]} == {"-"}
+    [good] = [row for row in rows if " succeeded " in row and "1.1.0" in row]
+    assert re.search(r"succeeded +preparing \d+s, applying \d+s, verifying \d+s", good)
 
 
 def test_history_in_json_holds_the_journal(config: Path, fleet: World) -> None:
@@ -139,6 +141,9 @@ def test_history_in_json_holds_the_journal(config: Path, fleet: World) -> None:
         fleet.reverts()[0],
     )
     assert (first["from"], first["phase"], first["revert_commit"]) == (None, "succeeded", None)
+    phases = ["preparing", "applying", "verifying", "restoring", "reverting"]
+    assert [one["phase"] for one in bad["phases"]] == phases
+    assert sum(one["lasted_s"] for one in bad["phases"]) > 0
     steps = [step["step"] for step in bad["steps"]]
     assert steps == ["artifact", "restorable", "preflight", "apply", "restore", "revert"]
     for step in bad["steps"]:

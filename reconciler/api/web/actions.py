@@ -27,6 +27,7 @@ SAYS: Mapping[str, str] = {
     "/holds/release": "released",
     "/overrides/confirm": "confirmed",
     "/quarantine/release": "quarantine",
+    "/upgrade/execute": "started",
     "/upgrade/retry": "retry",
     "/upgrade/rollback": "rollback",
 }

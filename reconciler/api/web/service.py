@@ -18,6 +18,8 @@ from reconciler.engine.status import explain_of
 from reconciler.engine.view import ServiceView
 from reconciler.model.errors import UgsError
 from reconciler.model.notes import between
+from reconciler.model.permits import starter
+from reconciler.model.persons import same_person
 from reconciler.model.release import Release
 from reconciler.model.rights import Caller, Place, sees_part_of
 
@@ -59,6 +61,15 @@ async def show(pages: Pages, request: Request, caller: Caller) -> Response:
             for hold in in_force.holds
             if hold.service in (None, service) and (hold.until is None or now < hold.until)
         ],
+        startable=_startable(pages, view, environment),
+        overrides=[one for one in in_force.overrides if one.service in (None, service)],
+        may_confirm={
+            one.id
+            for one in in_force.overrides
+            if one.confirmed_by is None
+            and not same_person(one.by, caller.name)
+            and allowed(caller, "approve", environment, one.service)
+        },
         approvals=[one for one in in_force.approvals if one.ask.service == service],
         quarantined=quarantined,
         upgrades=core.store.upgrades(environment=environment, service=service, limit=HISTORY_MAX),
@@ -86,6 +97,15 @@ def _view(pages: Pages, caller: Caller, environment: str, service: str) -> Servi
     if found is None:
         raise Missing("there is no such service, or it is not yours to see", "look at the first page")
     return found
+
+
+def _startable(pages: Pages, view: ServiceView, environment: str) -> bool:
+    """Whether a change is planned that a person may start: one that waits for nothing but the next pass, or for him."""
+    by_hand = starter(environment, view.service)
+    shut = [gate for gate in view.gates if not gate.open]
+    return view.service in pages.fleet.passes[environment].told and all(
+        gate.gate == "window" and gate.opened_by == by_hand for gate in shut
+    )
 
 
 def _releases(pages: Pages, environment: str, view: ServiceView) -> list[Release]:

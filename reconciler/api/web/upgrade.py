@@ -11,14 +11,14 @@ from starlette.responses import Response
 
 from reconciler.api.entry import Missing
 from reconciler.api.web.page import Pages, allowed
+from reconciler.engine.journal import PHASES, phases_of
 from reconciler.git.history import Commit
 from reconciler.model.errors import UgsError
 from reconciler.model.rights import Caller, Place, sees_part_of
 from reconciler.model.sentence import of_move, title
-from reconciler.model.upgrade import FINAL, Phase
+from reconciler.model.upgrade import FINAL
 from reconciler.store import AuditRow, Step
 
-PHASES = frozenset(phase.value for phase in Phase)
 BAD = frozenset({"restoring", "reverting", "reverted", "restored", "stuck"})
 
 
@@ -55,6 +55,7 @@ async def show(pages: Pages, request: Request, caller: Caller) -> Response:
         sentence=of_move(upgrade),
         zone=pages.zone(upgrade.environment),
         moments=timeline(store.audit_of(operation), store.steps(operation)),
+        stays=phases_of(store, operation),
         commit=commit,
         revert=revert,
         running=upgrade.phase not in FINAL,

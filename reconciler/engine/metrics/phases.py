@@ -5,10 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass, field
 
-from reconciler.model.upgrade import FINAL, Phase, Upgrade
+from reconciler.model.stay import TIMED, lasted_s
+from reconciler.model.upgrade import Upgrade
 
 BOUNDS_S = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0, 604_800.0)
-TIMED = tuple(phase for phase in Phase if phase not in FINAL and phase is not Phase.PLANNED)
 Key = tuple[str, str]
 """(environment, phase)."""
 
@@ -40,6 +40,6 @@ class Phases:
         if before.phase is after.phase or before.phase not in TIMED:
             return
         spread = self.spreads.setdefault((before.environment, before.phase.value), Spread())
-        lasted_s = max(0.0, (after.changed_at - (before.entered_at or before.changed_at)).total_seconds())
-        spread.counts[bisect_left(BOUNDS_S, lasted_s)] += 1
-        spread.sum_s += lasted_s
+        stayed_s = lasted_s(before.entered_at or before.changed_at, after.changed_at)
+        spread.counts[bisect_left(BOUNDS_S, stayed_s)] += 1
+        spread.sum_s += stayed_s

@@ -8,13 +8,12 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.api.web.cell import Shape, cell_of
-from reconciler.api.web.service import PROBED, stretches
 from reconciler.api.web.upgrade import timeline
 from reconciler.engine.view import ServiceView
 from reconciler.model.circumstances import Gate
 from reconciler.model.target import Target
 from reconciler.model.version import Version
-from reconciler.store import AuditRow, Step, Transition
+from reconciler.store import AuditRow, Step
 from tests.store.builders import START
 
 OLD, NEW = Target(Version("1.4.0"), "0" * 12), Target(Version("1.5.0"), "1" * 12)
@@ -55,20 +54,6 @@ def test_a_cell_says_what_runs_and_what_is_pinned_instead() -> None:
     assert cell_of("production", replace(VIEW, pinned=other)).pinned == "1.4.0 (config)"
     nothing = cell_of("production", replace(VIEW, pinned=None, running=None))
     assert (nothing.running, nothing.pinned, nothing.moves) == ("", "", False)
-
-
-def test_a_day_of_health_is_drawn_from_where_it_began() -> None:
-    hour = timedelta(hours=1)
-    transitions = [
-        Transition("healthy", START - 48 * hour, ""),
-        Transition("degraded", START - 12 * hour, "1 of 3 crashed"),
-        Transition("healthy", START - 6 * hour, ""),
-    ]
-    drawn = [(one.x, one.width, one.state) for one in stretches(transitions, START)]
-    assert drawn == [(0.0, 360.0, "healthy"), (360.0, 180.0, "degraded"), (540.0, 180.0, "healthy")]
-    assert stretches([], START) == []
-    over = [Transition("healthy", START - 3 * PROBED, ""), Transition("unknown", START - 2 * PROBED, "")]
-    assert [one.state for one in stretches(over, START)] == ["unknown"]
 
 
 def test_a_timeline_is_in_the_order_in_which_things_came() -> None:

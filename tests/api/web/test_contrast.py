@@ -23,14 +23,10 @@ SHAPES = [
 ]
 
 
-def theme(selector: str) -> dict[str, str]:
-    """The colours of one theme, by name."""
-    block = STYLE.split(f"{selector} {{", 1)[1].split("}", 1)[0]
-    return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block))
-
-
-LIGHT = theme(":root")
-DARK = theme(':root[data-theme="dark"]')
+PAIRS = re.findall(r"--([\w-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\);", STYLE)
+"""Every colour, as it is on a light page and on a dark one."""
+LIGHT = {name: light for name, light, _ in PAIRS}
+DARK = {name: dark for name, _, dark in PAIRS}
 
 
 def luminance(colour: str) -> float:
@@ -61,13 +57,18 @@ def test_shapes_can_be_seen(colours: dict[str, str]) -> None:
     assert {pair: ratio for pair, ratio in weak.items() if ratio < SHAPE} == {}
 
 
-def test_the_systems_dark_is_the_dark_that_one_chooses() -> None:
-    assert theme(':root:not([data-theme="light"])') == DARK
-    assert LIGHT.keys() == DARK.keys()
+def test_the_page_is_the_systems_or_what_one_chooses() -> None:
+    chosen = re.findall(r"^(:root\S*) \{\s*color-scheme: ([\w ]+);", STYLE, re.MULTILINE)
+    assert dict(chosen) == {
+        ":root": "light dark",
+        ':root[data-theme="light"]': "light",
+        ':root[data-theme="dark"]': "dark",
+    }
 
 
 def test_every_colour_is_one_of_the_themes() -> None:
     used = set(re.findall(r"var\(--([\w-]+)\)", STYLE))
-    assert used <= LIGHT.keys()
-    outside = re.sub(r"--[\w-]+: #[0-9a-f]{6};", "", STYLE)
+    assert used == LIGHT.keys()
+    assert len(PAIRS) == len(LIGHT)
+    outside = re.sub(r"--[\w-]+: light-dark\(#[0-9a-f]{6}, #[0-9a-f]{6}\);", "", STYLE)
     assert not re.search(r"#[0-9a-f]{3,8}\b(?=[;, )])|rgba?\(", outside)

@@ -66,6 +66,10 @@ def test_the_strip_of_health_begins_with_what_was_so_already() -> None:
         (0.0, WIDTH / 2, "healthy"),
         (WIDTH / 2, WIDTH / 2, "degraded"),
     ]
+    assert stretches([], SINCE, NOW) == []
+    day = timedelta(hours=24)
+    over = [Transition("healthy", NOW - 3 * day, ""), Transition("unknown", NOW - 2 * day, "")]
+    assert [one.state for one in stretches(over, SINCE, NOW)] == ["unknown"]
 
 
 @pytest.mark.parametrize(
