@@ -1,4 +1,4 @@
-"""The forge that ugs.yaml names, with its client."""
+"""The forge that ugs.yaml names, with its client, and where what is proposed there is looked at."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from reconciler.config import Secret, Settings
 
 if TYPE_CHECKING:
     from reconciler.forge import Forge
+    from reconciler.git import Aside, Identity, Remote, Signers
 
 
 @contextlib.contextmanager
@@ -43,3 +44,18 @@ def forge_of(settings: Settings) -> Forge | None:
             from reconciler.forge.gitea import Gitea
 
             return Gitea(said.repository, api=said.api or "", token=token.read)
+
+
+@contextlib.contextmanager
+def closing_aside(
+    settings: Settings, remote: Remote, identity: Identity, signers: Signers | None
+) -> Iterator[Aside | None]:
+    """Where pull requests are looked at, if they are."""
+    from reconciler.git import Aside
+
+    if settings.forge is None or not settings.forge.preview:
+        yield None
+        return
+    path, mirror = settings.state / "previews.git", settings.state / "mirror.git"
+    with contextlib.closing(Aside(path, mirror, remote, identity, signers=signers)) as aside:
+        yield aside

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from reconciler.cli.channels import outboxes_of
-from reconciler.cli.forge import closing_forge
+from reconciler.cli.forge import closing_aside, closing_forge
 from reconciler.clock import Clock, SystemClock
 from reconciler.config import LOCAL_FILE, SYSTEM_FILE, Settings, load
 from reconciler.config.elsewhere import Elsewhere, elsewhere_from
@@ -149,6 +149,7 @@ def core_from(
             Mirror(settings.state / "mirror.git", remote, identity_of(settings), signers=signers)
         ) as mirror,
         closing_forge(settings) as forge,
+        closing_aside(settings, remote, identity_of(settings), signers) as aside,
     ):
         repository = Repository(mirror, remote)
         yield Core(
@@ -161,6 +162,7 @@ def core_from(
                 settings.notify, store, clock, mirror, others=(FORGE,) if settings.forge else ()
             ),
             forge=forge,
+            aside=aside,
             leases=leases_of(settings, store, clock) if leased else Leases(),
             failpoint=failpoint_of(settings),
             own_key=own_key(mirror, clock) if signers else "",

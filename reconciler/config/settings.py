@@ -170,6 +170,8 @@ class Forge:
     token: Secret | None = None
     app: int = 0
     app_key: Secret | None = None
+    preview: bool = True
+    """Whether open pull requests are shown what they would change."""
 
 
 @dataclass(frozen=True)

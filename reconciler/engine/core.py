@@ -25,6 +25,7 @@ from reconciler.engine.lease import Leases
 from reconciler.engine.probed import Probed
 from reconciler.engine.repository import Repository
 from reconciler.forge import Forge
+from reconciler.git import Aside
 from reconciler.model import sentence
 from reconciler.model.adoption import adopted
 from reconciler.model.circumstances import Gate
@@ -110,6 +111,8 @@ class Core:
     failpoint: Callable[[str], None] = no_failpoint
     forge: Forge | None = None
     """Where pull requests are; None: nowhere."""
+    aside: Aside | None = None
+    """Where what pull requests propose is looked at; None: they are not previewed."""
     wake_forge: asyncio.Event = field(default_factory=asyncio.Event)
     wake_proposals: asyncio.Event = field(default_factory=asyncio.Event)
     wake_previews: asyncio.Event = field(default_factory=asyncio.Event)

@@ -17,6 +17,7 @@ from reconciler.engine.fleet import Fleet
 from reconciler.engine.mail import carry_notes, carry_notices, empty_outbox, keep_house
 from reconciler.engine.metrics import Metrics
 from reconciler.engine.news import News
+from reconciler.engine.previews import Previewer
 from reconciler.engine.proposals import Follower
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.report import Reporter
@@ -72,6 +73,7 @@ class Daemon:
             ("proposals", Follower(self.core).keep),
             *([("the forge", Reporter(self.core).keep)] if self.core.forge else []),
             ("probes", lambda: self.core.probed.keep(self.core.store, self.core.clock)),
+            *([("previews", Previewer(self.fleet).keep)] if self.core.aside else []),
             ("housekeeping", lambda: keep_house(self.core)),
             ("news", self.news.keep),
             ("looks", self.news.keep_looking),

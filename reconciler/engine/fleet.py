@@ -201,7 +201,7 @@ class Fleet:
         core.ahead.update(ahead_of(judged, self.guard.rule, beyond, core.desired))
         self.tip = snapshot.revision
         distrusted = self.guard.problems(judged.held, {*snapshot.environments, *snapshot.blind})
-        refused = (*self._refused(snapshot), *renames.problems)
+        refused = (*self.refused(snapshot), *renames.problems)
         self._tell_problems((*snapshot.problems, *thawed(snapshot, frozen), *refused, *distrusted))
         for name in core.flags.keys() - core.desired.keys() - snapshot.blind:
             del core.flags[name]
@@ -223,7 +223,8 @@ class Fleet:
         with contextlib.suppress(UgsError):
             await self.refresh()
 
-    def _refused(self, snapshot: Snapshot) -> list[Problem]:
+    def refused(self, snapshot: Snapshot) -> list[Problem]:
+        """What ugs.yaml does not let environments use here."""
         return [
             Problem(
                 Place(f"environments/{name}.yaml"),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import ParamSpec, TypeVar
 
+from reconciler.engine.comments import upsert
 from reconciler.engine.core import Core
 from reconciler.forge import Denied, Forge, Invalid, Status, Unavailable
 from reconciler.model.codec import decode
@@ -20,7 +21,6 @@ from reconciler.model.report import (
     context,
     of_rollout,
     of_upgrade,
-    untouched,
 )
 from reconciler.store import FORGE, OutboxRow
 
@@ -148,25 +148,7 @@ class Reporter:
         text = comment(name, standings)
         for pull in await self._ask(self._forge.pulls_with, report.revision):
             if pull.state == "merged" and pull.base == branch:
-                await self._upsert(pull.number, name, text)
-
-    async def _upsert(self, number: int, name: str, text: str) -> None:
-        standing = [
-            (found, state)
-            for found in await self._ask(self._forge.comments, number)
-            if (state := untouched(name, found.body)) is not None
-        ]
-        newest, ours = standing[-1] if standing else (None, False)
-        if newest and ours:
-            if " ".join(newest.body.split()) == " ".join(text.split()):
-                return
-            try:
-                await self._ask(self._forge.edit_comment, number, newest.id, text)
-            except (Invalid, Denied) as error:  # it is gone, or somebody else has written it after our manner
-                log.info("%s; a new comment is written", error)
-            else:
-                return
-        await self._ask(self._forge.comment, number, text)
+                await upsert(self._forge, pull.number, name, text)
 
     async def _ask(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.to_thread(call, *args, **kwargs)
@@ -176,14 +158,14 @@ class Reporter:
         self._core.store.postpone([row.id for row in rows], at=at, error=why)
 
 
-def denied(core: Core, error: UgsError) -> None:
+def denied(core: Core, error: UgsError, *, mark: str = MARK) -> None:
     """A person has to see to the token, or to where the repository is: told once while it is so."""
     text = str(error)
     log.error("%s", text)
-    if core.store.marks(MARK).get(MARK) == text:
+    if core.store.marks(mark).get(mark) == text:
         return
     with core.store.transaction():
-        core.store.mark(MARK, text)
+        core.store.mark(mark, text)
         core.store.audit("forge-denied", detail=text)
         core.store.tell(
             Notice("", "", sentence=text, severity="person", at=core.clock.now(), title="the forge")

@@ -40,12 +40,16 @@ class Fetched(Struct, frozen=True):
 class Repository:
     """Blocking; called in threads, one call that moves refs at a time."""
 
-    def __init__(self, mirror: Mirror, remote: Remote) -> None:
+    def __init__(self, mirror: Mirror, remote: Remote, *, cache: Cache | None = None) -> None:
         self.mirror = mirror
         self.remote = remote
-        self._cache = Cache()
+        self._cache = cache or Cache()
         self._snapshots: dict[str, Snapshot] = {}
         self.past = Past(mirror, self.snapshot)
+
+    def beside(self, mirror: Mirror) -> Repository:
+        """The same over another mirror; what was parsed in one is not parsed again in the other."""
+        return Repository(mirror, self.remote, cache=self._cache)
 
     def fetch(self, *, accept_rewrite: bool = False) -> Fetched:
         """Fetch the branch. Raises Rewritten, TransientError, or HostError when the remote refuses us."""

@@ -1,5 +1,6 @@
 """Git: a bare mirror of the tracked branch, and the way back to it. Revisions are full commit ids."""
 
+from reconciler.git.aside import Aside
 from reconciler.git.commit import Identity
 from reconciler.git.errors import PushRefused, PushRejected
 from reconciler.git.history import Commit
@@ -13,6 +14,7 @@ from reconciler.git.watch import Watcher
 
 __all__ = [
     "Arrival",
+    "Aside",
     "Commit",
     "Entry",
     "GitRegister",

@@ -51,10 +51,13 @@ class Mirror:
         self._git = Git(path.absolute(), remote, network_timeout_s=network_timeout_s)
         self._identity = identity
         _check_branch(self._git)
+        self._prepare()
+
+    def _prepare(self) -> None:
         storage.prepare(self._git)
         self._objects = Objects(self._git)
         self._differences = Differences(self._git, self._objects)
-        self._notes = Notes(self._git, self._objects, identity)
+        self._notes = Notes(self._git, self._objects, self._identity)
 
     def close(self) -> None:
         """End the readers. The mirror itself stays."""

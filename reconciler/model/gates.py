@@ -256,6 +256,8 @@ GATES: tuple[Judge, ...] = (
 )
 CALENDAR: tuple[Judge, ...] = (rules.freeze, rules.window, rules.fit)
 """Those that the calendar alone opens."""
+TIMED: tuple[Judge, ...] = (_hold, rules.promotion, *CALENDAR)
+"""Those that may say when they open: a hold that ends, a time to prove healthy elsewhere first."""
 
 
 def _downgrade_allowed(change: Change, around: Circumstances) -> bool:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.model.availability import lasting
 from reconciler.model.codec import builtins
@@ -33,6 +34,8 @@ class Shown(Struct, frozen=True):
     after: str
     basis: Literal["repository", "daemon"]
     running: str
+    remarks: tuple[str, ...] = ()
+    """What else is to be said of the whole, in sentences."""
 
     @property
     def headline(self) -> str:
@@ -48,16 +51,36 @@ class Shown(Struct, frozen=True):
 
 
 def markdown(shown: Shown) -> str:
-    """A comment on a pull request, bounded in size."""
+    """A comment on a pull request, bounded in size, with the mark of one that `ugs plan` wrote."""
+    return f"{MARKER}\n{body(shown)}"
+
+
+def lasting_of(shown: Shown) -> Shown:
+    """The same without what changes by itself as time goes by: what is left is worth telling anew where it differs."""
+    changes = tuple(
+        replace(
+            one,
+            starts_at=one.starts_at if closed(one.gates) and not one.after else None,
+            usual_s=None,
+            steps=tuple(replace(step, starts_at=None) for step in one.steps),
+        )
+        for one in shown.preview.changes
+    )
+    return replace(shown, before="", after="", preview=replace(shown.preview, changes=changes))
+
+
+def body(shown: Shown) -> str:
+    """What such a comment says."""
     preview = shown.preview
-    lines = [MARKER, f"### UGS: {shown.headline}", ""]
+    lines = [f"### UGS: {shown.headline}", ""]
     lines += [f"`{shown.before[:12]}..{shown.after[:12]}`; {code(shown.running)}", ""]
     if preview.changes:
         columns = [column.capitalize() for column in COLUMNS]
         rows = [
-            [*map(code, row[:4]), *row[4:]] for row in map(row, preview.changes[:ROWS_MAX])
+            [*map(code, cells[:4]), *cells[4:]] for cells in map(row, preview.changes[:ROWS_MAX])
         ]  # what people named, then what we say of it
         lines += [*table(columns, rows), ""]
+    lines += _bullets("", list(shown.remarks))
     lines += [*_bullets("Problem", map(str, preview.problems)), *_bullets("", aside(preview))]
     text = _clipped("\n".join(lines).rstrip("\n") + "\n")
     for index, planned in enumerate(preview.changes):
@@ -70,19 +93,7 @@ def markdown(shown: Shown) -> str:
 
 def facts(planned: Planned) -> Iterator[tuple[str, str]]:
     """What there is to say of one change, each with its label."""
-    for gate in closed(planned.gates):
-        yield (
-            f"waits for {gate.gate}",
-            gate.reason + (f" (opened by {gate.opened_by})" if gate.opened_by else ""),
-        )
-    if planned.after:
-        yield "comes after", ", ".join(planned.after)
-    if len(planned.steps) > 1:
-        steps = [
-            f"{one.release.version} ({one.change_class}, {_when(one.starts_at, planned.zone)})"
-            for one in planned.steps
-        ]
-        yield "goes by way of", ", then ".join(steps)
+    yield from _times(planned)
     for need in planned.needs:
         found = f"{need.found} would run" if need.found else "nothing of it would run"
         yield "needs", f"{need.service} {need.wanted}: {found}{'' if need.met else ', which is not enough'}"
@@ -98,6 +109,27 @@ def facts(planned: Planned) -> Iterator[tuple[str, str]]:
         yield "flags", flags
     if planned.differences:
         yield "settings", ", ".join(planned.differences)
+
+
+def _times(planned: Planned) -> Iterator[tuple[str, str]]:
+    """What it waits for, and how it goes."""
+    for gate in closed(planned.gates):
+        yield (
+            f"waits for {gate.gate}",
+            gate.reason + (f" (opened by {gate.opened_by})" if gate.opened_by else ""),
+        )
+    if planned.under_way:
+        yield "under way here", planned.under_way
+    if planned.after:
+        yield "comes after", ", ".join(planned.after)
+    if len(planned.steps) > 1:
+        steps = [
+            f"{one.release.version} ({one.change_class}, {_when(one.starts_at, planned.zone)})"
+            for one in planned.steps
+        ]
+        yield "goes by way of", ", then ".join(steps)
+    if planned.usual_s is not None:
+        yield "expected to take", f"{lasting(planned.usual_s)}, by what past upgrades took"
 
 
 def row(planned: Planned) -> tuple[str, ...]:

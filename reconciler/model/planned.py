@@ -60,6 +60,10 @@ class Planned(Struct, frozen=True):
     differences: tuple[str, ...] = ()
     """What is set otherwise, each in words; never a value."""
     flags: tuple[Switched, ...] = ()
+    under_way: str = ""
+    """The step of this service that is being taken at this moment, where somebody knows."""
+    usual_s: float | None = None
+    """How long it is expected to take by what past upgrades took; None where that is not known."""
 
     @property
     def longest_s(self) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,36 +16,51 @@ from reconciler.model.desired import Desired, departed, resolve, thawed
 from reconciler.model.differences import differences
 from reconciler.model.environment import ChangeClass
 from reconciler.model.expectation import expected_of
+from reconciler.model.flag_moves import flag_moves
 from reconciler.model.flags import switched
-from reconciler.model.gates import CALENDAR, closed, evaluate
+from reconciler.model.gates import CALENDAR, TIMED, closed, evaluate
 from reconciler.model.impact import dependents, need, needed_by, running_of
 from reconciler.model.introduced import introduced
 from reconciler.model.itinerary import first_start, itinerary
+from reconciler.model.known import KNOWABLE, Known
 from reconciler.model.notes import Catalogue, between, catalogue
 from reconciler.model.observation import Instance, Observation
 from reconciler.model.order import Arrangement, arrange
 from reconciler.model.plan import Change, Good, Records, plan
-from reconciler.model.planned import FlagMove, Pinned, Planned, Preview
+from reconciler.model.planned import Pinned, Planned, Preview
 from reconciler.model.renaming import renamed
 from reconciler.model.rollout import interrupts
 from reconciler.model.snapshot import Snapshot
-from reconciler.model.standing import Standing, doubtful, standings
 from reconciler.model.target import Target
 from reconciler.model.version import step_between
 
 CALENDAR_GATES = frozenset({"window", "freeze", "fit"})
+TIMED_GATES = frozenset({"hold", "promotion"})
+"""Open by themselves where they say when."""
 READABLE = frozenset({"path", "dependency", "approval", "freeze", "window", "fit"})
 """Gates about which the repository alone can say something; the daemon knows of the others."""
 SETTINGS = ("driver", "timezone", "windows", "freezes", "policy")
 
 Observed = Mapping[str, Mapping[str, Target]]
 """By environment and service: what really runs."""
+NOTHING_KNOWN: Mapping[str, Known] = MappingProxyType({})
 
 
-def preview(before: Snapshot, after: Snapshot, *, now: datetime, running: Observed | None = None) -> Preview:
-    """What `after` would change at `now`. Without `running`, what `before` pins runs, and is last-good."""
+def preview(
+    before: Snapshot,
+    after: Snapshot,
+    *,
+    now: datetime,
+    running: Observed | None = None,
+    known: Mapping[str, Known] = NOTHING_KNOWN,
+) -> Preview:
+    """What `after` would change at `now`. Without `running`, what `before` pins runs, and is last-good.
+
+    `known`: by environment, what a daemon knows; of others, the gates that only a daemon knows are left out.
+    """
     old = renamed(resolve(before, {}), after.environments)
     running = running and renamed(running, after.environments)
+    known = renamed(known, after.environments)
     kept = {
         (work.service, work.target.version.text): work.release
         for desired in old.values()
@@ -56,11 +72,13 @@ def preview(before: Snapshot, after: Snapshot, *, now: datetime, running: Observ
         for name, desired in old.items()
         if name not in new.keys() | after.blind
     }
-    known = catalogue(after.releases.values())
+    releases = catalogue(after.releases.values())
     changes = [
         planned
         for name, desired in sorted(places.items())
-        for planned in _environment(desired, old.get(name), (running or {}).get(name), known, now)
+        for planned in _environment(
+            desired, old.get(name), (running or {}).get(name), releases, known.get(name), now
+        )
     ]
     was, pinned = _pins(old), _pins(new)
     return Preview(
@@ -80,7 +98,7 @@ def preview(before: Snapshot, after: Snapshot, *, now: datetime, running: Observ
         ),
         problems=introduced(before.problems, (*after.problems, *thawed(after, kept))),
         flags=tuple(
-            move for name in sorted(new.keys() & old.keys()) for move in _flag_moves(old[name], new[name])
+            move for name in sorted(new.keys() & old.keys()) for move in flag_moves(old[name], new[name])
         ),
     )
 
@@ -93,8 +111,9 @@ class _Here(Struct, frozen=True):
     would: Mapping[str, Target]
     arranged: Arrangement
     around: Circumstances
-    known: Catalogue
+    releases: Catalogue
     needed_by: Mapping[str, set[str]]
+    known: Known | None
     now: datetime
 
 
@@ -102,7 +121,8 @@ def _environment(
     desired: Desired,
     old: Desired | None,
     running: Mapping[str, Target] | None,
-    known: Catalogue,
+    releases: Catalogue,
+    known: Known | None,
     now: datetime,
 ) -> list[Planned]:
     """The changes of one environment in their order; those that are refused stand last."""
@@ -115,12 +135,13 @@ def _environment(
     changes = plan(desired, _observed(runs), records, now=now)
     arranged = arrange(
         [replace(change, after=change.goal) for change in changes],
-        {name: running_of(target, known.get(name, ()), was.get(name)) for name, target in runs.items()},
+        {name: running_of(target, releases.get(name, ()), was.get(name)) for name, target in runs.items()},
     )
     would = {name: target for name, target in runs.items() if name not in _leaving(changes)}
     would |= {name: work.target for name, work in desired.workloads.items()}
     around = _circumstances(desired, old, would, changes, arranged, now)
-    here = _Here(desired, old, would, arranged, around, known, needed_by(desired.workloads), now)
+    around = known.around(around) if known else around
+    here = _Here(desired, old, would, arranged, around, releases, needed_by(desired.workloads), known, now)
     ordered = [*(one.service for one in arranged.order), *sorted(arranged.refused)]
     by_service = {change.service: change for change in changes}
     done: dict[str, Planned] = {}
@@ -174,9 +195,9 @@ def _planned(change: Change, here: _Here, earliest: datetime | None) -> Planned:
         return _removal(change, here, earliest)
     release, version = goal.release, goal.target.version
     moved = base is not None and base.version != version
-    crossed = between(here.known, service, base.version, version) if base and moved else ()
+    crossed = between(here.releases, service, base.version, version) if base and moved else ()
     releases = here.desired.releases.get(service, {})
-    steps = itinerary(change, releases, here.around, now=earliest)
+    steps = itinerary(change, releases, here.around, now=earliest, first=TIMED if here.known else CALENDAR)
     readable, by_itself = _readable(change, here)
     was = here.old.workloads.get(service) if here.old else None
     return Planned(
@@ -190,13 +211,15 @@ def _planned(change: Change, here: _Here, earliest: datetime | None) -> Planned:
         downtime=base is not None and interrupts(goal),
         irreversible=tuple(one.version for one in crossed if not one.reversible),
         saved=base is not None and any(step.release.backup for step in steps),
-        migrations=pending((step.release for step in steps), _applied(base, service, here.known)),
+        migrations=pending((step.release for step in steps), _applied(base, service, here.releases)),
         withdrawn=release.withdrawn.reason if release.withdrawn else "",
         impact=dependents(service, here.needed_by),
         needs=tuple(need(name, wanted, here.would) for name, wanted in sorted(release.requires.items())),
         notes=crossed if base else (release,),
         differences=differences(was, goal) if was else (),
         flags=switched(was.flags, goal.flags) if was else (),
+        under_way=here.known.under_way.get(service, "") if here.known else "",
+        usual_s=here.known.usual_s(service, goal) if here.known and len(steps) == 1 else None,
     )
 
 
@@ -208,7 +231,7 @@ def _removal(change: Change, here: _Here, earliest: datetime | None) -> Planned:
         zone=here.desired.environment.timezone or "UTC",
         after=tuple(sorted(here.arranged.after.get(change.service, ()))),
         gates=readable,
-        starts_at=first_start(change, here.around, CALENDAR, now=earliest)[0]
+        starts_at=first_start(change, here.around, TIMED if here.known else CALENDAR, now=earliest)[0]
         if earliest and by_itself
         else None,
         downtime=True,
@@ -217,36 +240,13 @@ def _removal(change: Change, here: _Here, earliest: datetime | None) -> Planned:
 
 
 def _readable(change: Change, here: _Here) -> tuple[tuple[Gate, ...], bool]:
-    """The gates that can be read, and whether the calendar alone opens those that are closed."""
+    """The gates that can be read, and whether time alone opens those that are closed."""
     found = evaluate(change, here.around, now=here.now)
-    readable = tuple(gate for gate in found if gate.gate in READABLE)
-    return readable, {gate.gate for gate in closed(readable)} <= CALENDAR_GATES
-
-
-def _flag_moves(old: Desired, new: Desired) -> list[FlagMove]:
-    """Live flags that stand otherwise; what is wrong stays as it is, and is among the problems."""
-    before, after = _live_flags(old), _live_flags(new)
-    wrong = doubtful(new.environment, [work.release for work in new.workloads.values()])
-    unread = new.hidden or bool(new.blind)
-    return [
-        FlagMove(
-            new.environment.name,
-            flag,
-            was,
-            will,
-            waits="window" in {one.environment.policy.flags for one in (old, new)},
-        )
-        for flag in sorted(before.keys() | after.keys())
-        if flag not in wrong
-        and ((will := after.get(flag)) or not unread)
-        and not ((was := before.get(flag)) and will and was.answers_as(will))
-    ]
-
-
-def _live_flags(desired: Desired) -> dict[str, Standing]:
-    releases = [work.release for work in desired.workloads.values()]
-    found = standings(releases, desired.environment.flags, {}, {})
-    return {name: one for name, one in found.items() if one.live}
+    told = READABLE | KNOWABLE if here.known else READABLE
+    readable = tuple(gate for gate in found if gate.gate in told)
+    return readable, all(
+        gate.gate in CALENDAR_GATES or (gate.gate in TIMED_GATES and gate.until) for gate in closed(readable)
+    )
 
 
 def _leaving(changes: list[Change]) -> frozenset[str]:

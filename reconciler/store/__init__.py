@@ -14,6 +14,7 @@ from reconciler.store.marks import ADVANCES_MAX, DRIFT, EVERYWHERE, FLAGS, KNOWN
 from reconciler.store.outbox import FORGE, NOTE, SLACK
 from reconciler.store.pages import Mark, Pages, Past
 from reconciler.store.permits import PermitRecords
+from reconciler.store.previews import Previews
 from reconciler.store.probed import Probed, ProbeHour
 from reconciler.store.proposals import Proposals
 from reconciler.store.quarantines import Quarantines
@@ -80,6 +81,7 @@ class Store(
     Upgrades,
     Quarantines,
     Proposals,
+    Previews,
     PermitRecords,
     DataRecords,
     Marks,

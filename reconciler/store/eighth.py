@@ -26,4 +26,9 @@ CREATE TABLE probe_hours (         -- what every probe came to, by the hour, ove
     PRIMARY KEY (environment, service, probe, hour)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX probe_hours_by_age ON probe_hours (hour);
+
+CREATE TABLE previews (            -- open pull requests, and what was said there: forgotten when they end
+    number INTEGER PRIMARY KEY,
+    value TEXT NOT NULL            -- JSON
+) STRICT;
 """

@@ -1,4 +1,4 @@
-"""Whatever a webhook delivers: a push, nothing, or a ValueError; and never genuine by chance."""
+"""Whatever a webhook delivers: a push, a pull request, nothing, or a ValueError; and never genuine by chance."""
 
 from __future__ import annotations
 
@@ -9,9 +9,21 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.model.delivery import PROVIDERS, Provider, concerns, delivery_of, genuine, pushed, shown
+from reconciler.model.delivered import concerns, read_event
+from reconciler.model.delivery import PROVIDERS, Provider, delivery_of, genuine, shown
 from tests.fuzz.damage import damaged
-from tests.model.test_delivery import CLOUD, FORM, GIT_PUSH, GITLAB, SERVER, standard
+from tests.model.test_delivery import (
+    CLOUD,
+    CLOUD_PULL,
+    FORM,
+    GIT_PULL,
+    GIT_PUSH,
+    GITLAB,
+    GITLAB_PULL,
+    SERVER,
+    SERVER_PULL,
+    standard,
+)
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 SOUND = [
@@ -21,6 +33,10 @@ SOUND = [
         "gitlab": GITLAB | {"object_kind": "push"},
         "cloud": CLOUD,
         "server": SERVER,
+        "git pull": GIT_PULL,
+        "gitlab pull": GITLAB_PULL,
+        "cloud pull": CLOUD_PULL,
+        "server pull": SERVER_PULL,
     }.items()
 ]
 NAMES = st.sampled_from(
@@ -38,7 +54,12 @@ NAMES = st.sampled_from(
     ]
 )
 VALUES = st.one_of(
-    st.sampled_from(["push", "repo:push", "repo:refs_changed", "sha256=", FORM["content-type"]]),
+    st.sampled_from(
+        [
+            *("push", "repo:push", "repo:refs_changed", "sha256=", FORM["content-type"]),
+            *("pull_request", "pullrequest:updated", "pr:opened"),
+        ]
+    ),
     st.text(max_size=20),
 )
 SECRETS = st.one_of(st.text(min_size=1, max_size=10), st.text(max_size=10).map("whsec_".__add__))
@@ -54,10 +75,10 @@ def test_a_delivery_is_read_or_refused(
         assert shown(provider, headers)
         assert headers["x-gitlab-token"] == secret  # nothing else is hit upon
     with contextlib.suppress(ValueError):
-        push = pushed(provider, headers, body)
-        if push is not None:
-            assert all(isinstance(branch, str) for branch in push.branches)
-            concerns(push, "main", "ssh://git@git.example/ops/fleet.git")
+        event = read_event(provider, headers, body)
+        if event is not None:
+            assert all(isinstance(branch, str) for branch in event.branches)
+            concerns(event, "main", "ssh://git@git.example/ops/fleet.git")
 
 
 @given(damaged(SOUND), st.text(max_size=20))

@@ -7,9 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
+from reconciler.model.circumstances import Promoted
 from reconciler.model.differences import differences
 from reconciler.model.gates import closed
+from reconciler.model.known import Known
+from reconciler.model.permits import Hold, Permits
+from reconciler.model.plan_text import facts
 from reconciler.model.planned import Planned, Preview
 from reconciler.model.preview import preview
 from reconciler.model.release import ConfigFile
@@ -461,3 +466,73 @@ def test_an_environment_that_only_has_another_name_changes_nothing() -> None:
     planned = only(between(API, before, loosened, running=runs))
     assert (planned.change.environment, planned.change_class) == ("live", "major")
     assert [gate.gate for gate in closed(planned.gates) if "before the push" in gate.reason] == ["approval"]
+
+
+def knowing(**what: Any) -> dict[str, Known]:
+    return {"production": Known(**what)}
+
+
+def bump(known: dict[str, Known], more: str = "") -> Planned:
+    return only(between(API, production(more, api="1.0.0"), production(more, api="1.1.0"), known=known))
+
+
+def test_a_daemon_knows_of_more_gates() -> None:
+    planned = bump(knowing())
+    assert [gate.gate for gate in planned.gates] == [
+        "quarantine",
+        "hold",
+        "path",
+        "dependency",
+        "approval",
+        "promotion",
+        "freeze",
+        "window",
+        "fit",
+    ]
+    assert planned.starts_at == NOW
+
+
+def test_what_failed_here_before_does_not_start_by_itself() -> None:
+    goal = bump({}).change.after
+    assert goal is not None
+    planned = bump(knowing(quarantined={("api", goal.target): "healthz answered 500; operation 1f2e"}))
+    (gate,) = closed(planned.gates)
+    assert gate.gate == "quarantine"
+    assert "healthz answered 500" in gate.reason
+    assert planned.starts_at is None
+
+
+def test_a_hold_that_ends_lets_it_start_then_and_one_without_an_end_does_not() -> None:
+    until = NOW + timedelta(hours=2)
+    hold = Hold(1, "production", None, "look", "ada", NOW, until)
+    assert bump(knowing(permits=Permits(holds=(hold,)))).starts_at == until
+    forever = knowing(permits=Permits(holds=(replace(hold, until=None),)))
+    assert [gate.gate for gate in closed(bump(forever).gates)] == ["hold"]
+    assert bump(forever).starts_at is None
+
+
+def test_what_has_to_prove_healthy_elsewhere_first_says_until_when() -> None:
+    rule = "policy: {promote: {from: staging, soak: 24h}}\n"
+    key, version = ("staging", "api"), Version("1.1.0")
+    assert bump(knowing(), rule).starts_at is None
+    proved = knowing(promoted={key: Promoted(version, NOW - timedelta(hours=23))})
+    assert bump(proved, rule).starts_at == NOW + timedelta(hours=1)
+    assert bump({}, rule).starts_at == NOW  # who does not know says nothing of it
+
+
+def test_approvals_that_the_daemon_demands_are_told() -> None:
+    planned = bump(knowing(floor={"minor": 1}))
+    assert [gate.gate for gate in closed(planned.gates)] == ["approval"]
+
+
+def test_what_is_under_way_and_what_is_usual_are_told() -> None:
+    planned = bump(knowing(under_way={"api": "0.9.0 → 1.0.0"}, past_s={"api": [30.0] * 5}))
+    assert (planned.under_way, planned.usual_s) == ("0.9.0 → 1.0.0", 30.0)
+    told = dict(facts(planned))
+    assert told["under way here"] == "0.9.0 → 1.0.0"
+    assert told["expected to take"] == "30s, by what past upgrades took"
+    assert bump(knowing(past_s={"api": [30.0] * 4})).usual_s is None
+    prune = "policy: {prune: true}\n"
+    many = knowing(past_s={"api": [30.0] * 5})
+    gone = only(between(API, production(prune, api="1.0.0"), production(prune), known=many))
+    assert gone.usual_s is None
