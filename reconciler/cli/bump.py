@@ -19,15 +19,13 @@ from reconciler.cli.graph import config_option, settings_from
 from reconciler.cli.pull import check_forge, propose
 from reconciler.cli.tree import read_tree
 from reconciler.model import splice
+from reconciler.model.bumped import message, step_of
 from reconciler.model.errors import Place, Problem, UgsError
-from reconciler.model.notes import between, catalogue
+from reconciler.model.notes import catalogue
 from reconciler.model.range import Range
 from reconciler.model.release import Release
 from reconciler.model.snapshot import Snapshot
-from reconciler.model.version import Version, step_between
-
-LINES_MAX = 60
-LINE_CHARACTERS_MAX = 500
+from reconciler.model.version import Version
 
 
 @click.command()
@@ -76,13 +74,14 @@ def bump(
     with written(folder, path, changed, original, before):
         if branch is not None:
             switch(folder, branch)
-    text = message(before, environment, release)
+    pinned = before.environments[environment].pins[service].version
+    text = message(catalogue(before.releases.values()), environment, pinned, release)
     if no_commit:
         click.echo(f"{path}: {service} is pinned to {release.version}")
         return
     commit = committed(folder, path, text)
     if settings and branch:
-        propose(settings, folder, branch, f"ugs: {_step(before, environment, release)}")
+        propose(settings, folder, branch, f"ugs: {step_of(pinned, release)}")
     else:
         click.echo(next_step(commit, text, branch))
 
@@ -102,45 +101,6 @@ def choose(snapshot: Snapshot, service: str, wanted: str) -> Release:
         known = ", ".join(sorted(release.version.text for release in releases))
         raise UgsError(f"no release of {service} fits {wanted}", f"there are {known}")
     return max(fitting, key=lambda release: release.version)
-
-
-def message(snapshot: Snapshot, environment: str, release: Release) -> str:
-    """The commit message: what the bump of one pin to `release` brings to what `snapshot` pins."""
-    before = snapshot.environments[environment].pins[release.service].version
-    lines = [f"Bump {environment}/{release.service} from {before} to {release.version}", ""]
-    lines += [f"Class: {_class(before, release)}.", ""]
-    if release.withdrawn is not None:
-        lines += [
-            f"Withdrawn since {release.withdrawn.since}: {' '.join(release.withdrawn.reason.split())}",
-            "",
-        ]
-    if release.requires:
-        lines += [*(f"Needs {name} {wanted}." for name, wanted in sorted(release.requires.items())), ""]
-    for brought in between(catalogue(snapshot.releases.values()), release.service, before, release.version):
-        if brought.notes.strip():
-            lost = " (taken back)" if release.version < before else ""
-            # Indented: at the left margin a line of notes could be a trailer, which the daemon obeys.
-            noted = [
-                f"  {line[:LINE_CHARACTERS_MAX]}".rstrip() for line in brought.notes.strip().splitlines()
-            ]
-            lines += [f"{brought.version}{lost}:", *noted, ""]
-    if len(lines) > LINES_MAX:
-        lines = [*lines[:LINES_MAX], "", "More: see `ugs notes`."]
-    return "\n".join(lines).strip() + "\n"
-
-
-def _step(snapshot: Snapshot, environment: str, release: Release) -> str:
-    """The class in one word, for a label."""
-    pinned = snapshot.environments[environment].pins[release.service].version
-    return _class(pinned, release).partition(",")[0]
-
-
-def _class(before: Version, release: Release) -> str:
-    """As far as two versions say; `rollback` depends on what proved healthy."""
-    urgent = release.upgrade.urgency == "emergency"
-    step = step_between(*sorted((before, release.version)))
-    down = ", and down: needs allow_downgrade, unless it goes back to what ran before"
-    return ("emergency" if urgent else step) + (down if release.version < before else "")
 
 
 def _fits(wanted: str, version: Version) -> bool:

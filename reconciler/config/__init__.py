@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from reconciler.config.forge import forge_of
+from reconciler.config.forge import bumps_of, forge_of
 from reconciler.config.notify import notify_of
 from reconciler.config.people import machines_of, oidc_of, people_of
 from reconciler.config.settings import (
@@ -132,6 +132,7 @@ def parse(document: Document, file: Path, environ: Mapping[str, str]) -> Setting
         },
         notify=notify_of(data.get("notify", {}), parser.found, parser.reference),
         prometheus=parser.prometheus() if "prometheus" in data else None,
+        bumps=bumps_of(data, parser.found),
         forge=forge_of(data, parser.found, parser.reference),
         metrics_services_max=int(data.get("metrics", {}).get("services", Settings.metrics_services_max)),
         traces=_traces(environ),

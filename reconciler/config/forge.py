@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from reconciler.config.settings import Forge, Secret
+from reconciler.config.settings import Bumps, Forge, Secret
 from reconciler.model.findings import Findings
+from reconciler.model.pulls import Limits
 
 AT = ("forge",)
 NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+")
@@ -47,6 +48,19 @@ def forge_of(data: Mapping[str, Any], found: Findings, reference: Reference) -> 
         app=app["id"] if app else 0,
         app_key=reference(app["key"]) if app else None,
         preview=said.get("preview", True),
+        pulls=Limits(**said.get("pulls", {})),
+    )
+
+
+def bumps_of(data: Mapping[str, Any], found: Findings) -> Bumps:
+    """Where newer versions may be asked for."""
+    if "bumps" not in data:
+        return Bumps()
+    said = found.timed(("bumps",), ("every",), positive=True)
+    return Bumps(
+        said.get("every_s", Bumps.every_s),
+        tuple(said.get("repositories", ())),
+        tuple(said.get("registries", ())),
     )
 
 

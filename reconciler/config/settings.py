@@ -14,6 +14,7 @@ from reconciler.model.engines import Kind
 from reconciler.model.environment import ChangeClass
 from reconciler.model.errors import HostError
 from reconciler.model.people import Assignment, Registration
+from reconciler.model.pulls import Limits
 from reconciler.model.rights import RoleGrant
 from reconciler.model.routing import Rule
 
@@ -172,6 +173,19 @@ class Forge:
     app_key: Secret | None = None
     preview: bool = True
     """Whether open pull requests are shown what they would change."""
+    pulls: Limits = field(default_factory=Limits)
+    """How many pull requests of a kind we open."""
+
+
+@dataclass(frozen=True)
+class Bumps:
+    """How often pins are looked after that ask for it, and where: what the repository names must be allowed here."""
+
+    every_s: float = 900.0
+    repositories: tuple[str, ...] = ()
+    """Beginnings of the URLs whose tags may be asked for."""
+    registries: tuple[str, ...] = ()
+    """Hosts of registries that may be asked beside those of `registries`."""
 
 
 @dataclass(frozen=True)
@@ -257,6 +271,7 @@ class Settings:
     """How many people must approve a change of each class, whatever the repository says."""
     notify: Notify = field(default_factory=Notify)
     prometheus: Prometheus | None = None
+    bumps: Bumps = Bumps()
     forge: Forge | None = None
     """None: there are no pull requests, and nobody to tell of them."""
     metrics_services_max: int = 1000

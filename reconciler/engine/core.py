@@ -115,6 +115,7 @@ class Core:
     """Where what pull requests propose is looked at; None: they are not previewed."""
     wake_forge: asyncio.Event = field(default_factory=asyncio.Event)
     wake_proposals: asyncio.Event = field(default_factory=asyncio.Event)
+    wake_bumps: asyncio.Event = field(default_factory=asyncio.Event)
     wake_previews: asyncio.Event = field(default_factory=asyncio.Event)
     wake_notices: asyncio.Event = field(default_factory=asyncio.Event)
     wake_notes: asyncio.Event = field(default_factory=asyncio.Event)
@@ -146,6 +147,7 @@ class Core:
     def look_at_pulls(self) -> None:
         """Something is said to have happened to the pull requests: whoever follows them looks soon."""
         self.wake_proposals.set()
+        self.wake_bumps.set()
         self.wake_previews.set()
 
     def hosted(self, environment: str) -> bool:

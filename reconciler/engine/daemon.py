@@ -9,6 +9,7 @@ import signal
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 
+from reconciler.engine.bumps import Bumper
 from reconciler.engine.control import STOP_GRACE_S
 from reconciler.engine.core import Core
 from reconciler.engine.endure import endure
@@ -71,6 +72,7 @@ class Daemon:
             ("rollouts", self.exchange.keep),
             ("notes", lambda: carry_notes(self.core)),
             ("proposals", Follower(self.core).keep),
+            ("bumps", Bumper(self.core).keep),
             *([("the forge", Reporter(self.core).keep)] if self.core.forge else []),
             ("probes", lambda: self.core.probed.keep(self.core.store, self.core.clock)),
             *([("previews", Previewer(self.fleet).keep)] if self.core.aside else []),

@@ -11,9 +11,10 @@ from msgspec.structs import replace
 
 from reconciler.engine.core import Core, note_of
 from reconciler.engine.pins import edit, environment_files, message
+from reconciler.engine.pull import open_once
 from reconciler.engine.report import denied
 from reconciler.engine.revert import HISTORY_MAX
-from reconciler.forge import Denied, Draft, Invalid, Pull
+from reconciler.forge import Denied, Draft, Pull
 from reconciler.git import Mirror, PushRejected
 from reconciler.model import proposal as saying
 from reconciler.model import sentence
@@ -113,15 +114,7 @@ class Follower:
             saying.body(upgrade),
             LABELS,
         )
-        core.failpoint("pull:begun")
-        try:
-            pull = await asyncio.to_thread(core.forge.open_pull, draft)
-        except Invalid as refusal:
-            there = await self._pull(one)  # another daemon may have been faster
-            if there is None:
-                raise refusal from None
-            pull = there
-        core.failpoint("pull:done")
+        pull = await open_once(core, core.forge, draft)
         opened = replace(one, number=pull.number, url=pull.url)
         self._told(opened, f"is proposed by {pull.url}", "warning", event="revert-proposed")
         await self._ask_to_merge(opened, pull)

@@ -18,6 +18,7 @@ FIELDS = (
     "%ae",
     "%ct",
     "%s",
+    "%ce",
     "%(trailers:only,unfold,separator=%x1e,key_value_separator=%x1f)",
 )
 INSTANT_S_MAX = 253_402_300_799
@@ -36,6 +37,8 @@ class Commit(Struct, frozen=True):
     at: datetime
     subject: str
     trailers: tuple[tuple[str, str], ...]
+    committer: str = ""
+    """The address of whoever made the commit of it."""
 
 
 def log(
@@ -68,7 +71,9 @@ def find_trailer(git: Git, key: str, value: str, *, until: str, limit: int) -> s
 
 def _commits(fields: Sequence[str]) -> Iterator[Commit]:
     for start in range(0, len(fields) - len(FIELDS) + 1, len(FIELDS)):
-        sha, parents, author, email, seconds, subject, trailers = fields[start : start + len(FIELDS)]
+        sha, parents, author, email, seconds, subject, committer, trailers = fields[
+            start : start + len(FIELDS)
+        ]
         yield Commit(
             sha=sha,
             parents=tuple(parents.split()),
@@ -77,6 +82,7 @@ def _commits(fields: Sequence[str]) -> Iterator[Commit]:
             at=_instant(seconds),
             subject=_text(subject),
             trailers=tuple(_trailer(pair) for pair in trailers.split("\x1e") if pair),
+            committer=_text(committer),
         )
 
 

@@ -24,6 +24,7 @@ ACCEPTED_REF = "refs/ugs/accepted"
 LOOKED_AT_REF = "refs/ugs/looked-at"
 """The branch that somebody looked at last: never followed."""
 LOG_LIMIT = 1000
+TAGS_TIMEOUT_S = 30.0
 
 
 class Mirror:
@@ -117,6 +118,12 @@ class Mirror:
         for error in transfer.swap(self._git, {ref: (expected or "", checked(sha))}).values():
             raise error
 
+    def drop_branch(self, name: str, *, expected: str) -> None:
+        """Delete another branch of the remote, where it stands at `expected`. Raises as `push_branch` does."""
+        ref = f"refs/heads/{name}"
+        for error in transfer.swap(self._git, {ref: (checked(expected), "")}).values():
+            raise error
+
     def has(self, revision: str) -> bool:
         """Whether a commit, named in full, is here."""
         known = OBJECT_ID.fullmatch(revision) is not None
@@ -142,6 +149,10 @@ class Mirror:
     def branches(self) -> dict[str, str]:
         """Every branch of the remote and the commit that it is at, without fetching anything."""
         return transfer.branches(self._git)
+
+    def tags_of(self, other: Remote) -> tuple[str, ...]:
+        """The tags of another repository, which nothing is fetched of."""
+        return transfer.tags(Git(self._git.path, other, network_timeout_s=TAGS_TIMEOUT_S))
 
     def entries(self, revision: str, folders: Sequence[str]) -> list[Entry]:
         """Every path under these folders, whatever its mode: what may be read is the reader's to say."""

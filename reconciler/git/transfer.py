@@ -15,6 +15,8 @@ NOTES_FETCHED_REF = "refs/ugs/notes-fetched"
 # A pattern, because a ref that is named outright must exist, and the notes do not until the first deployment.
 NOTES_REFSPEC = f"+{NOTES_REF}*:{NOTES_FETCHED_REF}*"
 NOTHING_FOUND = 2
+TAGS = "refs/tags/"
+TAGS_MAX = 20_000
 HEADS = "refs/heads/"
 BRANCHES_MAX = 500
 BRANCH = re.compile(r"refs/heads/[^\x00-\x20\x7f~^:?*\[\\]{1,200}")
@@ -60,6 +62,17 @@ def branches(git: Git) -> dict[str, str]:
         for sha, _, name in found
         if name.startswith(HEADS) and BRANCH.fullmatch(name)
     }
+
+
+def tags(git: Git) -> tuple[str, ...]:
+    """The names of the remote's tags, at most TAGS_MAX, without fetching anything."""
+    result, said = git.network("ls-remote", "--quiet", "--tags", "--refs", "--end-of-options", git.remote.url)
+    if result.code != 0:
+        raise from_remote(git.remote.url, said)
+    lines = result.stdout.decode("utf-8", "replace").splitlines()
+    return tuple(
+        name.removeprefix(TAGS) for line in lines if (name := line.partition("\t")[2]).startswith(TAGS)
+    )[:TAGS_MAX]
 
 
 def fetch(git: Git, *refspecs: str, prune: bool = False) -> None:

@@ -113,6 +113,18 @@ class Progressive(Struct, frozen=True, omit_defaults=True):
     failures: int = 1
 
 
+class Bump(Struct, frozen=True, omit_defaults=True):
+    """Who is asked for newer versions of a pinned service, of which a pull request is made. `range`: which count.
+
+    `group`: pins of one environment that share one pull request. `repository`: whose tags, for `git-tags`.
+    """
+
+    from_: Literal["releases", "registry", "git-tags"] = field(name="from")
+    range: str
+    group: str | None = None
+    repository: str | None = None
+
+
 class Pin(Struct, frozen=True, omit_defaults=True):
     """What an environment asks of one service. `place` is that of the pin's value in its file."""
 
@@ -125,6 +137,8 @@ class Pin(Struct, frozen=True, omit_defaults=True):
     rollout: Rollout | None = None
     config: dict[str, Scalar] = {}
     allow_downgrade: bool = False
+    bump: Bump | None = None
+    """None: nobody looks for newer versions."""
 
 
 class FlagSetting(Struct, frozen=True, omit_defaults=True):

@@ -286,11 +286,27 @@ def _strategy(found: Findings, path: Path) -> dict[str, Any]:
     return {"strategy": kinds[0], "rollout": rollout | {named[kinds[0]]: said[kinds[0]]}}
 
 
+def _check_bump(found: Findings, path: Path, bump: dict[str, Any]) -> None:
+    found.valid((*path, "range"), Range.parse)
+    if bump["from"] == "git-tags" and "repository" not in bump:
+        found.add(
+            path, "nobody knows whose tags", "add `repository`, such as https://git.example/ops/api.git"
+        )
+    elif bump["from"] != "git-tags" and "repository" in bump:
+        found.add(
+            (*path, "repository"),
+            f"{bump['from']} has no use for this",
+            "write `from: git-tags`, or remove it",
+        )
+
+
 def _pin(found: Findings, service: str, value: Any) -> dict[str, Any]:
     path: Path = ("pins", service)
     plain = isinstance(value, str)
     found.version(path if plain else (*path, "version"))
     pin = {"version": value} if plain else value | _strategy(found, path)
+    if "bump" in pin:
+        _check_bump(found, (*path, "bump"), pin["bump"])
     if pin.get("port", 0) + pin.get("instances", 1) - 1 > PORT_MAX:
         found.add(path, f"the last instance's port would be above {PORT_MAX}", "lower `port` or `instances`")
     return pin | {"service": service, "place": found.document.place(path)}

@@ -97,9 +97,9 @@ def _rewritten(document: Document, section: str, entries: dict[str, Any], name: 
     goal: dict[str, Any] = document.data
     if encode(goal.get(section) or {}) != encode(entries):
         goal = goal | {section: entries}
-    for rewrite in (_spliced, _round_tripped):
+    for rewrite in (spliced, _round_tripped):
         data = rewrite(document, goal, section)
-        if data is not None and _says(data, document.file, goal):
+        if data is not None and says(data, document.file, goal):
             return data
     raise UgsError(
         f"{document.place((section, name))}: {section}.{name} cannot be changed without changing more",
@@ -107,14 +107,14 @@ def _rewritten(document: Document, section: str, entries: dict[str, Any], name: 
     )
 
 
-def _says(data: bytes, file: str, goal: dict[str, Any]) -> bool:
+def says(data: bytes, file: str, goal: dict[str, Any]) -> bool:
     try:
         return encode(read(data, file).data) == encode(goal)
     except InputError:
         return False
 
 
-def _spliced(document: Document, goal: dict[str, Any], _section: str) -> bytes | None:
+def spliced(document: Document, goal: dict[str, Any], _section: str = "") -> bytes | None:
     """One edit after another, each at marks that were just read, until nothing differs."""
     text = document.text
     for _ in range(EDITS_MAX):

@@ -17,6 +17,7 @@ from reconciler.store.permits import PermitRecords
 from reconciler.store.previews import Previews
 from reconciler.store.probed import Probed, ProbeHour
 from reconciler.store.proposals import Proposals
+from reconciler.store.pulls import Pulls
 from reconciler.store.quarantines import Quarantines
 from reconciler.store.renames import Renames
 from reconciler.store.rows import (
@@ -74,6 +75,7 @@ OUTBOX_PENDING_MAX = 10_000
 PERMITS_MAX = 1_000
 FLAG_ROWS_MAX = 10_000
 PROBE_HOURS_MAX = 8 * 24
+PULLS_MAX = 10_000
 TRANSITIONS_OF_ONE_MAX = 500
 
 
@@ -82,6 +84,7 @@ class Store(
     Quarantines,
     Proposals,
     Previews,
+    Pulls,
     PermitRecords,
     DataRecords,
     Marks,
@@ -140,6 +143,7 @@ class Store(
         advances_max: int = ADVANCES_MAX,
         flag_rows_max: int = FLAG_ROWS_MAX,
         probe_hours_max: int = PROBE_HOURS_MAX,
+        pulls_max: int = PULLS_MAX,
     ) -> None:
         """Drop the oldest of what has a bound. The audit, and upgrades that failed, are kept for ever.
 
@@ -156,6 +160,7 @@ class Store(
             self.forget_permits(kept_max=permits_max)
             self.forget_flags(kept_max=flag_rows_max)
             self.forget_probed(hours_max=probe_hours_max)
+            self.forget_pulls(kept_max=pulls_max)
             self._run("DELETE FROM advances WHERE id <= (SELECT max(id) FROM advances) - ?", (advances_max,))
             self._run("DELETE FROM threads WHERE operation NOT IN (SELECT operation FROM upgrades)")
             self._run(

@@ -31,4 +31,14 @@ CREATE TABLE previews (            -- open pull requests, and what was said ther
     number INTEGER PRIMARY KEY,
     value TEXT NOT NULL            -- JSON
 ) STRICT;
+CREATE TABLE pulls (               -- pull requests that are kept up: bumps and promotions, a row for each ever opened
+    id INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,            -- bump, promote
+    branch TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    state TEXT NOT NULL,           -- open; merged, refused (closed by a person), moot
+    opened_at TEXT NOT NULL,
+    value TEXT NOT NULL            -- JSON
+) STRICT;
+CREATE INDEX pulls_by_kind ON pulls (kind, id);
 """

@@ -29,6 +29,8 @@ MOVED = (
     " ON CONFLICT DO UPDATE SET count = count + excluded.count",
     "DELETE FROM tallies WHERE environment = :old",
     "UPDATE OR REPLACE probe_hours SET environment = :new WHERE environment = :old",
+    "UPDATE pulls SET environment = :new, value = json_set(value, '$.environment', :new)"
+    " WHERE environment = :old",
     "UPDATE feature_flags SET environment = :new WHERE environment = :old",
     *(
         f"UPDATE OR REPLACE marks SET key = '{kind}' || :new WHERE key = '{kind}' || :old"  # noqa: S608 - four literals

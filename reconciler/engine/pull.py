@@ -1,0 +1,153 @@
+"""One pull request of ours, brought a move onward: branch, text, end. Every move may be the last before a kill."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.engine.core import Core
+from reconciler.forge import Draft, Forge, Invalid, Pull
+from reconciler.git import PushRefused, PushRejected
+from reconciler.model import pulls as rules
+from reconciler.model.markdown import code
+from reconciler.model.pulls import Deed, Kept, There, Wanted
+
+log = logging.getLogger("ugs")
+
+Files = Mapping[str, bytes | None]
+Edit = Callable[[str], Files]
+"""(tip) -> the files that change there; none: nothing is left to be changed. Blocking."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A pull request that there should be, and what it changes."""
+
+    wanted: Wanted
+    edit: Edit
+
+
+class View(Struct, frozen=True):
+    """What is there now: the tracked branch's tip, every branch of the remote, every open pull request into it."""
+
+    tip: str
+    branches: Mapping[str, str]
+    pulls: tuple[Pull, ...]
+
+
+class Found(Struct, frozen=True):
+    """One branch as it was found. `at`: where it stands; None where it does not. `files`: what the edit gives."""
+
+    there: There
+    at: str | None
+    files: Files
+    pull: Pull | None = None
+
+
+class Hands:
+    """What is done to one pull request. The row is written before its effect; every method may raise as the forge and
+    Git do, and is done again then."""
+
+    def __init__(self, core: Core, forge: Forge) -> None:
+        self._core = core
+        self._forge = forge
+
+    async def opened(self, tip: str, wanted: Wanted, kept: Kept | None, found: Found) -> None:
+        """Branch first, then the pull request from it; what is there of them already is not made again."""
+        core, known = self._core, kept
+        if known is None:
+            now = core.clock.now()
+            known = Kept(wanted.kind, wanted.branch, wanted.environment, wanted.asks, now)
+        if not found.there.alike:
+            known = await self.pushed(tip, wanted, known, found)
+            if known is None:
+                return
+        base = core.settings.repository.branch
+        draft = Draft(wanted.branch, base, wanted.title, wanted.text, wanted.labels)
+        pull = await open_once(core, self._forge, draft)
+        opened = replace(
+            known, number=pull.number, url=pull.url, asks=wanted.asks, digest=wanted.digest, state="open"
+        )
+        self._told(opened, f"{wanted.title}: {pull.url}", "opened")
+
+    async def pushed(self, tip: str, wanted: Wanted, kept: Kept, found: Found) -> Kept | None:
+        """The branch made anew on the tip; None where somebody was faster, or the remote will not have it."""
+        core = self._core
+        mirror, at = core.repository.mirror, core.clock.now()
+        commit = await core.git(mirror.commit, tip, found.files, wanted.commit_message, at=at)
+        # Before the push: it is known for ours, should we die before we hear of it.
+        made = core.store.keep_pull(
+            replace(kept, base=tip, commit=commit, paths=tuple(sorted(found.files)), asks=wanted.asks)
+        )
+        core.failpoint("pull:branch")
+        try:
+            await core.git(mirror.push_branch, commit, wanted.branch, expected=found.at)
+        except (PushRejected, PushRefused) as error:
+            log.warning("%s: %s", wanted.branch, error)
+            core.store.keep_pull(replace(kept, id=made.id))
+            return None
+        core.failpoint("pull:pushed")
+        return made
+
+    async def said(self, wanted: Wanted, kept: Kept) -> None:
+        """Title, text and labels as they should be; nothing where they are so."""
+        if wanted.digest == kept.digest:
+            return
+        await asyncio.to_thread(self._forge.edit_pull, kept.number, wanted.title, wanted.text)
+        await asyncio.to_thread(self._forge.label_pull, kept.number, wanted.labels)
+        edited = replace(kept, asks=wanted.asks, digest=wanted.digest)
+        self._told(edited, f"{wanted.title}: {kept.url}", "edited")
+
+    async def closed(self, kept: Kept, found: Found, deed: Deed, why: str) -> None:
+        """Close it with a sentence, and take our branch away."""
+        core, forge = self._core, self._forge
+        kept = core.store.keep_pull(replace(kept, closing=deed.state))
+        if found.there.pull == "open":
+            text = f"{rules.CLOSED_MARK}\nClosed by UGS: {code(why or 'its branch was deleted')}.\n"
+            said = await asyncio.to_thread(forge.comments, kept.number)
+            if not any(rules.CLOSED_MARK in comment.body for comment in said):
+                await asyncio.to_thread(forge.comment, kept.number, text)
+            core.failpoint("pull:closing")
+            await asyncio.to_thread(forge.close_pull, kept.number)
+        if found.there.branch == "ours" and found.at:
+            try:
+                await core.git(core.repository.mirror.drop_branch, kept.branch, expected=found.at)
+            except (PushRejected, PushRefused) as error:  # it is no harm, and may be somebody's by now
+                log.info("%s: %s", kept.branch, error)
+        self.ended(replace(kept, state=deed.state), why)
+
+    def ended(self, kept: Kept, why: str = "") -> None:
+        """It is as it says, for ever."""
+        what = {
+            "merged": "is merged",
+            "refused": "was closed, and is not opened again for that",
+            "moot": "is moot",
+        }
+        said = f"{what.get(kept.state, kept.state)}: {why}" if why else what.get(kept.state, kept.state)
+        self._told(kept, f"{', '.join(kept.asks)}: {kept.name} {said}", kept.state)
+
+    def _told(self, kept: Kept, text: str, event: str) -> None:
+        core = self._core
+        with core.store.transaction():
+            core.store.keep_pull(kept)
+            core.store.audit(f"{kept.kind}-{event}", environment=kept.environment, detail=text)
+        log.info("%s: %s", kept.environment, text)
+
+
+async def open_once(core: Core, forge: Forge, draft: Draft) -> Pull:
+    """Open it; where the forge has one from that branch already, that one. Raises as the forge does."""
+    core.failpoint("pull:begun")
+    try:
+        pull = await asyncio.to_thread(forge.open_pull, draft)
+    except Invalid as refusal:
+        there = await asyncio.to_thread(forge.pull_from, draft.branch)  # another daemon may have been faster
+        if there is None or there.state != "open":
+            raise refusal from None
+        pull = there
+    core.failpoint("pull:done")
+    return pull
