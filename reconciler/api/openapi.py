@@ -21,6 +21,7 @@ from reconciler.api.idempotency import HEADER as IDEMPOTENCY_KEY
 from reconciler.model.version import Version
 
 Json = dict[str, Any]
+FORM = "application/x-www-form-urlencoded"
 REF = "#/components/schemas/{name}"
 REFUSALS = (400, 401, 403, 404, 408, 409, 413, 422, 429, 503)
 """What any route may be answered with that asks who is there and reads what he says."""
@@ -35,7 +36,8 @@ class Heeded(Struct, frozen=True):
 
 
 class Described(Struct, frozen=True):
-    """A route that is no `Endpoint`, for the description alone. `takes`: the types of what its path names."""
+    """A route that is no `Endpoint`, for the description alone. `answers`: None where there is nothing in the answer.
+    `takes`: what its path names. `form`: what a POST says is sent as a form with these fields."""
 
     method: str
     path: str
@@ -44,6 +46,7 @@ class Described(Struct, frozen=True):
     status: int = 200
     refusals: tuple[int, ...] = OPEN_REFUSALS
     takes: tuple[str, ...] = ()
+    form: tuple[str, ...] = ()
 
 
 OPEN: tuple[Described, ...] = (
@@ -65,6 +68,14 @@ OPEN: tuple[Described, ...] = (
         202,
         WEBHOOK_REFUSALS,
         ("provider",),
+    ),
+    Described(
+        "POST",
+        "/slack/interactivity",
+        "A button that was pressed, told and signed by Slack; there where ugs.yaml has its signing secret.",
+        None,
+        refusals=(400, 401, 404, 408, 413, 429, 503),
+        form=("payload",),
     ),
 )
 
@@ -89,7 +100,7 @@ def description(endpoints: Sequence[Endpoint[Any]]) -> Json:
     """All routes that are documented."""
     kinds: list[Any] = [Problem, Accepted]
     kinds += [kind for one in endpoints for kind in (one.asks, one.answers)]
-    kinds += [one.answers for one in OPEN]
+    kinds += [one.answers for one in OPEN if one.answers is not None]
     distinct = list({str(kind): kind for kind in kinds}.values())
     shown, components = msgspec.json.schema_components(distinct, schema_hook=_own, ref_template=REF)
     schemas = {str(kind): schema for kind, schema in zip(distinct, shown, strict=True)}
@@ -184,7 +195,9 @@ def _responses(one: Endpoint[Any], schemas: Mapping[str, Json]) -> Json:
 
 
 def _described(one: Described, schemas: Mapping[str, Json]) -> Json:
-    said: Json = {str(one.status): _answer("It is so.", JSON, schemas[str(one.answers)])}
+    said: Json = {str(one.status): {"description": "It is so."}}
+    if one.answers is not None:
+        said = {str(one.status): _answer("It is so.", JSON, schemas[str(one.answers)])}
     if one.path == "/openapi.json":
         said["304"] = {"description": "The client has it already."}
     shown: Json = {
@@ -199,8 +212,14 @@ def _described(one: Described, schemas: Mapping[str, Json]) -> Json:
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in one.takes
         ]
     if one.method == "POST":
-        shown["requestBody"] = {"content": {JSON: {"schema": {"type": "object"}}}}
+        shown["requestBody"] = {"content": {FORM if one.form else JSON: {"schema": _sent(one)}}}
     return shown
+
+
+def _sent(one: Described) -> Json:
+    """What a POST says; others than us say what is in it."""
+    fields = {"properties": {name: {"type": "string"} for name in one.form}, "required": list(one.form)}
+    return {"type": "object"} | (fields if one.form else {})
 
 
 def _without(schema: Json, names: set[str]) -> Json:

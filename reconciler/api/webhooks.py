@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from starlette.requests import ClientDisconnect, Request
@@ -18,11 +18,11 @@ from reconciler.api.door import Door
 from reconciler.api.endpoint import BadRequest, TooLarge, TooSlow
 from reconciler.api.entry import Missing
 from reconciler.api.identity import Unknown
-from reconciler.api.rates import OF_A_STRANGER
+from reconciler.api.rates import OF_A_STRANGER, TooMany
 from reconciler.clock import Clock
 from reconciler.model.delivered import concerns, read_event
-from reconciler.model.delivery import PROVIDERS, Provider, delivery_of, genuine, shown
-from reconciler.model.errors import HostError, TransientError
+from reconciler.model.delivery import PROVIDERS, Became, Provider, delivery_of, genuine, shown
+from reconciler.model.errors import HostError, TransientError, UgsError
 
 log = logging.getLogger("ugs")
 BODY_BYTES_MAX = 1 << 20
@@ -34,6 +34,14 @@ KNOWN_MAX = 1_000
 """So many deliveries are known again. They are kept in memory alone: after a restart one that is sent again costs
 a fetch, and a write for each delivery would cost more."""
 NUDGES_APART_S = 1.0
+REFUSED: Mapping[type[UgsError], Became] = {
+    Unknown: "unsigned",
+    TooLarge: "too-large",
+    TooSlow: "too-slow",
+    TooMany: "limited",
+    BadRequest: "malformed",
+    TransientError: "unread",
+}
 
 
 class Bell:
@@ -72,6 +80,15 @@ class Webhooks:
     async def delivered(self, request: Request) -> Response:
         """202 with what comes of it. Raises what the door makes a refusal of."""
         provider = self._provider(request)
+        try:
+            became, did = await self._taken(provider, request)
+        except UgsError as error:
+            self._core.deliveries[provider, REFUSED.get(type(error), "unread")] += 1
+            raise
+        self._core.deliveries[provider, became] += 1
+        return answer({"did": did}, 202)
+
+    async def _taken(self, provider: Provider, request: Request) -> tuple[Became, str]:
         who = f"webhooks {request.client.host if request.client else ''}"
         self._rates.look(who, OF_A_STRANGER)
         try:
@@ -82,13 +99,13 @@ class Webhooks:
         except (Unknown, TooLarge, TooSlow):
             self._rates.take(who, OF_A_STRANGER)  # who knows the secret may come as often as he likes
             raise
-        return answer({"did": self._heed(provider, request, body)}, 202)
+        return self._heed(provider, request, body)
 
-    def _heed(self, provider: Provider, request: Request, body: bytes) -> str:
+    def _heed(self, provider: Provider, request: Request, body: bytes) -> tuple[Became, str]:
         """What comes of a genuine delivery. Raises BadRequest."""
         delivery = delivery_of(provider, request.headers, body)
         if delivery in self._known:
-            return "nothing: this delivery came before"
+            return "duplicate", "nothing: this delivery came before"
         try:
             event = read_event(provider, request.headers, body)
         except ValueError as error:
@@ -98,16 +115,16 @@ class Webhooks:
         self._remember(delivery)
         ours = self._core.settings.repository
         if event is None:
-            return "nothing: this is neither a push nor a pull request"
+            return "ignored", "nothing: this is neither a push nor a pull request"
         if not concerns(event, ours.branch, ours.url):
-            return f"nothing: this is not {ours.branch} of the repository that is followed"
+            return "ignored", f"nothing: this is not {ours.branch} of the repository that is followed"
         if event.pull:
             if self._core.forge is None:
-                return "nothing: ugs.yaml names no forge"
+                return "ignored", "nothing: ugs.yaml names no forge"
             self._pulls.ring()
-            return "the pull requests will be looked at"
+            return "heeded", "the pull requests will be looked at"
         self._pushes.ring()
-        return "it will be fetched"
+        return "heeded", "it will be fetched"
 
     def _provider(self, request: Request) -> Provider:
         provider = request.path_params["provider"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from reconciler.git import Aside
 from reconciler.model import sentence
 from reconciler.model.adoption import adopted
 from reconciler.model.circumstances import Gate
+from reconciler.model.delivery import Became, Provider
 from reconciler.model.desired import Desired, Frozen
 from reconciler.model.errors import UgsError
 from reconciler.model.hosts import Rollouts
@@ -139,6 +141,8 @@ class Core:
     wake_rollouts: asyncio.Event = field(default_factory=asyncio.Event)
     probed: Probed = field(default_factory=Probed)
     """What probes came to over time."""
+    deliveries: Counter[tuple[Provider, Became]] = field(default_factory=Counter)
+    """Of webhooks, since the daemon started."""
     troubles: dict[str, str] = field(default_factory=dict)
     """Of what runs beside the daemon: by what it does not do now, why; empty where it does."""
     heard: list[Callable[[Upgrade, Upgrade], None]] = field(default_factory=list)

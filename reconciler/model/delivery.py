@@ -12,6 +12,20 @@ from typing import Literal, get_args
 Provider = Literal["github", "gitlab", "gitea", "bitbucket"]
 """Forgejo is `gitea`; Bitbucket's Cloud and Data Center are one."""
 PROVIDERS: tuple[Provider, ...] = get_args(Provider)
+Became = Literal[
+    "heeded",
+    "duplicate",
+    "ignored",
+    "unsigned",
+    "too-large",
+    "too-slow",
+    "limited",
+    "malformed",
+    "unread",
+]
+"""What becomes of a delivery. `ignored`: it is of no concern here; `unsigned`: its signature is missing or wrong;
+`limited`: its address has sent too many of these; `unread`: it cannot be looked at now."""
+BECAME: tuple[Became, ...] = get_args(Became)
 Headers = Mapping[str, str]
 """By names in lower case."""
 

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import shutil
 import socket
 import threading
@@ -19,8 +20,9 @@ import pytest
 
 from reconciler.api import webhooks
 from reconciler.api.webhooks import BODY_BYTES_MAX
+from reconciler.model.delivery import BECAME
 from reconciler.store import Store
-from tests.api.network import Reply, call
+from tests.api.network import Reply, call, token_for
 from tests.daemon_process import DaemonProcess, daemon
 from tests.drivers.services import wait_until
 from tests.world import World, a_world
@@ -177,6 +179,33 @@ def test_what_is_delivered_again_is_fetched_once(served: DaemonProcess, fetches:
     assert {reply.status for reply in replies} == {202}
     assert [reply.body["did"] for reply in replies].count("it will be fetched") == 1
     assert at_rest(fetches) == before + 1
+
+
+def counted(port: int, token: str, forge: str) -> dict[str, float]:
+    """Deliveries by what became of them, as Prometheus is told."""
+    text = call(port, "GET", "/metrics", token=token).body.decode()
+    found = re.findall(
+        rf'^ugs_webhooks_total{{forge="{forge}",outcome="([a-z-]+)"}} (.+)$', text, re.MULTILINE
+    )
+    return {outcome: float(value) for outcome, value in found}
+
+
+def test_what_became_of_deliveries_is_counted_by_forge(served: DaemonProcess, port: int) -> None:
+    token = token_for(served, "prometheus", "viewer")
+    before, other = counted(port, token, "gitea"), counted(port, token, "bitbucket")
+    assert before.keys() == set(BECAME)
+    deliver(port, "gitea", number="twice")
+    deliver(port, "gitea", number="twice")
+    deliver(port, "gitea", {"ref": "refs/heads/other", "repository": {"full_name": "fleet"}})
+    deliver(port, "gitea", secret="guessed")
+    deliver(port, "gitea", b" " * (BODY_BYTES_MAX + 1))
+    deliver(port, "gitea", b"[]")
+    after = counted(port, token, "gitea")
+    grown = {
+        outcome: after[outcome] - before[outcome] for outcome in BECAME if after[outcome] != before[outcome]
+    }
+    assert grown == dict.fromkeys(("heeded", "duplicate", "ignored", "unsigned", "too-large", "malformed"), 1)
+    assert counted(port, token, "bitbucket") == other
 
 
 def test_a_secret_is_changed_without_a_restart(served: DaemonProcess, fleet: World, port: int) -> None:

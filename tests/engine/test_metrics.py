@@ -200,9 +200,11 @@ def keys(samples: Iterable[Sample]) -> set[tuple[str, tuple[tuple[str, str], ...
 
 async def test_both_formats_say_the_same_and_the_table_names_everything(world: World) -> None:
     world.more = "timezone: UTC\nwindows: {minor: [{cron: '0 2 * * *', duration: 1h}]}\n"
+    world.settings_more = 'listen: "127.0.0.1:1"\nwebhooks: {gitea: {secret: {file: /nowhere}}}\n'
     world.deploy_first("1.0.0")
     await world.settle()
     metrics = metrics_of(world)
+    world.core.deliveries["gitea", "unsigned"] += 2
     world.bump("1.0.1")
     await world.settle()
     world.bump("1.1.0")
@@ -211,6 +213,9 @@ async def test_both_formats_say_the_same_and_the_table_names_everything(world: W
     await metrics.resources.taken()
     text, opened = await scrape(metrics), await scrape(metrics, OPEN_METRICS)
     assert keys(text.samples) == keys(opened.samples)
+    assert text.value("ugs_webhooks_total", forge="gitea", outcome="unsigned") == 2
+    assert text.value("ugs_webhooks_total", forge="gitea", outcome="heeded") == 0
+    assert text.of("ugs_webhooks_total", forge="github") == []  # nobody expects any
     own = {name: family for name, family in text.families.items() if not name.startswith("process_")}
     found = {name + "_total" * (family.type == "counter"): family for name, family in own.items()}
     assert found.keys() == {metric.name for metric in TABLE}

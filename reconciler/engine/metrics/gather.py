@@ -17,6 +17,7 @@ from reconciler.engine.fleet import Fleet
 from reconciler.engine.metrics.phases import TIMED
 from reconciler.engine.metrics.table import Sample
 from reconciler.engine.reconcile import EnvironmentPass
+from reconciler.model.delivery import BECAME, PROVIDERS
 from reconciler.model.environment import ChangeClass
 from reconciler.model.gates import GATES, closed
 from reconciler.model.observation import HealthState, Usage
@@ -52,6 +53,7 @@ def gather(fleet: Fleet, started_at: datetime, known: Known) -> list[Sample]:
     samples = [
         *_daemon(fleet, started_at),
         *_queues(fleet),
+        *_webhooks(fleet),
         *_tallies(fleet, here),
         *_unfinished(fleet, here),
     ]
@@ -84,6 +86,14 @@ def _queues(fleet: Fleet) -> Iterator[Sample]:
         yield Sample("ugs_outbox_pending", (channel,), waiting)
         waited_s = max(0.0, (now - oldest).total_seconds()) if oldest else 0
         yield Sample("ugs_outbox_oldest_seconds", (channel,), waited_s)
+
+
+def _webhooks(fleet: Fleet) -> Iterator[Sample]:
+    core = fleet.core
+    for forge in PROVIDERS:
+        if forge in core.settings.webhooks:
+            for outcome in BECAME:
+                yield Sample("ugs_webhooks_total", (forge, outcome), core.deliveries[forge, outcome])
 
 
 def _tallies(fleet: Fleet, here: Mapping[str, EnvironmentPass]) -> Iterator[Sample]:

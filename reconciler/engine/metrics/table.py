@@ -42,6 +42,12 @@ TABLE = (
         "ugs_outbox_oldest_seconds", "gauge", "For how long the oldest of it waits; 0 for none.", ("channel",)
     ),
     Metric(
+        "ugs_webhooks_total",
+        "counter",
+        "Deliveries of webhooks since the daemon started, by what became of them.",
+        ("forge", "outcome"),
+    ),
+    Metric(
         "ugs_environment_observed", "gauge", "1 unless the last look at its engine failed.", _BY_ENVIRONMENT
     ),
     Metric(
