@@ -37,25 +37,105 @@ class Desired(Struct, frozen=True):
     """What was pinned when the repository lost the environment, whose last settings these are; None while it has it."""
 
 
-@once(1)  # a commit that comes into force is looked at more than once; kept is what is in force anyway
-def resolve(snapshot: Snapshot, frozen: Frozen) -> Mapping[str, Desired]:
-    """What every environment of the snapshot asks for."""
-    releases: dict[str, dict[Version, Release]] = defaultdict(dict)
+class _Resolved(Struct, frozen=True):
+    """What was asked for at one revision, and what it was worked out of."""
+
+    snapshot: Snapshot
+    frozen: Frozen
+    unread: Mapping[str, frozenset[str]]
+    """By environment: services whose pins cannot be followed."""
+    releases: Mapping[str, Mapping[Version, Release]]
+    found: Mapping[str, Desired]
+
+
+class _Resolver:
+    """Works out anew only what changed since it was asked last; the answer is the same as without that."""
+
+    def __init__(self) -> None:
+        self._last = _Resolved(_NOTHING, {}, {}, {}, {})
+
+    def __call__(self, snapshot: Snapshot, frozen: Frozen) -> Mapping[str, Desired]:
+        """What every environment of the snapshot asks for."""
+        last = self._last
+        if last.snapshot is not snapshot or last.frozen is not frozen:
+            last = self._last = _resolved(last, snapshot, frozen)
+        return last.found
+
+
+def _resolved(last: _Resolved, snapshot: Snapshot, frozen: Frozen) -> _Resolved:
+    renewed = _differing(last.snapshot.releases, snapshot.releases) | _differing(last.frozen, frozen)
+    releases = _releases(last.releases, snapshot, frozen, renewed) if renewed else last.releases
+    unread = defaultdict[str, set[str]](set)
+    for name, service in snapshot.blind_pins:
+        unread[name].add(service)
+    made = _Resolved(
+        snapshot, frozen, {name: frozenset(services) for name, services in unread.items()}, releases, {}
+    )
+    found = {
+        name: _as_before(last, made, name) if _alike(last, made, name, renewed) else _asked_for(made, name)
+        for name in snapshot.environments
+    }
+    return replace(made, found=found)
+
+
+def _differing(before: Frozen, after: Frozen) -> frozenset[str]:
+    """The services of which a release is another object, or gone."""
+    if before is after:
+        return frozenset()
+    found = {
+        service for (service, version), one in after.items() if before.get((service, version)) is not one
+    }
+    return frozenset(found.union(key[0] for key in before if key not in after))
+
+
+def _releases(
+    known: Mapping[str, Mapping[Version, Release]],
+    snapshot: Snapshot,
+    frozen: Frozen,
+    renewed: frozenset[str],
+) -> Mapping[str, Mapping[Version, Release]]:
+    """By service every release in force."""
+    found = defaultdict[str, dict[Version, Release]](dict)
     for (service, _), release in snapshot.releases.items():
-        releases[service][release.version] = in_force(release, frozen)
-    found = {}
-    for name, environment in snapshot.environments.items():
-        asked = {service: asked_of(snapshot, name, service, frozen) for service in environment.pins}
-        unread = frozenset(service for place, service in snapshot.blind_pins if place == name)
-        found[name] = Desired(
-            revision=snapshot.revision,
-            environment=environment,
-            workloads={service: work for service, work in asked.items() if work is not None},
-            blind=unread.union(service for service, work in asked.items() if work is None),
-            hidden=name in snapshot.blind,
-            releases=releases,
-        )
-    return found
+        if service in renewed:
+            found[service][release.version] = in_force(release, frozen)
+    return {service: those for service, those in known.items() if service not in renewed} | found
+
+
+def _alike(last: _Resolved, now: _Resolved, name: str, renewed: frozenset[str]) -> bool:
+    """Whether an environment asks for what it asked for. Pins that cannot be followed hang on what else is there."""
+    before, after = last.snapshot, now.snapshot
+    return (
+        name in last.found
+        and before.environments[name] is after.environments[name]
+        and before.nodes[name] is after.nodes[name]
+        and last.unread.get(name) == now.unread.get(name)
+        and (name in before.blind) == (name in after.blind)
+        and not any(service in after.environments[name].pins for service in renewed)
+    )
+
+
+def _as_before(last: _Resolved, now: _Resolved, name: str) -> Desired:
+    return replace(last.found[name], revision=now.snapshot.revision, releases=now.releases)
+
+
+def _asked_for(now: _Resolved, name: str) -> Desired:
+    snapshot, environment = now.snapshot, now.snapshot.environments[name]
+    asked = {service: asked_of(snapshot, name, service, now.frozen) for service in environment.pins}
+    return Desired(
+        revision=snapshot.revision,
+        environment=environment,
+        workloads={service: work for service, work in asked.items() if work is not None},
+        blind=now.unread.get(name, frozenset()).union(
+            service for service, work in asked.items() if work is None
+        ),
+        hidden=name in snapshot.blind,
+        releases=now.releases,
+    )
+
+
+_NOTHING = Snapshot("", {}, {}, {}, (), frozenset(), frozenset())
+resolve = _Resolver()
 
 
 def departed(last: Environment, revision: str) -> Desired:
@@ -72,6 +152,11 @@ def departed(last: Environment, revision: str) -> Desired:
 
 def thawed(snapshot: Snapshot, frozen: Frozen) -> list[Problem]:
     """An error for every release whose frozen fields were edited after it was deployed."""
+    return _thawed(snapshot.releases, frozen)
+
+
+@once(1)
+def _thawed(releases: Mapping[tuple[str, str], Release], frozen: Frozen) -> list[Problem]:
     return [
         Problem(
             release.place,
@@ -79,7 +164,7 @@ def thawed(snapshot: Snapshot, frozen: Frozen) -> list[Problem]:
             f"{service} {version} was deployed and is frozen, and this file no longer describes what was deployed",
             f"put its {', '.join(FROZEN_FIELDS)} back, and publish the change as a new version",
         )
-        for (service, version), release in snapshot.releases.items()
+        for (service, version), release in releases.items()
         if (kept := frozen.get((service, version))) and frozen_digest(kept) != frozen_digest(release)
     ]
 

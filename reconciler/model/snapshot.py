@@ -53,7 +53,7 @@ class Followed(Struct, frozen=True):
     blind: frozenset[str]
     """Services whose pins cannot be followed."""
     unreleased: bool
-    """A pin names no release: what is said of it hangs on which there are."""
+    """A pin names no release: what is said of it hangs on all that is there of releases."""
 
 
 class Snapshot(Struct, frozen=True):
@@ -215,10 +215,10 @@ class _Composition:
         known = self.before.followed.get(name)
         if known is None or name_of(f"environments/{name}") in self.touched:
             return self.follow(merged, environment)
-        pins = environment.pins
-        if self.renewed and (known.unreleased or any(service in pins for service in self.renewed)):
+        if known.unreleased and any(one.startswith("releases/") for one in self.touched):
             return self.follow(merged, environment)
-        return known
+        concerned = any(service in environment.pins for service in self.renewed)
+        return self.follow(merged, environment) if concerned else known
 
     def follow(self, merged: Merged, environment: Environment) -> Followed:
         """The environment with those pins alone that their release can serve."""

@@ -9,7 +9,10 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reconciler.model.desired import _Resolver, resolve
+from reconciler.model.release import Flag
 from reconciler.model.snapshot import Cache, Snapshot, read, reread
+from tests.build import release as build_release
 from tests.model.test_snapshot import environment, release
 
 
@@ -54,6 +57,11 @@ CONTENTS = (
     environment("live", "{api: '1.4.0'}"),
     "cut off",
 )
+FROZEN = {
+    key: build_release(key[1], key[0], flags={"fast": Flag(False)})
+    for key in (("api", "1.4.0"), ("api", "1.5.0"), ("web", "2.0.0"))
+}
+PARSED = Cache()
 trees = st.dictionaries(st.sampled_from(PATHS), st.sampled_from(CONTENTS), max_size=len(PATHS))
 BLOBS = {hashlib.sha1(text.encode()).hexdigest(): text.encode() for text in CONTENTS}
 
@@ -73,7 +81,7 @@ def whole(tree: dict[str, str]) -> Snapshot:
     return read("r", listed(tree).values(), BLOBS.__getitem__, Cache(), nothing_older)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(trees, min_size=2, max_size=4))
 def test_what_was_reread_is_what_is_read(history: list[dict[str, str]]) -> None:
     first, *rest = history
@@ -84,6 +92,20 @@ def test_what_was_reread_is_what_is_read(history: list[dict[str, str]]) -> None:
         snapshot, before = reread(snapshot, "r", changes, BLOBS.__getitem__, Cache(), nothing_older), after
         assert snapshot == whole(tree)
         assert list(snapshot.environments) == sorted(snapshot.environments)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(trees, st.sets(st.sampled_from(sorted(FROZEN)))), min_size=2, max_size=4))
+def test_what_is_asked_for_is_the_same_whatever_was_asked_for_before(
+    history: list[tuple[dict[str, str], set[tuple[str, str]]]],
+) -> None:
+    snapshot, before = whole({}), listed({})
+    for tree, deployed in history:
+        after = listed(tree)
+        changes = {path: after.get(path) for path in before | after if before.get(path) != after.get(path)}
+        snapshot, before = reread(snapshot, "r", changes, BLOBS.__getitem__, PARSED, nothing_older), after
+        frozen = {key: FROZEN[key] for key in sorted(deployed)}
+        assert resolve(snapshot, frozen) == _Resolver()(whole(tree), frozen)
 
 
 def test_only_what_differs_is_read() -> None:
