@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from reconciler.api.answer import Detailed, answer, problem
 from reconciler.api.door import Door
+from reconciler.api.identity import signed_in
 from reconciler.engine.daemon import Daemon
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.model.codec import builtins
@@ -44,7 +45,7 @@ class EnvironmentHealth(Struct, frozen=True):
 
 
 class HealthShape(Struct, frozen=True):
-    """`ready`: it can do its work, be it that a part of it is in trouble. Without a token that is all."""
+    """`ready`: it can do its work, be it that a part of it is in trouble. Without a token or a session that is all."""
 
     ready: bool
     as_of: datetime
@@ -65,7 +66,7 @@ def routes(door: Door) -> Sequence[BaseRoute]:
 
     async def health(request: Request) -> Response:
         """Whether this daemon can do its work, and how every part and service is."""
-        shown = _health(daemon, await door.known(request) if _shows_who(request) else None)
+        shown = _health(daemon, await door.known(request) if _shows_who(daemon, request) else None)
         if refused := daemon.core.store.refused:
             text = f"the database cannot be written: {refused}"
             return problem(503, Detailed(text, "see to the disk", kind="not-ready", **builtins(shown)))
@@ -88,8 +89,11 @@ def routes(door: Door) -> Sequence[BaseRoute]:
     ]
 
 
-def _shows_who(request: Request) -> bool:
-    return request.client is None or "authorization" in request.headers
+def _shows_who(daemon: Daemon, request: Request) -> bool:
+    """A browser whose session is over is anybody: it sends its cookie on."""
+    if request.client is None or "authorization" in request.headers:
+        return True
+    return signed_in(daemon.core, request) is not None
 
 
 def _health(daemon: Daemon, caller: Caller | None) -> HealthShape:

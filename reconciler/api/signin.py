@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import logging
 import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -19,14 +20,15 @@ from starlette.routing import BaseRoute, Route
 
 from reconciler.api.door import Door, Handler, Routes
 from reconciler.api.entry import Denied
-from reconciler.api.identity import Unknown, begin_session, rights_of, set_session
+from reconciler.api.identity import Unknown, begin_session, rights_of, set_session, signed_in
 from reconciler.api.rates import OF_A_CALLER
 from reconciler.api.web.page import Pages
 from reconciler.model.errors import HostError, TransientError, UgsError
-from reconciler.model.people import CALLBACK, LEAVE, Nameless
+from reconciler.model.people import CALLBACK, END, LEAVE, Nameless
 from reconciler.model.rights import Caller
-from reconciler.oidc import Invalid, Issuer, Issuers, Pending, exchanged, leave_for
+from reconciler.oidc import Invalid, Issuer, Issuers, Pending, end_at, exchanged, leave_for
 
+log = logging.getLogger("ugs")
 LASTS = timedelta(minutes=10)
 """How long somebody may take at the provider."""
 SESSION_LASTS = timedelta(hours=8)
@@ -35,6 +37,9 @@ USED_MAX = 1_000
 NEXT_CHARS_MAX = 500
 CODE_CHARS_MAX = 4_096
 COOKIE_CHARS_MAX = 2_000
+HINT_CHARS_MAX = 3_500
+"""Browsers keep no more than 4096 bytes of a cookie."""
+HINT = "ugs_signin_hint"
 ANEW = "sign in anew"
 
 
@@ -47,9 +52,10 @@ class Begun(Struct, frozen=True):
 
 
 class SignIn:
-    """The two routes. Nothing is kept here for those who have not come back; their browsers do."""
+    """The routes. Nothing is kept here for those who have not come back; their browsers do."""
 
-    def __init__(self, door: Door, issuer: Issuer, redirect_uri: str) -> None:
+    def __init__(self, door: Door, pages: Pages, issuer: Issuer, redirect_uri: str) -> None:
+        self._pages = pages
         self._core, self._issuer = door.daemon.core, issuer
         self._key = secrets.token_bytes(32)
         self._used: OrderedDict[str, None] = OrderedDict()
@@ -84,18 +90,48 @@ class SignIn:
             raise Unknown("the provider sent no code", ANEW)
         self._use(begun.pending.state)
         try:
-            somebody = await exchanged(self._issuer, begun.pending, code, query.get("iss"))
+            arrived = await exchanged(self._issuer, begun.pending, code, query.get("iss"))
         except (Invalid, Nameless) as wrong:
             raise Unknown(wrong.message, wrong.remedy) from wrong
         except HostError as trouble:
             raise TransientError("the provider cannot be asked now", str(trouble)) from trouble
         until = self._core.clock.now() + SESSION_LASTS
+        somebody = arrived.person
         caller = Caller(somebody.name, rights_of(self._core, somebody), until=until)
         detail = f"at {self._issuer.at.issuer}"
         cookie = begin_session(self._core, caller, detail=detail, person=somebody)
         response = RedirectResponse(begun.next, 303)
         set_session(request, response, cookie, safely=self._safely)
         response.delete_cookie(self._cookie, path="/", secure=self._safely, httponly=True, samesite="lax")
+        if len(arrived.id_token) <= HINT_CHARS_MAX:
+            response.set_cookie(
+                HINT,
+                arrived.id_token,
+                max_age=int(SESSION_LASTS.total_seconds()),
+                path=END,
+                secure=self._safely,
+                httponly=True,
+                samesite="lax",
+            )
+        return response
+
+    async def end(self, request: Request) -> Response:
+        """Send the browser of somebody who has signed out here to the provider, to sign out there. By a page of ours:
+        what answers a form may lead nowhere else."""
+        if signed_in(self._core, request) is not None:  # no link of somebody else's signs anybody out
+            return RedirectResponse("/", 303)
+        try:
+            url = await end_at(self._issuer, request.cookies.get(HINT, "")[:HINT_CHARS_MAX])
+        except TransientError as trouble:
+            log.warning("oidc: the session of somebody who signed out goes on there: %s", trouble)
+            url = None
+        if url is None:
+            response: Response = RedirectResponse("/login", 303)
+        else:
+            response = await self._pages.render(
+                request, None, "end.html", url=url, issuer=self._issuer.at.issuer
+            )
+        response.delete_cookie(HINT, path=END, secure=self._safely, httponly=True, samesite="lax")
         return response
 
     def _begun(self, request: Request) -> Begun:
@@ -142,8 +178,10 @@ def routes_of(issuers: Issuers) -> Routes:
     def routes(door: Door) -> Sequence[BaseRoute]:
         if issuer is None or issuer.at.redirect_uri is None:
             return []
-        own, shown = SignIn(door, issuer, issuer.at.redirect_uri), Pages(door)
-        return [Route(LEAVE, _told(door, shown, own.leave)), Route(CALLBACK, _told(door, shown, own.arrive))]
+        shown = Pages(door)
+        own = SignIn(door, shown, issuer, issuer.at.redirect_uri)
+        handles = {LEAVE: own.leave, CALLBACK: own.arrive, END: own.end}
+        return [Route(path, _told(door, shown, handle)) for path, handle in handles.items()]
 
     return routes
 

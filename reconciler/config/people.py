@@ -29,6 +29,8 @@ def oidc_of(data: Mapping[str, Any], found: Findings, reference: Reference) -> O
     found.valid(("oidc", "issuer"), _check_url)
     if "redirect_uri" in written:
         found.valid(("oidc", "redirect_uri"), _check_redirect)
+    if "post_logout_redirect_uri" in written:
+        found.valid(("oidc", "post_logout_redirect_uri"), _check_url)
     secret = written.pop("client_secret", None)
     written.setdefault("audience", written["client_id"])
     if "scopes" in written and "openid" not in written["scopes"]:

@@ -16,14 +16,15 @@ NAME_CHARS_MAX = 100
 GROUPS_MAX = 200
 GROUP_CHARS_MAX = 200
 EMAIL = "email"
-LEAVE, CALLBACK = "/login/oidc", "/login/callback"
-"""The routes by which people leave for their provider, and come back from it."""
+LEAVE, CALLBACK, END = "/login/oidc", "/login/callback", "/login/end"
+"""The routes by which people leave for their provider, come back from it, and end their session there."""
 
 
 class Registration(Struct, frozen=True):
     """What we are to a provider, and where it says who somebody is. `audience`: whom tokens that are shown are for.
 
     `redirect_uri`: where people come back to who signed in; None: nobody signs in, and tokens alone are looked at.
+    `post_logout_redirect_uri`: where they come back to who signed out there; None: they stay at the provider.
     """
 
     issuer: str
@@ -33,6 +34,7 @@ class Registration(Struct, frozen=True):
     name_claim: str = EMAIL
     groups_claim: str = "groups"
     redirect_uri: str | None = None
+    post_logout_redirect_uri: str | None = None
 
 
 class Assignment(Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from reconciler.oidc.issuer import Issuer
 from reconciler.oidc.issuers import Issuers
-from reconciler.oidc.signin import Pending, exchanged, leave_for
+from reconciler.oidc.signin import Pending, end_at, exchanged, leave_for
 from reconciler.oidc.tokens import Invalid
 
-__all__ = ["Invalid", "Issuer", "Issuers", "Pending", "exchanged", "leave_for"]
+__all__ = ["Invalid", "Issuer", "Issuers", "Pending", "end_at", "exchanged", "leave_for"]

@@ -1,4 +1,5 @@
-"""How people sign in: the authorization code flow with PKCE, and a nonce that binds the token to this sign-in."""
+"""How people sign in, and out again: the authorization code flow with PKCE, and a nonce that binds the token to this
+sign-in."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from msgspec import Struct
 
 from reconciler.model.errors import TransientError
 from reconciler.model.people import Person, person_of, says_enough
-from reconciler.oidc.documents import SEE_TO_IT, Refused, get, post
+from reconciler.oidc.documents import SEE_TO_IT, Refused, get, post, safe
 from reconciler.oidc.issuer import Document, Issuer
 from reconciler.oidc.tokens import Claims, Invalid
 
@@ -35,6 +36,13 @@ class Answered(Struct, frozen=True):
     access_token: str = ""
 
 
+class SignedIn(Struct, frozen=True):
+    """Who has signed in, and the token that says so: whoever shows that is him."""
+
+    person: Person
+    id_token: str
+
+
 async def leave_for(issuer: Issuer) -> tuple[Pending, str]:
     """A new sign-in, and the URL at the provider to which the browser goes. Raises TransientError."""
     document = (await issuer.known()).document
@@ -52,11 +60,24 @@ async def leave_for(issuer: Issuer) -> tuple[Pending, str]:
         "code_challenge": base64.urlsafe_b64encode(challenge).decode().rstrip("="),
         "code_challenge_method": "S256",
     }
-    joint = "&" if "?" in document.authorization_endpoint else "?"
-    return pending, document.authorization_endpoint + joint + urlencode(query)
+    return pending, _with(document.authorization_endpoint, query)
 
 
-async def exchanged(issuer: Issuer, pending: Pending, code: str, said_issuer: str | None) -> Person:
+async def end_at(issuer: Issuer, id_token: str) -> str | None:
+    """The URL at the provider by which a session there ends; None where it has none. `id_token`: with which it began,
+    empty where that is not known any more. Raises TransientError."""
+    endpoint = (await issuer.known()).document.end_session_endpoint
+    if not endpoint or not safe(endpoint):
+        return None
+    query = {
+        "id_token_hint": id_token,
+        "client_id": issuer.at.client_id,
+        "post_logout_redirect_uri": issuer.at.post_logout_redirect_uri or "",
+    }
+    return _with(endpoint, {name: value for name, value in query.items() if value})
+
+
+async def exchanged(issuer: Issuer, pending: Pending, code: str, said_issuer: str | None) -> SignedIn:
     """Who has signed in. `said_issuer`: the `iss` of the response, where it has one.
 
     Raises Invalid, Nameless; TransientError where the provider is not to be reached."""
@@ -80,7 +101,12 @@ async def exchanged(issuer: Issuer, pending: Pending, code: str, said_issuer: st
         raise
     claims = await issuer.claims(answered.id_token, issuer.at.client_id)
     _check(claims, pending, issuer.at.client_id)
-    return person_of(await _completed(issuer, document, claims, answered.access_token), issuer.at)
+    person = person_of(await _completed(issuer, document, claims, answered.access_token), issuer.at)
+    return SignedIn(person, answered.id_token)
+
+
+def _with(url: str, query: Mapping[str, str]) -> str:
+    return url + ("&" if "?" in url else "?") + urlencode(query)
 
 
 def _credentials(issuer: Issuer, document: Document) -> tuple[dict[str, str], dict[str, str]]:

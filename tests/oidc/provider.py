@@ -101,6 +101,8 @@ class Provider:
     asked: list[str] = field(default_factory=list)
     codes: dict[str, Code] = field(default_factory=dict)
     access: dict[str, str] = field(default_factory=dict)
+    ended: list[dict[str, str]] = field(default_factory=list)
+    """With what those came who signed out."""
     server: Any = None
 
     def rotate(self, number: str) -> None:
@@ -188,6 +190,7 @@ def _application(provider: Provider) -> flask.Flask:
             "token_endpoint": f"{provider.issuer}/token",
             "userinfo_endpoint": f"{provider.issuer}/userinfo",
             "jwks_uri": f"{provider.issuer}/jwks",
+            "end_session_endpoint": f"{provider.issuer}/end",
             "id_token_signing_alg_values_supported": ["RS256", "ES256", "HS256", "none"],
             "token_endpoint_auth_methods_supported": list(provider.client.methods),
         } | provider.metadata
@@ -200,6 +203,11 @@ def _application(provider: Provider) -> flask.Flask:
     def authorize() -> Any:
         grant = server.get_consent_grant(end_user=provider.who)
         return server.create_authorization_response(grant=grant, grant_user=provider.who)
+
+    @app.get("/end")
+    def end() -> Any:
+        provider.ended.append(dict(flask.request.args))
+        return flask.redirect(flask.request.args.get("post_logout_redirect_uri", "/"))
 
     @app.post("/token")
     def token() -> Any:

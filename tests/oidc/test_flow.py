@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from reconciler.model.errors import TransientError
 from reconciler.model.people import Person, Registration, says_enough
-from reconciler.oidc import Invalid, Issuer, Issuers, exchanged, leave_for
+from reconciler.oidc import Invalid, Issuer, Issuers, end_at, exchanged, leave_for
 from reconciler.oidc.tokens import Jwks, key_set
 from tests.drivers.services import free_port
 from tests.moved_clock import MovedClock
@@ -48,7 +48,7 @@ def code_from(url: str) -> tuple[str, str | None]:
 
 async def signed_in(at: Issuer) -> Person:
     pending, url = await leave_for(at)
-    return await exchanged(at, pending, *code_from(url))
+    return (await exchanged(at, pending, *code_from(url))).person
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ async def test_a_provider_that_says_who_it_is_must_say_so(provider: Provider) ->
     for said in (None, "http://evil.example"):
         with pytest.raises(Invalid, match=r"of another provider"):
             await exchanged(at, pending, code, said)
-    assert (await exchanged(at, pending, code, provider.issuer)).name == "ada"
+    assert (await exchanged(at, pending, code, provider.issuer)).person.name == "ada"
 
 
 async def test_where_nobody_can_sign_in_nobody_leaves(provider: Provider) -> None:
@@ -131,3 +131,16 @@ def test_a_claim_may_stand_within_another() -> None:
     assert says_enough({"sub": "a", "realm_access": {"roles": []}}, at)
     assert says_enough({"sub": "a", "realm_access.roles": []}, at)
     assert not says_enough({"sub": "a", "realm_access": []}, at)
+
+
+@pytest.mark.parametrize("endpoint", [None, "", "http://login.example/end", "javascript:alert(1)"])
+async def test_a_session_at_the_provider_goes_on_where_nothing_safe_ends_it(
+    provider: Provider, endpoint: str | None
+) -> None:
+    provider.metadata = {"end_session_endpoint": endpoint}
+    assert await end_at(issuer(provider), "hint") is None
+
+
+async def test_what_ends_a_session_says_no_more_than_is_known(provider: Provider) -> None:
+    provider.metadata = {"end_session_endpoint": "https://login.example/end?realm=ops"}
+    assert await end_at(issuer(provider), "") == f"https://login.example/end?realm=ops&client_id={CLIENT_ID}"

@@ -19,7 +19,7 @@ from reconciler.api.identity import (
 from reconciler.api.rates import OF_A_STRANGER
 from reconciler.api.web.form import check_form, check_origin, form_of
 from reconciler.api.web.page import Pages, ours
-from reconciler.model.people import LEAVE
+from reconciler.model.people import END, LEAVE
 
 AGAIN = "That token is unknown, expired or revoked."
 
@@ -51,6 +51,8 @@ def routes(pages: Pages) -> Sequence[BaseRoute]:
         if caller is not None and caller.session is not None:
             check_form(request, await form_of(request))
             pages.core.store.end_session(caller.session)
+            if caller.token is None:  # a provider vouched for him, and knows him still
+                answer = RedirectResponse(END, 303)
         answer.delete_cookie(COOKIE, path="/")
         return answer
 

@@ -14,13 +14,13 @@ from msgspec import Struct
 from reconciler import __version__
 from reconciler.engine.attention import needs_person
 from reconciler.engine.fleet import Fleet
-from reconciler.engine.metrics.phases import TIMED
 from reconciler.engine.metrics.table import Sample
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.model.delivery import BECAME, PROVIDERS
 from reconciler.model.environment import ChangeClass
 from reconciler.model.gates import GATES, closed
 from reconciler.model.observation import HealthState, Usage
+from reconciler.model.stay import TIMED
 from reconciler.model.upgrade import FINAL, Upgrade
 from reconciler.model.window import Interval
 from reconciler.store import NOTE

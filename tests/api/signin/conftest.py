@@ -55,7 +55,7 @@ def as_it_was(provider: Provider) -> None:
 
 @pytest.fixture(scope="module")
 def fleet(
-    tmp_path_factory: pytest.TempPathFactory, port: int, provider: Provider, ci: Provider
+    tmp_path_factory: pytest.TempPathFactory, port: int, base: str, provider: Provider, ci: Provider
 ) -> Iterator[World]:
     with a_world(tmp_path_factory.mktemp("signin")) as world:
         secret = world.folder / "client-secret"
@@ -64,7 +64,7 @@ def fleet(
         world.settings_more = (
             f'listen: "127.0.0.1:{port}"\n'
             f'oidc: {{issuer: "{provider.issuer}", client_id: {CLIENT_ID}, client_secret: {{file: "{secret}"}},'
-            f' redirect_uri: "{provider.client.redirect_uri}"}}\n'
+            f' redirect_uri: "{provider.client.redirect_uri}", post_logout_redirect_uri: "{base}/login"}}\n'
             f'machines: [{{issuer: "{ci.issuer}", audience: "{AUDIENCE}"}}]\n'
             f'{PEOPLE}  - {{user: "repo:org/fleet:*", issuer: "{ci.issuer}", role: operator}}\n'
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import json
 import re
 import urllib.parse
 from datetime import timedelta
@@ -15,7 +16,8 @@ from starlette.requests import Request
 
 from reconciler.api.door import Door
 from reconciler.api.identity import Unknown
-from reconciler.api.signin import SignIn, own_path
+from reconciler.api.signin import HINT, HINT_CHARS_MAX, SignIn, own_path
+from reconciler.api.web.page import Pages
 from reconciler.model.people import Registration
 from reconciler.oidc import Issuer
 from reconciler.store import Store
@@ -66,6 +68,62 @@ def test_from_a_page_to_the_provider_and_back_to_it_and_out(served: DaemonProces
     assert browser.get(f"{base}/logout", {"csrf": csrf}).status == 303
     browser.cookies = kept
     assert browser.get(f"{base}/upgrade/status").status == 401
+
+
+def test_a_browser_that_signed_in_is_told_how_every_part_is(served: DaemonProcess, base: str) -> None:
+    browser = Browser()
+    assert json.loads(browser.get(f"{base}/health/check").text)["parts"] is None
+    signed_in(base, browser)
+    told = json.loads(browser.get(f"{base}/health/check").text)
+    assert [one["environment"] for one in told["environments"]] == ["production"]
+    assert {"git", "database", "engine"} <= {one["part"] for one in told["parts"]}
+    browser.cookies["ugs_session"] = "of yesterday"
+    anybody = browser.get(f"{base}/health/check")
+    assert (anybody.status, json.loads(anybody.text)["parts"]) == (200, None)
+
+
+def csrf_of(browser: Browser, base: str) -> str:
+    [csrf] = set(re.findall(r'name="csrf" value="([^"]+)"', browser.get(f"{base}/").text))
+    return str(csrf)
+
+
+def test_who_signs_out_is_signed_out_at_the_provider_too(
+    served: DaemonProcess, base: str, provider: Provider
+) -> None:
+    browser = Browser()
+    signed_in(base, browser)
+    hint = browser.cookies[HINT]
+    assert next(one for one in browser.set if one.startswith(HINT)).count("Path=/login/end") == 1
+    lured = browser.get(f"{base}/login/end")  # by somebody's link
+    assert (lured.status, lured.location, provider.ended) == (303, "/", [])
+    browser.cookies[HINT] = hint  # which went nowhere
+    left = browser.get(f"{base}/logout", {"csrf": csrf_of(browser, base)})
+    assert (left.status, left.location) == (303, "/login/end")
+    page = browser.get(base + left.location)
+    assert page.status == 200
+    assert browser.cookies[HINT] == ""
+    [url] = re.findall(r'content="0; url=([^"]+)"', page.text)
+    back = browser.get(html.unescape(url))
+    assert (back.status, back.location) == (302, f"{base}/login")
+    [ended] = provider.ended
+    assert ended == {
+        "id_token_hint": hint,
+        "client_id": CLIENT_ID,
+        "post_logout_redirect_uri": f"{base}/login",
+    }
+
+
+def test_a_token_that_no_cookie_holds_is_not_kept_and_signing_out_goes_on_without(
+    served: DaemonProcess, base: str, provider: Provider
+) -> None:
+    provider.people["ada"] = ADA | {"motto": "x" * HINT_CHARS_MAX}
+    browser, before = Browser(), len(provider.ended)
+    signed_in(base, browser)
+    assert HINT not in browser.cookies
+    assert browser.get(f"{base}/logout", {"csrf": csrf_of(browser, base)}).location == "/login/end"
+    [url] = re.findall(r'content="0; url=([^"]+)"', browser.get(f"{base}/login/end").text)
+    browser.get(html.unescape(url))
+    assert provider.ended[before].keys() == {"client_id", "post_logout_redirect_uri"}
 
 
 def test_rights_may_stand_beside_the_token(served: DaemonProcess, base: str, provider: Provider) -> None:
@@ -120,7 +178,7 @@ def test_a_sign_in_that_took_too_long_is_over(base: str, provider: Provider) -> 
         provider.issuer, CLIENT_ID, CLIENT_ID, redirect_uri="https://ugs.example/login/callback"
     )
     door = SimpleNamespace(daemon=SimpleNamespace(core=SimpleNamespace(clock=clock)))
-    own = SignIn(cast(Door, door), Issuer(at, clock), "https://ugs.example/login/callback")
+    own = SignIn(cast(Door, door), cast(Pages, None), Issuer(at, clock), "https://ugs.example/login/callback")
 
     async def story() -> None:
         left = await own.leave(Request({"type": "http", "query_string": b"", "headers": []}))
