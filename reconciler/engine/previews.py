@@ -31,6 +31,7 @@ LOOK_S = 180.0
 """So often it is asked which pull requests are open, where no webhook tells."""
 APART_S = 5.0
 """However often webhooks tell."""
+JITTER = 0.1
 READY_WITHIN_S = 60.0
 """So long what runs is waited for, after a start."""
 AT_ONCE_MAX = 20
@@ -39,6 +40,7 @@ ANNOTATIONS_MAX = 50
 RETRY_FIRST_S = 30.0
 RETRY_MAX_S = 600.0
 MARK = "preview denied"
+NOTHING = Preview((), (), (), (), ())
 
 
 class Found(Struct, frozen=True):
@@ -63,7 +65,7 @@ class Previewer:
         self._fleet, self._core = fleet, core
         self._forge: Forge = core.forge
         self._mirror: Aside = core.aside
-        self._repository = core.repository.beside(core.aside)
+        self._reading = core.aside.made, core.repository.beside(core.aside)
         self._looked: dict[int, Looked] = {}
         self._failed: dict[int, tuple[int, float]] = {}
         """By pull request: how often in a row it failed, and until when it is left alone."""
@@ -99,7 +101,10 @@ class Previewer:
             log.warning("%s, and pull requests are looked at later", error)
             return self._wait_for_forge(error.retry_s if isinstance(error, Unavailable) else None)
         self._put_off = 0, 0.0
-        return APART_S if more else LOOK_S
+        if not self._failed and core.store.marks(MARK):
+            core.store.mark(MARK, None)
+        # Spread, so that a hundred daemons do not ask one forge at the same instant.
+        return APART_S if more else LOOK_S * core.random.uniform(1 - JITTER, 1 + JITTER)
 
     def _mine(self) -> bool:
         """Whether this daemon tells: of several that follow the same, the one that holds the first environment."""
@@ -170,6 +175,9 @@ class Previewer:
             if not ref:
                 raise UgsError(f"{self._forge.name} does not let forks' commits be fetched")
             head = mirror.fetch_head(ref, base=tip)
+        if mirror.made != self._reading[0]:  # a snapshot is read as what differs from the last one
+            self._reading = mirror.made, core.repository.beside(mirror)
+        repository = self._reading[1]
         merged, base = mirror.merged(tip, head), tip
         remarks = list[str]()
         if merged is None:
@@ -182,9 +190,9 @@ class Previewer:
             )
         touched = not mirror.alike(base, merged, FOLDERS)
         remarks += distrust(core, mirror, base, head, merged) if touched else []
-        before = core.repository.snapshot(tip) if base == tip else self._repository.snapshot(base)
+        before = core.repository.snapshot(tip) if base == tip else repository.snapshot(base)
         try:
-            after = self._repository.snapshot(merged)
+            after = repository.snapshot(merged)
         except InputError as error:
             return Found(head, base, before, None, error.problems, touched, tuple(remarks))
         refused = introduced(self._fleet.refused(before), self._fleet.refused(after))
@@ -192,16 +200,20 @@ class Previewer:
 
     async def _tell(self, pull: Pull, row: Previewed, found: Found, *, current: bool) -> Previewed:
         """Say what is new, durably one thing after the other. `current`: it is compared with what is in force."""
+        core = self._core
         shown = await self._shown(found, current=current)
         row = await self._set_check(row, found, shown.preview.problems)
-        if found.touched:
+        shown = replace(shown, preview=rules.concerning(shown.preview, core.settings.environments))
+        if found.touched and (shown.preview != NOTHING or not core.settings.environments):
             digest, text = rules.digest(shown), plan_text.body(shown)
-        else:
-            text = rules.untouched_text(self._core.settings.repository.branch)
+        elif row.comment:
+            text = rules.untouched_text(core.settings.repository.branch)
             digest = rules.digest_of(found.head, text)
+        else:
+            return row
         if digest == row.comment:
             return row
-        name = rules.name_of(self._core.settings.environments)
+        name = rules.name_of(core.settings.environments)
         await upsert(self._forge, pull.number, name, marked(name, text.strip()), instead=MARKER)
         return self._kept(replace(row, comment=digest, head=pull.head))
 
@@ -211,7 +223,7 @@ class Previewer:
             "what runs is as the daemon sees it" if current else "what was pinned there is taken to run"
         )
         if found.after is None:
-            made = Preview((), (), (), (), found.problems)
+            made = replace(NOTHING, problems=found.problems)
         else:
             made = await asyncio.to_thread(
                 preview,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reconciler.git import transfer
-from reconciler.git.call import NETWORK_TIMEOUT_S, checked
+from reconciler.git.call import checked
 from reconciler.git.commit import Identity
 from reconciler.git.errors import plain
 from reconciler.git.mirror import Mirror
@@ -19,6 +19,8 @@ PROPOSED_REF = "refs/ugs/proposed"
 """What was fetched last."""
 BASE_REF = "refs/ugs/base"
 """What is here already, so that it does not come again."""
+TIMEOUT_S = 30.0
+"""What takes longer to come is left alone; nor is the daemon's end to wait for it."""
 BYTES_MAX = 256 << 20
 """Beyond this it is made anew."""
 MERGED = {
@@ -46,12 +48,14 @@ class Aside(Mirror):
         identity: Identity,
         *,
         signers: Signers | None = None,
-        network_timeout_s: float = NETWORK_TIMEOUT_S,
+        network_timeout_s: float = TIMEOUT_S,
         bytes_max: int = BYTES_MAX,
     ) -> None:
         """`mirror`: the folder of the mirror."""
         _remove(path)
         super().__init__(path, remote, identity, signers=signers, network_timeout_s=network_timeout_s)
+        self.made = 1
+        """How often it was made: what was there before is not there any more."""
         self._bytes_max = bytes_max
         self._alternate = mirror.absolute() / "objects"
         self._share()
@@ -108,6 +112,7 @@ class Aside(Mirror):
         _remove(self._git.path)
         self._prepare()
         self._share()
+        self.made += 1
 
     def _share(self) -> None:
         try:

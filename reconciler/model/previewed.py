@@ -7,10 +7,12 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.model.errors import Problem
 from reconciler.model.markdown import code, inert
 from reconciler.model.plan_text import Shown, body, lasting_of
+from reconciler.model.planned import Preview
 
 CHECK = "ugs/check"
 """The name under which a commit is said to be right or wrong."""
@@ -53,6 +55,20 @@ def digest(shown: Shown) -> str:
     return digest_of(shown.after, body(lasting_of(shown)))
 
 
+def concerning(made: Preview, environments: Collection[str]) -> Preview:
+    """What of it a daemon of these environments alone has to say; all of it where none are named."""
+    if not environments:
+        return made
+    return replace(
+        made,
+        changes=tuple(one for one in made.changes if one.change.environment in environments),
+        added=tuple(one for one in made.added if one.environment in environments),
+        removed=tuple(one for one in made.removed if one.environment in environments),
+        settings=tuple(one for one in made.settings if one[0] in environments),
+        flags=tuple(one for one in made.flags if one.environment in environments),
+    )
+
+
 def verdict(problems: Sequence[Problem], older: int) -> tuple[str, str]:
     """A title and a summary in Markdown of what a commit brings that is wrong. `older`: how much was so before."""
     before = (
@@ -80,7 +96,7 @@ def untouched_text(branch: str) -> str:
     """In place of a plan."""
     return (
         "### UGS: nothing to deploy\n\n"
-        f"It changes nothing below `releases/` and `environments/` of {code(branch)} any more."
+        f"Merged into {code(branch)} now, it changes nothing that is deployed here."
     )
 
 
