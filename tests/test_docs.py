@@ -14,6 +14,7 @@ from typing import Any, get_args
 import click
 import pytest
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.api.app import ENDPOINTS
 from reconciler.cli import COMMANDS, cli
@@ -26,12 +27,15 @@ from reconciler.engine.status import explain_of, plan_of, quarantine_of, status_
 from reconciler.model.circumstances import Gate
 from reconciler.model.codec import builtins
 from reconciler.model.engines import ENGINES
+from reconciler.model.environment import Promotion
 from reconciler.model.errors import Problem
 from reconciler.model.gates import GATES
+from reconciler.model.promotion import Verdict
 from reconciler.model.rights import RIGHTS, Right
 from reconciler.model.schema import text as schema_text
 from reconciler.model.standing import Standing
 from reconciler.model.upgrade import FINAL, NEXT, Phase
+from reconciler.model.version import Version
 from tests.build import NOW
 from tests.drivers.services import free_port, get_json, kill_all
 from tests.engines import KINDS
@@ -303,6 +307,11 @@ async def test_json_has_the_documented_shapes(world: World) -> None:
     gate = Gate("window", open=False)
     style = Standing("style", ("api",), "plain")
     fleet.core.flags["production"] = {"style": InForce(style, "", "", NOW, pending=style, waits=(gate,))}
+    wanted = fleet.core.desired["production"]
+    policy = replace(wanted.environment.policy, promote=Promotion("other", by="commit"))
+    taking = replace(wanted, environment=replace(wanted.environment, policy=policy))
+    fleet.core.desired["production"] = taking
+    fleet.core.promotions["production"] = {"api": Verdict("api", Version("1.1.0"))}
     values = {
         "status": status_of(fleet, {"pid": 1, "version": "", "started_at": ""}),
         "explain": explain_of(fleet, "production", "api"),

@@ -303,7 +303,7 @@ class World(FleetRepository):
 
     def close(self) -> None:
         self.forget()
-        for environment in ("production", "staging"):
+        for environment in ("production", "staging", "dev"):
             kill_all(self.state, environment)
 
 

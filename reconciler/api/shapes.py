@@ -170,6 +170,17 @@ class WayShape(Struct, frozen=True):
     duration_s: float
 
 
+class PromotionShape(Struct, frozen=True):
+    """What comes to a pin from the environment before; `why` it is not moved yet."""
+
+    from_: str = field(name="from")
+    by: str
+    version: str | None
+    since: datetime | None
+    why: str | None
+    until: datetime | None
+
+
 class ExplainShape(Struct, frozen=True):
     sentence: str
     gates: list[GateShape]
@@ -179,6 +190,8 @@ class ExplainShape(Struct, frozen=True):
     backup: bool
     migrations: list[MigratingShape]
     flags: list[SwitchedShape]
+    promotion: PromotionShape | None = None
+    """Null where UGS moves no pins of this environment."""
 
 
 class ChangeShape(Struct, frozen=True):

@@ -66,6 +66,17 @@ def explain(environment: str, service: str, config: Path | None, *, as_json: boo
     if answer["steps"]:
         click.echo()
         print_steps(answer["steps"])
+    if promotion := answer.get("promotion"):
+        click.echo(f"\npromotion from {promotion['from']}: {_promotion(promotion)}")
+
+
+def _promotion(promotion: dict[str, Any]) -> str:
+    """What comes next by itself, or why nothing does yet."""
+    if promotion["version"] is None:
+        return f"nothing newer: {promotion['why']}"
+    if promotion["why"] is None:
+        return f"{promotion['version']} comes now, by {promotion['by']}"
+    return f"{promotion['version']} not yet: {promotion['why']}"
 
 
 def print_gates(gates: list[dict[str, Any]]) -> None:

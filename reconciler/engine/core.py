@@ -36,6 +36,7 @@ from reconciler.model.errors import UgsError
 from reconciler.model.hosts import Rollouts
 from reconciler.model.lease import share_of
 from reconciler.model.notice import Severity, notice_of
+from reconciler.model.promotion import Verdict
 from reconciler.model.recovery import Account
 from reconciler.model.register import Register
 from reconciler.model.report import reports_of
@@ -119,6 +120,7 @@ class Core:
     wake_proposals: asyncio.Event = field(default_factory=asyncio.Event)
     wake_bumps: asyncio.Event = field(default_factory=asyncio.Event)
     wake_previews: asyncio.Event = field(default_factory=asyncio.Event)
+    wake_promotions: asyncio.Event = field(default_factory=asyncio.Event)
     wake_notices: asyncio.Event = field(default_factory=asyncio.Event)
     wake_notes: asyncio.Event = field(default_factory=asyncio.Event)
     git_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -130,6 +132,8 @@ class Core:
     """What is not in force because its commits are not trusted, by environment."""
     elsewhere: dict[str, Account] = field(default_factory=dict)
     """What Git tells of environments in other daemons' hands, by environment, where a train comes by them."""
+    promotions: dict[str, Mapping[str, Verdict]] = field(default_factory=dict)
+    """By environment and service, what was last found about moving a pin to what soaked in the environment before."""
     flags: dict[str, Mapping[str, InForce]] = field(default_factory=dict)
     """By environment and name, the flags that are in force: what clients are answered from."""
     host: str = ""

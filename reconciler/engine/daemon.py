@@ -19,6 +19,7 @@ from reconciler.engine.mail import carry_notes, carry_notices, empty_outbox, kee
 from reconciler.engine.metrics import Metrics
 from reconciler.engine.news import News
 from reconciler.engine.previews import Previewer
+from reconciler.engine.promotions import Promoter
 from reconciler.engine.proposals import Follower
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.report import Reporter
@@ -47,6 +48,7 @@ class Daemon:
         self.core = core
         self.fleet = Fleet(core, accept_first=accept_first)
         self.exchange = Exchange(core, self.fleet)
+        self.promoter = Promoter(self.fleet)
         self.news = News(self.fleet)
         self.started_at = core.clock.now()
         self.metrics = Metrics(self.fleet, self.started_at)
@@ -73,6 +75,7 @@ class Daemon:
             ("notes", lambda: carry_notes(self.core)),
             ("proposals", Follower(self.core).keep),
             ("bumps", Bumper(self.core).keep),
+            ("promotions", self.promoter.keep),
             *([("the forge", Reporter(self.core).keep)] if self.core.forge else []),
             ("probes", lambda: self.core.probed.keep(self.core.store, self.core.clock)),
             *([("previews", Previewer(self.fleet).keep)] if self.core.aside else []),
@@ -121,8 +124,10 @@ class Daemon:
             carried = [task for environment in environments for task in environment.tasks()]
             if not all(task.done() for task in carried):  # what a bug has ended is still among them
                 await asyncio.wait(carried)
-            elif not await self._exchanged() and not any(
-                environment.wake.is_set() for environment in environments
+            elif (
+                not await self._exchanged()
+                and not any(environment.wake.is_set() for environment in environments)
+                and not await self.promoter.round()
             ):
                 break
         await empty_outbox(self.core)

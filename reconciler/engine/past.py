@@ -17,6 +17,7 @@ from reconciler.model.errors import InputError
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.standing import Standing, standings
 from reconciler.model.target import Target, Workload
+from reconciler.model.version import Version
 from reconciler.store import Advance
 
 HISTORY_MAX = 200
@@ -146,6 +147,14 @@ class Past:
             if not open_:
                 break
         return found
+
+    def pinned(self, tip: str, environment: str, service: str, version: Version) -> bool:
+        """Whether the environment has pinned this version of a service, now or in the recent past."""
+        return any(
+            (pin := place.pins.get(service)) is not None and pin.version == version
+            for then in self._walk(tip, environment, service, {})
+            if (place := then.environment)
+        )
 
     def workload_of(
         self, tip: str, environment: str, service: str, target: Target, frozen: Frozen

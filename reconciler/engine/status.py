@@ -78,6 +78,24 @@ def explain_of(fleet: Fleet, environment: str, service: str) -> Json:
     return answer | {
         "starts_at": builtins(steps[0].starts_at if steps else _stops_at(here, service)),
         "steps": [_step(step) for step in steps],
+        "promotion": promotion_of(fleet, environment, service),
+    }
+
+
+def promotion_of(fleet: Fleet, environment: str, service: str) -> Json | None:
+    """What comes to this pin from the environment before, by UGS; None where nothing does."""
+    found = fleet.core.promotions.get(environment, {}).get(service)
+    desired = fleet.core.desired.get(environment)
+    rule = desired.environment.policy.promote if desired else None
+    if found is None or rule is None:
+        return None
+    return {
+        "from": rule.from_,
+        "by": rule.by,
+        "version": found.to.text if found.to else None,
+        "since": builtins(found.since),
+        "why": found.why or None,
+        "until": builtins(found.until),
     }
 
 

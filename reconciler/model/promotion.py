@@ -52,8 +52,8 @@ class Train(Struct, frozen=True):
     """Services whose upgrade has begun here."""
     blind: frozenset[str] = frozenset()
     """Services whose pin cannot be read now."""
-    left: frozenset[tuple[str, str]] = frozenset()
-    """By service and version: what was pinned here before, and was moved away."""
+    refused: Mapping[tuple[str, str], str] = {}
+    """By service and version: why it is never pinned here by itself."""
 
 
 class Verdict(Struct, frozen=True):
@@ -72,6 +72,10 @@ class Verdict(Struct, frozen=True):
     @property
     def due(self) -> bool:
         return self.to is not None and not self.why
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.service, str(self.to)
 
 
 def promotion_id(environment: str, service: str, version: Version) -> str:
@@ -137,12 +141,8 @@ def _failures(train: Train, _rule: Promotion, pin: Pin, found: Promoted, _now: d
             return f"{found.version} is in quarantine in {stage.name} ({why}); {again}", None
         if stage.unknown:
             return stage.unknown, None
-    if (pin.service, found.version.text) in train.left:
-        name = train.place.name
-        return (
-            f"{found.version} was pinned here before and was moved away: pinning it in {name} is left to people",
-            None,
-        )
+    if why := train.refused.get((pin.service, found.version.text)):
+        return why, None
     return None
 
 

@@ -107,9 +107,9 @@ def test_what_is_not_known_of_the_train_holds_it() -> None:
     assert verdict.why == "dev is in safe mode"
 
 
-def test_what_was_pinned_here_and_moved_away_is_left_to_people() -> None:
-    looked = train(placed(pin("1.0.0")), stage(api="1.1.0"), left=frozenset({("api", "1.1.0")}))
-    assert "was pinned here before" in of(looked).why
+def test_what_is_refused_for_good_says_why() -> None:
+    why = "1.1.0 was pinned here before"
+    assert of(train(placed(pin("1.0.0")), stage(api="1.1.0"), refused={("api", "1.1.0"): why})).why == why
 
 
 def test_what_is_pinned_there_no_longer_is_not_due() -> None:
@@ -243,7 +243,7 @@ def test_never_downwards_never_what_failed_and_every_requirement_that_held_still
         Stage("dev", failed=dict.fromkeys(worse, "failed")),
         releases=known,
         here=Stage("production", failed=dict.fromkeys(bad, "failed")),
-        left=left,
+        refused=dict.fromkeys(left, "was there"),
     )
     verdicts = decide(looked, now=NOW)
     moves = {one.service: one.to for one in due(verdicts) if one.to}

@@ -1,0 +1,304 @@
+"""A train of three environments, each of which takes what soaked in the one before: by commits of our own."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from reconciler.engine import permits
+from reconciler.engine.promotions import Promoter
+from reconciler.engine.status import promotion_of
+from reconciler.model.errors import TransientError
+from tests.drivers.services import Mode
+from tests.git.colleague import git
+from tests.world import World
+
+HOUR = timedelta(hours=1)
+FILE = "environments/{name}.yaml"
+PLACE = """\
+environment: {name}
+driver: {{kind: process}}
+{more}pins:
+  api: {{version: "{version}", port: {port}}}   # {name}'s own
+"""
+
+
+class Train:
+    """dev, staging and production: what Ada pins is pinned in dev, and the rest comes by itself."""
+
+    def __init__(self, world: World, more: str = "", *, by: str = "commit") -> None:
+        self.world = world
+        self.production = f"policy: {{promote: {{from: staging, soak: 24h, by: {by}{more}}}}}\n"
+        self.staging = "policy: {promote: {from: dev, soak: 1h, by: commit}}\n"
+
+    async def start(self) -> None:
+        world = self.world
+        world.more = self.production
+        world.release("1.0.0", deadline="60s")
+        world.pin("1.0.0")
+        for name, more in (("dev", ""), ("staging", self.staging)):
+            world.files[FILE.format(name=name)] = PLACE.format(
+                name=name, more=more, version="1.0.0", port=world.port(name)
+            )
+        world.merge("Start")
+        for _ in range(3):
+            await world.settle()
+            world.clock.move(25 * HOUR)
+        await self.settle()
+        assert [self.runs(name) for name in ("dev", "staging", "production")] == ["1.0.0"] * 3
+
+    def bump(self, version: str, mode: Mode = "ok", probe: str = "") -> str:
+        """Ada pins a version in dev; the commit."""
+        world = self.world
+        world.ada.pull_if_any()
+        world.release(version, mode, deadline="60s" if mode == "ok" else "3s", probe=probe)
+        old = world.text(FILE.format(name="dev"))
+        world.files[FILE.format(name="dev")] = old.replace(f'"{self.pinned("dev")}"', f'"{version}"')
+        world.pin(self.pinned("production"))
+        return world.merge(f"Bump api to {version} in dev")
+
+    def pinned(self, name: str) -> str:
+        return self.world.text(FILE.format(name=name)).partition("  api: ")[2].split('"')[1]
+
+    def runs(self, name: str) -> str:
+        running = self.world.fleet.passes[name].observed_target("api")
+        return str(running.version) if running else ""
+
+    def promoted(self) -> list[str]:
+        """The subjects of the commits that promoted something, the oldest first."""
+        found = git(self.world.remote, "log", "--reverse", "--format=%s", "--grep=^Ugs-Promotion: ", "main")
+        return found.splitlines()
+
+    async def settle(self) -> None:
+        """Fetch, pass, look what is due, and that again until nothing moves."""
+        for _ in range(10):
+            await self.world.settle()
+            if not await Promoter(self.world.fleet).round():
+                return
+        raise AssertionError("promotions do not come to rest")
+
+    def why(self, name: str) -> str:
+        told = promotion_of(self.world.fleet, name, "api")
+        assert told
+        return str(told["why"])
+
+
+@pytest.fixture
+async def train(world: World) -> Train:
+    made = Train(world)
+    await made.start()
+    return made
+
+
+async def test_what_soaks_comes_from_dev_by_staging_to_production(train: Train, world: World) -> None:
+    train.bump("1.1.0")
+    await train.settle()
+    assert [train.runs(name) for name in ("dev", "staging", "production")] == ["1.1.0", "1.0.0", "1.0.0"]
+    assert "1.1.0 has to run healthily in dev until" in train.why("staging")
+    assert train.why("production") == "1.0.0 runs there too"
+
+    world.clock.move(HOUR)
+    await train.settle()
+    assert [train.runs(name) for name in ("dev", "staging", "production")] == ["1.1.0", "1.1.0", "1.0.0"]
+    assert "1.1.0 has to run healthily in staging until" in train.why("production")
+
+    world.clock.move(23 * HOUR)
+    await train.settle()
+    assert train.runs("production") == "1.0.0"
+    world.clock.move(HOUR)
+    await train.settle()
+    assert train.runs("production") == "1.1.0"
+    assert train.promoted() == ["Promote api 1.1.0 to staging", "Promote api 1.1.0 to production"]
+    assert "# production's own" not in world.pinned()
+    assert 'api: "1.1.0"   # api here' in world.pinned()
+    said = world.text_of("main")
+    assert "- api 1.0.0 to 1.1.0: healthy in staging since " in said
+    assert "Ugs-Environment: production\nUgs-Promotion: " in said
+    assert "Ugs-Service: api\nUgs-From: 1.0.0\nUgs-To: 1.1.0\nUgs-Reason: healthy in staging" in said
+    [told] = [text for text in world.told() if "promoted by" in text and text.startswith("production")]
+    assert "api 1.0.0 → 1.1.0 promoted by" in told
+    assert world.events().count("promoted api") == 2
+    await world.restart()
+    await train.settle()
+    assert len(train.promoted()) == 2
+
+
+async def test_a_restart_does_not_begin_the_soak_anew_and_a_degradation_does(
+    train: Train, world: World
+) -> None:
+    train.bump("1.1.0")
+    await train.settle()
+    world.clock.move(HOUR / 2)
+    await world.restart()
+    world.clock.move(HOUR / 2)
+    await train.settle()
+    assert train.runs("staging") == "1.1.0"
+
+    world.core.store.health("staging", "api", "degraded", "HTTP 500")
+    world.clock.move(24 * HOUR)
+    await train.settle()
+    assert train.why("production") == "1.1.0 is degraded in staging"
+    world.core.store.health("staging", "api", "healthy", "")
+    await train.settle()
+    assert "1.1.0 has to run healthily in staging until" in train.why("production")
+    world.clock.move(24 * HOUR)
+    await train.settle()
+    assert train.runs("production") == "1.1.0"
+
+
+async def test_what_fails_in_dev_or_is_shut_out_there_later_comes_no_further(
+    train: Train, world: World
+) -> None:
+    train.bump("1.1.0", "unhealthy")
+    await train.settle()
+    world.clock.move(48 * HOUR)
+    await train.settle()
+    assert [train.pinned(name) for name in ("dev", "staging", "production")] == ["1.0.0"] * 3
+    assert train.promoted() == []
+
+    train.bump("1.2.0")
+    await train.settle()
+    world.clock.move(HOUR)
+    await train.settle()
+    assert train.runs("staging") == "1.2.0"
+    [upgrade] = [
+        one for one in world.core.store.upgrades(environment="dev") if str(one.to).startswith("1.2.0")
+    ]
+    world.core.store.quarantine(upgrade, reason="loses orders")
+    world.clock.move(25 * HOUR)
+    await train.settle()
+    assert train.pinned("production") == "1.0.0"
+    assert "1.2.0 is in quarantine in dev (loses orders)" in train.why("production")
+    world.core.store.release_quarantine("dev", "api", operation=None, by="ada", why="it was the network")
+    await train.settle()
+    assert train.runs("production") == "1.2.0"
+
+
+async def test_what_fails_where_it_was_promoted_to_is_reverted_and_not_promoted_again(
+    train: Train, world: World
+) -> None:
+    train.bump("1.1.0", probe='{command: ["test", "{environment}", "!=", "staging"], failures: 2}')
+    await train.settle()
+    world.clock.move(HOUR)
+    await train.settle()
+    assert train.promoted() == ["Promote api 1.1.0 to staging"]
+    assert train.pinned("staging") == "1.0.0"
+    assert "1.1.0 is in quarantine in staging" in train.why("staging")
+    world.clock.move(48 * HOUR)
+    await train.settle()
+    assert len(train.promoted()) == 1
+
+    world.core.store.release_quarantine("staging", "api", operation=None, by="ada", why="it was the network")
+    await train.settle()
+    await world.restart()
+    await train.settle()
+    assert len(train.promoted()) == 1
+    assert "moved away: to pin it again is left to people" in train.why("staging")
+
+
+async def test_a_pin_that_a_person_moved_back_stays_back(train: Train, world: World) -> None:
+    train.bump("1.1.0")
+    await train.settle()
+    staging = FILE.format(name="staging")
+    for version in ("1.1.0", "1.0.0"):
+        world.ada.pull_if_any()
+        world.files[staging] = world.text(staging).replace(f'"{train.pinned("staging")}"', f'"{version}"')
+        world.merge(f"Try {version} in staging")
+    world.clock.move(2 * HOUR)
+    await train.settle()
+    assert train.pinned("staging") == "1.0.0"
+    assert "1.1.0 was pinned here before and moved away" in train.why("staging")
+    train.bump("1.2.0")
+    await train.settle()
+    world.clock.move(2 * HOUR)
+    await train.settle()
+    assert train.runs("staging") == "1.2.0"
+
+
+async def test_holds_are_waited_out(train: Train, world: World) -> None:
+    permits.hold(world.fleet, "staging", None, actor="ada", reason="audit", lasting="5h")
+    train.bump("1.1.0")
+    await train.settle()
+    world.clock.move(2 * HOUR)
+    await train.settle()
+    assert "audit" in train.why("staging")
+    world.clock.move(4 * HOUR)
+    await train.settle()
+    assert train.runs("staging") == "1.1.0"
+
+
+async def test_who_is_faster_is_heeded(train: Train, world: World) -> None:
+    train.bump("1.1.0")
+    await train.settle()
+    world.clock.move(HOUR)
+    staging, before = FILE.format(name="staging"), list[str]()
+
+    def person() -> None:
+        if not before:
+            world.release("1.2.0", deadline="60s")
+            world.files[staging] = world.text(staging).replace('"1.0.0"', '"1.2.0"')
+            before.append(world.merge("Bump staging by hand"))
+
+    world.at["promote:begun"] = person
+    await train.settle()
+    assert train.pinned("staging") == "1.2.0"
+    assert train.promoted() == []
+
+
+@pytest.mark.parametrize("at", ["promote:begun", "promote:done"])
+async def test_killed_at_any_point_it_is_made_once_and_told_once(train: Train, world: World, at: str) -> None:
+    train.bump("1.1.0")
+    await train.settle()
+    world.clock.move(HOUR)
+
+    def killed() -> None:
+        raise RuntimeError("killed")
+
+    world.at[at] = killed
+    with pytest.raises(RuntimeError):
+        await train.settle()
+    del world.at[at]
+    await world.restart()
+    await train.settle()
+    assert train.promoted() == ["Promote api 1.1.0 to staging"]
+    assert train.runs("staging") == "1.1.0"
+    assert len([text for text in world.told() if "promoted by" in text]) == 1
+    assert world.core.store.marks("promotion") == {}
+
+
+async def test_the_remote_down_is_no_end_of_it(train: Train, world: World) -> None:
+    train.bump("1.1.0")
+    await train.settle()
+    world.clock.move(HOUR)
+
+    def down() -> None:
+        raise TransientError("the network is away")
+
+    world.at["promote:begun"] = down
+    await train.settle()
+    assert train.promoted() == []
+    del world.at["promote:begun"]
+    await train.settle()
+    assert train.promoted() == ["Promote api 1.1.0 to staging"]
+
+
+async def test_what_could_not_be_pinned_there_is_not(train: Train, world: World) -> None:
+    staging = FILE.format(name="staging")
+    world.release(
+        "1.0.1",
+        deadline="60s",
+        more="config: [{path: a.toml, values: {workers: 4}}]\n",
+        files={"a.toml": "{workers}"},
+    )
+    world.ada.pull_if_any()
+    world.files[staging] = world.text(staging).replace('"1.0.0", ', '"1.0.1", config: {workers: 8}, ')
+    world.merge("More workers in staging")
+    await world.settle()
+    train.bump("1.1.0")
+    await train.settle()
+    world.clock.move(HOUR)
+    await train.settle()
+    assert train.promoted() == []
+    assert "pins.api" in train.why("staging")
+    assert "workers" in train.why("staging")
