@@ -41,7 +41,7 @@ ENGINES: dict[Kind, Engine] = {
         frozenset({"stop-start", "rolling", "canary"}), "image", frozenset({"rolling"}), commands=False
     ),
     "kubernetes": Engine(
-        frozenset({"stop-start", "rolling", "canary"}),
+        frozenset({"stop-start", "blue-green", "rolling", "canary"}),
         "image",
         native=frozenset({"rolling"}),
         commands=False,

@@ -20,15 +20,9 @@ def on(*needed: Lack) -> pytest.MarkDecorator:
 
 
 def going(strategy: Strategy) -> pytest.MarkDecorator:
-    """On every engine whose own files can ask for the strategy. A canary on Kubernetes is a StatefulSet's, which a
-    release brings: its own tests have it."""
+    """On every engine that can do it."""
     kinds = [kind for kind in KINDS if strategy in ENGINES[kind].strategies]
-    return pytest.mark.parametrize(
-        "engine",
-        [kind for kind in kinds if (kind, strategy) != ("kubernetes", "canary")],
-        indirect=True,
-        scope="session",
-    )
+    return pytest.mark.parametrize("engine", kinds, indirect=True, scope="session")
 
 
 @on()

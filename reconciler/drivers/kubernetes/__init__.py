@@ -11,17 +11,11 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from reconciler.drivers.alias import name_too
-from reconciler.drivers.base import (
-    Cause,
-    Endpoint,
-    Site,
-    Surroundings,
-    hears_no_stranger,
-    measures_nothing,
-    settle_nothing,
-)
-from reconciler.drivers.kubernetes import change, files, images, pods, rollout
+from reconciler.drivers.base import Cause, Endpoint, Site, Surroundings, hears_no_stranger, measures_nothing
+from reconciler.drivers.kubernetes import change, files, front, images, material, pods, rollout
 from reconciler.drivers.kubernetes.rollout import Held
+from reconciler.drivers.kubernetes.session import Work, begin
+from reconciler.drivers.kubernetes.sides import BESIDE
 from reconciler.drivers.layout import environment_folder
 from reconciler.drivers.render import instance_values
 from reconciler.model.errors import ArtifactError, HostError
@@ -30,25 +24,30 @@ from reconciler.model.redaction import redacted
 from reconciler.model.target import Workload
 
 ROOT = Path("/")
+KINDS = {"blue-green": ("Deployment",), "canary": ("Deployment", "StatefulSet")}
 TAILS_MAX = 3
 """How many crashed pods' last words one look asks for: the rest come with the next."""
 
 foreign_listener = hears_no_stranger
-settle = settle_nothing
 usage = measures_nothing
 
 
 def observe(site: Site, environment: str) -> dict[str, Observation]:
     """Every workload of ours in the namespace, and under the names of others what is not ours."""
-    at = change.begin(site)
+    at = begin(site)
     found, pods_of, tails = dict[str, Observation](), at.place.pods_by_service(), TAILS_MAX
-    for held in at.place.workloads():
+    workloads = at.place.workloads()
+    turned = front.drifts(at, environment, workloads)
+    for held in workloads:
         if at.is_ours(held, environment):
             mine = pods_of.get(held.service, [])
             seen = rollout.observation(held, mine)
             if tails and any(one.state == "crashed" for one in seen.instances):
                 tails -= 1
                 seen = _with_last_words(at, environment, held, mine, seen)
+            if drift := turned.get(held.service):
+                told = (replace(one, drift=one.drift or drift) for one in seen.instances)
+                seen = replace(seen, instances=tuple(told))
         else:
             seen = Observation(held.name, foreign=rollout.foreign(held, at.id))
         before = found.get(seen.service, Observation(seen.service))
@@ -72,10 +71,11 @@ def prepare(site: Site, work: Workload, revision: str) -> None:
 
 def preflight(site: Site, work: Workload) -> None:
     """Have the server judge what would be applied, without doing it."""
-    at = change.begin(site)
-    if work.strategy == "canary" and files.kind_of(files.kept_manifest(site, work)) != "StatefulSet":
+    at = begin(site)
+    kind = files.kind_of(files.kept_manifest(site, work))
+    if work.strategy in BESIDE and kind not in KINDS[work.strategy]:
         raise HostError(
-            f"{work.place}: canary needs a release whose manifest is a StatefulSet",
+            f"{work.place}: a {kind} cannot do {work.strategy}: that needs a {' or '.join(KINDS[work.strategy])}",
             "pin the strategy rolling, or another release",
         )
     change.try_out(at, work)
@@ -87,33 +87,38 @@ def restorable(site: Site, work: Workload) -> str:
 
 
 def apply(site: Site, cause: Cause, work: Workload, upto: int) -> None:
-    """Apply the workload; of a StatefulSet, the first `upto` pods take on the new template."""
-    change.make_so(change.begin(site), cause, work, upto)
+    """Apply the workload; of a StatefulSet, the first `upto` pods take on the new template. With blue-green, and a
+    canary of a Deployment, it is one beside the old one."""
+    change.make_so(begin(site), cause, work, upto)
 
 
 def restore(site: Site, cause: Cause, good: Workload | None, *, environment: str, service: str) -> None:
-    """Apply the old template again, which brings its ReplicaSet back; None removes the workload."""
-    at = change.begin(site)
+    """Turn back to the side that was there, or apply the old template again, which brings its ReplicaSet back; None
+    removes the workload."""
+    at = begin(site)
     if good is None:
         change.remove(at, environment, service)
         return
-    change.make_so(at, cause, good, good.instances)
-    change.unstick(at, good)
+    change.bring_back(at, cause, good)
+
+
+def settle(site: Site, work: Workload) -> None:
+    """Turn the Service to the side that is proven, and end the other; of other strategies nothing is left."""
+    change.settle(begin(site), work)
 
 
 def rename(site: Site, old: str, new: str) -> None:
     """The objects get the new name, and their manifests stay where they are, under both."""
-    change.rename(change.begin(site), old, new)
+    change.rename(begin(site), old, new)
     name_too(environment_folder(site, old), new)
 
 
 def endpoints(site: Site, work: Workload) -> tuple[Endpoint, ...]:
     """The address of every pod of the target that has one."""
-    at = change.begin(site)
-    held = at.place.there(work.service)
-    if held is None:
-        return ()
-    placed = rollout.places(held, work.target, at.place.pods_by_service().get(work.service, []))
+    at = begin(site)
+    placed, mine = dict[int, pods.Seen](), at.place.pods_by_service().get(work.service, [])
+    for held in at.ours(work.environment, work.service):
+        placed |= rollout.places(held, work.target, mine)
     return tuple(
         Endpoint(index, work.port, ROOT, instance_values(work, index, ROOT, work.port, pod.ip))
         for index, pod in sorted(placed.items())
@@ -128,8 +133,8 @@ def surroundings(_site: Site, work: Workload) -> Surroundings:
 
 def logs(site: Site, environment: str, service: str, *, lines: int) -> list[str]:
     """The last lines of every pod, of several each under its name; of one that crashed, those before its end."""
-    at = change.begin(site)
-    if not any(at.is_ours(one, environment) and one.service == service for one in at.place.workloads()):
+    at = begin(site)
+    if not at.ours(environment, service):
         return []
     mine = [pod for pod in at.place.pods_by_service().get(service, []) if not pod.gone]
     told: list[str] = []
@@ -143,12 +148,12 @@ def logs(site: Site, environment: str, service: str, *, lines: int) -> list[str]
 
 def tidy(site: Site, environment: str, service: str, keep: frozenset[str]) -> None:
     """Remove the Secrets, ConfigMaps and manifests of targets that are not kept."""
-    change.tidy(change.begin(site), environment, service, keep)
+    material.tidy(begin(site), environment, service, keep)
     files.tidy(site, environment, service, keep)
 
 
 def _with_last_words(
-    at: change.Work, environment: str, held: Held, mine: list[pods.Seen], seen: Observation
+    at: Work, environment: str, held: Held, mine: list[pods.Seen], seen: Observation
 ) -> Observation:
     """Evidence: what the container wrote before it ended, without the secrets that it was given."""
     crashed = next((pod for pod in mine if pod.state == "crashed" and pod.container), None)

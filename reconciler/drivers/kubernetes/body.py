@@ -30,6 +30,7 @@ class Around(Struct, frozen=True):
 
     `selector`: of the object that is there; it can never change. `container`: the name of its only container.
     `secret`, `config`, `pull_secret`: names of the objects that hold them; empty where there are none.
+    `name`, `colour`: of the side, where it is not the service's own name. `front`: a Service of ours stands before it.
     """
 
     site: str
@@ -38,6 +39,9 @@ class Around(Struct, frozen=True):
     secret: str = ""
     config: str = ""
     pull_secret: str = ""
+    name: str = ""
+    colour: str = ""
+    front: bool = False
 
 
 def workload(
@@ -48,20 +52,23 @@ def workload(
     kind: Kind = body["kind"]
     spec, meta = body["spec"], body.setdefault("metadata", {})
     template = spec["template"]
-    meta["name"] = work.service
-    meta["labels"] = meta.get("labels", {}) | marks.labels(around.site, cause, work)
-    meta["annotations"] = meta.get("annotations", {}) | marks.notes(work) | _instances(kind, work)
+    side = {marks.COLOUR: around.colour} if around.colour else {}
+    count = upto if kind == "Deployment" and work.strategy == "canary" else work.instances
+    meta["name"] = around.name or work.service
+    meta["labels"] = meta.get("labels", {}) | marks.labels(around.site, cause, work) | side
+    meta["annotations"] = meta.get("annotations", {}) | marks.notes(work)
+    meta["annotations"] |= {marks.FRONT: "true"} if around.front else {}
+    meta["annotations"] |= {marks.INSTANCES: str(count)} if kind != "DaemonSet" else {}
     if names := secret_names(work):
         meta["annotations"][marks.SECRETS] = ",".join(sorted(set(names.values())))
     pod = template.setdefault("metadata", {})
-    selector = dict(
-        around.selector or spec.get("selector", {}).get("matchLabels") or {marks.SERVICE: work.service}
-    )
+    given = spec.get("selector", {}).get("matchLabels") or {marks.SERVICE: work.service}
+    selector = dict(around.selector or given | side)
     pod["labels"] = pod.get("labels", {}) | marks.pod_labels(around.site, work) | selector
     pod["annotations"] = pod.get("annotations", {}) | marks.notes(work)
     spec["selector"] = {**spec.get("selector", {}), "matchLabels": selector}
     if kind != "DaemonSet":
-        spec["replicas"] = work.instances
+        spec["replicas"] = count
     spec.setdefault("revisionHistoryLimit", HISTORY)
     _roll(kind, spec, work, upto)
     _fill(work, template["spec"], around)
@@ -204,14 +211,16 @@ def _roll(kind: Kind, spec: dict[str, Any], work: Workload, upto: int) -> None:
     match kind:
         case "Deployment":
             spec["strategy"] = {"type": "Recreate", "rollingUpdate": None}
-            if work.strategy == "rolling":
+            if work.strategy != "stop-start":
                 # The new ones come first, so that as many serve as are pinned.
                 spec["strategy"] = {
                     "type": "RollingUpdate",
                     "rollingUpdate": {"maxSurge": batch, "maxUnavailable": 0},
                 }
             spec["progressDeadlineSeconds"] = _progress_s(work)
-            spec["minReadySeconds"] = min(math.ceil(work.rollout.pause_s), _progress_s(work) - 1)
+            # Between the steps of a canary it is we who pause.
+            pause_s = 0.0 if work.strategy == "canary" else work.rollout.pause_s
+            spec["minReadySeconds"] = min(math.ceil(pause_s), _progress_s(work) - 1)
         case "StatefulSet":
             partition = max(0, work.instances - upto)
             spec["updateStrategy"] = {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}}
@@ -251,10 +260,6 @@ def _own_path(probe: Probe) -> str:
         return ""
     rest = urlsplit(address.replace("{host}:{port}", "h", 1))
     return (rest.path or "/") + (f"?{rest.query}" if rest.query else "")
-
-
-def _instances(kind: Kind, work: Workload) -> dict[str, str]:
-    return {} if kind == "DaemonSet" else {marks.INSTANCES: str(work.instances)}
 
 
 def _copy(manifest: dict[str, Any]) -> dict[str, Any]:

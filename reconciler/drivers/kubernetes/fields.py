@@ -42,6 +42,16 @@ def strangers(managed: Iterable[Managed]) -> list[Managed]:
     ]
 
 
+def scalers(managed: list[dict[str, Any]]) -> list[str]:
+    """Who else says how many replicas there are."""
+    owners = {
+        str(entry.get("manager", ""))
+        for entry in managed
+        if "f:replicas" in entry.get("fieldsV1", {}).get("f:spec", {})
+    }
+    return sorted(owners - {MANAGER})
+
+
 def may_overrule(manager: str, patterns: Iterable[str]) -> bool:
     """Whether what this manager has set is a person's hand, which gives way to what is pinned."""
     return any(fnmatchcase(manager, pattern) for pattern in patterns)
@@ -82,7 +92,7 @@ def taken_over(managed: list[dict[str, Any]], gives_way: Callable[[str], bool]) 
 
 
 def _ours(entry: Managed) -> bool:
-    return entry.manager == MANAGER and entry.operation == "Apply"
+    return entry.manager == MANAGER
 
 
 def _united(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

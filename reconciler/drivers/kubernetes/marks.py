@@ -18,6 +18,10 @@ SITE, ENVIRONMENT, SERVICE, TARGET = (
 )
 VERSION, OPERATION, REVISION = (f"{PREFIX}{key}" for key in ("version", "operation", "revision"))
 INSTANCES, SECRETS = f"{PREFIX}instances", f"{PREFIX}secrets"
+COLOUR = f"{PREFIX}colour"
+"""On a Deployment that was made beside another of the service, and on its pods: which side they are."""
+FRONT = f"{PREFIX}front"
+"""The annotation of a Deployment before which a Service of ours stands."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 _NO_LABEL = re.compile(r"[^A-Za-z0-9._-]")
 LABEL_MAX = 63

@@ -13,7 +13,7 @@ from msgspec import Struct
 from reconciler.drivers.kubernetes import fields, marks, pods, rollout
 from reconciler.drivers.kubernetes.api import APPLY, MERGE, Absent, Api, Conflict, path_of
 from reconciler.drivers.kubernetes.cache import Feed
-from reconciler.drivers.kubernetes.objects import NAMES, PODS, WORKLOADS
+from reconciler.drivers.kubernetes.objects import NAMES, PODS, SERVICES, WORKLOADS, Service
 from reconciler.drivers.kubernetes.options import Choice
 from reconciler.drivers.kubernetes.rollout import PLURALS, Held, Kind
 from reconciler.drivers.trouble import host_trouble
@@ -29,6 +29,7 @@ _RESOURCES: dict[str, tuple[str, str]] = {
     "Secret": ("v1", "secrets"),
     "ConfigMap": ("v1", "configmaps"),
     "Pod": ("v1", "pods"),
+    "Service": ("v1", "services"),
 }
 
 
@@ -48,6 +49,7 @@ class Namespace:
         self.api, self.name = api, name
         self._workloads: dict[str, Feed[Held]] = {kind: self._feed(kind) for kind in PLURALS}
         self._pods = Feed(api, "v1", "pods", name, marks.SERVICE, _pod)
+        self._services = Feed(api, "v1", "services", name, marks.SERVICE, _service)
         self._tails: dict[str, tuple[int, str]] = {}
 
     def _feed(self, kind: Kind) -> Feed[Held]:
@@ -70,9 +72,16 @@ class Namespace:
             found.setdefault(one.service, []).append(one)
         return found
 
-    def there(self, service: str) -> Held | None:
-        """The workload of that name, whichever of the three kinds it is."""
-        return next((one for one in self.workloads() if one.name == service), None)
+    def services(self) -> dict[str, Service]:
+        """By name, those with a label of ours. Nobody watches them before this is asked."""
+        return self._services.read()
+
+    def service(self, name: str) -> Service | None:
+        """The Service as it is at this moment, whosever it is."""
+        try:
+            return SERVICES.decode(self._call("get", "Service", name, "GET"))
+        except Absent:
+            return None
 
     def around(self, kind: Kind, name: str) -> Around | None:
         """The object as it is at this moment; None when there is none."""
@@ -109,6 +118,8 @@ class Namespace:
         if kind in PLURALS and not dry:
             held = rollout.held(kind, WORKLOADS.decode(data))
             self._workloads[kind].put(name, held)
+        elif kind == "Service" and not dry:
+            self._services.put(name, SERVICES.decode(data))
 
     def take_over(self, kind: Kind, name: str, around: Around, overrule: tuple[str, ...]) -> None:
         """Make ours what others own of the object's `spec`, as far as they give way: the next apply undoes it."""
@@ -120,6 +131,13 @@ class Namespace:
     def relabel(self, kind: str, name: str, labels: dict[str, str]) -> None:
         with suppress(Absent):  # it was being removed
             self._call("relabel", kind, name, "PATCH", body={"metadata": {"labels": labels}}, content=MERGE)
+
+    def patch(self, kind: str, name: str, body: dict[str, Any]) -> None:
+        """Change some fields of what is ours, under our own name."""
+        query = {"fieldManager": marks.MANAGER}
+        data = self._call("change", kind, name, "PATCH", query=query, body=body, content=MERGE)
+        if kind in PLURALS:
+            self._workloads[kind].put(name, rollout.held(kind, WORKLOADS.decode(data)))
 
     def delete(self, kind: str, name: str, uid: str = "") -> None:
         """With all that it owns; gone already is fine."""
@@ -171,6 +189,7 @@ class Namespace:
         for feed in self._workloads.values():
             feed.end()
         self._pods.end()
+        self._services.end()
 
     def _call(
         self,
@@ -191,6 +210,11 @@ class Namespace:
 def _pod(data: bytes, before: pods.Seen | None) -> tuple[str, str, pods.Seen]:
     found = PODS.decode(data)
     return found.metadata.name, found.metadata.resource_version, pods.seen(found, before)
+
+
+def _service(data: bytes, _before: Service | None) -> tuple[str, str, Service]:
+    found = SERVICES.decode(data)
+    return found.metadata.name, found.metadata.resource_version, found
 
 
 def _named(conflict: Conflict, what: str) -> HostError:

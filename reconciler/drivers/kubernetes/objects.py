@@ -84,6 +84,16 @@ class Spec(Struct, frozen=True, rename="camel"):
     template: Template = Template()
 
 
+class ServiceSpec(Struct, frozen=True):
+    selector: dict[str, str] = {}
+    ports: list[dict[str, Any]] = []
+
+
+class Service(Struct, frozen=True):
+    metadata: Meta = Meta()
+    spec: ServiceSpec = ServiceSpec()
+
+
 class Condition(Struct, frozen=True):
     type: str = ""
     status: str = ""
@@ -211,6 +221,7 @@ class Status(Struct, frozen=True):
 # Made while this module is imported, by one thread: msgspec crashes when two resolve a type for the first time at once.
 WORKLOADS = msgspec.json.Decoder(Workload)
 PODS = msgspec.json.Decoder(Pod)
+SERVICES = msgspec.json.Decoder(Service)
 NAMED = msgspec.json.Decoder(Named)
 NAMES = msgspec.json.Decoder(Names)
 LISTED = msgspec.json.Decoder(Listed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Literal
 
 from msgspec import Struct
@@ -48,10 +49,18 @@ class Held(Struct, frozen=True):
     deleting: bool
     secrets: tuple[str, ...]
     """The names under which ugs.yaml knows the secrets that it is given."""
+    created_at: datetime | None = None
+    front: bool = False
+    """A Service of ours stands before it."""
 
     @property
     def service(self) -> str:
         return self.labels.get(marks.SERVICE, self.name)
+
+    @property
+    def colour(self) -> str:
+        """Which side of the service it is; empty for the only one there ever was."""
+        return self.labels.get(marks.COLOUR, "")
 
 
 def held(kind: Kind, found: Workload) -> Held:
@@ -81,6 +90,8 @@ def held(kind: Kind, found: Workload) -> Held:
         drift=_drift(kind, found),
         deleting=meta.deletion_timestamp is not None,
         secrets=tuple(filter(None, names.split(","))),
+        created_at=meta.creation_timestamp,
+        front=marks.FRONT in meta.annotations,
     )
 
 
@@ -151,7 +162,12 @@ def _instance(one: Held, index: int, target: Target, pod: pods.Seen) -> Instance
 
 
 def _is_of(one: Held, pod: pods.Seen) -> bool:
-    return not pod.gone and one.selector.items() <= pod.labels.items()
+    """Of two sides, one without a colour would select the other's pods too."""
+    return (
+        not pod.gone
+        and one.selector.items() <= pod.labels.items()
+        and pod.labels.get(marks.COLOUR, "") == one.colour
+    )
 
 
 def _place(one: Held, name: str) -> int:

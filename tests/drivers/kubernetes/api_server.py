@@ -148,15 +148,22 @@ class ApiServer:
             else 1
         )
         others = [] if before is None else before["metadata"].get("managedFields", [])
+        named = [f"f:{key}" for key in body["spec"]] if body["kind"] == "Service" else ["f:replicas"]
         mine = {
             "manager": asked.query["fieldManager"],
             "operation": "Apply",
-            "fieldsV1": {"f:spec": {"f:replicas": {}}},
+            "fieldsV1": {"f:spec": {key: {} for key in named}},
         }
         meta["managedFields"] = [one for one in others if one["manager"] != "ugs"] + [mine]
         if before:
             meta["uid"] = before["metadata"]["uid"]
+            meta["creationTimestamp"] = before["metadata"].get("creationTimestamp")
             body["status"] = before.get("status", {})
+            if body["kind"] == "Service":  # what others own of it stays
+                body["spec"] = before["spec"] | body["spec"]
+                body["spec"]["selector"] = before["spec"]["selector"] | body["spec"]["selector"]
+        else:
+            meta["creationTimestamp"] = f"2026-11-03T12:00:{len(self.asked) % 60:02}Z"
         return body if asked.query.get("dryRun") else self.put(asked.path, body)
 
     def _replace(self, asked: Asked) -> tuple[int, Object]:
@@ -171,11 +178,7 @@ class ApiServer:
         return 200, self.put(path, asked.body)
 
     def _merge(self, asked: Asked) -> Object:
-        found = json.loads(json.dumps(self.objects[asked.path]))
-        for key, value in asked.body["metadata"].items():
-            known = found["metadata"].get(key)
-            found["metadata"][key] = known | value if isinstance(known, dict) else value
-        return self.put(asked.path, found)
+        return self.put(asked.path, merged(self.objects[asked.path], asked.body))
 
     def watch(self, asked: Asked) -> Iterator[bytes]:
         """Lines, from the version that was asked for on, until the watch is cut."""
@@ -202,6 +205,15 @@ class ApiServer:
             with self._moved:
                 self.watching -= 1
                 self._moved.notify_all()
+
+
+def merged(known: Any, patch: Any) -> Any:
+    """RFC 7396."""
+    if not isinstance(patch, dict):
+        return patch
+    known = known if isinstance(known, dict) else {}
+    both = known | {key: merged(known.get(key), value) for key, value in patch.items()}
+    return {key: value for key, value in both.items() if value is not None}
 
 
 @contextlib.contextmanager

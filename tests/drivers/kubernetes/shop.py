@@ -28,9 +28,17 @@ def work(version: str = "1.0.0", **fields: Any) -> Workload:
     return work_of(version, of=release(version, **fields), **pinned)
 
 
-def pod(server: ApiServer, one: Workload, name: str = "api-1", *, ready: bool = True, **status: Any) -> None:
+def pod(
+    server: ApiServer,
+    one: Workload,
+    name: str = "api-1",
+    *,
+    of: str = "api",
+    ready: bool = True,
+    **status: Any,
+) -> None:
     """What a kubelet would report of a pod of this workload."""
-    template = server.objects[API]["spec"]["template"]["metadata"]
+    template = server.objects[f"{APPS}/deployments/{of}"]["spec"]["template"]["metadata"]
     meta = {**template, "uid": name, "creationTimestamp": "2026-11-03T12:00:00Z"}
     meta["labels"] = meta["labels"] | {marks.TARGET: one.target.digest}
     meta["annotations"] = {marks.VERSION: str(one.target.version)}
@@ -45,13 +53,14 @@ def pod(server: ApiServer, one: Workload, name: str = "api-1", *, ready: bool = 
     server.put(f"{CORE}/pods/{name}", {"metadata": meta, "status": said})
 
 
-def rolled(server: ApiServer) -> None:
+def rolled(server: ApiServer, name: str = "api") -> None:
     """What the controller would report once the rollout is complete."""
-    found = server.objects[API]
+    path = f"{APPS}/deployments/{name}"
+    found = server.objects[path]
     counts = dict.fromkeys(
         ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), found["spec"]["replicas"]
     )
-    server.put(API, found | {"status": {"observedGeneration": found["metadata"]["generation"], **counts}})
+    server.put(path, found | {"status": {"observedGeneration": found["metadata"]["generation"], **counts}})
 
 
 def stranger(server: ApiServer, **meta: Any) -> None:

@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from ruamel.yaml import YAML
 
 from reconciler.drivers import kubernetes as driver
 from reconciler.drivers.base import Cause
-from reconciler.drivers.kubernetes.api import APPLY, path_of
-from reconciler.drivers.kubernetes.namespace import close_all
 from reconciler.model.errors import ArtifactError, HostError
 from reconciler.model.release import Artifact, Health, Manifest, Run, SecretName
 from tests.engines.dockerd import PORT
-from tests.engines.kubernetes import NOWHERE, Kubernetes
+from tests.engines.kubernetes import NOWHERE
 from tests.engines.kubernetes.direct import CAUSE, Shop
+from tests.engines.kubernetes.page import apply, documents
 
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.parametrize("engine", ["kubernetes"], indirect=True, scope="session"),
 ]
-DOCS = Path(__file__).parents[3] / "docs/drivers/kubernetes"
-PLURALS = {
-    "Namespace": "namespaces",
-    "ServiceAccount": "serviceaccounts",
-    "Role": "roles",
-    "RoleBinding": "rolebindings",
-    "ConfigMap": "configmaps",
-    "PersistentVolumeClaim": "persistentvolumeclaims",
-    "Deployment": "deployments",
-    "StatefulSet": "statefulsets",
-}
 SET = """\
 apiVersion: apps/v1
 kind: StatefulSet
@@ -54,51 +39,9 @@ spec:
 """
 
 
-@pytest.fixture
-def shop(engine: Kubernetes, tmp_path: Path) -> Iterator[Shop]:
-    engine.begin()
-    yield Shop(engine, tmp_path)
-    close_all()
-    engine.end()
-
-
-def documents(name: str, namespace: str) -> list[dict[str, Any]]:
-    """A page's manifests, with the namespace of the services that they name as `shop`."""
-    text = (DOCS / name).read_text().replace("namespace: shop", f"namespace: {namespace}")
-    return list(YAML(typ="safe").load_all(text))
-
-
-def apply(engine: Kubernetes, body: dict[str, Any], *, dry: bool = False) -> None:
-    meta = body["metadata"]
-    path = path_of(body["apiVersion"], PLURALS[body["kind"]], meta.get("namespace", ""), meta["name"])
-    path = path.replace("/namespaces//", "/")
-    query = {"fieldManager": "people"} | ({"dryRun": "All"} if dry else {})
-    engine.cluster.api.call(f"apply {meta['name']}", "PATCH", path, query=query, body=body, content=APPLY)
-
-
-def as_service_account(engine: Kubernetes, folder: Path) -> Path:
-    """A kubeconfig of the account that the pages' role is for."""
-    accounts = engine.cluster.get("/api/v1/namespaces/ugs/secrets")["items"]
-    [token] = [one["data"]["token"] for one in accounts if one["metadata"]["name"].startswith("ugs-token")]
-    config = msgspec.json.decode(engine.cluster.kubeconfig.read_bytes())
-    (folder / "token").write_bytes(base64.b64decode(token))
-    config["users"] = [{"name": "admin", "user": {"tokenFile": "token"}}]
-    file = folder / "kubeconfig"
-    file.write_bytes(msgspec.json.encode(config) + b"\n")
-    return file
-
-
-def test_the_pages_role_is_enough_and_what_is_beyond_it_is_named(shop: Shop, tmp_path: Path) -> None:
+def test_the_pages_role_is_enough_and_what_is_beyond_it_is_named(shop: Shop, page_account: Path) -> None:
     engine = shop.engine
-    for body in documents("rbac.yaml", engine.namespace):
-        apply(engine, body)
-    shop.until(
-        lambda: any(
-            one["metadata"]["name"].startswith("ugs-token")
-            for one in engine.cluster.get("/api/v1/namespaces/ugs/secrets")["items"]
-        )
-    )
-    shop.site = shop.on(kubeconfig=str(as_service_account(engine, tmp_path)))
+    shop.site = shop.on(kubeconfig=str(page_account))
     run = Run(port=PORT, stop_grace_s=2.0, environment={"DB": SecretName("db")})
     old, new = shop.work("1.0.0", run=run), shop.work("1.1.0", strategy="rolling")
     driver.preflight(shop.site, old)
@@ -223,7 +166,6 @@ def test_a_quota_keeps_pods_waiting_and_fails_nothing(shop: Shop) -> None:
     shop.until(lambda: "exceeded quota: q" in shop.detail(), shop.detail)
 
 
-@pytest.mark.shows("kubernetes", "canary")
 def test_a_canary_goes_by_partition_and_a_stuck_set_comes_back(shop: Shop) -> None:
     shop.blobs["api.yaml"] = SET.encode()
     manifest = Manifest("api.yaml", hashlib.sha256(SET.encode()).hexdigest())

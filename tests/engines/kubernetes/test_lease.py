@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,15 +10,12 @@ import pytest
 from reconciler.drivers.kubernetes.access import from_kubeconfig
 from reconciler.drivers.kubernetes.api import Api
 from reconciler.drivers.kubernetes.lease import ClusterRegister
-from reconciler.drivers.kubernetes.namespace import close_all
 from reconciler.model.codec import encode
 from reconciler.model.errors import HostError
 from reconciler.model.lease import Claim
 from reconciler.model.register import ABSENT, Late, Move, Refused
 from tests.drivers.services import kill_all
-from tests.engines.kubernetes import Kubernetes
 from tests.engines.kubernetes.direct import Shop
-from tests.engines.kubernetes.test_cluster import apply, as_service_account, documents
 from tests.git.colleague import git
 from tests.scenarios.test_two_daemons import lease, started, watches
 from tests.world import World
@@ -32,29 +28,13 @@ AT = datetime(2026, 11, 3, 12, tzinfo=UTC)
 NAME = "lease/production"
 
 
-@pytest.fixture
-def shop(engine: Kubernetes, tmp_path: Path) -> Iterator[Shop]:
-    engine.begin()
-    yield Shop(engine, tmp_path)
-    close_all()
-    engine.end()
-
-
 def move(expected: str, epoch: int = 1) -> Move:
     return Move(expected, "whose it is", encode(Claim("a1", "web-1", epoch, 0, 30.0)).decode())
 
 
-def test_the_pages_role_is_enough_and_no_more_is_needed(shop: Shop, tmp_path: Path) -> None:
+def test_the_pages_role_is_enough_and_no_more_is_needed(shop: Shop, page_account: Path) -> None:
     engine = shop.engine
-    for body in documents("rbac.yaml", engine.namespace):
-        apply(engine, body)
-    shop.until(
-        lambda: any(
-            one["metadata"]["name"].startswith("ugs-token")
-            for one in engine.cluster.get("/api/v1/namespaces/ugs/secrets")["items"]
-        )
-    )
-    api = Api(from_kubeconfig(as_service_account(engine, tmp_path), None))
+    api = Api(from_kubeconfig(page_account, None))
     register = ClusterRegister(api, "ugs")
     first = register.swap({NAME: move(ABSENT)}, at=AT)[NAME]
     assert isinstance(first, str)
