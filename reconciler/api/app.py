@@ -18,13 +18,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from reconciler.api import (
-    adoptions,
     calendar,
     catalogue,
     events,
     flags,
     health,
     metrics,
+    migrations,
     ofrep,
     openapi,
     past,
@@ -49,7 +49,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     *past.ENDPOINTS,
     *probes.ENDPOINTS,
     *permits.ENDPOINTS,
-    *adoptions.ENDPOINTS,
+    *migrations.ENDPOINTS,
     *flags.ENDPOINTS,
     *calendar.ENDPOINTS,
     *catalogue.ENDPOINTS,

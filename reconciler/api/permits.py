@@ -1,22 +1,24 @@
-"""The routes on which people say what is so: holds, approvals, overrides, adoptions, and how a migration stands."""
+"""The routes of what people say about gates: holds, approvals, overrides, adoptions; all by the same description."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from msgspec import Meta, Struct, field
 
 from reconciler.api.endpoint import Endpoint, Where
-from reconciler.engine import permits
+from reconciler.engine import adoption, permits
 from reconciler.engine.daemon import Daemon
+from reconciler.engine.fleet import Fleet
 from reconciler.model.adoption import Adoption
 from reconciler.model.codec import builtins
-from reconciler.model.permits import Approval, Hold, Override
-from reconciler.model.rights import Caller, Place, sees_part_of
+from reconciler.model.permits import Approval, Hold, Override, Permits
+from reconciler.model.rights import Caller, Place, Right, sees_part_of
 
 Json = dict[str, Any]
+Permit = Hold | Approval | Override | Adoption
 NUMBER_MAX = 2**53
 
 
@@ -51,6 +53,14 @@ class WantedOverride(Struct, frozen=True, forbid_unknown_fields=True):
     for_: str | None = field(default=None, name="for")
 
 
+class WantedAdoption(Struct, frozen=True, forbid_unknown_fields=True):
+    environment: str
+    service: str
+    reason: str
+    until: str | None = None
+    for_: str | None = field(default=None, name="for")
+
+
 class HoldsShape(Struct, frozen=True):
     holds: list[Hold]
 
@@ -76,6 +86,20 @@ class OverridesShape(Struct, frozen=True):
     overrides: list[Override]
 
 
+class AdoptionsShape(Struct, frozen=True):
+    adoptions: list[Adoption]
+
+
+class Ends(Protocol):
+    """Ends a permit, or settles it otherwise, by its number."""
+
+    def __call__(self, fleet: Fleet, number: int, *, actor: str) -> Permit: ...
+
+
+Given = Callable[[Permits], Iterable[Permit]]
+"""Those of one kind."""
+
+
 def approval_json(approval: Approval) -> Json:
     ask = approval.ask
     return {
@@ -92,9 +116,38 @@ def approval_json(approval: Approval) -> Json:
     }
 
 
-async def _holds(daemon: Daemon, asked: Where, caller: Caller) -> object:
-    found = permits.in_force(daemon.fleet, asked.environment)
-    return {"holds": [one for one in found.holds if seen(caller, one.environment, one.service)]}
+def _shown(one: Permit) -> object:
+    return approval_json(one) if isinstance(one, Approval) else one
+
+
+def _place(one: Permit) -> Place:
+    about = one.ask if isinstance(one, Approval) else one
+    return Place(about.environment, about.service)
+
+
+def _listed(name: str, summary: str, given: Given, answers: Any) -> Endpoint[Where]:
+    """Those in force, as far as the caller sees what they are about."""
+
+    async def listed(daemon: Daemon, asked: Where, caller: Caller) -> object:
+        found = given(permits.in_force(daemon.fleet, asked.environment))
+        return {name: [_shown(one) for one in found if sees_part_of(caller, _place(one))]}
+
+    return Endpoint("GET", f"/{name}", summary, "see", Where, listed, answers=answers, part=True)
+
+
+def _numbered(
+    path: str, summary: str, right: Right, given: Given, end: Ends, answers: Any
+) -> Endpoint[Numbered]:
+    """What becomes of one of them, which its number names."""
+
+    async def done(daemon: Daemon, asked: Numbered, caller: Caller) -> object:
+        return _shown(end(daemon.fleet, asked.id, actor=caller.name))
+
+    def where(daemon: Daemon, asked: Numbered) -> Place | None:
+        found = given(permits.in_force(daemon.fleet, None))
+        return next((_place(one) for one in found if one.id == asked.id), None)
+
+    return Endpoint("POST", path, summary, right, Numbered, done, answers=answers, place=where)
 
 
 async def _hold(daemon: Daemon, wanted: WantedHold, caller: Caller) -> object:
@@ -107,21 +160,6 @@ async def _hold(daemon: Daemon, wanted: WantedHold, caller: Caller) -> object:
         until=wanted.until,
         lasting=wanted.for_,
     )
-
-
-async def _release(daemon: Daemon, wanted: Numbered, caller: Caller) -> object:
-    return permits.release_hold(daemon.fleet, wanted.id, actor=caller.name)
-
-
-async def _approvals(daemon: Daemon, asked: Where, caller: Caller) -> object:
-    found = permits.in_force(daemon.fleet, asked.environment)
-    return {
-        "approvals": [
-            approval_json(one)
-            for one in found.approvals
-            if seen(caller, one.ask.environment, one.ask.service)
-        ]
-    }
 
 
 async def _approve(daemon: Daemon, wanted: WantedApproval, caller: Caller) -> object:
@@ -137,15 +175,6 @@ async def _approve(daemon: Daemon, wanted: WantedApproval, caller: Caller) -> ob
     return approval_json(made)
 
 
-async def _withdraw(daemon: Daemon, wanted: Numbered, caller: Caller) -> object:
-    return approval_json(permits.withdraw(daemon.fleet, wanted.id, actor=caller.name))
-
-
-async def _overrides(daemon: Daemon, asked: Where, caller: Caller) -> object:
-    found = permits.in_force(daemon.fleet, asked.environment)
-    return {"overrides": [one for one in found.overrides if seen(caller, one.environment, one.service)]}
-
-
 async def _override(daemon: Daemon, wanted: WantedOverride, caller: Caller) -> object:
     return permits.override(
         daemon.fleet,
@@ -159,49 +188,39 @@ async def _override(daemon: Daemon, wanted: WantedOverride, caller: Caller) -> o
     )
 
 
-async def _confirm(daemon: Daemon, wanted: Numbered, caller: Caller) -> object:
-    return permits.confirm(daemon.fleet, wanted.id, actor=caller.name)
+async def _adopt(daemon: Daemon, wanted: WantedAdoption, caller: Caller) -> object:
+    return adoption.adopt(
+        daemon.fleet,
+        wanted.environment,
+        wanted.service,
+        actor=caller.name,
+        reason=wanted.reason,
+        until=wanted.until,
+        lasting=wanted.for_,
+    )
 
 
-def seen(caller: Caller, environment: str, service: str | None) -> bool:
-    return sees_part_of(caller, Place(environment, service))
+def _holds(found: Permits) -> Iterable[Permit]:
+    return found.holds
 
 
-def place_of(number: int, given: Iterable[Hold | Override | Adoption]) -> Place | None:
-    """Where what has this number is in force; None where nothing has it."""
-    return next((Place(one.environment, one.service) for one in given if one.id == number), None)
+def _approvals(found: Permits) -> Iterable[Permit]:
+    return found.approvals
 
 
-def _of_hold(daemon: Daemon, asked: Numbered) -> Place | None:
-    return place_of(asked.id, permits.in_force(daemon.fleet, None).holds)
+def _overrides(found: Permits) -> Iterable[Permit]:
+    return found.overrides
 
 
-def _of_approval(daemon: Daemon, asked: Numbered) -> Place | None:
-    asks = {one.id: one.ask for one in permits.in_force(daemon.fleet, None).approvals}
-    ask = asks.get(asked.id)
-    return Place(ask.environment, ask.service) if ask else None
-
-
-def _of_override(daemon: Daemon, asked: Numbered) -> Place | None:
-    return place_of(asked.id, permits.in_force(daemon.fleet, None).overrides)
+def _adoptions(found: Permits) -> Iterable[Permit]:
+    return found.adoptions
 
 
 ENDPOINTS: tuple[Endpoint[Any], ...] = (
-    Endpoint("GET", "/holds", "The holds in force.", "see", Where, _holds, answers=HoldsShape, part=True),
+    _listed("holds", "The holds in force.", _holds, HoldsShape),
     Endpoint("POST", "/holds", "Let nothing start here.", "operate", WantedHold, _hold, answers=Hold),
-    Endpoint(
-        "POST", "/holds/release", "End a hold.", "operate", Numbered, _release, answers=Hold, place=_of_hold
-    ),
-    Endpoint(
-        "GET",
-        "/approvals",
-        "The approvals in force.",
-        "see",
-        Where,
-        _approvals,
-        answers=ApprovalsShape,
-        part=True,
-    ),
+    _numbered("/holds/release", "End a hold.", "operate", _holds, permits.release_hold, Hold),
+    _listed("approvals", "The approvals in force.", _approvals, ApprovalsShape),
     Endpoint(
         "POST",
         "/approvals",
@@ -211,26 +230,15 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
         _approve,
         answers=ApprovalShape,
     ),
-    Endpoint(
-        "POST",
+    _numbered(
         "/approvals/withdraw",
         "Take an approval back.",
         "approve",
-        Numbered,
-        _withdraw,
-        answers=ApprovalShape,
-        place=_of_approval,
+        _approvals,
+        permits.withdraw,
+        ApprovalShape,
     ),
-    Endpoint(
-        "GET",
-        "/overrides",
-        "The overrides in force or asked for.",
-        "see",
-        Where,
-        _overrides,
-        answers=OverridesShape,
-        part=True,
-    ),
+    _listed("overrides", "The overrides in force or asked for.", _overrides, OverridesShape),
     Endpoint(
         "POST",
         "/overrides",
@@ -240,14 +248,25 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
         _override,
         answers=Override,
     ),
-    Endpoint(
-        "POST",
+    _numbered(
         "/overrides/confirm",
         "Confirm another person's override.",
         "approve",
-        Numbered,
-        _confirm,
-        answers=Override,
-        place=_of_override,
+        _overrides,
+        permits.confirm,
+        Override,
+    ),
+    _listed("adoptions", "What may be taken over.", _adoptions, AdoptionsShape),
+    Endpoint(
+        "POST",
+        "/adoptions",
+        "Let what is not ours be taken over.",
+        "administer",
+        WantedAdoption,
+        _adopt,
+        answers=Adoption,
+    ),
+    _numbered(
+        "/adoptions/withdraw", "Take that back.", "administer", _adoptions, adoption.withdraw, Adoption
     ),
 )

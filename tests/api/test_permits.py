@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.api import adoptions, permits
+from reconciler.api import migrations, permits
 from tests.api.test_routes import ask, check_problem
 from tests.daemon_process import DaemonProcess, configured, daemon, run_once
 from tests.world import World, a_world
@@ -18,7 +18,7 @@ timezone: UTC
 freezes: [{from: 2020-01-01, until: 2199-12-31, reason: later, except: [initial]}]
 policy: {approvals: {major: 2}, four_eyes: true}
 """
-POSTS = [one.path for one in (*permits.ENDPOINTS, *adoptions.ENDPOINTS) if one.method == "POST"]
+POSTS = [one.path for one in (*permits.ENDPOINTS, *migrations.ENDPOINTS) if one.method == "POST"]
 
 
 @pytest.fixture(scope="module")
