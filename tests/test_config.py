@@ -647,6 +647,14 @@ def test_an_app_stands_in_for_a_token(tmp_path: Path) -> None:
     assert (forge.app, forge.app_key.path, forge.token) == (7, tmp_path / "key.pem", None)
 
 
+def test_accounts_on_the_forge_are_people_whom_ugs_knows(tmp_path: Path) -> None:
+    people = "people: {Ada-L: ada@example.org}"
+    text = f"{LEAST}forge: {{kind: github, repository: ops/fleet, token: {{env: T}}, {people}}}\n"
+    forge = settings(tmp_path, text, {"T": "t"}).forge
+    assert forge
+    assert forge.people == {"Ada-L": "ada@example.org"}
+
+
 @pytest.mark.parametrize(
     ("forge", "problem"),
     [

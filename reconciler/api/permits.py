@@ -76,6 +76,7 @@ class ApprovalShape(Struct, frozen=True):
     by: str
     at: datetime
     until: datetime
+    via: str
 
 
 class ApprovalsShape(Struct, frozen=True):
@@ -113,6 +114,7 @@ def approval_json(approval: Approval) -> Json:
         "by": approval.by,
         "at": builtins(approval.at),
         "until": builtins(approval.until),
+        "via": approval.via,
     }
 
 

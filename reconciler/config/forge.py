@@ -47,6 +47,7 @@ def forge_of(data: Mapping[str, Any], found: Findings, reference: Reference) -> 
         token=reference(said["token"]) if "token" in said else None,
         app=app["id"] if app else 0,
         app_key=reference(app["key"]) if app else None,
+        people=said.get("people", {}),
         preview=said.get("preview", True),
         pulls=Limits(**said.get("pulls", {})),
     )

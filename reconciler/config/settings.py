@@ -171,6 +171,8 @@ class Forge:
     token: Secret | None = None
     app: int = 0
     app_key: Secret | None = None
+    people: Mapping[str, str] = field(default_factory=dict)
+    """By account there: as UGS knows that person."""
     preview: bool = True
     """Whether open pull requests are shown what they would change."""
     pulls: Limits = field(default_factory=Limits)

@@ -121,6 +121,7 @@ class Core:
     wake_bumps: asyncio.Event = field(default_factory=asyncio.Event)
     wake_previews: asyncio.Event = field(default_factory=asyncio.Event)
     wake_promotions: asyncio.Event = field(default_factory=asyncio.Event)
+    wake_reviews: asyncio.Event = field(default_factory=asyncio.Event)
     wake_notices: asyncio.Event = field(default_factory=asyncio.Event)
     wake_notes: asyncio.Event = field(default_factory=asyncio.Event)
     git_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -149,14 +150,15 @@ class Core:
     """Of webhooks, since the daemon started."""
     troubles: dict[str, str] = field(default_factory=dict)
     """Of what runs beside the daemon: by what it does not do now, why; empty where it does."""
+    reviewed: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    """By environment, service and commit: what is to say of the reviews of the pull request by which it came."""
     heard: list[Callable[[Upgrade, Upgrade], None]] = field(default_factory=list)
     """Who is told of every move once it is durable: the upgrade before it and after. None of them may raise or wait."""
 
     def look_at_pulls(self) -> None:
         """Something is said to have happened to the pull requests: whoever follows them looks soon."""
-        self.wake_proposals.set()
-        self.wake_bumps.set()
-        self.wake_previews.set()
+        for wake in (self.wake_proposals, self.wake_bumps, self.wake_previews, self.wake_reviews):
+            wake.set()
 
     def hosted(self, environment: str) -> bool:
         """Whether the services of an environment run on several machines, each its own copy."""

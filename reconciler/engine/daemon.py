@@ -23,6 +23,7 @@ from reconciler.engine.promotions import Promoter
 from reconciler.engine.proposals import Follower
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.report import Reporter
+from reconciler.engine.reviews import Reviews
 from reconciler.engine.share import unlisted
 from reconciler.engine.supervisor import Supervisor
 from reconciler.engine.trust import Untrusted
@@ -49,6 +50,7 @@ class Daemon:
         self.fleet = Fleet(core, accept_first=accept_first)
         self.exchange = Exchange(core, self.fleet)
         self.promoter = Promoter(self.fleet)
+        self.reviews = Reviews(core, self.fleet)
         self.news = News(self.fleet)
         self.started_at = core.clock.now()
         self.metrics = Metrics(self.fleet, self.started_at)
@@ -77,6 +79,7 @@ class Daemon:
             ("bumps", Bumper(self.core).keep),
             ("promotions", self.promoter.keep),
             *([("the forge", Reporter(self.core).keep)] if self.core.forge else []),
+            *([("reviews", self.reviews.keep)] if self.core.forge else []),
             ("probes", lambda: self.core.probed.keep(self.core.store, self.core.clock)),
             *([("previews", Previewer(self.fleet).keep)] if self.core.aside else []),
             ("housekeeping", lambda: keep_house(self.core)),
@@ -135,7 +138,9 @@ class Daemon:
         return not refused and not carried and all(upgrade.phase in WELL for upgrade in ended)
 
     async def _exchanged(self) -> bool:
-        """Whether there is news of rollouts. Trouble with that is logged, and keeps nothing else from its rest."""
+        """Whether there is news of rollouts, and a look at reviews, which wakes what they concern. Trouble with either
+        is logged, and keeps nothing else from its rest."""
+        await self.reviews.round()
         return await self.exchange.tried()
 
     def stop(self) -> None:
@@ -212,6 +217,7 @@ class Daemon:
             environment.wake.clear()
             await environment.once()
             self.exchange.stir(environment)
+            self.reviews.stir(environment)
             await environment.look(only_new=True)
             self.news.stir()
             opens = environment.opens_at()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from reconciler.engine.core import Core
 from reconciler.engine.share import leads
 from reconciler.model import permits, sentence
+from reconciler.model.approvals import approval_gate
 from reconciler.model.circumstances import Asked, Gate
 from reconciler.model.environment import Environment
 from reconciler.model.hosts import rollout_id
@@ -130,7 +131,7 @@ def tell_of_approval(core: Core, ask: Ask, text: str, now: Environment, change: 
     kind = permits.approval_class(change, zero_minor=now.policy.zero_minor)
     given, floor, at = core.store.permits(ask.environment), core.settings.floor_approvals, core.clock.now()
     enough = all(
-        permits.approval_gate(given, each, ask, kind, floor=floor, authors=asked.authors, now=at).open
+        approval_gate(given, each, ask, kind, floor=floor, authors=asked.authors, now=at).open
         for each in (now, *(then.environment for then in asked.earlier))
     )
     for upgrade in core.store.upgrades(

@@ -106,6 +106,7 @@ class Past:
             left_out=pinned - ended.pins.keys() if ended else frozenset(),
             since=rules[until],
             urgency=release.upgrade.urgency if release else None,
+            base=moments[BEFORE_PUSH] or first or "",
         )
 
     def moved(

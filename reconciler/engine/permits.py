@@ -10,6 +10,7 @@ from reconciler.engine.ledger import tell_of_approval
 from reconciler.engine.people import Conflict
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.model import permits as said
+from reconciler.model.approvals import approvals_needed
 from reconciler.model.circumstances import Asked, Gate
 from reconciler.model.environment import Environment
 from reconciler.model.errors import UgsError
@@ -199,7 +200,7 @@ def _check_approvable(
     places = [now, *(then.environment for then in asked.earlier)]
     kind = said.approval_class(change, zero_minor=now.policy.zero_minor)
     if not guarded and not any(
-        said.approvals_needed(each, kind, floor=core.settings.floor_approvals) for each in places
+        approvals_needed(each, kind, floor=core.settings.floor_approvals) for each in places
     ):
         raise Conflict(
             f"{now.name}: {kind} changes need no approval",

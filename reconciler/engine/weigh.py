@@ -116,6 +116,11 @@ class Weigher:
             permits=store.permits(self._name),
             floor=self._core.settings.floor_approvals,
             asked=asked,
+            reviewed={
+                service: text
+                for service, one in asked.items()
+                if (text := self._core.reviewed.get((self._name, service, one.revision)))
+            },
             lease=self._core.leases.opening(self._core.share(self._name)),
             host=self._core.host,
             rollouts=rollouts.rollouts if (rollouts := self._core.rollouts.get(self._name)) else {},

@@ -9,12 +9,12 @@ from reconciler.forge.base import (
     Forge,
     Invalid,
     Pull,
-    Review,
     State,
     Status,
     Token,
     Unavailable,
 )
+from reconciler.model.reviews import Review
 
 __all__ = [
     "Annotation",

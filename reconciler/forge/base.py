@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from reconciler.model.errors import HostError, TransientError, UgsError
+from reconciler.model.reviews import Review
 
 REQUEST_TIMEOUT_S = 15
 PAGES_MAX = 10
@@ -86,18 +87,6 @@ class Check(Struct, frozen=True):
     summary: str
     """Markdown."""
     annotations: tuple[Annotation, ...] = ()
-
-
-class Review(Struct, frozen=True):
-    """The newest word of one person on a pull request. What was dismissed, and mere comments, are none."""
-
-    person: str
-    """The account's name there."""
-    verdict: Literal["approved", "rejected"]
-    commit: str
-    """The head that was looked at; empty where the forge does not say."""
-    may_write: bool
-    """That account may write to the repository."""
 
 
 class Unavailable(TransientError):

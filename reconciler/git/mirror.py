@@ -146,6 +146,12 @@ class Mirror:
         result = self._git.ask("merge-base", checked(one), checked(other))
         return result.stdout.decode("ascii").strip() or None if result.code == 0 else None
 
+    def merged(self, one: str, other: str) -> str | None:
+        """The tree that comes of merging both, as Git does it by itself; None where they are in each other's way, or
+        one of them is not here."""
+        result = self._git.ask("merge-tree", "--write-tree", checked(one), checked(other))
+        return result.stdout.decode("ascii").strip() if result.code == 0 else None
+
     def branches(self) -> dict[str, str]:
         """Every branch of the remote and the commit that it is at, without fetching anything."""
         return transfer.branches(self._git)

@@ -56,6 +56,8 @@ class Asked(Struct, frozen=True):
     """The environment as that push left it; as the commit left it, where it is not known what was pushed with it."""
     urgency: str | None = None
     """The release's, as it stood in that commit; a later edit counts for nothing."""
+    base: str = ""
+    """What stood before the push that brought it, else its first parent; empty where it has none."""
     strange: str = ""
     """Which release on the way is by someone who may not move the environment; empty for none."""
 
@@ -103,6 +105,8 @@ class Circumstances(Struct, frozen=True):
     floor: Mapping[ChangeClass, int] = {}
     """Approvals that the daemon's configuration demands, whatever the repository says."""
     asked: Mapping[str, Asked] = {}
+    reviewed: Mapping[str, str] = {}
+    """By service: what is to say of the reviews of the pull request by which its change came."""
     promoted: Mapping[tuple[str, str], Promoted] = {}
     """By environment and service."""
     recovery: Recovery | None = None

@@ -10,6 +10,7 @@ from reconciler.model.cron import Days
 from reconciler.model.engines import Kind
 from reconciler.model.errors import Place
 from reconciler.model.release import AnyFlagValue, Rollout, Scalar, Strategy
+from reconciler.model.reviews import Count
 from reconciler.model.slots import Rule
 from reconciler.model.targeting import FlagRule
 from reconciler.model.version import Step, Version
@@ -79,6 +80,8 @@ class Policy(Struct, frozen=True, omit_defaults=True):
     """How many people must approve a change of each class: config follows patch, removal follows major."""
     four_eyes: bool = False
     """Whoever wrote the commit that moved the pin does not approve it."""
+    reviews: Count = "ignored"
+    """Whether approving reviews on the forge are approvals."""
     promote: Promotion | None = None
     atomic: bool = False
     """Pins that one commit moved share their fate: when one fails, all of them go back."""

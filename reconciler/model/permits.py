@@ -6,7 +6,7 @@ commit. Whatever else happens in the repository leaves it alone; another ask is 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from msgspec import Struct
@@ -14,11 +14,10 @@ from msgspec.structs import replace
 
 from reconciler.model.adoption import Adoption
 from reconciler.model.environment import ChangeClass, Environment
-from reconciler.model.persons import person, same_person, wrote
 from reconciler.model.plan import Change
 from reconciler.model.target import Target, Workload
 from reconciler.model.version import Step, step_between
-from reconciler.model.window import FOLLOWS, Opening
+from reconciler.model.window import Opening
 from reconciler.model.zone import local_text
 
 OVERRIDE_MAX = timedelta(hours=24)
@@ -86,6 +85,12 @@ class Approval(Struct, frozen=True):
     by: str
     at: datetime
     until: datetime
+    via: str = ""
+    """The pull request where it was given by a review; empty where it was said to UGS."""
+    owner: bool = False
+    """Of a review: by an owner, by CODEOWNERS."""
+    known: bool = True
+    """Of a review: ugs.yaml says who the account is."""
 
 
 class Override(Struct, frozen=True):
@@ -133,44 +138,6 @@ def hold_gate(permits: Permits, environment: Environment, service: str, *, now: 
         reason="; ".join(hold_text(hold, zone_of(environment)) for hold in holds),
         until=None if None in ends else max(end for end in ends if end is not None),
         opened_by=", ".join(f"ugs hold release {hold.id}" for hold in holds),
-    )
-
-
-def approval_gate(
-    permits: Permits,
-    environment: Environment,
-    ask: Ask,
-    change_class: ChangeClass,
-    *,
-    floor: Floor,
-    authors: Collection[str] | None,
-    now: datetime,
-) -> Opening:
-    """Whether enough people have approved. `change_class` as `approval_class` gives it.
-
-    `authors`: names and addresses of those who wrote the revision, looked at under `four_eyes` alone; None
-    when they are not known, and then nobody's approval counts.
-    """
-    needed = approvals_needed(environment, change_class, floor=floor)
-    if not needed:
-        return Opening(True, f"{change_class} changes need no approval", None, "")
-    counted, ignored = list[str](), dict[str, str]()
-    for approval in _of_this_version(permits, ask):
-        if why := _uncounted(approval, ask, environment, authors, now):
-            ignored[person(approval.by)] = f"{approval.by} ({why})"
-        elif not any(same_person(approval.by, other) for other in counted):
-            counted.append(approval.by)
-    names = ", ".join(counted)
-    if len(counted) >= needed:
-        return Opening(True, f"approved by {names}", None, "")
-    has = f"has {len(counted)} ({names})" if counted else "has none"
-    others = [text for who, text in ignored.items() if not any(same_person(who, one) for one in counted)]
-    return Opening(
-        open=False,
-        reason=f"needs {_approvals(needed)}, {has}"
-        + (f"; not counted: {', '.join(others)}" if others else ""),
-        until=None,
-        opened_by=f"ugs approve {ask.environment} {ask.service}",
     )
 
 
@@ -226,7 +193,7 @@ def covers(approved: Ask, asked: Ask) -> bool:
     if approved == asked:
         return True
     passed, ahead = approved.path[: -len(asked.path)], approved.path[-len(asked.path) :]
-    on_the_way = bool(passed) and ahead == asked.path and passed[-1] == _version(asked.from_target)
+    on_the_way = bool(passed) and ahead == asked.path and passed[-1] == version_of(asked.from_target)
     return on_the_way and replace(approved, from_target=asked.from_target, path=asked.path) == asked
 
 
@@ -240,11 +207,6 @@ def approval_class(change: Change, *, zero_minor: Step = "major") -> ChangeClass
 def step_class(change: Change, *, zero_minor: Step = "major") -> Step:
     """The SemVer class of the next step of a change, an emergency's too."""
     return _step_to(change, change.after, zero_minor)
-
-
-def approvals_needed(environment: Environment, change_class: ChangeClass, *, floor: Floor) -> int:
-    """How many people must approve: what the environment says, and at least what the daemon does."""
-    return max(_said(environment.policy.approvals, change_class), _said(floor, change_class))
 
 
 def hold_text(hold: Hold, zone: str) -> str:
@@ -278,38 +240,6 @@ def _step_to(change: Change, work: Workload | None, zero_minor: Step) -> Step:
     return step_between(*sorted((start.version, work.target.version)), zero_minor=zero_minor)
 
 
-def _said(numbers: Mapping[ChangeClass, int], change_class: ChangeClass) -> int:
-    return numbers.get(change_class, numbers.get(FOLLOWS.get(change_class, change_class), 0))
-
-
-def _of_this_version(permits: Permits, ask: Ask) -> list[Approval]:
-    """Approvals that this one's people would look for: of the same service and version, bound to it or not."""
-    return [
-        approval
-        for approval in permits.approvals
-        if (approval.ask.environment, approval.ask.service) == (ask.environment, ask.service)
-        and _version(approval.ask.to_target) == _version(ask.to_target)
-    ]
-
-
-def _version(target: str | None) -> str:
+def version_of(target: str | None) -> str:
+    """The version of a target as text; empty for none."""
     return (target or "").partition("@")[0]
-
-
-def _uncounted(
-    approval: Approval, ask: Ask, environment: Environment, authors: Collection[str] | None, now: datetime
-) -> str:
-    """Why an approval of this version does not count; empty when it does."""
-    if not covers(approval.ask, ask):
-        return "approved it from another start, by another path or commit, or with another config"
-    if now >= approval.until:
-        return "expired"
-    if not environment.policy.four_eyes:
-        return ""
-    if authors is None:
-        return "who wrote the change is not known"
-    return "wrote the change" if wrote(approval.by, authors) else ""
-
-
-def _approvals(number: int) -> str:
-    return "1 approval" if number == 1 else f"{number} approvals"

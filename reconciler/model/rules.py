@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from reconciler.model import permits as said
 from reconciler.model import removal
+from reconciler.model.approvals import approval_gate, approvals_needed
 from reconciler.model.availability import fits
 from reconciler.model.circumstances import Asked, Circumstances, Gate, Promoted
 from reconciler.model.environment import ChangeClass, Environment, Promotion
@@ -24,9 +25,9 @@ def approval(change: Change, around: Circumstances, now: datetime) -> Gate:
 
     def look(environment: Environment) -> Opening:
         kind = said.approval_class(change, zero_minor=environment.policy.zero_minor)
-        if not said.approvals_needed(environment, kind, floor=floor):
+        if not approvals_needed(environment, kind, floor=floor):
             return Opening(True, f"{kind} changes need no approval", None, "")
-        answer = said.approval_gate(
+        answer = approval_gate(
             around.permits,
             environment,
             said.ask_of(change, asked.revision, change.path),
@@ -34,6 +35,7 @@ def approval(change: Change, around: Circumstances, now: datetime) -> Gate:
             floor=floor,
             authors=asked.authors,
             now=now,
+            reviews=around.reviewed.get(change.service, ""),
         )
         return answer if answer.open or not guard else replace(answer, reason=f"{guard}: {answer.reason}")
 

@@ -41,4 +41,7 @@ CREATE TABLE pulls (               -- pull requests that are kept up: bumps and 
     value TEXT NOT NULL            -- JSON
 ) STRICT;
 CREATE INDEX pulls_by_kind ON pulls (kind, id);
+ALTER TABLE approvals ADD COLUMN via TEXT NOT NULL DEFAULT '';     -- the pull request where it was given by a review
+ALTER TABLE approvals ADD COLUMN owner INTEGER NOT NULL DEFAULT 0; -- of a review: by an owner, by CODEOWNERS
+ALTER TABLE approvals ADD COLUMN known INTEGER NOT NULL DEFAULT 1; -- of a review: ugs.yaml says who the account is
 """

@@ -56,13 +56,25 @@ class PermitRecords(AdoptionRecords, StartRecords):
             self._audit_permit("hold-released", hold, by, f"held by {hold.owner}: {hold.reason}")
         return hold
 
-    def approve(self, ask: Ask, *, by: str, until: datetime) -> Approval:
-        """One person's word for exactly this."""
+    def approve(
+        self, ask: Ask, *, by: str, until: datetime, via: str = "", owner: bool = False, known: bool = True
+    ) -> Approval:
+        """One person's word for exactly this. `via`: the pull request where it was given by a review, by somebody who
+        is an `owner` there, and `known` to ugs.yaml."""
         with self.transaction():
             [row] = self._returned(
-                "INSERT INTO approvals (environment, ask, approver, at, until) VALUES (?, ?, ?, ?, ?)"
-                " RETURNING *",
-                (ask.environment, codec.encode(ask).decode(), bounded(by), self._stamp(), text_of(until)),
+                "INSERT INTO approvals (environment, ask, approver, at, until, via, owner, known)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
+                (
+                    ask.environment,
+                    codec.encode(ask).decode(),
+                    bounded(by),
+                    self._stamp(),
+                    text_of(until),
+                    bounded(via),
+                    owner,
+                    known,
+                ),
             )
             approval = self._approval(row)
             self._audit_approval("approved", approval, by)
@@ -81,6 +93,15 @@ class PermitRecords(AdoptionRecords, StartRecords):
             approval = self._approval(rows[0])
             self._audit_approval("approval-withdrawn", approval, by)
         return approval
+
+    def was_withdrawn(self, ask: Ask, *, by: str, via: str) -> bool:
+        """Whether somebody took back what this person's review had been taken for."""
+        found = self._all(
+            "SELECT 1 FROM approvals WHERE environment = ? AND ask = ? AND approver = ? AND via = ?"
+            " AND withdrawn_by != 'ugs' LIMIT 1",
+            (ask.environment, codec.encode(ask).decode(), bounded(by), bounded(via)),
+        )
+        return bool(found)
 
     def override(
         self, environment: str, service: str | None, *, gate: str, reason: str, by: str, until: datetime
@@ -160,6 +181,9 @@ class PermitRecords(AdoptionRecords, StartRecords):
             by=row["approver"],
             at=time_of(row["at"]),
             until=time_of(row["until"]),
+            via=row["via"],
+            owner=bool(row["owner"]),
+            known=bool(row["known"]),
         )
 
     def _audit_permit(self, event: str, permit: Hold | Override, actor: str, detail: str) -> None:
@@ -179,7 +203,8 @@ class PermitRecords(AdoptionRecords, StartRecords):
             service=ask.service,
             actor=actor,
             detail=f"{approval.id}: by {approval.by} until {text_of(approval.until)}:"
-            f" {ask.from_target or 'nothing'} → {ask.to_target} by {ask.revision}",
+            f" {ask.from_target or 'nothing'} → {ask.to_target} by {ask.revision}"
+            + (f", by a review of {approval.via}" if approval.via else ""),
         )
 
 

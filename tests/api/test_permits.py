@@ -86,7 +86,7 @@ def test_a_hold_is_made_listed_and_released(served: DaemonProcess) -> None:
 def test_an_approval_is_made_listed_and_withdrawn(served: DaemonProcess, fleet: World) -> None:
     made = post(served, "/approvals", {"environment": "production", "service": "api", "for": "2h"})
     assert made.keys() == {
-        "id", "environment", "service", "from", "to", "path", "revision", "by", "at", "until",
+        "id", "environment", "service", "from", "to", "path", "revision", "by", "at", "until", "via",
     }  # fmt: skip
     assert (made["by"], made["revision"], made["path"]) == ("eve", fleet.tip(), ["2.0.0"])
     [change] = ask(served, "POST", "/upgrade/plan", {}).body["changes"]

@@ -10,14 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from reconciler.model.approvals import approval_gate, approvals_needed
 from reconciler.model.environment import ChangeClass, Environment, Policy
 from reconciler.model.permits import (
     Approval,
     Ask,
     Permits,
     approval_class,
-    approval_gate,
-    approvals_needed,
     ask_of,
     covers,
     step_class,
@@ -304,3 +303,52 @@ def test_any_change_of_target_or_commit_voids_every_approval(
     here = environment(policy=Policy(approvals={"major": number}))
     assert not asked(tuple(given_), at=here, ask=replace(ask, to_target="2.0.0@444444444444")).open
     assert not asked(tuple(given_), at=here, ask=replace(ask, revision="c" * 40)).open
+
+
+# reviews on the forge
+
+PULL = "https://forge.example/ops/fleet/pull/7"
+COUNT = environment(policy=Policy(approvals={"major": 2}, reviews="count"))
+
+
+def review(by: str, **fields: Any) -> Approval:
+    return approval(by, via=PULL, **{"known": False} | fields)
+
+
+def test_a_review_opens_it_where_the_environment_says_so_and_is_told_as_one() -> None:
+    two = (review("ada-l"), review("bob"))
+    gate = asked(two, at=COUNT)
+    assert gate.open
+    assert gate.reason == f"approved by ada-l, by a review of {PULL}, bob, by a review of {PULL}"
+    shut = asked(two)
+    assert "not counted: ada-l (reviewed it, which does not count here)" in shut.reason
+
+
+def test_owners_alone_count_where_the_environment_says_so() -> None:
+    at = environment(policy=Policy(approvals={"major": 1}, reviews="owners"))
+    assert not asked((review("ada"),), at=at).open
+    assert asked((review("ada", owner=True),), at=at).open
+
+
+def test_nobody_counts_twice_once_as_a_person_and_once_as_an_account() -> None:
+    assert not asked((approval("ada@example.org"), review("ada@example.org", known=True)), at=COUNT).open
+    # Of an account that nobody names, it may be the same person who has said so to UGS.
+    assert not asked((approval("ada@example.org"), review("lovelace")), at=COUNT).open
+    assert asked((approval("ada@example.org"), review("bob@example.org", known=True)), at=COUNT).open
+    assert asked((approval("ada@example.org"), review("lovelace"), review("bob42")), at=COUNT).open
+
+
+def test_the_daemon_s_own_minimum_wants_people_whom_it_knows() -> None:
+    two = (review("lovelace"), review("bob42"))
+    gate = asked(two, at=COUNT, floor={"major": 1})
+    assert not gate.open
+    assert "and 1 approval must be of people whom ugs.yaml knows" in gate.reason
+    assert asked((*two, review("cyd@example.org", known=True)), at=COUNT, floor={"major": 1}).open
+
+
+def test_four_eyes_count_only_who_is_known_not_to_have_written_it() -> None:
+    at = environment(policy=Policy(approvals={"major": 1}, reviews="count", four_eyes=True))
+    authors = frozenset({"Ada Lovelace", "ada@example.org"})
+    assert not asked((review("lovelace"),), at=at, authors=authors).open
+    assert not asked((review("ada@example.org", known=True),), at=at, authors=authors).open
+    assert asked((review("bob@example.org", known=True),), at=at, authors=authors).open

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from reconciler.forge.base import Check, Comment, Denied, Draft, Invalid, Pull, Review, Status, Token
+from reconciler.forge.base import Check, Comment, Denied, Draft, Invalid, Pull, Status, Token
 from reconciler.forge.gitea.answers import (
     Account,
     CommentAnswer,
@@ -23,6 +23,7 @@ from reconciler.forge.gitea.answers import (
 from reconciler.forge.gitea.connection import Connection
 from reconciler.forge.paging import pages
 from reconciler.forge.refusals import no_team, not_seen, require_name
+from reconciler.model.reviews import Review
 
 PAGE = 50
 """The most that a server gives by default."""

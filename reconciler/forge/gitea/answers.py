@@ -7,8 +7,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from reconciler.forge.base import Pull, Review
+from reconciler.forge.base import Pull
 from reconciler.model.codec import resolve_types
+from reconciler.model.reviews import Review
 
 
 class Permissions(Struct, frozen=True):

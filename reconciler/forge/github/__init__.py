@@ -16,7 +16,6 @@ from reconciler.forge.base import (
     Draft,
     Invalid,
     Pull,
-    Review,
     State,
     Status,
     Token,
@@ -38,6 +37,7 @@ from reconciler.forge.github.checks import run_of, runs_more
 from reconciler.forge.github.connection import App, Connection
 from reconciler.forge.paging import pages
 from reconciler.forge.refusals import no_team, not_seen, require_name
+from reconciler.model.reviews import Review
 
 __all__ = ["API", "App", "GitHub"]
 

@@ -8,10 +8,11 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from reconciler.forge.base import Denied, Invalid, Pull, Review, Unavailable, plain
+from reconciler.forge.base import Denied, Invalid, Pull, Unavailable, plain
 from reconciler.forge.limits import exhausted
 from reconciler.forge.refusals import asks_to_wait, refusal
 from reconciler.model.codec import resolve_types
+from reconciler.model.reviews import Review
 
 
 class Repository(Struct, frozen=True):

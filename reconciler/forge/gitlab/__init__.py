@@ -14,7 +14,6 @@ from reconciler.forge.base import (
     Draft,
     Invalid,
     Pull,
-    Review,
     State,
     Status,
     Token,
@@ -37,6 +36,7 @@ from reconciler.forge.gitlab.answers import (
 from reconciler.forge.gitlab.connection import Connection
 from reconciler.forge.paging import pages
 from reconciler.forge.refusals import no_team, not_seen, require_name
+from reconciler.model.reviews import Review
 
 API = "https://gitlab.com"
 DEVELOPER = 30
