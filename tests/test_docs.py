@@ -31,6 +31,7 @@ from reconciler.model.environment import Promotion
 from reconciler.model.errors import Problem
 from reconciler.model.gates import GATES
 from reconciler.model.promotion import Verdict
+from reconciler.model.pulls import Kept
 from reconciler.model.rights import RIGHTS, Right
 from reconciler.model.schema import text as schema_text
 from reconciler.model.standing import Standing
@@ -311,6 +312,8 @@ async def test_json_has_the_documented_shapes(world: World) -> None:
     policy = replace(wanted.environment.policy, promote=Promotion("other", by="commit"))
     taking = replace(wanted, environment=replace(wanted.environment, policy=policy))
     fleet.core.desired["production"] = taking
+    asks = ("production/api 1.2.0",)
+    store.keep_pull(Kept("bump", "ugs-bump-production.api", "production", asks, NOW, number=1, url="x"))
     fleet.core.promotions["production"] = {"api": Verdict("api", Version("1.1.0"))}
     values = {
         "status": status_of(fleet, {"pid": 1, "version": "", "started_at": ""}),

@@ -190,8 +190,18 @@ class ExplainShape(Struct, frozen=True):
     backup: bool
     migrations: list[MigratingShape]
     flags: list[SwitchedShape]
+    proposed: list[ProposedShape]
     promotion: PromotionShape | None = None
     """Null where UGS moves no pins of this environment."""
+
+
+class ProposedShape(Struct, frozen=True):
+    """A pull request that the daemon itself has open for another version."""
+
+    version: str
+    by: str
+    """bump, promote"""
+    url: str
 
 
 class ChangeShape(Struct, frozen=True):

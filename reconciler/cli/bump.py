@@ -16,12 +16,14 @@ from reconciler.cli.edit import (
     written,
 )
 from reconciler.cli.graph import config_option, settings_from
-from reconciler.cli.pull import check_forge, propose
+from reconciler.cli.pull import check_forge, propose, proposed_already
 from reconciler.cli.tree import read_tree
 from reconciler.model import splice
 from reconciler.model.bumped import message, step_of
+from reconciler.model.bumps import ask_of
 from reconciler.model.errors import Place, Problem, UgsError
 from reconciler.model.notes import catalogue
+from reconciler.model.pulls import branch_for
 from reconciler.model.range import Range
 from reconciler.model.release import Release
 from reconciler.model.snapshot import Snapshot
@@ -70,6 +72,12 @@ def bump(
         return
     if changed == original:
         click.echo(f"{environment}: {service} is pinned to {release.version} already")
+        return
+    ours = branch_for("bump", environment, service)
+    if settings and (url := proposed_already(settings, ours, ask_of(environment, service, release.version))):
+        click.echo(
+            f"{environment}: {service} {release.version} is proposed already: {url}; merge it to deploy"
+        )
         return
     with written(folder, path, changed, original, before):
         if branch is not None:

@@ -24,6 +24,15 @@ def check_forge(settings: Settings) -> None:
         )
 
 
+def proposed_already(settings: Settings, branch: str, ask: str) -> str:
+    """Where the daemon's own pull request from this branch is, if one is open that asks for this; else empty."""
+    from reconciler.model.pulls import asked_in
+
+    with closing_forge(settings) as forge:
+        pull = forge.pull_from(branch) if forge else None
+    return pull.url if pull and pull.state == "open" and ask in asked_in(pull.body) else ""
+
+
 def propose(settings: Settings, folder: Path, branch: str, *labels: str) -> None:
     """Push the branch that is checked out, and open a pull request from it, unless one is open; print where it is.
 

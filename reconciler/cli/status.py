@@ -68,6 +68,8 @@ def explain(environment: str, service: str, config: Path | None, *, as_json: boo
         print_steps(answer["steps"])
     if promotion := answer.get("promotion"):
         click.echo(f"\npromotion from {promotion['from']}: {_promotion(promotion)}")
+    for one in answer.get("proposed", []):
+        click.echo(f"\n{one['version']} is proposed: {one['url']}")
 
 
 def _promotion(promotion: dict[str, Any]) -> str:

@@ -221,6 +221,16 @@ class Keeper:
         return tip.committer == tip.email == email and (rules.TRAILER, branch) in tip.trailers
 
 
+def proposed(core: Core, environment: str, service: str) -> list[dict[str, str]]:
+    """The pull requests of ours that are open and ask for another version of a service, as `--json` prints them."""
+    return [
+        {"version": ask.partition(" ")[2], "by": kept.kind, "url": kept.url}
+        for kept in core.store.pulls_of(environment)
+        for ask in kept.asks
+        if kept.number and ask.startswith(f"{environment}/{service} ")
+    ]
+
+
 def _alike(core: Core, tip: str, kept: Kept, files: Files) -> bool:
     """Whether the branch, as we last made it, says this already, of files that have not changed since; blocking."""
     mirror: Mirror = core.repository.mirror

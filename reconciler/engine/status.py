@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from reconciler.engine.attention import needs_person
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.people import Conflict
+from reconciler.engine.pulls import proposed
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.share import told
 from reconciler.engine.view import ServiceView
@@ -79,6 +80,7 @@ def explain_of(fleet: Fleet, environment: str, service: str) -> Json:
         "starts_at": builtins(steps[0].starts_at if steps else _stops_at(here, service)),
         "steps": [_step(step) for step in steps],
         "promotion": promotion_of(fleet, environment, service),
+        "proposed": proposed(here.core, environment, service),
     }
 
 

@@ -290,6 +290,22 @@ def test_what_was_cut_short_goes_on_and_is_not_made_twice(tree: Path, forge: For
     ]
 
 
+def test_what_the_bot_proposes_already_is_named_and_not_made(tree: Path, forge: ForgeServer) -> None:
+    git(tree, "push", "--quiet", "origin", "main:ugs-bump-production.api")
+    number = forge.open("ugs-bump-production.api", body="<!-- ugs asks production/api 1.4.0 -->")
+    told = proposed(tree)
+    assert told.returncode == 0, told.stderr
+    assert (
+        f"production: api 1.4.0 is proposed already: {forge.url}/ops/fleet/pulls/{number}; merge it"
+        in told.stdout
+    )
+    assert list(forge.pulls) == [number]
+    assert git(tree, "status", "--porcelain") == ""
+    forge.pulls[number].state = "closed"
+    assert proposed(tree).returncode == 0
+    assert len(forge.pulls) == 2
+
+
 def test_without_a_forge_nothing_is_edited(tree: Path) -> None:
     (tree.parent / "ugs.yaml").write_text('repository: {url: "fleet.git"}\n')
     told = proposed(tree)
