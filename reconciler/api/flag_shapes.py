@@ -73,3 +73,9 @@ class EvaluatedShape(Struct, frozen=True):
     reason: str
     error_code: str | None
     error_details: str | None
+
+
+class FlippedShape(Struct, frozen=True):
+    """The commit that makes it so; null where it stands so already."""
+
+    commit: str | None

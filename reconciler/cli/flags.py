@@ -20,6 +20,7 @@ from reconciler.cli.tree import read_tree
 from reconciler.config.elsewhere import Elsewhere
 from reconciler.model.errors import UgsError
 from reconciler.model.evaluation import evaluate as evaluated
+from reconciler.model.flip import Wanted, parsed
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.standing import Standing, standings
 from reconciler.model.switching import evaluated_json, standing_json, told
@@ -180,7 +181,7 @@ def set_value(
     from reconciler.cli import flip
 
     found = read_tree(folder)
-    wanted = flip.Wanted(flip.parsed(_one(found, environment, flag), value), percent)
+    wanted = Wanted(parsed(_one(found, environment, flag), value), percent)
     flip.carry_out(
         found,
         folder,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from reconciler.model.verdict import Outcome
 
@@ -71,19 +71,38 @@ class ProbedHour(Struct, frozen=True):
     rollup: Rollup
 
 
+@dataclass(slots=True)
+class Adding:
+    """A rollup in the making: every sample passes here, so that nothing is made anew for each."""
+
+    samples: int = 0
+    failed: int = 0
+    doubtful: int = 0
+    sum_s: float = 0.0
+    max_s: float = 0.0
+    counts: list[int] = field(default_factory=lambda: list(NONE))
+
+    def add(self, outcome: Outcome) -> None:
+        """One more sample."""
+        verdict, latency_s = outcome.sample.verdict, outcome.sample.latency_s
+        self.samples += 1
+        if verdict == "failed":
+            self.failed += 1
+        elif verdict == "unknown":
+            self.doubtful += 1
+        elif latency_s is not None:
+            self.sum_s += latency_s
+            self.max_s = max(self.max_s, latency_s)
+            self.counts[bisect_left(BOUNDS_S, latency_s)] += 1
+
+    def total(self) -> Rollup:
+        """What they come to so far."""
+        return Rollup(self.samples, self.failed, self.doubtful, self.sum_s, self.max_s, tuple(self.counts))
+
+
 def rolled_up(outcomes: Iterable[Outcome]) -> Rollup:
     """What these samples of one probe come to."""
-    found = Rollup()
+    adding = Adding()
     for outcome in outcomes:
-        found = found.plus(_of(outcome))
-    return found
-
-
-def _of(outcome: Outcome) -> Rollup:
-    verdict, latency_s = outcome.sample.verdict, outcome.sample.latency_s
-    found = Rollup(1, int(verdict == "failed"), int(verdict == "unknown"))
-    if verdict != "healthy" or latency_s is None:
-        return found
-    at = bisect_left(BOUNDS_S, latency_s)
-    counts = tuple(int(index == at) for index in range(len(NONE)))
-    return replace(found, sum_s=latency_s, max_s=latency_s, counts=counts)
+        adding.add(outcome)
+    return adding.total()

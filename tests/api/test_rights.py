@@ -44,6 +44,7 @@ SAID: Mapping[str, Any] = {
     "grants": [{"role": "viewer", "environments": ["production"], "services": ["api"]}],
     "applied": True,
     "flag": "walk",
+    "value": "on",
     "from": "0.0.1",
 }
 ABSENT = {("/upgrade/plan", "from"), ("/migrations/settle", "id")}

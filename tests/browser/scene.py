@@ -22,12 +22,23 @@ freezes:
   - {from: 2026-12-20, until: 2027-01-02, reason: "year end"}
   - {from: 2027-12-20, until: 2028-01-02, reason: "year end"}
 policy: {approvals: {major: 1}}
+flags:
+  new-checkout:
+    rules:
+      - {when: {email: {ends_with: "@example.org"}}, value: true}
+      - {value: true, percent: 20}
+"""
+FLAGS = """\
+flags:
+  new-checkout: {default: false, live: true, description: "The checkout in one page."}
+  workers: {default: 4, description: "How many orders are worked on at once."}
 """
 NOTES = """\
 notes: |
   Orders are found by their number again.
   <script>alert("hostile")</script> is only text.
 """
+MORE = {"api": NOTES, "worker": FLAGS}
 HOSTILE = 'Bump search to 2.0.0 <img src=x onerror="alert(1)"> & "quotes"'
 
 
@@ -37,7 +48,7 @@ def build(world: World, port: int) -> None:
     world.more = PRODUCTION
     world.driver_yaml = "{kind: process}"
     for service in SERVICES:
-        world.release("1.4.0", service=service, more=NOTES if service == "api" else "", deadline=PATIENT)
+        world.release("1.4.0", service=service, more=MORE.get(service, ""), deadline=PATIENT)
         world.pin("1.4.0", service)
     staged = "".join(
         f'  {service}: {{version: "1.4.0", port: {world.port(f"{service} in staging")}}}\n'

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Page, expect
 
+from reconciler.model.probed import NONE, Rollup
+from reconciler.store import ProbeHour, Store
 from tests.browser.conftest import DESK, PHONE, WAIT_MS, Visit, live
 from tests.browser.scene import PATIENT, build, let_one_wait
 from tests.daemon_process import PROJECT, DaemonProcess, daemon
@@ -19,6 +25,7 @@ PAGES = (
     "/",
     "/ui/service/production/search",
     "/ui/plan",
+    "/ui/flags",
     "/ui/calendar?environment=production",
     "/ui/audit",
 )
@@ -40,6 +47,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[World
 
 @pytest.fixture(scope="module")
 def served(fleet: World) -> Iterator[DaemonProcess]:
+    remember_probes(fleet)
     with daemon(fleet) as running:
         for service in ("api", "billing", "search", "web", "worker"):
             running.until_runs("1.4.0", service)
@@ -51,6 +59,24 @@ def served(fleet: World) -> Iterator[DaemonProcess]:
         running.until(fleet.reverts)
         running.until_runs("1.4.0", "billing")
         yield running
+
+
+def remember_probes(fleet: World) -> None:
+    """A week of billing's probes, as if it had been watched for so long: with a bad night in it."""
+    random, now = Random(5), datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    batch = {}
+    for ago in range(1, 7 * 24):
+        hour, bad = now - timedelta(hours=ago), ago in (15, 16)
+        slow_s = random.uniform(0.3, 0.8) if bad else 0.02 + 0.015 * random.random()
+        counts = [0] * len(NONE)
+        counts[5 if not bad else 6], counts[3] = 100, 560
+        failed = random.randint(20, 90) if bad else 0
+        rollup = Rollup(660 + failed, failed, 0, slow_s * 330, slow_s * 3, tuple(counts))
+        batch[ProbeHour("production", "billing", "http://127.0.0.1:{port}/healthz", hour)] = rollup
+        batch[ProbeHour("production", "billing", "process", hour)] = Rollup(720)
+    fleet.state.mkdir(mode=0o700)
+    with closing(Store(fleet.state / "ugs.db", now=lambda: datetime.now(UTC))) as store:
+        store.add_probed(batch)
 
 
 def sideways(page: Page) -> list[str]:
@@ -137,6 +163,32 @@ def test_every_field_and_table_says_what_it_is(visit: Visit, served: DaemonProce
         assert doubled == [], path
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_breaks_a_rule_of_accessibility(
+    visit: Visit, served: DaemonProcess, port: int, scheme: str
+) -> None:
+    """By axe-core, with all that can be opened open: WCAG 2.2 at level AA, and what is good practice beside it."""
+    page = visit(served, port, color_scheme=scheme, reduced_motion="reduce")
+    more = ("/ui/service/production/billing?span=7d", "/ui/plan?branch=none", "/ui/audit?text=none")
+    for path in (*PAGES, *more, reverted(page, port)):
+        page.goto(f"http://127.0.0.1:{port}{path}")
+        page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+        assert grave(page) == [], path
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url("**/login")
+    assert grave(page) == []
+
+
+def grave(page: Page) -> list[str]:
+    """What axe-core calls serious or critical: the rule, and where it is broken."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{one['id']}: {one['help']}: {', '.join(str(node['target']) for node in one['nodes'][:5])}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
 def test_who_wants_no_motion_gets_none(visit: Visit, served: DaemonProcess, port: int) -> None:
     page = visit(served, port, reduced_motion="reduce")
     moving = page.evaluate("""() => [...document.querySelectorAll('*')]
@@ -166,6 +218,11 @@ def test_the_screenshots_of_the_docs(visit: Visit, served: DaemonProcess, fleet:
     page.goto(f"http://127.0.0.1:{port}/ui/service/production/search")
     live(page)
     _draw(page, "dashboard-service.png")
+    page.goto(f"http://127.0.0.1:{port}/ui/service/production/billing")
+    page.locator("#health").scroll_into_view_if_needed()
+    _draw(page, "dashboard-probes.png")
+    page.goto(f"http://127.0.0.1:{port}/ui/flags")
+    _draw(page, "dashboard-flags.png")
     page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
     page.goto(f"http://127.0.0.1:{port}/")
     live(page)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from starlette.routing import BaseRoute
 
 from reconciler.api.door import Door
-from reconciler.api.web import actions, audit, calendar, matrix, plan, service, session, upgrade
+from reconciler.api.web import actions, audit, calendar, flags, matrix, plan, service, session, upgrade
 from reconciler.api.web.assets import assets
 from reconciler.api.web.page import Pages
 
@@ -28,6 +28,7 @@ def pages(door: Door) -> Sequence[BaseRoute]:
         made.page("/ui/upgrade/{operation}", upgrade.show),
         made.page("/ui/plan", plan.show),
         made.page("/ui/calendar", calendar.show),
+        made.page("/ui/flags", flags.show),
         made.page("/ui/audit", audit.show),
         *actions.routes(made),
     ]

@@ -131,6 +131,7 @@ SAID = {
     "rollback": "It is being taken back: what ran before is restored first, and the pin reverted then.",
     "retry": "The pin is committed again: one more attempt is allowed.",
     "quarantine": "Released: one more attempt is allowed.",
+    "flag": "It stands so in Git. It comes in force as soon as the environment's gates allow.",
     "started": "It starts now.",
     "confirmed": "The override is confirmed.",
     "withdrawn": "The approval is withdrawn.",

@@ -17,6 +17,7 @@ from tests.world import World
 PAGES = (
     "/",
     "/ui/plan",
+    "/ui/flags",
     "/ui/calendar",
     "/ui/audit",
     "/ui/service/production/search",
@@ -146,7 +147,7 @@ def test_what_the_pages_are_made_of_is_kept_by_browsers(ada: Visitor, port: int)
 def test_who_sees_one_service_sees_nothing_of_the_others_on_any_page(
     sue: Visitor, served: DaemonProcess
 ) -> None:
-    for path in (*PAGES[:4], "/ui/service/production/web"):
+    for path in (*PAGES[:5], "/ui/service/production/web"):
         page = sue.get(path)
         assert page.status == 200, path
         for other in ("search", "billing", "worker", "staging"):

@@ -105,7 +105,7 @@ def test_the_api_and_the_page_say_what_the_probes_came_to(served: DaemonProcess,
     for span, words in (("24h", "24 hours"), ("7d", "7 days"), ("nonsense", "24 hours")):
         page = ada.get(f"{BILLING}?span={span}")
         assert f"Probes, the last {words}" in page.words
-        assert len(re.findall(r'<svg class="probe"', page.text)) == len(names)
+        assert len(re.findall(r'<svg class="probe', page.text)) == len(names)
         assert page.text.count('<line class="upgrade"') == len(names) + 1  # and in the legend
         assert page.text.count('<line class="upgrade bad"') == len(names) + 1
         assert '<rect class="failed" x=' in page.text

@@ -10,7 +10,7 @@ const SETTLE_MS = 15; // several events of one moment are one request
 const GAP_MS = 200; // at the least, between two requests: a busy fleet is no reason to ask without end
 const STEPS_MS = 2000; // the steps of an upgrade are no events
 const AGAIN_MS = 5000;
-const SLOW_PAGES = { calendar: 5000, plan: 1000, service: 150, upgrade: 150, audit: 150 };
+const SLOW_PAGES = { calendar: 5000, plan: 1000, flags: 150, service: 150, upgrade: 150, audit: 150 };
 const NAMED_MAX = 50;
 
 let source = null;
