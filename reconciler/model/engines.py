@@ -36,7 +36,12 @@ ENGINES: dict[Kind, Engine] = {
     ),
     "docker": Engine(frozenset({"stop-start", "blue-green", "rolling", "canary"}), "image", measures=True),
     "compose": Engine(frozenset({"stop-start", "blue-green", "rolling", "canary"}), "image", measures=True),
-    "systemd": Engine(frozenset({"stop-start", "rolling", "canary"}), "archive", measures=True),
+    "systemd": Engine(
+        frozenset({"stop-start", "blue-green", "rolling", "canary"}),
+        "archive",
+        passes_sockets=True,
+        measures=True,
+    ),
     "swarm": Engine(
         frozenset({"stop-start", "rolling", "canary"}), "image", frozenset({"rolling"}), commands=False
     ),
@@ -46,5 +51,5 @@ ENGINES: dict[Kind, Engine] = {
         native=frozenset({"rolling"}),
         commands=False,
     ),
-    "command": Engine(frozenset({"stop-start", "rolling", "canary"}), "either", commands=False),
+    "command": Engine(frozenset({"stop-start", "blue-green", "rolling", "canary"}), "either", commands=False),
 }

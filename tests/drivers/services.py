@@ -74,7 +74,7 @@ if MODE == "stubborn":
 
 if MODE == "sockets":
     assert os.environ["LISTEN_PID"] == str(os.getpid()), "LISTEN_PID"
-    assert os.environ["LISTEN_FDNAMES"] == "public:probe", "LISTEN_FDNAMES"
+    assert sorted(os.environ["LISTEN_FDNAMES"].split(":")) == ["probe", "public"], "LISTEN_FDNAMES"
     listeners = [socket.socket(fileno=3 + n) for n in range(int(os.environ["LISTEN_FDS"]))]
 else:
     listeners = [socket.create_server(("127.0.0.1", int(sys.argv[1])))]

@@ -93,6 +93,7 @@ def test_stop_start_too_keeps_a_passed_socket_open(site: Site, archives: Path) -
     assert [listener.inode for listener in procfs.listeners(port)] == [inode]
     assert DRIVER.observe(site, "production")["api"].running == new.target
     assert get_json(port, "/version") == {"version": "1.5.0"}
+    assert get_json(port, "/env")["env"]["LISTEN_FDNAMES"] == "public:probe"
 
 
 @pytest.mark.parametrize("orphaned", [False, True], ids=["binds-itself", "lost-its-shim"])

@@ -18,7 +18,7 @@ from reconciler.drivers.systemd import bus, files, journal, look, unit
 from reconciler.drivers.systemd.bus import Refused, Unit
 from reconciler.drivers.systemd.files import Files
 from reconciler.drivers.systemd.options import Engine, check_allowed
-from reconciler.drivers.systemd.unit import SANDBOX, Plan
+from reconciler.drivers.systemd.unit import SANDBOX, Plan, Slot
 from reconciler.model.codec import encode
 from reconciler.model.errors import HostError, TransientError
 from reconciler.model.release import Run, SystemdRun
@@ -79,9 +79,11 @@ def test_a_unit_that_says_anything_else_is_not_ours(text: str) -> None:
 
 
 def test_no_two_services_share_a_unit_whatever_hyphens_they_have() -> None:
-    assert unit.unit_of("a-b", "c", 0) == "ugs-a-b.c@0.service"
-    assert unit.unit_of("a", "b-c", 0) == "ugs-a.b-c@0.service"
-    assert unit.split("ugs-a.b-c@12.service", "a") == ("b-c", 12)
+    assert unit.unit_of("a-b", "c", Slot(0)) == "ugs-a-b.c@0.service"
+    assert unit.unit_of("a", "b-c", Slot(0)) == "ugs-a.b-c@0.service"
+    assert unit.split("ugs-a.b-c@12.service", "a") == ("b-c", Slot(12))
+    assert unit.split("ugs-a.b-c@12b.service", "a") == ("b-c", Slot(12, "b"))
+    assert unit.split("ugs-a.b.holder@8080.public.service", "a") is None
     assert unit.split("ugs-a-b.c@0.service", "a") is None
     assert unit.split("ugs-a.b@x.service", "a") is None
     assert unit.split("nginx.service", "a") is None
@@ -175,7 +177,7 @@ def test_systemd_takes_the_units_and_finds_them_little_exposed(tmp_path: Path) -
     program = shutil.which("true") or "/bin/true"
     text = unit.drop_in(plan(program=Path(program), directory=Path("/"), arguments=(), state=Path("/mnt")))
     Files(folder, "1a2b3c4d", "eu-west", "api", is_system=True).install(
-        3, unit.template("eu-west", "api", "1a2b3c4d"), text
+        Slot(3), unit.template("eu-west", "api", "1a2b3c4d"), text
     )
     name = "ugs-eu-west.api@3.service"
     # An offline look at an instance wants one whole file.
@@ -200,13 +202,13 @@ def installed(folder: Path, *indexes: int) -> Files:
     made = Files(folder, "1a2b3c4d", "eu-west", "api", is_system=True)
     for index in indexes:
         text = unit.drop_in(plan(mark=replace(MARK, index=index)))
-        made.install(index, unit.template("eu-west", "api", "1a2b3c4d"), text)
+        made.install(Slot(index), unit.template("eu-west", "api", "1a2b3c4d"), text)
     return made
 
 
 def test_instances_have_a_drop_in_and_a_link_each_and_one_template(tmp_path: Path) -> None:
     made = installed(tmp_path, 0, 1)
-    assert made.indexes() == [0, 1]
+    assert made.slots() == [Slot(0), Slot(1)]
     wants = tmp_path / "multi-user.target.wants"
     assert {path.name: str(path.readlink()) for path in wants.iterdir()} == {
         f"ugs-eu-west.api@{index}.service": "../ugs-eu-west.api@.service" for index in (0, 1)
@@ -214,45 +216,45 @@ def test_instances_have_a_drop_in_and_a_link_each_and_one_template(tmp_path: Pat
     own = tmp_path / "ugs-eu-west.api@0.service.d"
     assert (own / "release.conf").stat().st_mode & 0o777 == 0o644
     assert (own.stat().st_mode & 0o777, wants.stat().st_mode & 0o777) == (0o755, 0o755)
-    made.remove([1])
-    assert made.indexes() == [0]
+    made.remove([Slot(1)])
+    assert made.slots() == [Slot(0)]
     assert (tmp_path / "ugs-eu-west.api@.service").exists()
-    made.remove([0])
+    made.remove([Slot(0)])
     assert [path.name for path in tmp_path.rglob("ugs-*")] == []
 
 
 def test_what_people_change_is_seen_and_set_aside_when_it_is_made_anew(tmp_path: Path) -> None:
     made = installed(tmp_path, 0)
     folder = tmp_path / "ugs-eu-west.api@0.service.d"
-    assert made.drift(0) == ""
+    assert made.drift(Slot(0)) == ""
 
     (folder / "override.conf").write_text("[Service]\nUser=root\n")
-    assert made.drift(0) == f"{folder}/override.conf was added"
+    assert made.drift(Slot(0)) == f"{folder}/override.conf was added"
     installed(tmp_path, 0)
-    assert made.drift(0) == ""
+    assert made.drift(Slot(0)) == ""
     assert (folder / "override.conf.before-ugs").read_text() == "[Service]\nUser=root\n"
 
     edited = folder / "release.conf"
     edited.write_text(edited.read_text().replace("8083", "9999"))
-    assert made.drift(0) == f"{edited} was edited"
+    assert made.drift(Slot(0)) == f"{edited} was edited"
     installed(tmp_path, 0)
-    assert made.drift(0) == ""
+    assert made.drift(Slot(0)) == ""
 
     over = tmp_path / "ugs-eu-west.api@0.service"
     over.write_text("[Service]\nExecStart=/bin/true\n")
-    assert made.drift(0) == f"{over} stands over the template"
+    assert made.drift(Slot(0)) == f"{over} stands over the template"
     installed(tmp_path, 0)
-    assert made.drift(0) == ""
+    assert made.drift(Slot(0)) == ""
 
     edited.unlink()
-    assert made.drift(0) == f"{edited} was removed"
+    assert made.drift(Slot(0)) == f"{edited} was removed"
 
 
 def test_what_a_person_left_in_a_folder_of_ours_stays(tmp_path: Path) -> None:
     made = installed(tmp_path, 0)
     note = tmp_path / "ugs-eu-west.api@0.service.d/NOTE"
     note.write_text("mine")
-    made.remove([0])
+    made.remove([Slot(0)])
     assert note.read_text() == "mine"
 
 
@@ -431,7 +433,7 @@ class Listing:
 
 def listed(site: Site, number: int, active: str = "active", sub: str = "running") -> Unit:
     mark = replace(MARK, site=site_id(site.state), service=f"s{number}", index=0)
-    name = unit.unit_of("eu-west", f"s{number}", 0)
+    name = unit.unit_of("eu-west", f"s{number}", Slot(0))
     return Unit(name, unit.description(mark, ""), "loaded", active, sub, "/u", 0)
 
 

@@ -137,7 +137,7 @@ def test_commands_run_beside_the_service_with_its_environment_and_its_data(machi
     one = machine.deploy(machine.work("1.0.0", command=("/bin/sh", "-c", script), environment=secret))
     around = driver.surroundings(machine.site, one)
     kept = machine.booted.root / around.environment["STATE_DIRECTORY"].lstrip("/") / "f"
-    wait_until(kept.exists)
+    wait_until(lambda: kept.exists() and kept.read_text() == "kept\n")
     done = subprocess.run(
         [*around.prefix, "sh", "-c", "echo $DB_PASSWORD; ls bin"],
         env=around.environment,

@@ -8,7 +8,7 @@ from functools import partial
 from reconciler.drivers import checks
 from reconciler.drivers.alias import name_too
 from reconciler.drivers.archive import artifact
-from reconciler.drivers.base import Cause, Endpoint, Site, Surroundings, settle_nothing
+from reconciler.drivers.base import Cause, Endpoint, Site, Surroundings
 from reconciler.drivers.layout import (
     directory_of,
     environment_folder,
@@ -22,16 +22,15 @@ from reconciler.drivers.render import instance_values
 from reconciler.drivers.started import port_of, run_of, service_environment
 from reconciler.drivers.systemd import journal, look, make
 from reconciler.drivers.systemd.bus import manage
-from reconciler.drivers.systemd.look import home_of
+from reconciler.drivers.systemd.look import files_of, home_of
 from reconciler.drivers.systemd.options import check_allowed, engine_of
+from reconciler.drivers.systemd.sockets import probe_port
 from reconciler.drivers.systemd.unit import base_of, split
 from reconciler.drivers.trouble import host_trouble
-from reconciler.model.errors import HostError
 from reconciler.model.observation import Observation, Usage
 from reconciler.model.target import Workload
 
-HOST = "127.0.0.1"
-settle = settle_nothing
+MANAGERS_GROUP = "init.scope"
 restorable = artifact.restorable
 
 
@@ -53,20 +52,23 @@ def preflight(site: Site, work: Workload) -> None:
     """Raise HostError for what the operator does not allow, a port that someone else holds, a full disk."""
     engine = engine_of(site)
     check_allowed(engine, work)
-    if run_of(work).socket == "pass":
-        raise HostError(
-            f"{work.release.place}: run.socket: the systemd driver passes no sockets",
-            "leave it out of a new release, or pin the service where the process driver runs it",
-        )
+    checks.check_strategy(work)
     checks.check_program(site, work)
     checks.check_disk(site)
     checks.check_ports(work, lambda: _own(site, work))
 
 
 def apply(site: Site, cause: Cause, work: Workload, upto: int) -> None:
-    """Make it so, instance by instance stopped, rewritten and started; what runs the target already is left alone."""
+    """Make it so, instance by instance stopped, rewritten and started; what runs the target already is left alone. With
+    blue-green what ran before still runs, and both answer at the public port."""
     checks.check_ports(work, lambda: _own(site, work))
-    manage(engine_of(site), partial(make.make_so, site, cause, work, upto))
+    beside = work.strategy == "blue-green"
+    manage(engine_of(site), partial(make.make_so, site, cause, work, upto, beside=beside))
+
+
+def settle(site: Site, work: Workload) -> None:
+    """Stop what else of the service runs."""
+    manage(engine_of(site), partial(make.settle, site, work))
 
 
 def restore(site: Site, cause: Cause, good: Workload | None, *, environment: str, service: str) -> None:
@@ -83,12 +85,14 @@ def rename(site: Site, old: str, new: str) -> None:
 
 
 def endpoints(site: Site, work: Workload) -> tuple[Endpoint, ...]:
-    """Each instance's own port on this machine."""
-    directory = directory_of(site, work)
-    return tuple(
-        Endpoint(index, port_of(work, index), directory, _values(site, work, index))
-        for index in range(work.instances)
-    )
+    """Each instance's own port on this machine; for one that is passed its sockets, the probe socket's."""
+    directory, found = directory_of(site, work), []
+    for index in range(work.instances):
+        port = port_of(work, index)
+        if run_of(work).socket == "pass":
+            port = _probe_port(site, work, index)
+        found.append(Endpoint(index, port, directory, instance_values(work, index, directory, port)))
+    return tuple(found)
 
 
 def surroundings(site: Site, work: Workload) -> Surroundings:
@@ -134,12 +138,26 @@ def _values(site: Site, work: Workload, index: int) -> dict[str, str]:
     return instance_values(work, index, directory_of(site, work), port_of(work, index))
 
 
+def _probe_port(site: Site, work: Workload, index: int) -> int | None:
+    """Of the side that is made for this very target."""
+    files = files_of(site, work.environment, work.service)
+    for slot in files.slots():
+        mark = files.made_for(slot) if slot.index == index else None
+        if mark is not None and mark.target == work.target:
+            return probe_port(files, slot)
+    return None
+
+
 def _own(site: Site, work: Workload, index: int | None = None) -> set[int]:
-    """The processes of the service's units (of one instance's), as the kernel's control groups say."""
+    """The processes of the service's units (of one instance's), as the kernel's control groups say; for the whole
+    service systemd itself too, where it listens for it."""
     home = home_of(site, work.environment)
+    listens = index is None and bool(files_of(site, work.environment, work.service).sockets())
 
     def is_own(group: str) -> bool:
         found = split(group, home)
-        return found is not None and found[0] == work.service and index in (None, found[1])
+        if found is None:
+            return listens and group == MANAGERS_GROUP
+        return found[0] == work.service and index in (None, found[1].index)
 
     return procfs.in_control_group(is_own)

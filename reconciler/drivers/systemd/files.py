@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
 
+from reconciler.drivers.mark import Mark
 from reconciler.drivers.systemd.unit import (
     DROP_IN,
+    Slot,
+    base_of,
     is_sealed,
+    parse_description,
     pattern_of,
     split,
     template_of,
@@ -37,73 +42,113 @@ class Files(Struct, frozen=True):
     service: str
     is_system: bool
 
-    def install(self, index: int, template: str, drop_in: str) -> None:
+    def install(self, slot: Slot, template: str, drop_in: str) -> None:
         """Make an instance be as these texts say; what people put over it is set aside."""
-        name = self.unit(index)
+        name = self.unit(slot)
         with host_trouble(f"write the unit {name}"):
             _set_aside(self.folder / name)
             if _read(self._template) != template:
                 write(self._template, template)
-            for other in self._drop_ins(index):
+            for other in self._drop_ins(slot):
                 if other.name != DROP_IN:
                     _set_aside(other)
-            write(self._drop_in(index), drop_in)
-            link = self._link(index)
+            write(self._drop_in(slot), drop_in)
+            link = self._link(slot)
             _make(link.parent)
             if not link.is_symlink() or str(link.readlink()) != f"../{self._template.name}":
                 link.unlink(missing_ok=True)
                 link.symlink_to(f"../{self._template.name}")
 
-    def remove(self, indexes: Iterable[int]) -> None:
+    def remove(self, slots: Iterable[Slot]) -> None:
         """Take the files of these instances away, and the template with the last of them."""
         with host_trouble(f"remove the units of {self.service}"):
-            for index in indexes:
-                self._link(index).unlink(missing_ok=True)
-                self._drop_in(index).unlink(missing_ok=True)
+            for slot in slots:
+                self._link(slot).unlink(missing_ok=True)
+                self._drop_in(slot).unlink(missing_ok=True)
                 with suppress(OSError):  # there may be something of a person's in it
-                    self._drop_in(index).parent.rmdir()
-            if not self.indexes() and is_sealed(_read(self._template)):
+                    self._drop_in(slot).parent.rmdir()
+            if not self.slots() and is_sealed(_read(self._template)):
                 self._template.unlink()
 
-    def indexes(self) -> list[int]:
+    def slots(self) -> list[Slot]:
         """The instances of which there is a drop-in like ours."""
         found = self.folder.glob(f"{pattern_of(self.environment, self.service)}.d/{DROP_IN}")
         named = (split(path.parent.name.removesuffix(".d"), self.environment) for path in found)
         return sorted(name[1] for name in named if name is not None)
 
-    def has_none(self, index: int) -> bool:
+    def has_none(self, slot: Slot) -> bool:
         """Whether there is nothing of the instance beside a template of ours."""
-        own = self.folder / self.unit(index)
-        nothing = not os.path.lexists(own) and not self._drop_in(index).parent.exists()
+        own = self.folder / self.unit(slot)
+        nothing = not os.path.lexists(own) and not self._drop_in(slot).parent.exists()
         return nothing and is_sealed(_read(self._template))
 
-    def drift(self, index: int) -> str:
+    def drift(self, slot: Slot) -> str:
         """What someone changed in the files of an instance; empty when they are as they were written."""
-        over = self.folder / self.unit(index)
+        over = self.folder / self.unit(slot)
         if os.path.lexists(over):
             return f"{over} stands over the template"
-        for path in (self._template, self._drop_in(index)):
+        sockets = (self.folder / name for name in self.sockets_of(slot))
+        for path in (self._template, self._drop_in(slot), *sockets):
             text = _read(path)
             if not is_sealed(text):
                 return f"{path} was edited" if text else f"{path} was removed"
-        others = [path for path in self._drop_ins(index) if path.name != DROP_IN]
+        others = [path for path in self._drop_ins(slot) if path.name != DROP_IN]
         return f"{others[0]} was added" if others else ""
 
-    def unit(self, index: int) -> str:
-        return unit_of(self.environment, self.service, index)
+    def made_for(self, slot: Slot) -> Mark | None:
+        """What the drop-in of an instance says that it is; None where there is none that says so."""
+        said = re.search(r"^Description=(.*)$", _read(self._drop_in(slot)), re.MULTILINE)
+        return parse_description(said[1]) if said else None
+
+    def sockets_of(self, slot: Slot) -> list[str]:
+        """The socket units that an instance is handed sockets of."""
+        said = re.search(r"^Sockets=(.*)$", _read(self._drop_in(slot)), re.MULTILINE)
+        return said[1].split() if said else []
+
+    def text_of(self, name: str) -> str:
+        """The text of a unit's file; empty where there is none of ours."""
+        text = _read(self.folder / name)
+        return text if is_sealed(text) else ""
+
+    def sockets(self) -> set[str]:
+        """The socket units that there are of the service, and are this daemon's."""
+        names = {path.name for path in self.folder.glob(f"{self.base}@*.socket")}
+        return {name for name in names if f" (ugs {self.site})\n" in self.text_of(name)}
+
+    def install_unit(self, name: str, text: str) -> bool:
+        """Make a unit that is a file of its own be as the text says; whether it was not before."""
+        with host_trouble(f"write the unit {name}"):
+            if (was := _read(self.folder / name)) == text:
+                return False
+            if was and not is_sealed(was):
+                _set_aside(self.folder / name)
+            write(self.folder / name, text)
+        return True
+
+    def remove_units(self, names: Iterable[str]) -> None:
+        with host_trouble(f"remove the sockets of {self.service}"):
+            for name in names:
+                (self.folder / name).unlink(missing_ok=True)
+
+    def unit(self, slot: Slot) -> str:
+        return unit_of(self.environment, self.service, slot)
+
+    @property
+    def base(self) -> str:
+        return base_of(self.environment, self.service)
 
     @property
     def _template(self) -> Path:
         return self.folder / template_of(self.environment, self.service)
 
-    def _drop_in(self, index: int) -> Path:
-        return self.folder / f"{self.unit(index)}.d" / DROP_IN
+    def _drop_in(self, slot: Slot) -> Path:
+        return self.folder / f"{self.unit(slot)}.d" / DROP_IN
 
-    def _drop_ins(self, index: int) -> list[Path]:
-        return sorted((self.folder / f"{self.unit(index)}.d").glob("*.conf"))
+    def _drop_ins(self, slot: Slot) -> list[Path]:
+        return sorted((self.folder / f"{self.unit(slot)}.d").glob("*.conf"))
 
-    def _link(self, index: int) -> Path:
-        return self.folder / f"{wanted_by(self.is_system)}.wants" / self.unit(index)
+    def _link(self, slot: Slot) -> Path:
+        return self.folder / f"{wanted_by(self.is_system)}.wants" / self.unit(slot)
 
 
 def write(path: Path, text: str, *, mode: int = PUBLIC) -> None:

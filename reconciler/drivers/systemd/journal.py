@@ -71,7 +71,7 @@ def _index(entry: dict[str, Any], environment: str) -> int | None:
     for field in ("UNIT", "USER_UNIT", "_SYSTEMD_UNIT", "_SYSTEMD_USER_UNIT"):
         found = split(str(entry.get(field, "")), environment)
         if found is not None:
-            return found[1]
+            return found[1].index
     return None
 
 

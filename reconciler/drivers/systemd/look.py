@@ -45,7 +45,7 @@ async def observe(site: Site, environment: str, manager: Manager) -> dict[str, O
         named = split(unit.name, home)
         if named is None or unit.load == "not-found":
             continue
-        service, index = named
+        service, slot = named
         files = replace(any_files, service=service)
         mark, state = mark_of(unit, files), _state(unit)
         if mark is None or mark.environment not in names:
@@ -57,7 +57,7 @@ async def observe(site: Site, environment: str, manager: Manager) -> dict[str, O
             if state == "crashed" and crashed <= DETAILS_MAX:
                 detail = evidence(await manager.properties(unit))
             found = Instance(
-                index, mark.target, state, detail=detail, drift=files.drift(index), handle=unit.name
+                slot.index, mark.target, state, detail=detail, drift=files.drift(slot), handle=unit.name
             )
             instances.setdefault(service, []).append(found)
     return {

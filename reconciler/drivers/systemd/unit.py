@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import string
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -57,6 +58,20 @@ PRIVILEGED = frozenset({"ProtectKernelLogs"})
 """What someone's own manager cannot do: no unit with it would start."""
 
 
+SIDES = ("", *string.ascii_lowercase[1:])
+"""Where releases of one instance run beside each other: the first has no letter, the next ones b, c and so on."""
+
+
+class Slot(Struct, frozen=True, order=True):
+    """Where one instance runs: its number, and its side."""
+
+    index: int
+    side: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.index}{self.side}"
+
+
 class Plan(Struct, frozen=True):
     """One instance, as its drop-in describes it. `program` is what `command[0]` stands for.
 
@@ -75,6 +90,8 @@ class Plan(Struct, frozen=True):
     """The file that holds what must not stand in a unit."""
     stop_grace_s: float
     start_timeout_s: float
+    sockets: tuple[str, ...] = ()
+    """The socket units whose sockets it is handed."""
     is_system: bool = True
     """False: for someone's own manager, which has no users to choose from."""
 
@@ -93,8 +110,8 @@ def template_of(environment: str, service: str) -> str:
     return f"{base_of(environment, service)}@.service"
 
 
-def unit_of(environment: str, service: str, index: int) -> str:
-    return f"{base_of(environment, service)}@{index}.service"
+def unit_of(environment: str, service: str, slot: Slot) -> str:
+    return f"{base_of(environment, service)}@{slot}.service"
 
 
 def pattern_of(environment: str, service: str = "*") -> str:
@@ -102,10 +119,11 @@ def pattern_of(environment: str, service: str = "*") -> str:
     return f"{base_of(environment, service)}@*.service"
 
 
-def split(unit: str, environment: str) -> tuple[str, int] | None:
-    """The service and the index that a unit's name says; None where it is no instance's name."""
-    matched = re.fullmatch(rf"ugs-{re.escape(environment)}\.([a-z0-9-]+)@([0-9]{{1,5}})\.service", unit)
-    return (matched[1], int(matched[2])) if matched else None
+def split(unit: str, environment: str) -> tuple[str, Slot] | None:
+    """The service and the slot that a unit's name says; None where it is no instance's name."""
+    name = rf"ugs-{re.escape(environment)}\.([a-z0-9-]+)@([0-9]{{1,5}})([b-z]?)\.service"
+    matched = re.fullmatch(name, unit)
+    return (matched[1], Slot(int(matched[2]), matched[3])) if matched else None
 
 
 def description(mark: Mark, revision: str) -> str:
@@ -195,6 +213,7 @@ def drop_in(plan: Plan) -> str:
         # ":" keeps systemd from filling in variables: every word is what the manifest says.
         f"ExecStart=:{' '.join(_word(word) for word in (str(plan.program), *plan.arguments))}",
         f"WorkingDirectory={plan.directory}",
+        *((f"Sockets={' '.join(plan.sockets)}",) if plan.sockets else ()),
         # Of the daemon's state, with its secrets and its mirror, the service sees its own release alone.
         f"TemporaryFileSystem={plan.state}:ro",
         f"BindReadOnlyPaths={plan.directory}",
