@@ -47,7 +47,7 @@ def _beyond(pin: Pin, release: Release, engine: Engine, kind: Kind) -> list[Prob
         message = f"{said} has no `run.command`, which the driver {kind} needs"
         problems.append(Problem(pin.place, path, message, "pin a release that has one"))
     if (
-        engine.artifact == "archive"
+        engine.artifact != "image"
         and not engine.passes_sockets
         and release.run
         and release.run.socket == "pass"

@@ -31,7 +31,8 @@ def test_list_shows_what_each_driver_can_do() -> None:
     assert head.split() == ["driver", "artifact", "strategies", "native", "commands", "measures"]
     assert [row.split()[0] for row in rows] == list(ENGINES)
     [command] = [row for row in rows if row.startswith("command")]
-    assert command.split() == ["command", "either", "canary,", "rolling,", "stop-start", "no", "no"]
+    strategies = ["blue-green,", "canary,", "rolling,", "stop-start"]
+    assert command.split() == ["command", "either", *strategies, "no", "no"]
     [told] = [
         one
         for one in json.loads(ugs("driver", "list", "--json").stdout)["drivers"]
@@ -40,7 +41,7 @@ def test_list_shows_what_each_driver_can_do() -> None:
     assert told == {
         "driver": "command",
         "artifact": "either",
-        "strategies": ["canary", "rolling", "stop-start"],
+        "strategies": ["blue-green", "canary", "rolling", "stop-start"],
         "native": [],
         "commands": False,
         "measures": False,
@@ -56,7 +57,7 @@ def test_check_puts_a_program_to_work(plain: Plain, world: World) -> None:
     done = ugs("driver", "check", "plain", "--config", config, *releases)
     assert done.returncode == 0, done.stdout + done.stderr
     rules = done.stdout.splitlines()
-    assert len(rules) == 11
+    assert len(rules) == 15
     assert all(rule.startswith("kept: ") for rule in rules)
     assert plain.instances("api") == []
     assert not world.state.exists()

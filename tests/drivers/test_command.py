@@ -23,7 +23,7 @@ from reconciler.drivers.mark import site_id
 from reconciler.model.errors import ArtifactError, HostError, TransientError, UgsError
 from reconciler.model.release import SecretName
 from reconciler.model.target import Workload
-from tests.drivers.services import build_archive, work_for
+from tests.drivers.services import answered, build_archive, wait_until, work_for
 from tests.engines.command import example
 from tests.probing import free_port
 
@@ -159,7 +159,9 @@ def test_it_is_told_all_that_it_needs_filled_in(stub: Stub, work: Workload) -> N
     assert stub.seen() == [(0, "1.0.0", "running")]
 
 
-def test_what_is_said_keeps_to_the_published_schema(stub: Stub, work: Workload) -> None:
+def test_what_is_said_keeps_to_the_published_schema(
+    stub: Stub, work: Workload, monkeypatch: pytest.MonkeyPatch
+) -> None:
     published = json.loads((ROOT / "schemas/command.json").read_text())
     made = json.loads(json.dumps(contract.schema()))
     assert published == made, "write schemas/command.json anew from contract.schema()"
@@ -168,7 +170,14 @@ def test_what_is_said_keeps_to_the_published_schema(stub: Stub, work: Workload) 
     driver.restore(stub.site, CAUSE, None, environment="production", service="api")
     stub.how(logs={"answer": {"lines": ["one", "two"]}})
     assert driver.logs(stub.site, "production", "api", lines=1) == ["two"]
-    for action in ("observe", "apply", "restore", "logs"):
+    monkeypatch.setattr(driver, "APPEAR_TIMEOUT_S", 0.0)
+    stub.how(observe={"answer": {"settles": True}})
+    parts = stub.calls("apply")[0]["work"]["instances"]
+    old = {**parts[0]["labels"], "ugs.version": "0.9.0"}
+    stub.runs(*({"labels": one, "state": "running"} for one in (old, *(part["labels"] for part in parts))))
+    with pytest.raises(HostError, match=r"says that it is done with api, but 0 of 0\.9\.0@\w+ runs still"):
+        driver.settle(stub.site, work)
+    for action in ("observe", "apply", "settle", "restore", "logs"):
         for call in stub.calls(action):
             part = {"$ref": f"#/$defs/{action.capitalize()}", "$defs": published["$defs"]}
             jsonschema.validate(call, part)
@@ -405,6 +414,45 @@ def test_instances_are_probed_where_the_environment_says(stub: Stub, work: Workl
     assert DRIVERS["command"] is driver
 
 
+@pytest.mark.shows("command", "blue-green")
+def test_side_by_side_each_is_probed_where_the_program_says_until_one_is_settled(
+    plain: tuple[Site, Path], archives: Path
+) -> None:
+    site, (old, new) = plain[0], two(archives)
+    side = replace(new, strategy="blue-green")
+    for one in (old, side):
+        driver.prepare(site, one, "HEAD")
+        driver.preflight(site, one)
+        driver.apply(site, CAUSE, one, 1)
+    assert driver.observe(site, "production")["api"].targets == {old.target, new.target}
+    [before], [after] = driver.endpoints(site, old), driver.endpoints(site, side)
+    for endpoint, version in ((before, "1.0.0"), (after, "1.1.0")):
+        assert endpoint.values["port"] == str(endpoint.port)
+        wait_until(lambda at=endpoint: answered(at.port or 0))  # type: ignore[misc]  # bound now
+        assert answered(endpoint.port or 0) == version
+    driver.settle(site, side)
+    assert driver.observe(site, "production")["api"].running == new.target
+    assert answered(after.port or 0) == "1.1.0"
+    driver.settle(site, side)
+    driver.restore(site, CAUSE, None, environment="production", service="api")
+
+
+def test_a_program_that_cannot_do_blue_green_is_not_asked_for_it(stub: Stub, work: Workload) -> None:
+    side = replace(work, strategy="blue-green")
+    with pytest.raises(HostError, match=r"the program \w+ does not have two versions beside each other"):
+        driver.preflight(stub.site, side)
+    driver.settle(stub.site, side)
+    assert stub.calls("settle") == []
+
+
+def test_an_instance_that_the_program_does_not_place_is_not_probed(stub: Stub, work: Workload) -> None:
+    side = replace(work, strategy="blue-green")
+    seen = {"labels": labels(work, 0, stub.site), "state": "running", "host": "10.0.0.9", "port": 31000}
+    stub.how(observe={"answer": {"settles": True, "instances": [seen]}})
+    [endpoint] = driver.endpoints(stub.site, side)
+    assert (endpoint.index, endpoint.port, endpoint.values["host"]) == (0, 31000, "10.0.0.9")
+
+
 # the check
 
 
@@ -449,15 +497,22 @@ def test_the_example_of_the_page_keeps_to_the_contract(plain: tuple[Site, Path],
         ),
         ('[call["action"]](call)', '.get(call["action"], lambda call: {})(call)', "it refuses an action"),
         (
-            "                if not is_so:\n",
-            "                is_so = False\n                if not is_so:\n",
+            "                    is_so = True\n",
+            '                    stop(path, labels, work["stop_grace_s"])\n',
             "apply said twice",
         ),
         (
-            "            if int(path.stem) >= upto:\n                stop",
+            '            if int(labels["ugs.index"]) >= upto:\n                stop',
             "            if False:\n                stop",
             "restore without work",
         ),
+        (' or not call.get("beside"):', " or True:", "apply beside leaves the former one alone"),
+        (
+            '"port": port, "drift"',
+            '"drift"',
+            "apply beside leaves the former one alone: both versions are said",
+        ),
+        ('["ugs.target"] not in wanted', '["ugs.target"] == 0', "settle ends what ran beside"),
     ],
 )
 def test_a_program_that_breaks_a_rule_is_found_out(

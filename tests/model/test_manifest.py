@@ -543,6 +543,15 @@ run:
 """
 
 
+def test_a_service_that_wants_its_sockets_is_not_for_a_program_of_ones_own() -> None:
+    text = RELEASE.replace("  port: 8080", "  port: 8080\n  socket: pass").partition("health:")[0]
+    one = parse_release(document(text, "releases/api/1.5.0.yaml"))
+    pin = Pin("api", Version("1.5.0"), Place("environments/production.yaml", 3, 8), strategy="blue-green")
+    said = [problem.message for problem in misfits(pin, one, {}, "command")]
+    assert "release 1.5.0 wants to be handed its sockets, which the driver command does not do" in said
+    assert misfits(pin, one, {}, "systemd") == misfits(pin, one, {}, "process") == []
+
+
 def test_a_container_is_read_with_all_it_says() -> None:
     run = parse_release(document(IN_A_CONTAINER, "releases/api/1.5.0.yaml")).run
     assert run is not None

@@ -17,7 +17,6 @@ from reconciler.drivers.base import (
     Surroundings,
     hears_no_stranger,
     measures_nothing,
-    settle_nothing,
 )
 from reconciler.drivers.command.contract import (
     Apply,
@@ -28,6 +27,7 @@ from reconciler.drivers.command.contract import (
     Part,
     Restore,
     Seen,
+    Settle,
     Where,
     Work,
 )
@@ -55,7 +55,6 @@ APPEAR_TIMEOUT_S = 30.0
 APPEAR_POLL_S = 0.5
 LINES_MAX = 10_000
 
-settle = settle_nothing
 usage = measures_nothing
 foreign_listener = hears_no_stranger
 
@@ -63,7 +62,8 @@ foreign_listener = hears_no_stranger
 def observe(site: Site, environment: str) -> dict[str, Observation]:
     """One run of the program. What ended, and is not started again, does not run."""
     program = program_of(site, environment)
-    seen, foreign = _look(program, site, environment)
+    seen, answer = _look(program, site, environment)
+    foreign = {one.service: one.what for one in answer.foreign}
     instances: dict[str, list[Instance]] = {}
     for mark, one in seen:
         if one.state != "ended":
@@ -90,7 +90,15 @@ def prepare(site: Site, work: Workload, revision: str) -> None:
 
 
 def preflight(site: Site, work: Workload) -> None:
-    """Whether it may start now, only its engine knows; but what is not ours is not touched."""
+    """Whether it may start now, only its engine knows; but what the program cannot do is not asked of it.
+
+    Raises HostError."""
+    program = program_of(site, work.environment)
+    if work.strategy == "blue-green" and not _look(program, site, work.environment)[1].settles:
+        raise HostError(
+            f"{work.place}: the program {program.name} does not have two versions beside each other",
+            "pin another strategy, or let it say `settles` (docs/drivers/command.md)",
+        )
 
 
 def restorable(site: Site, work: Workload) -> str:
@@ -102,15 +110,26 @@ def restorable(site: Site, work: Workload) -> str:
 
 
 def apply(site: Site, cause: Cause, work: Workload, upto: int) -> None:
-    """Have the program make it so, and see that it is."""
+    """Have the program make it so, and see that it is. With blue-green what ran before still runs."""
     call = Apply(
         where=where_of(site, work.environment),
         service=work.service,
         adopted=cause.adopted,
         upto=upto,
         work=work_of(site, cause, work),
+        beside=work.strategy == "blue-green",
     )
     _carry_out(site, call, work, upto, secrets_of(site, work))
+
+
+def settle(site: Site, work: Workload) -> None:
+    """Have the program end what else of the service runs, where it can have two versions beside each other."""
+    seen, answer = _look(program_of(site, work.environment), site, work.environment)
+    if answer.settles and _others(seen, work, work.instances):
+        call = Settle(
+            where=where_of(site, work.environment), service=work.service, work=work_of(site, Cause(""), work)
+        )
+        _carry_out(site, call, work, work.instances, secrets_of(site, work))
 
 
 def restore(site: Site, cause: Cause, good: Workload | None, *, environment: str, service: str) -> None:
@@ -130,16 +149,21 @@ def rename(site: Site, old: str, new: str) -> None:
 
 
 def endpoints(site: Site, work: Workload) -> tuple[Endpoint, ...]:
-    """Each instance's own port, on the host that the environment's file names."""
-    host, directory = options_of(site).host, directory_of(site, work)
+    """Each instance's own port, on the host that the environment's file names. With blue-green where the program says
+    that the instance is; one of which it says nothing yet is left out."""
+    host = options_of(site).host
+    places = {index: (host, port_of(work, index)) for index in range(work.instances)}
+    if work.strategy == "blue-green":
+        seen, _ = _look(program_of(site, work.environment), site, work.environment)
+        places = {
+            mark.index: (one.host or host, port_of(work, mark.index) if one.port is None else one.port)
+            for mark, one in seen
+            if (mark.service, mark.target) == (work.service, work.target)
+        }
+    directory = directory_of(site, work)
     return tuple(
-        Endpoint(
-            index,
-            port_of(work, index),
-            directory,
-            instance_values(work, index, directory, port_of(work, index), host),
-        )
-        for index in range(work.instances)
+        Endpoint(index, port, directory, instance_values(work, index, directory, port, at))
+        for index, (at, port) in sorted(places.items())
     )
 
 
@@ -167,27 +191,28 @@ def tidy(site: Site, environment: str, service: str, keep: frozenset[str]) -> No
         sweep(service_folder(site, environment, service), keep | running)
 
 
-def _look(program: Program, site: Site, environment: str) -> tuple[list[tuple[Mark, Seen]], dict[str, str]]:
-    """Every instance of ours, and what is foreign by service. What has no labels of ours, or another daemon's, counts
-    for nothing."""
+def _look(program: Program, site: Site, environment: str) -> tuple[list[tuple[Mark, Seen]], Observed]:
+    """Every instance of ours, and all that was answered. What has no labels of ours, or another daemon's, counts for
+    nothing."""
     where = where_of(site, environment)
     answer = program.ask(Observe(where=where), Observed, directory=site.state)
     marked = [(mark, seen) for seen in answer.instances if (mark := read_labels(seen.labels))]
     ours = [
         (mark, seen) for mark, seen in marked if mark.site == where.site and mark.environment in where.names
     ]
-    return ours, {one.service: one.what for one in answer.foreign}
+    return ours, answer
 
 
 def _carry_out(
-    site: Site, call: Apply | Restore, work: Workload | None, upto: int, secrets: tuple[str, ...]
+    site: Site, call: Apply | Settle | Restore, work: Workload | None, upto: int, secrets: tuple[str, ...]
 ) -> None:
     program, environment = program_of(site, call.where.environment), call.where.environment
     folder = service_folder(site, environment, call.service) / "errands"
     trouble = program.carry_out(call, folder=folder, secrets=secrets)
     clock = SystemClock()
     deadline_s = clock.monotonic() + APPEAR_TIMEOUT_S
-    while wrong := _wrong(_look(program, site, environment)[0], call.service, work, upto):
+    beside = isinstance(call, Apply) and call.beside
+    while wrong := _wrong(_look(program, site, environment)[0], call.service, work, upto, beside=beside):
         if trouble is not None:
             raise trouble
         if clock.monotonic() > deadline_s:
@@ -198,9 +223,11 @@ def _carry_out(
         time.sleep(APPEAR_POLL_S)
 
 
-def _wrong(seen: list[tuple[Mark, Seen]], service: str, work: Workload | None, upto: int) -> str:
+def _wrong(
+    seen: list[tuple[Mark, Seen]], service: str, work: Workload | None, upto: int, *, beside: bool = False
+) -> str:
     """What of what is seen is not as it was to be made; empty when nothing is. What has ended was started, and whether
-    that is well is for the probes to say."""
+    that is well is for the probes to say. `beside`: other versions may run."""
     instances = [(mark, one.state != "ended") for mark, one in seen if mark.service == service]
     if work is None:
         left = [str(mark.index) for mark, runs in instances if runs]
@@ -208,14 +235,20 @@ def _wrong(seen: list[tuple[Mark, Seen]], service: str, work: Workload | None, u
     there = {mark.index for mark, _ in instances if mark.target == work.target}
     if lacking := sorted(set(range(upto)) - there):
         return f"{', '.join(map(str, lacking))} of {work.target} is not there"
-    others = [
+    others = [] if beside else _others(seen, work, upto)
+    return f"{', '.join(others)} runs still" if others else ""
+
+
+def _others(seen: list[tuple[Mark, Seen]], work: Workload, upto: int) -> list[str]:
+    """What runs of the service in the place of the first `upto` instances, or, where these are all, beside them."""
+    return [
         f"{mark.index} of {mark.target}"
-        for mark, runs in instances
-        if runs
+        for mark, one in seen
+        if mark.service == work.service
+        and one.state != "ended"
         and (mark.index < upto or upto == work.instances)
         and (mark.target != work.target or mark.index >= work.instances)
     ]
-    return f"{', '.join(others)} runs still" if others else ""
 
 
 def where_of(site: Site, environment: str) -> Where:

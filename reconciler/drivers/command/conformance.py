@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.drivers import command as driver
 from reconciler.drivers.base import Cause, Site
-from reconciler.drivers.command.contract import Apply, Observe
+from reconciler.drivers.command.contract import Apply, Observe, Observed
 from reconciler.drivers.command.program import Program
 from reconciler.model.errors import HostError, UgsError
 from reconciler.model.observation import Instance
@@ -18,6 +19,7 @@ from reconciler.model.target import Workload
 
 ENVIRONMENT = "ugs-check"
 """Where it is put to work: nothing else may have that name."""
+Step = tuple[str, Callable[[], object]]
 KILLED_AFTER_S = (0.05, 0.2, 0.6)
 
 
@@ -64,11 +66,12 @@ def _work_through(program: Program, site: Site, old: Workload, new: Workload) ->
     def end() -> None:
         driver.restore(site, cause, None, environment=ENVIRONMENT, service=old.service)
 
-    steps: tuple[tuple[str, Callable[[], object]], ...] = (
+    steps: tuple[Step, ...] = (
         ("apply starts a version", lambda: _started(site, cause, old)),
         ("apply said twice changes nothing", lambda: _unchanged(site, cause, old)),
         ("apply puts another version into its place", lambda: _started(site, cause, new)),
         ("restore brings the former one back", lambda: _restored(site, cause, old)),
+        *(_side_by_side(site, cause, old, new) if _settles(program, site) else ()),
         ("apply killed at any moment is ended by the next", lambda: _killed(program, site, cause, new)),
         ("logs tells lines", lambda: driver.logs(site, ENVIRONMENT, old.service, lines=10)),
         ("restore without work ends the service", end),
@@ -82,6 +85,24 @@ def _work_through(program: Program, site: Site, old: Workload, new: Workload) ->
     finally:
         last = _tried("it can clear away what it did", end)
     return [*found, last] if last.trouble else found
+
+
+def _side_by_side(site: Site, cause: Cause, old: Workload, new: Workload) -> tuple[Step, ...]:
+    """What a program that says `settles` is put to beside; `old` runs before and afterwards."""
+    side = replace(new, strategy="blue-green")
+
+    def settled() -> None:
+        driver.apply(site, cause, side, side.instances)
+        driver.settle(site, side)
+        if {one.target for one in _observed(site)} != {new.target}:
+            raise HostError(f"afterwards there are: {_told(_observed(site))}")
+
+    return (
+        ("apply beside leaves the former one alone", lambda: _beside(site, cause, old, side)),
+        ("restore leaves alone what ran beside", lambda: _taken_back(site, cause, old)),
+        ("settle ends what ran beside", settled),
+        ("restore brings it back after that", lambda: _restored(site, cause, old)),
+    )
 
 
 def _tried(rule: str, step: Callable[[], object]) -> Finding:
@@ -119,6 +140,35 @@ def _unchanged(site: Site, cause: Cause, work: Workload) -> None:
     driver.apply(site, cause, work, work.instances)
     if (after := _observed(site)) != before:
         raise HostError(f"before, {_told(before)}; afterwards, {_told(after)}")
+
+
+def _beside(site: Site, cause: Cause, old: Workload, side: Workload) -> None:
+    before = set(_observed(site))
+    driver.apply(site, cause, side, side.instances)
+    if not before <= (after := set(_observed(site))):
+        raise HostError(f"before, {_told(tuple(before))}; afterwards, {_told(tuple(after))}")
+    places = [
+        {
+            (one.values.get("host"), one.port)
+            for one in driver.endpoints(site, replace(work, strategy="blue-green"))
+        }
+        for work in (old, side)
+    ]
+    if shared := places[0] & places[1]:
+        said = ", ".join(sorted(f"{host}:{port}" for host, port in shared))
+        raise HostError(f"both versions are said to be at {said}, so that nobody can probe the new one alone")
+
+
+def _taken_back(site: Site, cause: Cause, work: Workload) -> None:
+    before = {one for one in _observed(site) if one.target == work.target}
+    _restored(site, cause, work)
+    if (after := set(_observed(site))) != before:
+        raise HostError(f"before, {_told(tuple(before))}; afterwards, {_told(tuple(after))}")
+
+
+def _settles(program: Program, site: Site) -> bool:
+    where = driver.where_of(site, ENVIRONMENT)
+    return program.ask(Observe(where=where), Observed, directory=site.state).settles
 
 
 def _restored(site: Site, cause: Cause, work: Workload) -> None:

@@ -73,11 +73,20 @@ class Observe(Call, frozen=True, kw_only=True, tag_field="action", tag="observe"
 class Apply(Call, frozen=True, kw_only=True, tag_field="action", tag="apply"):
     """Make the first `upto` instances run `work`, and leave alone those after them that run something else; where
     `upto` is all of them, nothing else of the service runs afterwards. `adopted`: a person lets what has the service's
-    name, and is not ours, be taken over."""
+    name, and is not ours, be taken over. `beside`: what else of the service runs is left alone, until `settle` or
+    `restore`; only a program that says `settles` is asked so."""
 
     service: str
     adopted: bool
     upto: int
+    work: Work
+    beside: bool = False
+
+
+class Settle(Call, frozen=True, kw_only=True, tag_field="action", tag="settle"):
+    """`work` has proved itself: end what else of the service runs, and leave it alone."""
+
+    service: str
     work: Work
 
 
@@ -108,7 +117,8 @@ class Failure(Struct, frozen=True):
 class Seen(Struct, frozen=True):
     """One instance that carries our labels. `starting`: the engine is still at it. `crashed`: it ended, and the engine
     starts it again; `ended`: nothing does, and UGS will. `drift`: what differs from what was applied, since someone
-    changed it by hand."""
+    changed it by hand. `host` and `port`: where it alone can be probed, if not where the environment's file and the
+    release say; needed of instances that run beside another version's."""
 
     labels: Annotated[dict[str, str], Meta(max_length=100)]
     state: Literal["running", "starting", "crashed", "ended"]
@@ -116,6 +126,8 @@ class Seen(Struct, frozen=True):
     started_at: Annotated[datetime, Meta(tz=True)] | None = None
     detail: Text = ""
     drift: Text = ""
+    host: Text = ""
+    port: Annotated[int, Meta(ge=1, le=65535)] | None = None
 
 
 class Foreign(Struct, frozen=True):
@@ -133,10 +145,12 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 class Observed(Answer, frozen=True, kw_only=True):
-    """To `observe`: every instance of the environment, and what stands in the way of one."""
+    """To `observe`: every instance of the environment, and what stands in the way of one. `settles`: the program can
+    have two versions of a service beside each other, and knows `settle`."""
 
     instances: Annotated[tuple[Seen, ...], Meta(max_length=INSTANCES_MAX)] = ()
     foreign: Annotated[tuple[Foreign, ...], Meta(max_length=INSTANCES_MAX)] = ()
+    settles: bool = False
 
 
 class Logged(Answer, frozen=True, kw_only=True):
@@ -150,14 +164,14 @@ resolve_types(Answer, Observed, Logged)
 
 def schema() -> dict[str, Any]:
     """The contract as one JSON Schema: `$defs` has every request and every answer by its name."""
-    kinds = (Observe, Apply, Restore, Logs, Answer, Observed, Logged)
+    kinds = (Observe, Apply, Settle, Restore, Logs, Answer, Observed, Logged)
     _, parts = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     for part in parts.values():
         part["description"] = " ".join(part["description"].split())
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "What UGS and a command driver's program say to each other",
-        "description": "Observe is answered by Observed, Apply and Restore by Answer, Logs by Logged.",
+        "description": "Observe is answered by Observed, Apply, Settle and Restore by Answer, Logs by Logged.",
         "anyOf": [{"$ref": f"#/$defs/{kind.__name__}"} for kind in kinds],
         "$defs": dict(sorted(parts.items())),
     }
