@@ -90,8 +90,10 @@ class Previewer:
         now_s = core.clock.monotonic()
         if self._put_off[1] > now_s:
             return self._put_off[1] - now_s
-        if self._fleet.tip is None or not self._mine() or not self._ready(now_s):
-            return LOOK_S if self._fleet.tip else APART_S
+        if self._fleet.tip is None or not self._ready(now_s):
+            return APART_S
+        if not self._mine():
+            return LOOK_S
         try:
             more = await self._look_around()
         except Denied as error:

@@ -129,9 +129,9 @@ def opened(world: World, forge: Shown, head: str, **more: Any) -> Pull:
 async def test_nothing_is_asked_before_anything_is_in_force_or_known(
     previewer: Previewer, world: World, forge: Shown
 ) -> None:
-    await previewer.round()
+    assert await previewer.round() == previews.APART_S
     await previewer._fleet.refresh()
-    await previewer.round()
+    assert await previewer.round() == previews.APART_S
     assert forge.asked == 0
     world.clock.move(timedelta(seconds=previews.READY_WITHIN_S))
     await previewer.round()
