@@ -8,6 +8,7 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
+from types import FrameType
 
 from reconciler.engine.bumps import Bumper
 from reconciler.engine.control import STOP_GRACE_S
@@ -153,9 +154,16 @@ class Daemon:
 
     def _heed_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self.nudge)
+        for number, heed in (
+            (signal.SIGTERM, self.stop),
+            (signal.SIGINT, self.stop),
+            (signal.SIGHUP, self.nudge),
+        ):
+            before = signal.getsignal(number)
+            loop.add_signal_handler(number, heed)
+            if signal.getsignal(number) is not before:  # in the simulation nobody sends any
+                signal.signal(number, _heard(loop, heed))
+                signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
 
     def _watch(self) -> Watcher | None:
         """A local remote is watched; whatever the watch misses, the poll finds."""
@@ -244,6 +252,18 @@ class Daemon:
         with contextlib.suppress(UgsError):  # of what is lost then, nothing but a chart is drawn
             await self.core.probed.write(self.core.store)
         log.info("stopped; services run on")
+
+
+def _heard(
+    loop: asyncio.AbstractEventLoop, heed: Callable[[], None]
+) -> Callable[[int, FrameType | None], None]:
+    """Heed a signal even when the loop does not: it hears of one by a byte in a pipe that also wakes it whenever a
+    thread has done its work, and after some three hundred of these while it was busy there is no room for one more."""
+
+    def heard(_number: int, _frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(heed)
+
+    return heard
 
 
 async def _cancelled(tasks: Collection[asyncio.Task[None]]) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
+from threading import Thread
 
 import pytest
 
@@ -66,3 +69,23 @@ async def test_a_bug_in_a_loop_ends_the_daemon(world: World) -> None:
 
     with pytest.raises(Bug):
         await Daemon(world.core).run(companion)
+
+
+async def test_a_signal_is_heard_by_a_loop_that_threads_have_much_to_tell(world: World) -> None:
+    world.deploy_first("1.0.0")
+
+    async def companion() -> None:
+        """Busy for a while, as on a machine that is: what threads say meanwhile fills the pipe that wakes the loop."""
+        loop = asyncio.get_running_loop()
+
+        def tell() -> None:
+            for _ in range(5_000):
+                loop.call_soon_threadsafe(int)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        thread = Thread(target=tell)
+        thread.start()
+        thread.join()
+        await asyncio.Event().wait()
+
+    await asyncio.wait_for(Daemon(world.core).run(companion), 30)
