@@ -647,6 +647,14 @@ def test_an_app_stands_in_for_a_token(tmp_path: Path) -> None:
     assert (forge.app, forge.app_key.path, forge.token) == (7, tmp_path / "key.pem", None)
 
 
+def test_pull_requests_are_previewed_unless_that_is_switched_off(tmp_path: Path) -> None:
+    for more, shown in (("", True), (", preview: true", True), (", preview: false", False)):
+        text = f"{LEAST}forge: {{kind: github, repository: ops/fleet, token: {{env: T}}{more}}}\n"
+        forge = settings(tmp_path, text, {"T": "t"}).forge
+        assert forge
+        assert forge.preview is shown
+
+
 def test_accounts_on_the_forge_are_people_whom_ugs_knows(tmp_path: Path) -> None:
     people = "people: {Ada-L: ada@example.org}"
     text = f"{LEAST}forge: {{kind: github, repository: ops/fleet, token: {{env: T}}, {people}}}\n"

@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.cli.graph import identity_of
-from reconciler.engine import previews
+from reconciler.engine import previews, prospect
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.previews import LOOK_S, Previewer
 from reconciler.forge import Check, Comment, Denied, Forge, Invalid, Pull, Unavailable
@@ -380,3 +380,23 @@ async def test_what_was_merged_by_another_way_has_nothing_left_to_say(
     await round_of(previewer)
     [comment] = forge.kept[1]
     assert "### UGS: nothing to deploy" in comment
+
+
+async def test_of_many_commits_that_would_not_be_trusted_some_are_named(world: World, forge: Shown) -> None:
+    keys = Keys(world.folder)
+    keys.allow("ada", "ugs")
+    world.identity_more = f', signing_key: "{keys.private("ugs")}"'
+    world.settings_more = f'trust: {{signers: "{keys.allowed}", commits: all}}\n'
+    world.signing = keys.signing("ada")
+    world.deploy_first("1.0.0")
+    with over(world, forge) as previewer:
+        world.ada.pull_if_any()
+        world.ada.git("checkout", "--quiet", "--detach", "origin/main")
+        for n in range(prospect.TOLD_MAX + 2):
+            head = world.ada.commit({"releases/NOTES.md": f"{n}\n"}, f"Commit {n}")
+        opened(world, forge, head)
+        await round_of(previewer)
+    said = forge.kept[1][0]
+    assert said.count("would not be trusted: it is not signed") == prospect.TOLD_MAX
+    assert "2 more of its commits would not be trusted" in said
+    assert "whoever signs the merge" not in said

@@ -114,3 +114,19 @@ def test_a_folder_that_cannot_be_removed_is_said(mirror: Mirror, ada: Colleague,
     (tmp_path / "state" / "previews.git").write_text("no folder")
     with pytest.raises(HostError, match=r"previews\.git"):
         beside(ada, tmp_path)
+
+
+def test_a_ref_that_is_no_commit_is_said(aside: Aside, mirror: Mirror, ada: Colleague) -> None:
+    tip = ada.merges({"a": "1\n"})
+    mirror.fetch()
+    blob = ada.git("hash-object", "-w", "--stdin", stdin=b"a blob")
+    ada.git("push", "--quiet", "origin", f"{blob}:refs/pull/1/head")
+    with pytest.raises(UgsError, match="refs/pull/1/head is no commit"):
+        aside.fetch_head(HEAD, base=tip)
+
+
+def test_what_is_not_there_cannot_be_compared(aside: Aside, mirror: Mirror, ada: Colleague) -> None:
+    tip = ada.merges({"a": "1\n"})
+    mirror.fetch()
+    with pytest.raises(HostError, match="git diff-tree failed"):
+        aside.alike(tip, "a" * 40, FOLDERS)

@@ -346,3 +346,11 @@ async def test_a_pull_request_that_cannot_be_commented_on_keeps_no_other_from_it
     monkeypatch.setattr(forge, "_proper", proper)
     await told(world, forge, previewer)
     assert (len(forge.said(locked)), len(forge.said(free))) == (0, 1)
+
+
+async def test_switched_off_nothing_is_looked_at(world: World, forge: ForgeServer) -> None:
+    world.settings_more = world.settings_more.replace("forge: {", "forge: {preview: false, ")
+    world.deploy_first("1.0.0")
+    assert world.core.forge is not None
+    assert world.core.aside is None
+    assert not (world.state / "previews.git").exists()
