@@ -32,14 +32,15 @@ class Keeper:
         self._forge = forge
         self._kind: Kind = kind
         self._hands = Hands(core, forge)
-        self.waiting: dict[str, str] = {}
-        """By branch, why a pull request that should be open is not yet."""
+        self._refused: frozenset[str] = frozenset()
+        self._waited: set[str] = set()
+        self._waiting: set[str] = set()
+        """Branches for which there was no room at the last look, and at this one."""
 
     @property
     def refused(self) -> frozenset[str]:
-        """What people do not want: what was asked for by pull requests that they have closed."""
-        known = self._core.store.pulls(self._kind)
-        return frozenset(ask for one in known if one.state == "refused" for ask in one.asks)
+        """What people do not want: what was asked for by pull requests that they have closed, as of the last look."""
+        return self._refused
 
     async def look(self) -> View:
         """What is there now; what is open there and of our making, and not known here, is known afterwards."""
@@ -53,6 +54,7 @@ class Keeper:
             name = rules.environment_of(pull.branch, self._kind)
             if name and not pull.fork and pull.number not in known and pull.branch not in begun:
                 self._learn(name, pull, rules.asked_in(pull.body))
+        self._refused = self._closed_by_people()
         return View(tip, branches, pulls)
 
     async def round(
@@ -68,13 +70,17 @@ class Keeper:
         they are."""
         by_branch = {wish.wanted.branch: wish for wish in wishes}
         standing = {one.branch: one for one in self._open()}
-        self.waiting = {}
+        self._waited, self._waiting = self._waiting, set()
         for branch in [*standing, *(name for name in by_branch if name not in standing)]:
             wish, kept = by_branch.get(branch), standing.get(branch)
             environment = wish.wanted.environment if wish else kept.environment if kept else ""
             if branch not in unknown and self._ours(environment):
                 await self._tried(view, wish, kept, why)
         return not standing.keys() <= {one.branch for one in self._open()}
+
+    def _closed_by_people(self) -> frozenset[str]:
+        known = self._core.store.pulls(self._kind)
+        return frozenset(ask for one in known if one.state == "refused" for ask in one.asks)
 
     def _open(self) -> list[Kept]:
         return [one for one in self._core.store.pulls(self._kind) if one.state == "open"]
@@ -131,14 +137,15 @@ class Keeper:
         if rules.is_refused(wanted.asks, self.refused):
             return True
         if why := self._room():
-            self.waiting[wanted.branch] = why
-            log.info("%s waits: %s", wanted.title, why)
+            if wanted.branch not in self._waited:
+                log.info("%s waits: %s", wanted.title, why)
+            self._waiting.add(wanted.branch)
         return bool(why)
 
     def _room(self) -> str:
         core = self._core
         limits = core.settings.forge.pulls if core.settings.forge else rules.Limits()
-        return rules.room(core.store.pulls(self._kind), limits, now=core.clock.now())
+        return rules.room(core.store.recent_pulls(self._kind), limits, now=core.clock.now())
 
     async def _found(self, view: View, wish: Wish | None, kept: Kept | None) -> Found:
         """How one branch and its pull request stand."""
@@ -189,6 +196,7 @@ class Keeper:
         self._learn(
             wanted.environment, pull, rules.asked_in(pull.body) or wanted.asks, "moot" if ours else "refused"
         )
+        self._refused = self._closed_by_people()
         return True
 
     def _learn(

@@ -9,6 +9,9 @@ from reconciler.model.pulls import Kept, Kind
 from reconciler.store.audit import Audit
 from reconciler.store.database import text_of
 
+RECENT_MAX = 1_000
+"""No more than this may be opened in an hour, whatever ugs.yaml says."""
+
 
 class Pulls(Audit):
     def keep_pull(self, kept: Kept) -> Kept:
@@ -34,6 +37,15 @@ class Pulls(Audit):
     def pulls(self, kind: Kind) -> list[Kept]:
         """All of a kind that are known, oldest first."""
         rows = self._all("SELECT value FROM pulls WHERE kind = ? ORDER BY id", (kind,))
+        return [self._value(row["value"], Kept) for row in rows]
+
+    def recent_pulls(self, kind: Kind) -> list[Kept]:
+        """Those that are open, and the newest RECENT_MAX, oldest first."""
+        rows = self._all(
+            "SELECT value FROM pulls WHERE kind = :kind AND (state = 'open' OR id IN"
+            " (SELECT id FROM pulls WHERE kind = :kind ORDER BY id DESC LIMIT :limit)) ORDER BY id",
+            {"kind": kind, "limit": RECENT_MAX},
+        )
         return [self._value(row["value"], Kept) for row in rows]
 
     def pulls_of(self, environment: str) -> list[Kept]:

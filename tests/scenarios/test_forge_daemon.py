@@ -84,3 +84,26 @@ def deliver(port: int, kind: str) -> Reply:
     headers = {"X-Gitea-Event": "pull_request", "X-Gitea-Signature": signature}
     headers["Content-Type"] = "application/json"
     return call(port, "POST", "/webhook/gitea", body, headers=headers)
+
+
+def test_from_a_release_to_its_bump_proposed_merged_and_running(world: World) -> None:
+    world.release("1.0.0", deadline="60s")
+    world.pin('{version: "1.0.0", bump: {from: releases, range: "^1"}}')
+    world.merge("Start")
+    with ForgeServer("gitea", world.remote) as forge:
+        world.report_to(forge)
+        daemon = DaemonProcess(world.configure(), world.state, environment={})
+        try:
+            daemon.until_runs("1.0.0")
+            world.release("1.1.0", deadline="60s")
+            world.merge("Release 1.1.0")
+            daemon.until(lambda: forge.pulls)
+            [pull] = forge.pulls.values()
+            daemon.until(lambda: sorted(pull.labels) == ["ugs", "ugs: minor"])
+            merged = forge.merge(pull.number)
+            daemon.until_runs("1.1.0")
+            daemon.until(lambda: (merged, "ugs/production/api") in forge.statuses)
+            daemon.until(lambda: forge.status(merged, "ugs/production/api")[0] == "success")
+        finally:
+            daemon.stop()
+        assert forge.violations == []
