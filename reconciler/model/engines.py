@@ -43,7 +43,10 @@ ENGINES: dict[Kind, Engine] = {
         measures=True,
     ),
     "swarm": Engine(
-        frozenset({"stop-start", "rolling", "canary"}), "image", frozenset({"rolling"}), commands=False
+        frozenset({"stop-start", "blue-green", "rolling", "canary"}),
+        "image",
+        frozenset({"rolling"}),
+        commands=False,
     ),
     "kubernetes": Engine(
         frozenset({"stop-start", "blue-green", "rolling", "canary"}),

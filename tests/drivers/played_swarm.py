@@ -34,6 +34,8 @@ class PlayedSwarm:
         self.contents: dict[str, bytes] = {}
         """What is in secrets and configs, by name; a real swarm shows it to nobody."""
         self.history = 5
+        self.ends = False
+        """Whether the instances of a service that is removed end at once."""
         self.state = "running"
         self.error = ""
         self.update = "updating"
@@ -67,15 +69,22 @@ class PlayedSwarm:
         return [one for one in self.asked if one.startswith("POST /services")]
 
     def task(
-        self, slot: int, spec: Json, *, state: str = "", wanted: str = "running", error: str = ""
+        self,
+        slot: int,
+        spec: Json,
+        *,
+        state: str = "",
+        wanted: str = "running",
+        error: str = "",
+        of: str = "",
     ) -> Json:
-        """A new task of the only service."""
+        """A new task of the only service, or of the one with that id."""
         self._made += 1
         at = (BEGAN + timedelta(seconds=self._made)).isoformat()
         made = {
             "ID": f"task-{self._made}",
             "CreatedAt": at,
-            "ServiceID": self.service["ID"],
+            "ServiceID": of or self.service["ID"],
             "Slot": slot,
             "NodeID": f"node-{(slot - 1) % 3 + 1}",
             "DesiredState": wanted,
@@ -126,6 +135,9 @@ class PlayedSwarm:
         if kind != "services":
             return self._discard(kind, identity)
         del self.services[identity]
+        for one in self.tasks:
+            if one["ServiceID"] == identity and self.ends:
+                one["DesiredState"] = one["Status"]["State"] = "shutdown"
         return 200, None
 
     def _create(self, spec: Json) -> tuple[int, Any]:
@@ -133,10 +145,11 @@ class PlayedSwarm:
             return 409, {
                 "message": "rpc error: name conflicts with an existing object: service already exists"
             }
-        identity = f"service-{len(self.services) + 1}"
-        self.services[identity] = {"ID": identity, "Version": {"Index": 1}, "Spec": spec}
+        self._made += 1
+        identity, at = f"service-{self._made}", (BEGAN + timedelta(seconds=self._made)).isoformat()
+        self.services[identity] = {"ID": identity, "Version": {"Index": 1}, "Spec": spec, "CreatedAt": at}
         for slot in range(1, spec["Mode"]["Replicated"]["Replicas"] + 1):
-            self.task(slot, spec)
+            self.task(slot, spec, of=identity)
         return 201, {"ID": identity}
 
     def _update(self, identity: str, version: int, spec: Json) -> tuple[int, Any]:
@@ -149,13 +162,17 @@ class PlayedSwarm:
         size = spec["UpdateConfig"]["Parallelism"] if spec["UpdateConfig"]["Delay"] else 0
         left = min(size or 1000, self.moves)
         for slot in range(1, spec["Mode"]["Replicated"]["Replicas"] + 1):
-            live = [one for one in self.tasks if one["Slot"] == slot and one["DesiredState"] == "running"]
+            live = [
+                one
+                for one in self.tasks
+                if (one["ServiceID"], one["Slot"], one["DesiredState"]) == (identity, slot, "running")
+            ]
             if live and (live[0]["Spec"] == spec["TaskTemplate"] or left == 0):
                 continue
             left -= 1
             for one in live:
                 one["DesiredState"] = one["Status"]["State"] = "shutdown"
-            self.task(slot, spec)
+            self.task(slot, spec, of=identity)
         return 200, {"Warnings": None}
 
     def _store(self, kind: str, body: Json) -> tuple[int, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ from tests import build
 from tests.drivers.played_swarm import PlayedSwarm
 from tests.drivers.services import free_port
 
+BARE = Run(port=8080, container=Container(networks=("backend",)))
+"""Nothing of it is published: both sides fit."""
 IMAGE = "registry.example/api@sha256:"
 CAUSE = Cause("0123456789abcdef", "b" * 40)
 
@@ -417,3 +420,71 @@ def test_an_environment_that_was_renamed_finds_its_services_again(site: Site, pl
     assert played.service["Spec"]["Name"] == "production_api"
     assert played.service["Spec"]["Labels"][f"{PREFIX}environment"] == "live"
     assert played.tasks != before  # UGS_ENVIRONMENT is another for it
+
+
+def names(played: PlayedSwarm) -> list[str]:
+    return sorted(one["Spec"]["Name"] for one in played.services.values())
+
+
+def alive(played: PlayedSwarm) -> list[str]:
+    return [one["ID"] for one in played.tasks if one["DesiredState"] == "running"]
+
+
+def test_the_new_side_is_a_service_of_its_own_and_the_old_one_runs_on_until_it_is_proven(
+    site: Site, played: PlayedSwarm
+) -> None:
+    played.ends = True
+    old, new, third = (
+        work(version, run=BARE, strategy="blue-green") for version in ("1.0.0", "2.0.0", "3.0.0")
+    )
+    deploy(site, old)
+    was = alive(played)
+    for _ in range(2):  # killed and begun again
+        deploy(site, new)
+        assert names(played) == ["production_api", "production_api_green"]
+        assert sorted(states(site)) == [(0, "1.0.0", "running"), (0, "2.0.0", "running")]
+    assert alive(played)[0] == was[0]
+    assert [len(swarm.endpoints(site, one)) for one in (old, new)] == [1, 1]
+    assert {one["Spec"]["TaskTemplate"]["Networks"][0]["Aliases"][0] for one in played.services.values()} == {
+        "api"
+    }
+    for _ in range(2):
+        swarm.settle(site, new)
+        assert (names(played), states(site)) == (["production_api_green"], [(0, "2.0.0", "running")])
+    deploy(site, third)
+    swarm.restore(site, CAUSE, new, environment="production", service="api")
+    assert (names(played), states(site)) == (["production_api_green"], [(0, "2.0.0", "running")])
+    deploy(site, third)
+    swarm.settle(site, third)
+    assert (names(played), states(site)) == (["production_api"], [(0, "3.0.0", "running")])
+
+
+def test_a_side_that_was_given_up_makes_room_and_one_that_is_gone_comes_back_in_place(
+    site: Site, played: PlayedSwarm
+) -> None:
+    played.ends = True
+    old, given_up, new = (
+        work(version, run=BARE, strategy="blue-green") for version in ("1.0.0", "2.0.0", "3.0.0")
+    )
+    for one in (old, given_up, new):
+        deploy(site, one)
+    assert sorted(states(site)) == [(0, "1.0.0", "running"), (0, "3.0.0", "running")]
+    swarm.settle(site, new)
+    swarm.restore(site, CAUSE, old, environment="production", service="api")
+    assert (names(played), states(site)) == (["production_api_green"], [(0, "1.0.0", "running")])
+    deploy(site, new)
+    deploy(site, work("4.0.0", run=BARE))  # stop-start: nothing else runs on
+    assert len(names(played)) == 1
+    assert states(site) == [(0, "4.0.0", "running")]
+    swarm.restore(site, CAUSE, None, environment="production", service="api")
+    assert names(played) == []
+
+
+def test_a_second_side_keeps_clear_of_a_stranger_of_its_name(site: Site, played: PlayedSwarm) -> None:
+    old, new = (work(version, run=BARE, strategy="blue-green") for version in ("1.0.0", "2.0.0"))
+    deploy(site, old)
+    theirs = json.loads(json.dumps(played.service["Spec"])) | {"Name": "production_api_green", "Labels": {}}
+    played.services["theirs"] = {"ID": "theirs", "Version": {"Index": 1}, "Spec": theirs}
+    with pytest.raises(HostError, match="someone else made the service production_api_green"):
+        deploy(site, new)
+    assert states(site) == [(0, "1.0.0", "running")]

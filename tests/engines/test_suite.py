@@ -179,7 +179,9 @@ def test_what_was_changed_by_hand_stays_where_the_policy_only_reports(stage: Sta
     with stage.running("1.0.0", instances=2) as daemon:
         stage.engine.drift("api")
         daemon.until(lambda: daemon.service()["sync"] == "drifted")
-        assert [said for said in daemon.status()["needs_person"] if "was changed by hand" in said]
+        daemon.until(
+            lambda: [said for said in daemon.status()["needs_person"] if "was changed by hand" in said]
+        )
         assert stage.audit("repair") == []
         stage.world.more = ""
         stage.world.merge("Correct it, then")

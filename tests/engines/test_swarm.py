@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from tests.engines.harness import Stage
+from tests.engines.harness import Mode, Stage
 from tests.engines.swarm import Swarm
 
 pytestmark = [
@@ -106,3 +106,55 @@ def test_secrets_and_configuration_reach_the_instance_as_files_and_variables_as_
         assert f"UGS_INSTANCE={task['Slot']}\n" in variables
         assert "hunter2" not in variables
         assert "hunter2" not in str(swarm.found("api"))
+
+
+BARE = """\
+service: api
+version: "{version}"
+artifact: {{image: "{image}"}}
+run: {{port: 8080, stop_grace: 2s}}
+health: {{soak: 3s, deadline: 2m}}
+"""
+"""Nothing of it is published: it is reached by its name, where Swarm has a network, and there are none here."""
+
+
+def bump(stage: Stage, swarm: Swarm, version: str, mode: Mode = "ok") -> None:
+    image = swarm.image(version, mode)
+    stage.world.files[f"releases/api/{version}.yaml"] = BARE.format(version=version, image=image)
+    stage.pin(version, instances=2, strategy="blue-green")
+    stage.world.merge(f"Bump to {version}")
+
+
+def alive(swarm: Swarm) -> dict[str, str]:
+    """By the id of each task of both sides that runs, its version."""
+    with contextlib.closing(swarm.api) as api:
+        tasks = api.tasks(filters={"desired-state": "running"})
+    return {
+        one["ID"]: one["Spec"]["ContainerSpec"]["Labels"]["ugs.version"]
+        for one in tasks
+        if one["Status"]["State"] == "running"
+    }
+
+
+@pytest.mark.shows("swarm", "blue-green")
+def test_the_old_side_runs_on_beside_the_new_one_until_that_is_proven_and_a_bad_one_goes(
+    stage: Stage, swarm: Swarm
+) -> None:
+    bump(stage, swarm, "1.0.0")
+    with stage.daemon() as daemon:
+        daemon.until_runs("1.0.0")
+        old = alive(swarm)
+        bump(stage, swarm, "1.1.0")
+        daemon.until(lambda: list(alive(swarm).values()).count("1.1.0") == 2)
+        assert old.items() <= alive(swarm).items()
+        stage.until_ended(daemon, "succeeded", "succeeded")
+        daemon.until_runs("1.1.0")
+        daemon.until(lambda: sorted(alive(swarm).values()) == ["1.1.0", "1.1.0"])
+        proven = alive(swarm)
+        bump(stage, swarm, "1.2.0", "crash")
+        stage.until_ended(daemon, "succeeded", "succeeded", "reverted")
+        daemon.until_runs("1.1.0")
+        daemon.until(lambda: alive(swarm) == proven)
+    with contextlib.closing(swarm.api) as api:
+        assert [one["Spec"]["Name"] for one in api.services()] == ["production_api_green"]
+    assert stage.world.reverts() == [stage.world.tip()]

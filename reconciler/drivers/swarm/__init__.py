@@ -7,7 +7,7 @@ import shutil
 from msgspec.structs import replace
 
 from reconciler.drivers.alias import name_too
-from reconciler.drivers.base import Cause, Endpoint, Site, Surroundings, measures_nothing, settle_nothing
+from reconciler.drivers.base import Cause, Endpoint, Site, Surroundings, measures_nothing
 from reconciler.drivers.docker.body import image_of
 from reconciler.drivers.docker.options import check_allowed
 from reconciler.drivers.labels import target_in
@@ -15,14 +15,15 @@ from reconciler.drivers.layout import directory_of, environment_folder, is_compl
 from reconciler.drivers.swarm import checks, material
 from reconciler.drivers.swarm.managers import PATIENCE_S, manager
 from reconciler.drivers.swarm.reach import endpoints_of, lost_node
+from reconciler.drivers.swarm.sides import of_target, sides
 from reconciler.drivers.swarm.slots import observations, slots_of
-from reconciler.drivers.swarm.update import find, make_so, remove
+from reconciler.drivers.swarm.update import end, make_so
+from reconciler.drivers.swarm.update import settle as end_others
 from reconciler.drivers.trouble import host_trouble
 from reconciler.model.errors import HostError
 from reconciler.model.observation import Observation
 from reconciler.model.target import Workload
 
-settle = settle_nothing
 usage = measures_nothing
 
 
@@ -58,16 +59,24 @@ def restorable(site: Site, work: Workload) -> str:
 
 
 def apply(site: Site, cause: Cause, work: Workload, upto: int) -> None:
-    """Make it so. Swarm replaces the instances by itself, in the manner of the strategy, and we count its tasks."""
+    """Make it so. Swarm replaces the instances by itself, in the manner of the strategy, and we count its tasks; with
+    blue-green it makes a service beside the one that runs."""
     with manager(site, patience_s=PATIENCE_S) as engine:
         make_so(engine, cause, work, upto)
 
 
+def settle(site: Site, work: Workload) -> None:
+    """Remove the other side, if there is one."""
+    with manager(site, patience_s=PATIENCE_S) as engine:
+        end_others(engine, work)
+
+
 def restore(site: Site, cause: Cause, good: Workload | None, *, environment: str, service: str) -> None:
-    """Make it what it was, all at once; instances that were not replaced yet run on. None removes the service."""
+    """Make it what it was, all at once; instances that were not replaced yet run on, and so does a side that still
+    stands. None removes the service."""
     with manager(site, patience_s=PATIENCE_S) as engine:
         if good is None:
-            remove(engine, environment, service)
+            end(engine, sides(engine, environment, service))
         else:
             make_so(engine, cause, replace(good, strategy="stop-start"), good.instances)
 
@@ -80,7 +89,8 @@ def rename(site: Site, old: str, new: str) -> None:
 def endpoints(site: Site, work: Workload) -> tuple[Endpoint, ...]:
     """Each instance where it runs; one that does not run yet nowhere."""
     with manager(site) as engine:
-        service = find(engine, work.environment, work.service)
+        there = sides(engine, work.environment, work.service)
+        service = of_target(there, work.target) or next(iter(there), None)
         slots = slots_of(service, engine.tasks(), work.target) if service else []
         nodes = engine.nodes()
     return endpoints_of(work, slots, nodes)
@@ -103,16 +113,16 @@ def surroundings(site: Site, work: Workload) -> Surroundings:  # noqa: ARG001  w
 def logs(site: Site, environment: str, service: str, *, lines: int) -> list[str]:
     """The last lines of all instances, as far as the nodes' logging drivers can be read."""
     with manager(site) as engine:
-        found = find(engine, environment, service)
-        return engine.last_lines(found, lines)[-lines:] if found and lines > 0 else []
+        there = sides(engine, environment, service) if lines > 0 else []
+        return [line for one in there for line in engine.last_lines(one, lines)][-lines:] if there else []
 
 
 def tidy(site: Site, environment: str, service: str, keep: frozenset[str]) -> None:
     """Remove the secrets and configs that nothing refers to, and what was rendered for targets that are not kept."""
     with manager(site) as engine:
         material.tidy(engine, environment, service)
-        found = find(engine, environment, service)
-    staying = keep | {str(target_in(found.labels))} if found else keep
+        there = sides(engine, environment, service)
+    staying = keep | {str(target_in(one.labels)) for one in there}
     with host_trouble(f"tidy {service}"):
         for directory in service_folder(site, environment, service).glob("*/*"):
             digest = directory.name.lstrip(".").partition("-")[0]

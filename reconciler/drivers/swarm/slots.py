@@ -83,8 +83,9 @@ def observations(
     for service in sorted(services, key=lambda one: is_ours(one, site, names)):
         if is_ours(service, site, names):
             name = service.labels[f"{PREFIX}service"]
-            foreign = seen[name].foreign if name in seen else ""
-            seen[name] = Observation(name, instances_of(service, tasks), foreign)
+            before = seen.get(name, Observation(name))  # of strangers, or of the other side
+            instances = (*before.instances, *instances_of(service, tasks))
+            seen[name] = Observation(name, instances, before.foreign)
         elif service.name.startswith(prefix) and f"{PREFIX}site" not in service.labels:
             name = service.name.removeprefix(prefix)
             seen[name] = Observation(name, foreign=f"someone else made the service {service.name}")

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from reconciler.drivers.base import Cause
-from reconciler.drivers.labels import PREFIX, target_in
-from reconciler.drivers.layout import names_of
+from reconciler.drivers.labels import PREFIX
 from reconciler.drivers.swarm.body import Before, pause_s_of, spec_of
 from reconciler.drivers.swarm.managers import Conflict, Manager
 from reconciler.drivers.swarm.material import given
-from reconciler.drivers.swarm.options import layout_of, name_of
-from reconciler.drivers.swarm.slots import Slot, crashed, is_ours, landed, refused, slots_of, unplaced
+from reconciler.drivers.swarm.options import layout_of
+from reconciler.drivers.swarm.sides import of_target, place, sides
+from reconciler.drivers.swarm.slots import Slot, crashed, landed, refused, slots_of, unplaced
 from reconciler.drivers.swarm.wire import Node, Service, Task
 from reconciler.model.errors import HostError
 from reconciler.model.target import Target, Workload
@@ -41,16 +41,8 @@ class Look(Struct, frozen=True):
     nodes: dict[str, Node]
 
 
-def find(engine: Manager, environment: str, service: str) -> Service | None:
-    """The service that is ours."""
-    names = names_of(engine.site, environment)
-    ours = (one for one in engine.services() if is_ours(one, engine.id, names))
-    return next((one for one in ours if one.labels[f"{PREFIX}service"] == service), None)
-
-
-def stranger(services: Iterable[Service], work: Workload) -> Service | None:
-    """What has the name that the service is to have, and is not ours."""
-    name = name_of(work.environment, work.service)
+def stranger(services: Iterable[Service], name: str) -> Service | None:
+    """What has the name that a service is to have, and is not ours."""
     return next((one for one in services if one.name == name and f"{PREFIX}site" not in one.labels), None)
 
 
@@ -59,6 +51,9 @@ def make_so(engine: Manager, cause: Cause, work: Workload, upto: int) -> None:
 
     Raises HostError for what keeps the swarm from running it that is no fault of the release.
     """
+    if work.strategy == "stop-start":  # a side that was left over would run on beside it
+        there = sides(engine, work.environment, work.service)
+        end(engine, [one for one in there if one is not place(work, there)[0]])
     write(engine, cause, work, upto)
     wait(engine, cause, work, upto)
 
@@ -71,16 +66,22 @@ def write(engine: Manager, cause: Cause, work: Workload, upto: int) -> None:
     site, layout = engine.site, layout_of(engine.site, work)
     things = given(engine, work, layout.networks)
     for _ in range(WRITES_MAX):
-        found = find(engine, work.environment, work.service)
+        found, name = place(work, sides(engine, work.environment, work.service))
         if found is None:
-            found = stranger(engine.services(), work)
+            found = stranger(engine.services(), name)
             if found is not None and not cause.adopted:
                 raise HostError(
                     f"someone else made the service {found.name}",
                     f"remove it, or have it taken over: ugs adopt {work.environment} {work.service}",
                 )
         spec = spec_of(
-            site, cause, work, upto, layout=layout, given=things, before=_before(engine, found, work.target)
+            site,
+            cause,
+            work,
+            upto,
+            layout=layout,
+            given=things,
+            before=_before(engine, found, name, work.target),
         )
         try:
             engine.write(spec, found)
@@ -95,7 +96,7 @@ def wait(engine: Manager, cause: Cause, work: Workload, upto: int) -> None:
     best, moved_s, calm_s, resumed = 0, engine.now_s(), engine.now_s(), 0
     while True:
         look = _look(engine, work)
-        if look is None or target_in(look.service.labels) != work.target:
+        if look is None:
             return  # someone removed or changed it meanwhile: that is for the next pass to see
         done = landed(look.slots, work.target)
         if done >= upto or crashed(look.slots, work.target):
@@ -127,20 +128,27 @@ def _has(slot: Slot, work: Workload) -> bool:
     return slot.head(work.target) is not None
 
 
-def remove(engine: Manager, environment: str, service: str) -> None:
-    """Remove the service, if it is ours, and wait until its instances have ended."""
-    found = find(engine, environment, service)
-    if found is None:
-        return
-    grace_s = found.grace_s + GONE_S
-    engine.remove(found)
-    begun_s = engine.now_s()
-    while running := _running(engine, found):
-        if engine.now_s() - begun_s > grace_s:
-            raise HostError(
-                f"{len(running)} instances of {found.name} do not end", "look at the nodes that they are on"
-            )
-        engine.pause()
+def settle(engine: Manager, work: Workload) -> None:
+    """`work` is proven: the other side goes."""
+    there = sides(engine, work.environment, work.service)
+    mine = of_target(there, work.target)
+    if mine is not None:
+        end(engine, [one for one in there if one is not mine])
+
+
+def end(engine: Manager, going: Iterable[Service]) -> None:
+    """Remove services of ours, and wait until their instances have ended."""
+    for found in going:
+        grace_s = found.grace_s + GONE_S
+        engine.remove(found)
+        begun_s = engine.now_s()
+        while running := _running(engine, found):
+            if engine.now_s() - begun_s > grace_s:
+                raise HostError(
+                    f"{len(running)} instances of {found.name} do not end",
+                    "look at the nodes that they are on",
+                )
+            engine.pause()
 
 
 def _running(engine: Manager, service: Service) -> list[Task]:
@@ -157,16 +165,16 @@ def _running(engine: Manager, service: Service) -> list[Task]:
 
 
 def _look(engine: Manager, work: Workload) -> Look | None:
-    service = find(engine, work.environment, work.service)
+    service = of_target(sides(engine, work.environment, work.service), work.target)
     if service is None:
         return None
     return Look(service, slots_of(service, engine.tasks(), work.target), engine.nodes())
 
 
-def _before(engine: Manager, found: Service | None, target: Target) -> Before:
+def _before(engine: Manager, found: Service | None, name: str, target: Target) -> Before:
     """What the specification keeps of the one that there is."""
     if found is None:
-        return Before()
+        return Before(name=name)
     template = found.spec.get("TaskTemplate", {})
     same = (task for task in engine.tasks() if task.service_id == found.id and task.target == target)
     newest = max(same, key=lambda task: task.created_at, default=None)

@@ -35,6 +35,7 @@ class Service(Struct, frozen=True):
     version: Version = field(name="Version")
     spec: dict[str, Any] = field(name="Spec")
     update: UpdateStatus = field(name="UpdateStatus", default=UpdateStatus())
+    created_at: datetime | None = field(name="CreatedAt", default=None)
 
     @property
     def name(self) -> str:
