@@ -11,6 +11,9 @@ from reconciler.model.errors import Problem
 from reconciler.model.flags import Settings, mistyped
 from reconciler.model.release import Release
 
+PUBLISHING: frozenset[Kind] = frozenset({"docker", "swarm"})
+"""The kinds that heed `run.container.publish`: Compose has its ports from its own file."""
+
 
 def misfits(
     pin: Pin, release: Release, flags: Settings, kind: Kind, hosts: Sequence[str] = ()
@@ -66,7 +69,7 @@ def _beyond(pin: Pin, release: Release, engine: Engine, kind: Kind) -> list[Prob
     ):
         message = f"{said} cannot do blue-green: it has no `run.socket: pass`"
         problems.append(Problem(pin.place, f"{path}.strategy", message, "write stop-start, or pin another"))
-    elif strategy == "blue-green" and engine.artifact == "image" and is_published(release):
+    elif strategy == "blue-green" and kind in PUBLISHING and is_published(release):
         message = f"{said} cannot do blue-green: both sides would be published at one port of the host"
         remedy = "write stop-start, or pin a release without `run.container.publish`"
         problems.append(Problem(pin.place, f"{path}.strategy", message, remedy))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 from reconciler.drivers import systemd
 from reconciler.drivers.base import Site
 from reconciler.drivers.mark import Mark, site_id
-from reconciler.drivers.systemd import bus, files, journal, look, unit
+from reconciler.drivers.systemd import bus, files, journal, look, sockets, unit
 from reconciler.drivers.systemd.bus import Refused, Unit
 from reconciler.drivers.systemd.files import Files
 from reconciler.drivers.systemd.options import Engine, check_allowed
@@ -248,6 +249,54 @@ def test_what_people_change_is_seen_and_set_aside_when_it_is_made_anew(tmp_path:
 
     edited.unlink()
     assert made.drift(Slot(0)) == f"{edited} was removed"
+
+
+def test_a_side_is_handed_the_ports_socket_and_one_of_its_own(tmp_path: Path) -> None:
+    made = Files(tmp_path, "1a2b3c4d", "eu-west", "api", is_system=True)
+    ports = set()
+    for slot in (Slot(0), Slot(0, "b")):
+        names = sockets.names_of(made, slot, 8080)
+        sockets.write_units(made, slot, 8080)
+        made.install(slot, "", unit.drop_in(plan(mark=replace(MARK, index=0), sockets=names)))
+        assert made.sockets_of(slot) == list(names)
+        assert made.made_for(slot) == replace(MARK, index=0)
+        ports.add(sockets.probe_port(made, slot))
+        sockets.write_units(made, slot, 8080)
+        assert sockets.probe_port(made, slot) in ports  # it keeps the one that it has
+    assert len(ports - {None}) == 2
+    assert made.sockets() == {
+        "ugs-eu-west.api@8080.public.socket",
+        "ugs-eu-west.api@0.probe.socket",
+        "ugs-eu-west.api@0b.probe.socket",
+    }
+    public = made.text_of("ugs-eu-west.api@8080.public.socket")
+    assert "ListenStream=0.0.0.0:8080\nFileDescriptorName=public\n" in public
+    assert "Service=ugs-eu-west.api.holder@8080.public.service\n" in public
+    assert replace(made, site="5e6f7a8b").sockets() == set()  # another daemon's
+    assert (sockets.probe_port(made, Slot(1)), made.made_for(Slot(1)), made.sockets_of(Slot(1))) == (
+        None,
+        None,
+        [],
+    )
+
+
+def test_what_a_person_wrote_in_the_place_of_a_socket_is_set_aside(tmp_path: Path) -> None:
+    made = Files(tmp_path, "1a2b3c4d", "eu-west", "api", is_system=True)
+    path = tmp_path / "ugs-eu-west.api@8080.public.socket"
+    path.write_text("[Socket]\nListenStream=1\n")
+    sockets.write_units(made, Slot(0), 8080)
+    assert path.with_name(f"{path.name}.before-ugs").read_text() == "[Socket]\nListenStream=1\n"
+    assert made.text_of(path.name)
+
+
+def test_no_free_port_for_probes_is_the_hosts_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Files(tmp_path, "1a2b3c4d", "eu-west", "api", is_system=True)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(sockets, "PROBE_PORTS", (taken.getsockname()[1],))
+        with pytest.raises(HostError, match="is free for the probes of api"):
+            sockets.write_units(made, Slot(0), 8080)
 
 
 def test_what_a_person_left_in_a_folder_of_ours_stays(tmp_path: Path) -> None:

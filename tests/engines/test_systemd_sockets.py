@@ -182,6 +182,42 @@ def test_a_socket_that_somebody_edited_is_drift(machine: Machine) -> None:
     assert get_json(machine.port, "/version") == {"version": "1.4.0"}
 
 
+def test_at_boot_systemd_listens_before_it_starts_the_side_that_was_proven(machine: Machine) -> None:
+    machine.deploy(passing(machine, "1.4.0"))
+    new = machine.deploy(passing(machine, "1.5.0"))
+    driver.settle(machine.site, new)
+    own = [f"ugs-production.{name}" for kind in ("service", "socket") for name in units(machine, kind)]
+    machine.booted.run("systemctl", "stop", *own)
+    assert not answers(machine.port)
+    wanted = machine.booted.run(
+        "systemctl", "show", "multi-user.target", "--property=Wants", "--value"
+    ).split()
+    side = [name for name in wanted if name.startswith("ugs-production.api@")]
+    assert side == ["ugs-production.api@0b.service"]
+    machine.booted.run("systemctl", "start", *side)
+    wait_until(lambda: answers(machine.port))
+    [endpoint] = driver.endpoints(machine.site, new)
+    assert get_json(endpoint.port or 0, "/version") == {"version": "1.5.0"}
+
+
+def test_a_daemon_killed_beside_finds_both_sides_and_ends_it_once(stage: Stage) -> None:
+    for version, soak in (("1.0.0", "500ms"), ("1.1.0", "5s")):
+        stage.world.release(version, "sockets", soak=soak, deadline="30s", run=", socket: pass")
+    stage.pin("1.0.0", strategy="blue-green")
+    stage.world.merge("Deploy 1.0.0")
+    with stage.daemon() as daemon:
+        daemon.until_runs("1.0.0")
+        stage.pin("1.1.0", strategy="blue-green")
+        stage.world.merge("Bump to 1.1.0")
+        daemon.until(lambda: stage.engine.instances("api") == ["1.0.0", "1.1.0"])
+        daemon.kill()
+    assert stage.engine.instances("api") == ["1.0.0", "1.1.0"]
+    with stage.daemon() as daemon:
+        stage.until_ended(daemon, "succeeded", "succeeded")
+        daemon.until(lambda: stage.engine.instances("api") == ["1.1.0"])
+    assert stage.world.reverts() == []
+
+
 def test_a_daemon_settles_a_good_side_and_takes_a_bad_one_back(stage: Stage) -> None:
     modes: tuple[tuple[str, Mode], ...] = (("1.0.0", "sockets"), ("1.1.0", "sockets"), ("1.2.0", "crash"))
     for version, mode in modes:

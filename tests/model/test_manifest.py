@@ -599,6 +599,7 @@ def test_two_versions_are_not_published_at_one_port() -> None:
     (problem,) = misfits(pin, release, {}, "docker")
     assert "both sides would be published at one port" in problem.message
     assert misfits(replace(pin, strategy="rolling"), release, {}, "docker") == []
+    assert misfits(pin, release, {}, "compose") == []  # whose own file says what is published
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 
-from reconciler.drivers.systemd.bus import Manager
+from reconciler.drivers.systemd.bus import Manager, Unit
 from reconciler.drivers.systemd.files import Files
 from reconciler.drivers.systemd.unit import Slot, sealed
 from reconciler.model.errors import HostError
@@ -57,7 +57,7 @@ async def listen(manager: Manager, files: Files, names: Collection[str]) -> None
     # A socket unit whose service is there already refuses to start.
     await _stop(manager, map(_holder_of, closed))
     await asyncio.gather(*map(manager.start, closed))
-    for unit in await manager.wait(names, lambda unit: unit.active in ("active", "failed"), timeout_s=OPEN_S):
+    for unit in await manager.wait(names, _is_settled, timeout_s=OPEN_S):
         if unit.active != "active":
             said = re.search(r"^ListenStream=(.*)$", files.text_of(unit.name), re.MULTILINE)
             if f".{PROBE}." in unit.name:  # somebody took it meanwhile; the next try finds another
@@ -75,6 +75,11 @@ async def close(manager: Manager, files: Files, kept: Collection[str] = ()) -> l
         await _stop(manager, [*gone, *map(_holder_of, gone)])
         files.remove_units(gone if kept else [*gone, _holder_template(files)])
     return gone
+
+
+def _is_settled(unit: Unit) -> bool:
+    """It listens, or could not: what failed before is failed still until its job is done."""
+    return unit.active in ("active", "failed") and not unit.job
 
 
 async def _stop(manager: Manager, names: Iterable[str]) -> None:
