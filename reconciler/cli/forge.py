@@ -40,6 +40,10 @@ def forge_of(settings: Settings) -> Forge | None:
             from reconciler.forge.gitlab import GitLab
 
             return GitLab(said.repository, token=token.read, **base)
+        case "bitbucket":
+            from reconciler.forge.bitbucket import Bitbucket
+
+            return Bitbucket(said.repository, token=token.read, **base)
         case "gitea":
             from reconciler.forge.gitea import Gitea
 

@@ -163,7 +163,7 @@ class Notify:
 class Forge:
     """The server where pull requests are. Either `token`, or `app` (its number) and `app_key`."""
 
-    kind: Literal["github", "gitlab", "gitea"]
+    kind: Literal["github", "gitlab", "gitea", "bitbucket"]
     repository: str
     """As the forge names it: ops/fleet."""
     api: str | None = None

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
-Dialect = Literal["github", "gitlab", "gitea"]
+Dialect = Literal["github", "gitlab", "gitea", "bitbucket"]
 PLACES: dict[Dialect, tuple[str, ...]] = {
     "github": (".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS"),
     "gitlab": ("CODEOWNERS", "docs/CODEOWNERS", ".gitlab/CODEOWNERS"),
+    "bitbucket": (),
     "gitea": ("CODEOWNERS", "docs/CODEOWNERS", ".gitea/CODEOWNERS", ".forgejo/CODEOWNERS"),
 }
 """Where it is looked for: the first that is there counts."""

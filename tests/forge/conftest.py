@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from reconciler.forge import Forge
+from reconciler.forge.bitbucket import Bitbucket
 from reconciler.forge.gitea import Gitea
 from reconciler.forge.github import GitHub, connection
 from reconciler.forge.gitlab import GitLab
 from tests.forge.server import ForgeServer
 from tests.git.colleague import Colleague, git
 
-KINDS = ("github", "gitlab", "gitea")
+KINDS = ("github", "gitlab", "gitea", "bitbucket")
 
 
 @pytest.fixture(autouse=True)
@@ -60,5 +61,7 @@ def client(server: ForgeServer, token: str | None = None) -> Forge:
             return GitHub(server.repository, api=server.api, token=read)
         case "gitlab":
             return GitLab(server.repository, api=server.url, token=read)
+        case "bitbucket":
+            return Bitbucket(server.repository, api=server.api, token=read)
         case _:
             return Gitea(server.repository, api=server.api, token=read)

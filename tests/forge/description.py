@@ -42,7 +42,7 @@ class Description:
         schema = found[0]["body"]
         if schema is None:
             return f"{method} {path}: no body is described" if body is not None else ""
-        if unknown := set(body or {}) - set(schema.get("properties", body or {})):
+        if isinstance(body, dict) and (unknown := set(body) - set(schema.get("properties", body))):
             return f"{method} {path}: {', '.join(sorted(unknown))} is not described"
         errors = [str(error) for error in jsonschema_rs.validator_for(schema).iter_errors(body)]
         return f"{method} {path}: {errors[0]}" if errors else ""

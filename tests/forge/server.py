@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -248,8 +248,10 @@ class ForgeServer:
             elif not self._dialect.knows(self, headers):
                 answer = Answer(401, {"message": "Bad credentials"})
             else:
-                answer = self._proper(method, url.path, dict(parse_qsl(url.query)), body)
+                answer = self._proper(method, url.path, _query(url.query), body)
             self.calls.append(f"{method} {url.path} {answer.status}")
+        if answer.status >= 300:
+            return replace(answer, body=self._dialect.refusal(answer.body))
         return answer
 
     def _proper(self, method: str, path: str, query: dict[str, str], body: bytes) -> Answer:
@@ -259,6 +261,14 @@ class ForgeServer:
             self.violations.append(problem)
             return Answer(500, {"message": problem})
         return self._dialect.answer(self, method, path, query, said or {})
+
+
+def _query(text: str) -> dict[str, str]:
+    """A parameter that is given more than once has its values with commas."""
+    found = dict[str, str]()
+    for key, value in parse_qsl(text):
+        found[key] = f"{found[key]},{value}" if key in found else value
+    return found
 
 
 def _handler(forge: ForgeServer) -> type[BaseHTTPRequestHandler]:

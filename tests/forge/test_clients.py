@@ -26,7 +26,7 @@ def test_a_status_is_set_and_set_again(server: ForgeServer, forge: Forge) -> Non
     forge.set_status(COMMIT, Status(CONTEXT, "pending", "waits: the window opens on Saturday"))
     forge.set_status(COMMIT, Status(CONTEXT, "failure", "x" * 1000))
     state, said = server.status(COMMIT, CONTEXT)
-    assert state in {"failure", "failed"}
+    assert state.casefold() in {"failure", "failed"}
     assert said.startswith("xxx")
     assert len(said) <= 255
 
@@ -37,7 +37,8 @@ def test_a_pull_request_is_opened_labelled_found_and_closed(server: ForgeServer,
     assert (pull.state, pull.branch, pull.base) == ("open", "bump", "main")
     assert pull.head == server.pulls[pull.number].head
     kept = server.pulls[pull.number]
-    assert (kept.title, kept.body, kept.labels) == ("Bump api", "What it brings", ["ugs", "ugs: minor"])
+    labels = [] if server.kind == "bitbucket" else ["ugs", "ugs: minor"]
+    assert (kept.title, kept.body, kept.labels) == ("Bump api", "What it brings", labels)
     assert forge.pull_from("bump") == pull
     forge.close_pull(pull.number)
     found = forge.pull_from("bump")
@@ -46,6 +47,8 @@ def test_a_pull_request_is_opened_labelled_found_and_closed(server: ForgeServer,
 
 
 def test_a_label_that_is_there_is_used_again(server: ForgeServer, forge: Forge) -> None:
+    if server.kind == "bitbucket":
+        pytest.skip("it has no labels")
     for _ in range(2):
         forge.close_pull(forge.open_pull(DRAFT).number)
     assert [one.labels for one in server.pulls.values()] == [["ugs", "ugs: minor"]] * 2

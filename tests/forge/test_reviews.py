@@ -48,7 +48,9 @@ def test_an_approval_of_an_earlier_push_keeps_its_commit(
     server.review(number, "cyd")
     after = server.pulls[number].head
     assert before != after
-    assert {who: one.commit for who, one in said(forge, number).items()} == {"ada": before, "cyd": after}
+    found = said(forge, number)
+    assert found["cyd"].commit == after
+    assert before.startswith(found["ada"].commit or "none")  # Bitbucket cuts it off
 
 
 def test_the_newest_word_of_everybody_counts(server: ForgeServer, forge: Forge, number: int) -> None:
@@ -71,6 +73,8 @@ def test_what_was_dismissed_and_mere_comments_are_left_out(
 
 
 def test_the_accounts_of_a_team_are_all_read(server: ForgeServer, forge: Forge) -> None:
+    if server.kind == "bitbucket":
+        pytest.skip("it tells nobody who is in a group")
     server.teams["ops/deployers"] = ["ada", *(f"person-{number}" for number in range(120))]
     server.teams["ops/deploy"] = ["eve"]
     assert forge.members("@ops/deployers") == set(server.teams["ops/deployers"])
@@ -78,6 +82,11 @@ def test_the_accounts_of_a_team_are_all_read(server: ForgeServer, forge: Forge) 
 
 
 def test_a_team_that_may_not_be_seen_is_told_with_the_scope(server: ForgeServer, forge: Forge) -> None:
-    scope = {"github": r"read:org", "gitlab": r"the scope api", "gitea": "read:organization"}[server.kind]
-    with pytest.raises(Denied, match=rf"shows no team @ops/gone; .*{scope}"):
+    scopes = {
+        "github": "read:org",
+        "gitlab": "the scope api",
+        "gitea": "read:organization",
+        "bitbucket": "name people",
+    }
+    with pytest.raises(Denied, match=rf"shows no team @ops/gone; .*{scopes[server.kind]}"):
         forge.members("@ops/gone")

@@ -19,8 +19,9 @@ from reconciler.forge.gitea.answers import (
     Teams,
     opinions,
     pull_of,
+    words_of,
 )
-from reconciler.forge.gitea.connection import Connection
+from reconciler.forge.http import Connection
 from reconciler.forge.paging import pages
 from reconciler.forge.refusals import no_team, not_seen, require_name
 from reconciler.model.reviews import Review
@@ -39,7 +40,7 @@ class Gitea:
     def __init__(self, repository: str, *, api: str, token: Token) -> None:
         self._repository = repository
         self._at = f"/repos/{quote(repository)}"
-        self._connection = Connection(api, token)
+        self._connection = Connection(self.name, api, token, scheme="token", words=words_of)
         self._ask = self._connection.ask
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
 from reconciler.forge.base import Pull
@@ -118,3 +119,8 @@ def opinions(found: Iterable[ReviewAnswer]) -> tuple[Review, ...]:
         if not one.dismissed:
             said[one.user.login] = Review(one.user.login, VERDICTS[one.state], one.commit_id, one.official)
     return tuple(said.values())
+
+
+def words_of(text: bytes) -> str:
+    """What a refusal says. Raises MsgspecError where it is none of Gitea's."""
+    return msgspec.json.decode(text, type=Message).message

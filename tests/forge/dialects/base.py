@@ -27,6 +27,8 @@ class Dialect:
     prefix: str
     knows: Callable[[ForgeServer, dict[str, str]], bool]
     routes: list[tuple[str, str, Handle]]
+    refusal: Callable[[Any], Any] = lambda body: body
+    """A refusal as this forge writes it."""
 
     def answer(self, forge: ForgeServer, method: str, path: str, query: dict[str, str], said: Said) -> Answer:
         for verb, pattern, handle in self.routes:

@@ -1,14 +1,13 @@
-"""How Gitea and Forgejo are asked. There is no well-kept client for them, and it takes few words."""
+"""How the forges are asked for which there is no well-kept client: JSON over HTTP, and few words of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from reconciler.forge.base import REQUEST_TIMEOUT_S, Denied, Invalid, Token, Unavailable, plain
-from reconciler.forge.gitea.answers import Message
+from reconciler.forge.base import REQUEST_TIMEOUT_S, Token, plain
 from reconciler.forge.refusals import refusal, unreachable, unreadable
 
 if TYPE_CHECKING:
@@ -19,11 +18,17 @@ BODY_BYTES_MAX = 8 << 20
 
 
 class Connection:
-    """The token is read at each use. `api` ends in /api/v1."""
+    """The token is read at each use. `scheme`: what stands before it in `Authorization`. `words`: what a refusal says;
+    it may raise MsgspecError."""
 
-    def __init__(self, api: str, token: Token) -> None:
+    def __init__(
+        self, forge: str, api: str, token: Token, *, scheme: str, words: Callable[[bytes], str]
+    ) -> None:
+        self._forge = forge
         self._api = api.rstrip("/")
         self._token = token
+        self._scheme = scheme
+        self._words = words
         self._pool: PoolManager | None = None
 
     def close(self) -> None:
@@ -43,7 +48,7 @@ class Connection:
                 f"{self._api}{path}",
                 body=msgspec.json.encode(body) if body is not None else None,
                 headers={
-                    "Authorization": f"token {self._token()}",
+                    "Authorization": f"{self._scheme} {self._token()}",
                     "Content-Type": "application/json",
                     "Accept": "application/json",
                     "User-Agent": "ugs",
@@ -56,19 +61,17 @@ class Connection:
             text = answer.read(BODY_BYTES_MAX)
             answer.release_conn()
         except HTTPError as error:
-            raise unreachable("Gitea", error) from None
+            raise unreachable(self._forge, error) from None
         if not 200 <= answer.status < 300:
-            raise refusal_of(answer.status, answer.headers, text)
+            raise refusal(self._forge, answer.status, answer.headers, self._said(text))
         try:
             return msgspec.json.decode(text or b"{}", type=kind)
         except (msgspec.MsgspecError, ValueError) as error:
-            raise unreadable("Gitea", answer.status, error) from None
+            raise unreadable(self._forge, answer.status, error) from None
 
-
-def refusal_of(status: int, headers: Mapping[str, str], text: bytes) -> Unavailable | Denied | Invalid:
-    """What an answer other than success means. Of a scope that is lacking, the server's words have the name."""
-    try:
-        words = plain(msgspec.json.decode(text, type=Message).message)
-    except (msgspec.MsgspecError, ValueError):
-        words = ""
-    return refusal("Gitea", status, headers, words)
+    def _said(self, text: bytes) -> str:
+        """Of a scope that is lacking, the server's words have the name."""
+        try:
+            return plain(self._words(text))
+        except (msgspec.MsgspecError, ValueError):
+            return ""
