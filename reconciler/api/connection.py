@@ -78,6 +78,10 @@ class Patient(H11Protocol):
             self._abort()
 
     def _abort(self) -> None:
+        # It leaves the connections only when the loop comes by: until then it is nobody's room any more.
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
         self.transport.abort()
 
 

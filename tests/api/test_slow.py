@@ -160,3 +160,33 @@ async def test_at_the_most_connections_the_idlest_makes_room(monkeypatch: pytest
         assert await gone(idle[0][0])
         for _, writer in idle:
             writer.close()
+
+
+async def test_of_many_that_come_at_once_each_too_many_makes_room_for_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "HEAD_S", 60)
+    monkeypatch.setattr(connection, "CONNECTIONS_MAX", 5)
+    async with serving() as port:
+        await asyncio.sleep(0)
+        # Without waiting in between: one turn of the loop finds all of them.
+        clients = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(12)]
+        for client in clients:
+            client.setblocking(False)
+
+        def is_gone(client: socket.socket) -> bool:
+            try:
+                return client.recv(1) == b""
+            except BlockingIOError:
+                return False
+            except ConnectionError:
+                return True
+
+        for _ in range(3_000):
+            if sum(map(is_gone, clients)) >= 7:
+                break
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)  # no more than that
+        assert [is_gone(client) for client in clients] == [True] * 7 + [False] * 5
+        for client in clients:
+            client.close()
