@@ -234,6 +234,7 @@ class Previewer:
                 now=core.clock.now(),
                 running=running(self._fleet) if current else None,
                 known=known_of(self._fleet, found.before, found.after) if current else {},
+                frozen=core.frozen,
             )
         return Shown(
             made, found.base, found.head, "daemon" if current else "repository", sentence, found.remarks

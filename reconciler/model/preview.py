@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from reconciler.model.circumstances import BEFORE_PUSH, Asked, Circumstances, Earlier, Gate
 from reconciler.model.codec import builtins
 from reconciler.model.data import pending
-from reconciler.model.desired import Desired, departed, resolve, thawed
+from reconciler.model.desired import Desired, Frozen, departed, resolve, thawed
 from reconciler.model.differences import differences
 from reconciler.model.environment import ChangeClass
 from reconciler.model.expectation import expected_of
@@ -44,6 +44,7 @@ SETTINGS = ("driver", "timezone", "windows", "freezes", "policy")
 Observed = Mapping[str, Mapping[str, Target]]
 """By environment and service: what really runs."""
 NOTHING_KNOWN: Mapping[str, Known] = MappingProxyType({})
+NOTHING_FROZEN: Frozen = MappingProxyType({})
 
 
 def preview(
@@ -53,15 +54,17 @@ def preview(
     now: datetime,
     running: Observed | None = None,
     known: Mapping[str, Known] = NOTHING_KNOWN,
+    frozen: Frozen = NOTHING_FROZEN,
 ) -> Preview:
     """What `after` would change at `now`. Without `running`, what `before` pins runs, and is last-good.
 
     `known`: by environment, what a daemon knows; of others, the gates that only a daemon knows are left out.
+    `frozen`: what was deployed anywhere, as it was then; what `before` pins is taken for that too.
     """
-    old = renamed(resolve(before, {}), after.environments)
+    old = renamed(resolve(before, frozen), after.environments)
     running = running and renamed(running, after.environments)
     known = renamed(known, after.environments)
-    kept = {
+    kept = dict(frozen) | {
         (work.service, work.target.version.text): work.release
         for desired in old.values()
         for work in desired.workloads.values()
@@ -96,7 +99,9 @@ def preview(
             for key in SETTINGS
             if builtins(getattr(old[name].environment, key)) != builtins(getattr(new[name].environment, key))
         ),
-        problems=introduced(before.problems, (*after.problems, *thawed(after, kept))),
+        problems=introduced(
+            (*before.problems, *thawed(before, frozen)), (*after.problems, *thawed(after, kept))
+        ),
         flags=tuple(
             move for name in sorted(new.keys() & old.keys()) for move in flag_moves(old[name], new[name])
         ),

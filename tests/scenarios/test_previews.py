@@ -255,6 +255,14 @@ async def test_what_failed_here_before_is_told_before_it_is_merged_again(
     [comment] = forge.said(number)
     assert "waits for quarantine" in comment
     assert "healthz" in comment
+    # Nor does another content under the same version help: what was tried is frozen.
+    world.release("1.1.0", deadline="60s")
+    head = push(world, "again", "Change it")
+    await told(world, forge, previewer)
+    [comment] = forge.said(number)
+    assert "waits for quarantine" in comment
+    assert "- Problem: `releases/api/1.1.0.yaml:" in comment
+    assert the_check(forge, head)[0] == "failure"
 
 
 async def test_a_forge_that_is_down_for_an_hour_loses_nothing(world: World, forge: ForgeServer) -> None:
