@@ -82,7 +82,7 @@ class Hands:
         commit = await core.git(mirror.commit, tip, found.files, wanted.commit_message, at=at)
         # Before the push: it is known for ours, should we die before we hear of it.
         made = core.store.keep_pull(
-            replace(kept, base=tip, commit=commit, paths=tuple(sorted(found.files)), asks=wanted.asks)
+            replace(kept, commit=commit, paths=tuple(sorted(found.files)), asks=wanted.asks)
         )
         core.failpoint("pull:branch")
         try:

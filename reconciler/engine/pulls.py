@@ -155,7 +155,7 @@ class Keeper:
         at = view.branches.get(branch)
         known = kept is not None and at == kept.commit
         ours = known or (at is not None and await self._core.git(self._made_by_us, branch, at))
-        alike = known and kept and await self._core.git(_alike, self._core, view.tip, kept, files)
+        alike = known and kept and await self._core.git(_alike, self._core, kept, files)
         there = There(
             "none" if at is None else "ours" if ours else "theirs",
             pull.state if pull else "none",
@@ -239,13 +239,10 @@ def proposed(core: Core, environment: str, service: str) -> list[dict[str, str]]
     ]
 
 
-def _alike(core: Core, tip: str, kept: Kept, files: Files) -> bool:
-    """Whether the branch, as we last made it, says this already, of files that have not changed since; blocking."""
+def _alike(core: Core, kept: Kept, files: Files) -> bool:
+    """Whether the branch, as we last made it, says this already. Edits are of whole files: where one has changed under
+    it, it does not; blocking."""
     mirror: Mirror = core.repository.mirror
     if not kept.commit or set(kept.paths) != set(files) or not mirror.has(kept.commit):
         return False
-    return all(
-        mirror.blob_at(kept.commit, path) == data
-        and (kept.base == tip or mirror.blob_at(kept.base, path) == mirror.blob_at(tip, path))
-        for path, data in files.items()
-    )
+    return all(mirror.blob_at(kept.commit, path) == data for path, data in files.items())

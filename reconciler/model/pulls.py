@@ -74,7 +74,7 @@ class Wanted(Struct, frozen=True):
 
 
 class Kept(Struct, frozen=True, omit_defaults=True):
-    """A pull request of ours, and how it stands. `commit`: what we last made of the branch, on `base`.
+    """A pull request of ours, and how it stands. `commit`: what we last made of the branch.
 
     `digest`: of what it was last made to say; empty where nobody knows.
     """
@@ -85,7 +85,6 @@ class Kept(Struct, frozen=True, omit_defaults=True):
     asks: tuple[str, ...]
     opened_at: datetime
     state: State = "open"
-    base: str = ""
     commit: str = ""
     paths: tuple[str, ...] = ()
     """The files that the commit changes."""
@@ -107,7 +106,7 @@ class Kept(Struct, frozen=True, omit_defaults=True):
 class There(Struct, frozen=True):
     """What was found. `branch`: whether it holds our own commit alone. `changes`: the edit would change the tip.
 
-    `alike`: the branch says what it should already, and what it changes has not changed under it.
+    `alike`: the branch says what it should already, file by file.
     """
 
     branch: Literal["none", "ours", "theirs"] = "none"

@@ -32,7 +32,7 @@ async def look(world: World) -> None:
 async def released(world: World, *versions: str, service: str = "api") -> None:
     """Manifests of these versions are merged."""
     for version in versions:
-        world.release(version, service=service, deadline="60s")
+        world.release(version, service=service, deadline="2m")
     world.merge(f"Release {versions[-1]} of {service}")
 
 
@@ -335,6 +335,24 @@ async def test_killed_while_closing_it_was_no_person_who_closed_it(world: World,
     assert [pull.state for pull in forge.pulls.values()] == ["closed", "open"]
 
 
+async def test_killed_after_its_sentence_it_is_closed_with_that_one(world: World, forge: ForgeServer) -> None:
+    number = await proposed(world, forge)
+    ask(world, "1.1.0")
+    world.merge("Bump by hand")
+
+    def killed() -> None:
+        raise RuntimeError("killed")
+
+    world.at["pull:closing"] = killed
+    with pytest.raises(RuntimeError):
+        await look(world)
+    del world.at["pull:closing"]
+    await world.restart()
+    await look(world)
+    assert forge.pulls[number].state == "closed"
+    assert len(forge.said(number)) == 1
+
+
 async def test_a_forge_that_is_down_gets_it_later_and_once(world: World, forge: ForgeServer) -> None:
     forge.go_down()
     ask(world)
@@ -384,6 +402,18 @@ async def test_whose_environment_it_is_not_does_nothing(world: World, forge: For
     await released(world, "1.0.0", "1.1.0")
     await look(world)
     assert forge.pulls == {}
+
+
+async def test_what_is_open_in_an_environment_that_was_lost_is_left_to_its_holder(
+    world: World, forge: ForgeServer
+) -> None:
+    number = await proposed(world, forge)
+    world.forget()
+    world.leased = True  # and nobody holds it
+    ask(world, "1.1.0")
+    world.merge("Bump by hand")
+    await look(world)
+    assert forge.pulls[number].state == "open"
 
 
 async def test_a_file_that_cannot_be_read_closes_nothing(world: World, forge: ForgeServer) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from reconciler.engine.bumps import TROUBLE, Bumper
 from reconciler.engine.status import explain_of
+from reconciler.forge import Invalid, Pull
 from tests.forge.dialects import Answer
 from tests.forge.server import ForgeServer
 from tests.git.colleague import git
@@ -219,3 +220,89 @@ async def test_what_the_forge_never_takes_holds_up_no_other(world: World, forge:
     assert [pull.branch for pull in forge.pulls.values()] == ["ugs-bump-production.web"]
     await look(world)
     assert [pull.branch for pull in forge.pulls.values()][1:] == ["ugs-bump-production.api"]
+
+
+async def test_who_was_faster_with_the_branch_keeps_it(world: World, forge: ForgeServer) -> None:
+    ask(world)
+    await released(world, "1.0.0", "1.1.0")
+    world.at["pull:branch"] = lambda: git(world.remote, "branch", "ugs-bump-production.api", "main")
+    await look(world)
+    del world.at["pull:branch"]
+    for _ in range(2):
+        await look(world)
+    assert forge.pulls == {}
+    assert git(world.remote, "rev-parse", "ugs-bump-production.api") == world.tip()
+    assert {one.state for one in rows(world)} == {"moot"}
+
+
+async def test_a_remote_that_takes_no_branch_is_tried_again(world: World, forge: ForgeServer) -> None:
+    ask(world)
+    await released(world, "1.0.0", "1.1.0")
+    hook = world.remote / "hooks" / "update"
+    hook.write_text("#!/bin/sh\necho no >&2\nexit 1\n")
+    hook.chmod(0o755)
+    await look(world)
+    assert forge.pulls == {}
+    hook.unlink()
+    await look(world)
+    assert len(forge.pulls) == 1
+    assert len(rows(world)) == 1
+
+
+async def test_another_daemon_may_be_faster_with_the_pull_request(world: World, forge: ForgeServer) -> None:
+    ask(world)
+    await released(world, "1.0.0", "1.1.0")
+    world.at["pull:begun"] = lambda: forge.pulls or forge.open("ugs-bump-production.api", title="Theirs")
+    await look(world)
+    assert [pull.title for pull in forge.pulls.values()] == ["Theirs"]
+    assert [(one.number, one.state) for one in rows(world)] == [(1, "open")]
+
+
+async def test_a_pull_request_that_was_deleted_was_not_wanted(
+    world: World, forge: ForgeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(world)
+    await released(world, "1.0.0", "1.1.0")
+    await look(world)
+    assert world.core.forge
+
+    def gone(number: int) -> Pull:
+        raise Invalid(f"there is no #{number}")
+
+    monkeypatch.setattr(world.core.forge, "pull", gone)
+    monkeypatch.setattr(world.core.forge, "open_pulls", lambda _base: ())
+    await look(world)
+    assert [one.state for one in rows(world)] == ["refused"]
+
+
+async def test_what_has_no_image_has_no_tags(
+    world: World, forge: ForgeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    ask(world, bump=FROM_REGISTRY)
+    await released(world, "1.0.0", "1.1.0")
+    await look(world)
+    assert "api has no image; write `from: releases` or `from: git-tags`" in caplog.text
+    assert forge.pulls == {}
+
+
+async def test_a_release_that_its_pin_cannot_use_gives_way_to_an_older_one(
+    world: World, forge: ForgeServer
+) -> None:
+    ask(world)
+    world.release("1.2.0", more='withdrawn: {reason: "bad", since: 2026-11-01}\n')
+    await released(world, "1.0.0", "1.1.0")
+    await look(world)
+    [pull] = forge.pulls.values()
+    assert pull.title.endswith("to 1.1.0")
+
+
+async def test_a_manifest_that_the_pin_cannot_use_is_not_made(
+    world: World, forge: ForgeServer, registry: RegistryServer
+) -> None:
+    fetched(world, registry, FROM_REGISTRY)
+    text = IMAGE.replace("HOST", registry.host).replace("DIGEST", "a" * 64)
+    world.files["releases/api/1.0.0.yaml"] = text.replace("urgency: emergency", 'from: ">=9.0.0"')
+    world.merge("Let nobody go there")
+    registry.push("ops/api", "v1.1.0")
+    await look(world)
+    assert forge.pulls == {}
