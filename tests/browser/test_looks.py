@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 
 from reconciler.model.probed import NONE, Rollup
 from reconciler.store import ProbeHour, Store
+from tests.api.test_routes import ask
 from tests.browser.conftest import DESK, PHONE, WAIT_MS, Visit, live
 from tests.browser.scene import PATIENT, build, let_one_wait
 from tests.daemon_process import PROJECT, DaemonProcess, daemon
@@ -143,6 +144,25 @@ def test_it_is_read_without_a_script(visit: Visit, served: DaemonProcess, port: 
     expect(page.locator("#act")).to_contain_text("by hand")
     page.get_by_role("button", name="Release the hold").click()
     expect(page.locator(".notice")).to_contain_text("released")
+
+
+def test_a_flag_that_is_switched_is_seen_at_once(visit: Visit, served: DaemonProcess, port: int) -> None:
+    page = visit(served, port)
+    page.goto(f"http://127.0.0.1:{port}/ui/flags")
+    live(page)
+    expect(page.locator("#flags")).to_contain_text("true for 20 %")
+    page.evaluate("window.neverLoadedAgain = true")
+    wanted = {"environment": "production", "flag": "new-checkout", "value": "on", "percent": 50}
+    assert ask(served, "POST", "/flags/set", wanted).status == 200
+    expect(page.locator("#flags")).to_contain_text("true for 50 %")
+    assert page.evaluate("window.neverLoadedAgain")
+    page.get_by_text("Switch new-checkout in production").click()
+    page.get_by_label("Value: true or false").first.select_option("true")
+    page.get_by_label("For so many percent").fill("20")
+    page.get_by_label("Why").first.fill("as it was")
+    page.get_by_role("button", name="Switch new-checkout").click()
+    expect(page.locator(".notice").first).to_contain_text("It stands so in Git.")
+    expect(page.locator("#flags")).to_contain_text("true for 20 %")
 
 
 def test_every_field_and_table_says_what_it_is(visit: Visit, served: DaemonProcess, port: int) -> None:

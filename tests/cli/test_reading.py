@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reconciler.store import Store
 from tests.daemon_process import DaemonProcess, ugs
 from tests.world import World
 
@@ -150,6 +153,14 @@ def test_history_in_json_holds_the_journal(config: Path, fleet: World) -> None:
         assert step.keys() == {"step", "started_at", "ended_at", "outcome", "detail"}
         assert INSTANT.fullmatch(step["ended_at"])
         assert step["outcome"] == "ok"
+
+
+def test_what_probes_came_to_outlives_the_daemon(fleet: World) -> None:
+    began = datetime.now(UTC) - timedelta(days=1)
+    with closing(Store(fleet.state / "ugs.db", now=lambda: datetime.now(UTC), read_only=True)) as store:
+        hours = store.probed("production", "web", since=began)
+    assert sum(one.rollup.failed for one in hours) > 0  # of 1.1.0, which was reverted
+    assert {one.probe for one in hours} >= {"process"}
 
 
 def test_history_has_a_limit(config: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -76,3 +77,32 @@ async def test_what_the_database_does_not_take_waits(store: Store, monkeypatch: 
     monkeypatch.setattr(probed, "WAITING_MAX", 1)
     found.hear("production", "api", [sample(), sample(probe="process"), sample()])
     assert [one[0] for one in counts(found, store)] == ["tcp"]  # there is room for one
+
+
+class Minutes(HandClock):
+    """Sleeps at once, so often, and is then at its end."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def monotonic(self) -> float:
+        return self.at.timestamp()
+
+    async def sleep(self, duration_s: float) -> None:
+        if self.times == 0:
+            raise asyncio.CancelledError
+        self.times -= 1
+        self.move(duration_s)
+
+    async def wait(self, event: asyncio.Event, timeout_s: float) -> bool:
+        raise NotImplementedError
+
+
+async def test_it_is_written_once_a_minute(store: Store) -> None:
+    found, clock, commits = Probed(), Minutes(3), list[datetime]()
+    store.hearers.append(lambda: commits.append(clock.now()))
+    found.hear("production", "api", [sample()])
+    with pytest.raises(asyncio.CancelledError):
+        await found.keep(store, clock)
+    assert commits == [START + timedelta(minutes=1)]  # afterwards nothing waited
