@@ -1,7 +1,8 @@
 """What a forge's published API description says of a request: which are known, and what they must hold.
 
-`github.json` is GitHub's own, as `excerpt.py` takes it. `gitlab.json` and `gitea.json` are short: their makers publish
-no package, and they are written after the documented attributes (docs.gitlab.com/api; Gitea's swagger.v1.json).
+`github.json` is GitHub's own, as `excerpt_github.py` takes it, and `gitea.json` Gitea's, by way of a client that is
+generated from it (`excerpt_gitea.py`). `gitlab.json` and `bitbucket.json` are short, and written by hand after the
+documented attributes (docs.gitlab.com/api, developer.atlassian.com/cloud/bitbucket/rest).
 """
 
 from __future__ import annotations

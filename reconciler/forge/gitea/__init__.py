@@ -137,7 +137,8 @@ class Gitea:
         self._ask("PATCH", f"{self._at}/pulls/{number}", PullAnswer, {"state": "closed"})
 
     def merge_when_ready(self, pull: Pull) -> bool:
-        asked = {"Do": "merge", "merge_when_checks_succeed": True, "head_commit_id": pull.head}
+        # Called `Do` before 1.27, of which those servers take either case.
+        asked = {"do": "merge", "merge_when_checks_succeed": True, "head_commit_id": pull.head}
         try:
             self._ask("POST", f"{self._at}/pulls/{pull.number}/merge", Message, asked)
         except Invalid:

@@ -1,7 +1,7 @@
 """Takes what we use of GitHub's published API description (npm: @octokit/openapi, MIT) into github.json.
 
 npm pack @octokit/openapi && tar xzf octokit-openapi-*.tgz
-python -m tests.forge.excerpt package/generated/api.github.com.json
+python -m tests.forge.excerpt_github package/generated/api.github.com.json
 """
 
 from __future__ import annotations
