@@ -222,12 +222,15 @@ class Daemon:
     async def _environment_loop(self, environment: EnvironmentPass) -> None:
         """Pass, then wait for news, for a gate that opens, or for the next look at what runs."""
         while True:
+            called = environment.wake.is_set()
             environment.wake.clear()
-            await environment.once()
-            self.exchange.stir(environment)
-            self.reviews.stir(environment)
-            await environment.look(only_new=True)
-            self.news.stir()
+            if called:
+                await environment.once()
+            if called or await environment.tick():
+                self.exchange.stir(environment)
+                self.reviews.stir(environment)
+                await environment.look(only_new=True)
+                self.news.stir()
             opens = environment.opens_at()
             tick_s = TICK_BUSY_S if environment.busy else TICK_S
             left_s = (opens - self.core.clock.now()).total_seconds() if opens else tick_s

@@ -15,7 +15,7 @@ from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.recovery import Recall
 from reconciler.engine.repository import Retry, Rewritten
 from reconciler.engine.trust import Guard, Judged, Untrusted, ahead_of
-from reconciler.model.desired import resolve, thawed
+from reconciler.model.desired import alike, resolve, thawed
 from reconciler.model.errors import HostError, InputError, Place, Problem, UgsError
 from reconciler.model.notice import Notice, Severity
 from reconciler.model.snapshot import Snapshot
@@ -195,6 +195,7 @@ class Fleet:
         staying = snapshot.blind.union(renames.waiting.values()) & core.desired.keys() - usable.keys()
         kept = {name: core.desired[name] for name in staying if core.desired[name].gone is None}
         gone = departure.gone(core, reading)
+        before = dict(core.desired)
         core.desired.clear()
         core.desired.update(gone | kept | usable)
         core.ahead.clear()
@@ -208,9 +209,11 @@ class Fleet:
             del core.flags[name]
         for name, desired in (usable | gone).items():
             self._pass(name)
-            await flags.settle(core, desired)
-        for environment in self.passes.values():
-            environment.wake.set()
+            if name not in before or not alike(before[name], desired):
+                await flags.settle(core, desired)
+        for name, here in self.passes.items():
+            if name in core.ahead or not here.rest.holds():
+                here.wake.set()
 
     def _pass(self, name: str) -> EnvironmentPass:
         if name not in self.passes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
 
 from reconciler.engine.core import Core
 from reconciler.engine.verify import Prover
@@ -16,6 +17,9 @@ from reconciler.model.performance import Baseline
 from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import NOT_BEGUN, Phase, Upgrade
 from reconciler.model.verdict import Outcome
+
+if TYPE_CHECKING:
+    import aiohttp
 
 AT_ONCE_MAX = 50
 CONTROLS_MAX = 20
@@ -96,21 +100,24 @@ class Monitor:
             self._watches.pop(service, None)
             self._healthy_s.pop(service, None)
         chosen = [work for work in settled if not (only_new and work.service in self._states)]
-        await asyncio.gather(*(self._look_at(work) for work in chosen))
+        if chosen:
+            async with self._core.probes.session() as session:
+                await asyncio.gather(*(self._look_at(work, session) for work in chosen))
 
     def what_runs(self, desired: Desired, observation: Observation) -> Workload | None:
         """What is pinned or last-good, whichever of them runs: None where it is neither, and nothing says how to ask
         it."""
-        pinned = desired.workloads.get(observation.service)
+        pinned, running = desired.workloads.get(observation.service), observation.running
+        if pinned and pinned.target == running:
+            return pinned
         good = self._core.store.good(self._environment, observation.service, limit=1)
-        known = [*([pinned] if pinned else []), *(work for work, _ in good)]
-        return next((work for work in known if work.target == observation.running), None)
+        return next((work for work, _ in good if work.target == running), None)
 
-    async def _look_at(self, work: Workload) -> None:
+    async def _look_at(self, work: Workload, session: aiohttp.ClientSession) -> None:
         measured = {probe.name for probe in work.release.health.measured}
         outcomes = [
             outcome
-            for outcome in await self.outcomes(work, self._watch(work) if measured else None)
+            for outcome in await self._round(work, session, self._watch(work) if measured else None)
             # What could not be measured speaks neither for a service that is settled nor against it.
             if outcome.sample.probe not in measured or outcome.sample.verdict != "unknown"
         ]
@@ -163,7 +170,13 @@ class Monitor:
 
     async def outcomes(self, work: Workload, watch: Watch | None = None) -> list[Outcome]:
         """One round of the probes of one workload; with a watch also those that judge what was measured."""
-        async with self._at_once, self._core.probes.session() as session:
+        async with self._core.probes.session() as session:
+            return await self._round(work, session, watch)
+
+    async def _round(
+        self, work: Workload, session: aiohttp.ClientSession, watch: Watch | None
+    ) -> list[Outcome]:
+        async with self._at_once:
             return await Prover(self._core, self._core.driver(self._environment), work, watch).round(session)
 
 

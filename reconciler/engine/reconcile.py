@@ -23,6 +23,7 @@ from reconciler.engine.heed import Heed
 from reconciler.engine.ledger import BEGUN_ANEW, Ledger
 from reconciler.engine.missed import Missed
 from reconciler.engine.monitor import Monitor
+from reconciler.engine.rest import Rest
 from reconciler.engine.share import excluded, follow
 from reconciler.engine.slots import Slots
 from reconciler.engine.together import leader_of
@@ -71,6 +72,7 @@ class EnvironmentPass:
 
     def __post_init__(self) -> None:
         self.turns = Turns(self.core.clock)
+        self.rest = Rest(self.core, self.name)
         self.looks = Looks()
         self.monitor = Monitor(self.core, self.name, partial(relapse.go_back, self))
         self.repairs = Repairs(self.core, self.name)
@@ -102,9 +104,27 @@ class EnvironmentPass:
         with self.turns.taken():
             await self._pass()
 
+    async def tick(self) -> bool:
+        """A pass, unless the last one left nothing to do and what runs is as it saw it: then False."""
+        if self.rest.holds():
+            with self.turns.taken():
+                same = await self._as_it_was()
+            if same and self.rest.holds() and not self.wake.is_set():
+                return False
+        await self.once()
+        return True
+
+    async def _as_it_was(self) -> bool:
+        desired = self.core.desired[self.name]
+        try:
+            return concerning(desired, await asyncio.to_thread(self._observe)) == self.observed
+        except UgsError:
+            return False  # the pass will tell
+
     async def _pass(self) -> None:
         """One pass. Trouble with the engine (the driver's) is kept in `trouble` and changes nothing."""
         core, desired = self.core, self.core.desired.get(self.name)
+        self.rest.end()
         if desired is None:
             return
         poison.outlive(core, {one.operation: one.since_s for one in self.running.values()}, self.broken)
@@ -147,6 +167,16 @@ class EnvironmentPass:
         left = observed or records.removing or self.busy
         if desired.gone is not None and not left and core.desired.get(self.name) is desired:
             departure.close(core, self.name)
+        elif standing == "held" and recovery is None and self._nothing_left(desired, records):
+            self.rest.begin(desired)
+
+    def _nothing_left(self, desired: Desired, records: Records) -> bool:
+        """Whether nothing of the environment waits for anything but news."""
+        waits = (self.told, self.left, self.running, self.broken, self.drifts.found, records.removing)
+        if any(waits) or self.repairs.needed or flags.waiting(self.core, self.name):
+            return False
+        shared = desired.gone is not None or bool(desired.environment.hosts)
+        return not shared and self.observed.keys() <= records.attempted.keys()
 
     def _observe(self) -> dict[str, Observation]:
         return self.core.driver(self.name).observe(self.core.site_of(self.name), self.name)

@@ -40,8 +40,9 @@ async def carry_over(
     `there`: all names that the repository has; `busy`: where upgrades are under way.
     """
     waiting, problems = dict[str, str](), list[Problem]()
+    heirs = core.store.marks(MARK)
     for name, desired in wanted.items():
-        old, heirs = desired.environment.renamed_from, core.store.marks(MARK)
+        old = desired.environment.renamed_from
         try:
             heir = heirs.get(MARK + name)
             if heir is not None and heir != old:  # what runs there may still carry the name
@@ -57,6 +58,7 @@ async def carry_over(
                 waiting[name] = old
             elif core.store.knows(old) or old in core.desired:
                 await _carry_over(core, core.drivers[desired.environment.driver.kind], old, name)
+                heirs = core.store.marks(MARK)
             else:
                 _warn(core, old, name)
         except UgsError as error:

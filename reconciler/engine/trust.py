@@ -200,7 +200,9 @@ def ahead_of(
     judged: Judged, rule: Rule, tip: Mapping[str, Desired], in_force: Mapping[str, Desired]
 ) -> dict[str, Ahead]:
     """By environment, what it does not follow. `tip`: what each asks for at the branch's own tip."""
-    found = {}
+    found = dict[str, Ahead]()
+    if not (judged.refused or judged.held):
+        return found
     for name, desired in tip.items():
         if name not in in_force or _targets(desired) == _targets(in_force[name]):
             continue

@@ -158,6 +158,8 @@ class Repairs:
         self.environment = environment
         self._tried: dict[str, tuple[int, float]] = {}
         """By service: how often in a row, and not before when (monotonic seconds)."""
+        self.needed = False
+        """Whether the last look found anything to mend, be it that it may not be mended now."""
 
     async def keep(
         self,
@@ -170,7 +172,9 @@ class Repairs:
     ) -> None:
         """Mend all of the environment but those that are `busy`; in safe mode, what was seen well since."""
         lacking = known_since(recovery, repairs(desired, observed, records, busy), records)
-        await self.mend(desired.environment, lacking, leftovers(desired, observed, records, busy))
+        crowded = leftovers(desired, observed, records, busy)
+        self.needed = bool(lacking or crowded)
+        await self.mend(desired.environment, lacking, crowded)
 
     async def mend(self, environment: Environment, lacking: list[Workload], crowded: list[Workload]) -> None:
         """Start the lacking again, and stop what runs beside the crowded, unless it is held (no other gate counts)

@@ -37,6 +37,17 @@ class Desired(Struct, frozen=True):
     """What was pinned when the repository lost the environment, whose last settings these are; None while it has it."""
 
 
+def alike(one: Desired, other: Desired) -> bool:
+    """Whether both ask for the same, be it at another revision. Told by what was kept: it may say no in vain."""
+    return (
+        one.environment is other.environment
+        and one.workloads is other.workloads
+        and one.blind == other.blind
+        and one.hidden == other.hidden
+        and one.gone == other.gone
+    )
+
+
 class _Resolved(Struct, frozen=True):
     """What was asked for at one revision, and what it was worked out of."""
 
@@ -71,10 +82,7 @@ def _resolved(last: _Resolved, snapshot: Snapshot, frozen: Frozen) -> _Resolved:
     made = _Resolved(
         snapshot, frozen, {name: frozenset(services) for name, services in unread.items()}, releases, {}
     )
-    found = {
-        name: _as_before(last, made, name) if _alike(last, made, name, renewed) else _asked_for(made, name)
-        for name in snapshot.environments
-    }
+    found = {name: _asked_for(last, made, name, renewed) for name in snapshot.environments}
     return replace(made, found=found)
 
 
@@ -115,20 +123,20 @@ def _alike(last: _Resolved, now: _Resolved, name: str, renewed: frozenset[str]) 
     )
 
 
-def _as_before(last: _Resolved, now: _Resolved, name: str) -> Desired:
-    return replace(last.found[name], revision=now.snapshot.revision, releases=now.releases)
-
-
-def _asked_for(now: _Resolved, name: str) -> Desired:
-    snapshot, environment = now.snapshot, now.snapshot.environments[name]
+def _asked_for(last: _Resolved, now: _Resolved, name: str, renewed: frozenset[str]) -> Desired:
+    snapshot, before = now.snapshot, last.found.get(name)
+    if before and _alike(last, now, name, renewed):
+        return replace(before, revision=snapshot.revision, releases=now.releases)
+    environment = snapshot.environments[name]
     asked = {service: asked_of(snapshot, name, service, now.frozen) for service in environment.pins}
+    workloads = {service: work for service, work in asked.items() if work is not None}
+    unread = now.unread.get(name, frozenset())
     return Desired(
         revision=snapshot.revision,
         environment=environment,
-        workloads={service: work for service, work in asked.items() if work is not None},
-        blind=now.unread.get(name, frozenset()).union(
-            service for service, work in asked.items() if work is None
-        ),
+        # Most often a release has but frozen as it stood: what is equal stays the very same.
+        workloads=before.workloads if before and before.workloads == workloads else workloads,
+        blind=unread.union(service for service, work in asked.items() if work is None),
         hidden=name in snapshot.blind,
         releases=now.releases,
     )

@@ -15,6 +15,10 @@ from reconciler.store.database import Database, text_of, time_of
 
 
 class Versions(Database):
+    _frozen: Mapping[tuple[str, str], Release] = MappingProxyType({})
+    _frozen_to = 0
+    """The newest row that it was read to."""
+
     def deployed(self, work: Workload, *, revision: str) -> None:
         """It is being started here, for the commit `revision`. Its release freezes."""
         with self.transaction():
@@ -86,18 +90,30 @@ class Versions(Database):
     def frozen(self) -> Mapping[tuple[str, str], Release]:
         """By service and version: the release as it was when first deployed or quarantined, wherever.
 
-        As long as nothing is deployed or quarantined, it is the very same mapping.
+        As long as no other release is deployed or quarantined, it is the very same mapping.
         """
-        # Beside min(), SQLite takes the other columns from the row of the minimum.
-        sql = "SELECT service, version, workload, min(rowid) FROM versions GROUP BY service, version"
-        return self._known(sql, (), self._frozen)
+        # Rows are never removed, so that only those are read that came since.
+        sql = "SELECT rowid, service, version, workload FROM versions WHERE rowid > ? ORDER BY rowid"
+        if rows := self._all(sql, (self._frozen_to,)):
+            found = dict(self._frozen)
+            for row in rows:
+                if (row["service"], row["version"]) not in found:
+                    work = self._value(row["workload"], Workload)
+                    found[row["service"], row["version"]] = work.release
+            if len(found) > len(self._frozen):
+                self._frozen = MappingProxyType(found)
+            self._frozen_to = rows[-1]["rowid"]
+        return self._frozen
+
+    def _forget_all(self) -> None:
+        super()._forget_all()
+        self._frozen, self._frozen_to = (
+            MappingProxyType({}),
+            0,
+        )  # a row that was seen may have been taken back
 
     def _good(self, rows: list[sqlite3.Row]) -> list[tuple[Workload, datetime]]:
         return [(self._value(row["workload"], Workload), time_of(row["healthy_at"])) for row in rows]
-
-    def _frozen(self, rows: list[sqlite3.Row]) -> Mapping[tuple[str, str], Release]:
-        found = {(row["service"], row["version"]): self._value(row["workload"], Workload) for row in rows}
-        return MappingProxyType({key: work.release for key, work in found.items()})
 
     def _see(self, work: Workload, revision: str) -> None:
         self._run(

@@ -1,0 +1,38 @@
+"""An environment at rest: its last pass left nothing to do, and what it went by is as it was."""
+
+from __future__ import annotations
+
+from reconciler.engine.core import Core
+from reconciler.model.desired import Desired, alike
+
+REST_S_MAX = 300.0
+"""A pass is made all the same from time to time, should anything ever forget to wake it."""
+
+
+class Rest:
+    """Of one environment. What runs is to be looked at beside it, and whether somebody called for a pass."""
+
+    def __init__(self, core: Core, environment: str) -> None:
+        self._core = core
+        self._environment = environment
+        self._since: tuple[Desired, float] | None = None
+
+    def begin(self, desired: Desired) -> None:
+        """A pass by `desired` had nothing to do, and nothing is left."""
+        self._since = desired, self._core.clock.monotonic()
+
+    def end(self) -> None:
+        self._since = None
+
+    def holds(self) -> bool:
+        """Whether what is asked for is the same, and the environment still ours."""
+        if self._since is None:
+            return False
+        core, (before, since_s) = self._core, self._since
+        desired = core.desired.get(self._environment)
+        return (
+            desired is not None
+            and alike(before, desired)
+            and core.clock.monotonic() - since_s < REST_S_MAX
+            and core.leases.standing(core.share(self._environment)) == "held"
+        )
