@@ -70,11 +70,13 @@ class Keeper:
         they are."""
         by_branch = {wish.wanted.branch: wish for wish in wishes}
         standing = {one.branch: one for one in self._open()}
+        there = await asyncio.to_thread(self._core.repository.snapshot, view.tip)
+        names = there.environments.keys() | there.blind
         self._waited, self._waiting = self._waiting, set()
         for branch in [*standing, *(name for name in by_branch if name not in standing)]:
             wish, kept = by_branch.get(branch), standing.get(branch)
             environment = wish.wanted.environment if wish else kept.environment if kept else ""
-            if branch not in unknown and self._ours(environment):
+            if branch not in unknown and self._ours(environment, names):
                 await self._tried(view, wish, kept, why)
         return not standing.keys() <= {one.branch for one in self._open()}
 
@@ -85,10 +87,13 @@ class Keeper:
     def _open(self) -> list[Kept]:
         return [one for one in self._core.store.pulls(self._kind) if one.state == "open"]
 
-    def _ours(self, environment: str) -> bool:
-        """Whether this daemon acts for it; what is no environment any more is tidied up by whoever knows of it."""
+    def _ours(self, environment: str, names: Collection[str]) -> bool:
+        """Whether this daemon acts for it; what is no environment any more, by the `names` that there are, is tidied
+        up by whoever knows of it."""
         core = self._core
-        return environment not in core.desired or core.leases.opening(environment).open
+        if environment not in core.desired:  # or it is one that only another daemon has to do with
+            return environment not in names
+        return core.leases.opening(environment).open
 
     async def _tried(
         self, view: View, wish: Wish | None, kept: Kept | None, why: Callable[[Kept], str]

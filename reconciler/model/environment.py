@@ -54,7 +54,7 @@ class Promotion(Struct, frozen=True):
 
     from_: str = field(name="from")
     soak_s: float = 0.0
-    by: Literal["nobody", "commit"] = "nobody"
+    by: Literal["nobody", "pull-request", "commit"] = "nobody"
     classes: tuple[Step, ...] = ("major", "minor", "patch")
     services: tuple[str, ...] = ()
 

@@ -5,7 +5,6 @@ Pure. A train is a chain of environments, each of which takes by its own policy 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 
@@ -21,9 +20,6 @@ from reconciler.model.release import Release
 from reconciler.model.rules import soaked
 from reconciler.model.version import Version, step_between
 from reconciler.model.window import frozen
-
-PROMOTION_TRAILER = "Ugs-Promotion"
-"""Of a commit that promotes: one for each pin that it moves, as `promotion_id` gives it."""
 
 
 class Stage(Struct, frozen=True):
@@ -56,6 +52,14 @@ class Train(Struct, frozen=True):
     """By service and version: why it is never pinned here by itself."""
 
 
+class Shut(Struct, frozen=True):
+    """Why a pin is not moved, or not yet; `until` when, where that is known. `moot`: nobody should be asked for it."""
+
+    why: str
+    until: datetime | None = None
+    moot: bool = False
+
+
 class Verdict(Struct, frozen=True):
     """What becomes of one pin. `to`: what it might be moved to, None where there is nothing newer."""
 
@@ -68,6 +72,8 @@ class Verdict(Struct, frozen=True):
     """When that ends by itself; None where it does not, or nobody knows."""
     since: datetime | None = None
     """Since when `to` has been healthy in the environment before."""
+    moot: bool = False
+    """Nobody should be asked for `to` either."""
 
     @property
     def due(self) -> bool:
@@ -76,11 +82,6 @@ class Verdict(Struct, frozen=True):
     @property
     def key(self) -> tuple[str, str]:
         return self.service, str(self.to)
-
-
-def promotion_id(environment: str, service: str, version: Version) -> str:
-    """Sixteen hex digits, the same for whoever promotes this version there: it is done once, ever."""
-    return hashlib.sha256(f"{environment}\0{service}\0{version}".encode()).hexdigest()[:16]
 
 
 def decide(train: Train, *, now: datetime) -> dict[str, Verdict]:
@@ -107,66 +108,65 @@ def _alone(train: Train, rule: Promotion, pin: Pin, *, now: datetime) -> Verdict
     verdict = Verdict(service, pin.version, found.version, since=found.since)
     for look in _LOOKS:
         if shut := look(train, rule, pin, found, now):
-            why, until = shut
-            return replace(verdict, why=why, until=until)
+            return replace(verdict, why=shut.why, until=shut.until, moot=shut.moot)
     return verdict
 
 
-Shut = tuple[str, datetime | None] | None
-Look = Callable[[Train, Promotion, Pin, Promoted, datetime], Shut]
+Look = Callable[[Train, Promotion, Pin, Promoted, datetime], Shut | None]
 
 
-def _scope(train: Train, rule: Promotion, pin: Pin, found: Promoted, _now: datetime) -> Shut:
+def _scope(train: Train, rule: Promotion, pin: Pin, found: Promoted, _now: datetime) -> Shut | None:
     release = train.releases.get(pin.service, {}).get(found.version)
     step = step_between(pin.version, found.version, zero_minor=train.place.policy.zero_minor)
+    why = ""
     if rule.services and pin.service not in rule.services:
-        return "policy.promote.services leaves it to people", None
-    if release is None:
-        return f"there is no release {found.version} in the repository", None
-    if release.withdrawn:
-        return f"{found.version} is withdrawn: {release.withdrawn.reason}", None
-    if found.version.parts.prerelease and not pin.version.parts.prerelease:
-        return f"{found.version} is a pre-release, which is left to people", None
-    if step not in rule.classes:
-        return f"{found.version} is a {step} step, and policy.promote.classes leaves those to people", None
-    if pin.service in train.blind:
-        return "its pin cannot be used (see the errors)", None
-    return None
+        why = "policy.promote.services leaves it to people"
+    elif release is None:
+        why = f"there is no release {found.version} in the repository"
+    elif release.withdrawn:
+        why = f"{found.version} is withdrawn: {release.withdrawn.reason}"
+    elif found.version.parts.prerelease and not pin.version.parts.prerelease:
+        why = f"{found.version} is a pre-release, which is left to people"
+    elif step not in rule.classes:
+        why = f"{found.version} is a {step} step, and policy.promote.classes leaves those to people"
+    elif pin.service in train.blind:
+        return Shut("its pin cannot be used (see the errors)")
+    return Shut(why, moot=True) if why else None
 
 
-def _failures(train: Train, _rule: Promotion, pin: Pin, found: Promoted, _now: datetime) -> Shut:
+def _failures(train: Train, _rule: Promotion, pin: Pin, found: Promoted, _now: datetime) -> Shut | None:
     for stage in (train.here, *train.stages):
         if why := stage.failed.get((pin.service, found.version.text)):
             again = f"`ugs retry {stage.name} {pin.service}` tries it once more"
-            return f"{found.version} is in quarantine in {stage.name} ({why}); {again}", None
+            return Shut(f"{found.version} is in quarantine in {stage.name} ({why}); {again}", moot=True)
+    for stage in (train.here, *train.stages):
         if stage.unknown:
-            return stage.unknown, None
-    if why := train.refused.get((pin.service, found.version.text)):
-        return why, None
-    return None
+            return Shut(stage.unknown)
+    why = train.refused.get((pin.service, found.version.text))
+    return Shut(why, moot=True) if why else None
 
 
-def _before(train: Train, rule: Promotion, pin: Pin, found: Promoted, now: datetime) -> Shut:
+def _before(train: Train, rule: Promotion, pin: Pin, found: Promoted, now: datetime) -> Shut | None:
     """How it stands in the environment before."""
     there = train.stages[0].pins.get(pin.service)
     if there is None or there < found.version:
-        return f"{found.version} is pinned in {rule.from_} no longer", None
+        return Shut(f"{found.version} is pinned in {rule.from_} no longer", moot=True)
     state = soaked(found, rule, said.zone_of(train.place), now=now)
-    return None if state.open else (state.reason, state.until)
+    return None if state.open else Shut(state.reason, state.until)
 
 
-def _here(train: Train, _rule: Promotion, pin: Pin, found: Promoted, now: datetime) -> Shut:
+def _here(train: Train, _rule: Promotion, pin: Pin, found: Promoted, now: datetime) -> Shut | None:
     """What keeps anything from being asked for here at this moment."""
     held = said.hold_gate(train.permits, train.place, pin.service, now=now)
     if not held.open:
-        return held.reason, held.until
+        return Shut(held.reason, held.until)
     release = train.releases[pin.service][found.version]
     urgent = release.upgrade.urgency == "emergency"
     step = step_between(pin.version, found.version, zero_minor=train.place.policy.zero_minor)
     still = frozen(train.place, "emergency" if urgent else step, now=now)
     if not still.open:
-        return still.reason, still.until
-    return ("its upgrade is under way", None) if pin.service in train.busy else None
+        return Shut(still.reason, still.until)
+    return Shut("its upgrade is under way") if pin.service in train.busy else None
 
 
 _LOOKS: tuple[Look, ...] = (_scope, _failures, _before, _here)
@@ -215,28 +215,31 @@ def due(verdicts: Mapping[str, Verdict]) -> tuple[Verdict, ...]:
     return tuple(one for one in verdicts.values() if one.due)
 
 
-def title(environment: str, moves: Collection[Verdict]) -> str:
-    named = [f"{one.service} {one.to}" for one in moves]
-    what = " and ".join(named) if len(named) <= 2 else f"{named[0]} and {len(named) - 1} more"
-    return f"Promote {what} to {environment}"
-
-
-def reason(rule: Promotion, move: Verdict) -> str:
-    """`healthy in staging since 2026-11-03 12:00 UTC`."""
-    return f"healthy in {rule.from_} since {move.since:%Y-%m-%d %H:%M} UTC"
-
-
-def message(environment: str, rule: Promotion, moves: Collection[Verdict]) -> str:
-    """The commit message: what is moved and why, in words, and in trailers for machines, one block a pin."""
-    lines = [title(environment, moves), "", f"By policy.promote of {environment}:", ""]
-    lines += [f"- {one.service} {one.pinned} to {one.to}: {reason(rule, one)}" for one in moves]
-    lines += ["", f"Ugs-Environment: {environment}"]
+def groups(train: Train, moves: Collection[Verdict]) -> list[tuple[Verdict, ...]]:
+    """The same moves, those together that need one another, each group by service."""
+    by_service = {one.service: one for one in moves}
+    parties = {service: {service} for service in by_service}
     for one in moves:
-        lines += [
-            f"{PROMOTION_TRAILER}: {promotion_id(environment, one.service, one.to or one.pinned)}",
-            f"Ugs-Service: {one.service}",
-            f"Ugs-From: {one.pinned}",
-            f"Ugs-To: {one.to}",
-            f"Ugs-Reason: {reason(rule, one)}",
-        ]
-    return "\n".join((*lines, ""))
+        known = train.releases.get(one.service, {})
+        both = (known.get(version) for version in (one.pinned, one.to) if version)
+        for needed in {name for release in both if release for name in release.requires}:
+            if needed in parties and parties[needed] is not parties[one.service]:
+                joined = parties[needed] | parties[one.service]
+                parties |= dict.fromkeys(joined, joined)
+    chosen = sorted({tuple(sorted(party)) for party in parties.values()})
+    return [tuple(by_service[service] for service in party) for party in chosen]
+
+
+def moot(ask: Verdict | None, version: str) -> str:
+    """Why a pull request should ask for this version no more, by what was found of its pin; empty where it may."""
+    if ask is None:
+        return "it is pinned, or promoted, no longer"
+    try:
+        asked = Version(version)
+    except ValueError:
+        return f"{version} is no version"
+    if asked <= ask.pinned:
+        return f"{ask.service} is pinned to {ask.pinned} by now"
+    if ask.to is None or ask.to < asked or (ask.to == asked and ask.moot):
+        return f"{ask.service} {version} comes no more: {ask.why}"
+    return ""

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from reconciler.model.circumstances import Promoted
 from reconciler.model.environment import Environment, Freeze, Pin, Policy, Promotion
 from reconciler.model.permits import Hold, Permits
-from reconciler.model.promotion import Stage, Train, Verdict, decide, due, message
+from reconciler.model.promoted import asked, message, wanted
+from reconciler.model.promotion import Stage, Train, Verdict, decide, due, groups, moot
 from reconciler.model.range import Range
 from reconciler.model.release import Release, Upgrading, Withdrawn
 from reconciler.model.version import Version
@@ -210,6 +211,38 @@ def test_the_commit_says_what_moves_and_why() -> None:
     ]
 
 
+def test_a_pull_request_asks_for_what_goes_together_and_is_known_by_it() -> None:
+    web = release("2.0.0", "web", requires={"api": ">=2.0.0"})
+    place = placed(pin("1.0.0"), pin("1.0.0", "db"), pin("1.0.0", "web"))
+    looked = train(place, stage(api="2.0.0", db="1.1.0", web="2.0.0"), releases=(web,))
+    both, alone = groups(looked, due(decide(looked, now=NOW)))
+    assert ([one.service for one in both], [one.service for one in alone]) == (["api", "web"], ["db"])
+    made = wanted("production", RULE, both)
+    assert made.branch == "ugs-promote-production.api"
+    assert made.title == "Promote api 2.0.0 and web 2.0.0 to production"
+    assert [asked(ask) for ask in made.asks] == [
+        ("production", "api", "2.0.0"),
+        ("production", "web", "2.0.0"),
+    ]
+    assert "healthy in staging since" in made.body
+    assert "Ugs-Promotion: " in made.commit_message
+
+
+def test_what_is_asked_for_is_moot_only_when_it_can_come_no_more() -> None:
+    looked = train(placed(pin("1.0.0")), stage(api="1.1.0"))
+    assert moot(of(looked), "1.1.0") == ""
+    assert moot(of(replace(looked, busy=frozenset({"api"}))), "1.1.0") == ""
+    assert moot(of(train(placed(pin("1.0.0")), stage(api="1.2.0"))), "1.1.0") == ""
+    shut = replace(looked, here=Stage("production", failed={("api", "1.1.0"): "HTTP 500"}))
+    assert "comes no more: 1.1.0 is in quarantine in production" in moot(of(shut), "1.1.0")
+    assert (
+        moot(of(train(placed(pin("1.1.0")), stage(api="1.1.0"))), "1.1.0") == "api is pinned to 1.1.0 by now"
+    )
+    assert "comes no more" in moot(of(train(placed(pin("1.0.0")), stage(api="1.0.0"))), "1.1.0")
+    assert moot(None, "1.1.0") == "it is pinned, or promoted, no longer"
+    assert moot(of(looked), "one") == "one is no version"
+
+
 VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "2.0.0")
 SERVICES = ("api", "db", "web")
 RANGES = ("*", "<1.2.0", ">=1.1.0", ">=2.0.0", "1.x")
@@ -254,8 +287,8 @@ def test_never_downwards_never_what_failed_and_every_requirement_that_held_still
         assert (service, version.text) not in bad | worse | left
     for holder, version in new.items():
         before = looked.releases[holder][old[holder]].requires
-        for needed, wanted in looked.releases[holder][version].requires.items():
-            held = Range.parse(wanted).contains(new[needed])
+        for needed, span in looked.releases[holder][version].requires.items():
+            held = Range.parse(span).contains(new[needed])
             was = holder not in moves and not Range.parse(before[needed]).contains(old[needed])
             assert held or was
     assert all(one.why for one in verdicts.values() if one.service not in moves)

@@ -1,4 +1,4 @@
-"""A train of three environments, each of which takes what soaked in the one before: by commits of our own."""
+"""A train of three environments, each of which takes what soaked in the one before: by commits, or pull requests."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from datetime import timedelta
 import pytest
 
 from reconciler.engine import permits
+from reconciler.engine.daemon import Daemon
 from reconciler.engine.promotions import Promoter
 from reconciler.engine.status import promotion_of
 from reconciler.model.errors import TransientError
-from tests.drivers.services import Mode
+from tests.drivers.services import Mode, kill_all
+from tests.forge.server import ForgeServer
 from tests.git.colleague import git
 from tests.world import World
 
@@ -302,3 +304,190 @@ async def test_what_could_not_be_pinned_there_is_not(train: Train, world: World)
     assert train.promoted() == []
     assert "pins.api" in train.why("staging")
     assert "workers" in train.why("staging")
+
+
+@pytest.fixture
+async def asking(forge: ForgeServer, world: World) -> Train:
+    """Production takes by pull requests; 1.1.0 has soaked in staging."""
+    made = Train(world, by="pull-request")
+    await made.start()
+    await soaked(made, "1.1.0")
+    return made
+
+
+async def soaked(train: Train, version: str) -> None:
+    """It comes to staging, and stays there for a day."""
+    train.bump(version)
+    await train.settle()
+    for _ in range(2):
+        train.world.clock.move(25 * HOUR)
+        await train.settle()
+
+
+async def test_a_pull_request_is_opened_merged_and_deployed(
+    asking: Train, world: World, forge: ForgeServer
+) -> None:
+    [pull] = forge.pulls.values()
+    assert (pull.branch, pull.base) == ("ugs-promote-production.api", "main")
+    assert pull.title == "Promote api 1.1.0 to production"
+    assert sorted(pull.labels) == ["ugs", "ugs: promotion"]
+    assert asking.pinned("production") == "1.0.0"
+    assert asking.why("production") == f"pull request #1 waits to be merged: {_url(world)}"
+    assert any("api 1.1.0 has soaked and is proposed: http" in text for text in world.told())
+    await world.restart()
+    await asking.settle()
+    assert len(forge.pulls) == 1
+
+    forge.merge(1)
+    await asking.settle()
+    assert asking.runs("production") == "1.1.0"
+    world.clock.move(HOUR)
+    await asking.settle()
+    assert [one.state for one in world.core.store.pulls("promote")] == ["merged"]
+    assert len(forge.pulls) == 1
+
+
+def _url(world: World) -> str:
+    [row] = world.core.store.pulls("promote")
+    return row.url
+
+
+async def test_what_soaks_next_supersedes_in_place(asking: Train, world: World, forge: ForgeServer) -> None:
+    asking.bump("1.2.0")
+    await asking.settle()
+    world.clock.move(2 * HOUR)
+    await asking.settle()
+    assert asking.runs("staging") == "1.2.0"
+    assert (forge.pulls[1].state, forge.pulls[1].title) == ("open", "Promote api 1.1.0 to production")
+    world.clock.move(24 * HOUR)
+    await asking.settle()
+    assert list(forge.pulls) == [1]
+    assert forge.pulls[1].title == "Promote api 1.2.0 to production"
+
+
+async def test_closed_by_a_person_it_is_not_opened_again_for_that_version(
+    asking: Train, world: World, forge: ForgeServer
+) -> None:
+    forge.pulls[1].state = "closed"
+    for _ in range(2):
+        world.clock.move(HOUR)
+        await asking.settle()
+    await world.restart()
+    await asking.settle()
+    assert len(forge.pulls) == 1
+    assert asking.why("production") == "a person has closed the pull request that asked for 1.1.0"
+    await soaked(asking, "1.2.0")
+    assert [pull.title for pull in forge.pulls.values() if pull.state == "open"] == [
+        "Promote api 1.2.0 to production"
+    ]
+
+
+async def test_what_fails_upstream_meanwhile_closes_it(
+    asking: Train, world: World, forge: ForgeServer
+) -> None:
+    permits.hold(world.fleet, "production", None, actor="ada", reason="audit", lasting="5h")
+    world.clock.move(HOUR)
+    await asking.settle()
+    assert forge.pulls[1].state == "open"
+    [upgrade] = [
+        one for one in world.core.store.upgrades(environment="dev") if str(one.to).startswith("1.1.0")
+    ]
+    world.core.store.quarantine(upgrade, reason="loses orders")
+    await asking.settle()
+    assert forge.pulls[1].state == "closed"
+    assert [one.state for one in world.core.store.pulls("promote")] == ["moot"]
+
+
+async def test_a_protected_branch_is_asked_for_by_a_pull_request_and_says_so(
+    forge: ForgeServer, world: World
+) -> None:
+    train = Train(world)
+    await train.start()
+    train.bump("1.1.0")
+    await train.settle()
+    attempts = world.protect()
+    world.clock.move(HOUR)
+    await train.settle()
+    await train.settle()
+    assert [pull.title for pull in forge.pulls.values()] == ["Promote api 1.1.0 to staging"]
+    assert any(
+        "main is protected" in text and "pull request is opened instead" in text for text in world.told()
+    )
+    assert world.calls() == []
+    assert attempts() == 2  # each look here is by a promoter that was just begun
+
+
+async def test_a_protected_branch_without_a_forge_calls_a_person_once(train: Train, world: World) -> None:
+    train.bump("1.1.0")
+    await train.settle()
+    world.protect()
+    world.clock.move(HOUR)
+    for _ in range(3):
+        await train.settle()
+    [call] = world.calls()
+    assert "staging: api 1.1.0 could not be promoted by a commit" in call
+    assert "main is protected" in call
+
+
+async def test_without_a_forge_a_pull_request_needs_a_person(world: World) -> None:
+    train = Train(world, by="pull-request")
+    await train.start()
+    await soaked(train, "1.1.0")
+    assert "names no forge" in world.core.troubles["promotions"]
+    assert train.pinned("production") == "1.0.0"
+
+
+async def test_one_run_to_rest_takes_what_is_due_all_the_way(train: Train, world: World) -> None:
+    train.bump("1.1.0")
+    await train.settle()
+    world.clock.move(HOUR)
+    world.forget()
+    assert await Daemon(world.core).run_once()
+    assert [train.pinned(name) for name in ("staging", "production")] == ["1.1.0", "1.0.0"]
+    assert any("staging: api 1.0.0 → 1.1.0 succeeded" in text for text in world.told())
+
+
+async def test_what_another_daemon_did_is_read_from_its_notes(world: World) -> None:
+    staging = FILE.format(name="staging")
+
+    def act_for(name: str) -> None:
+        """From now on we are the daemon that has to do with this environment alone."""
+        world.forget()
+        world.state = world.folder / name
+        world.settings_more = f"environments: [{name}]\n"
+
+    train = Train(world)
+    world.more = train.production
+    world.release("1.0.0", deadline="60s")
+    world.pin("1.0.0")
+    world.files[staging] = PLACE.format(name="staging", more="", version="1.0.0", port=world.port("staging"))
+    try:
+        act_for("staging")
+        world.merge("Start")
+        await world.settle()
+        await world.deliver()
+        world.clock.move(25 * HOUR)
+        act_for("production")
+        await train.settle()
+        assert world.phases() == ["succeeded"]  # by the gate, which reads them too
+
+        for version, mode in (("1.1.0", "ok"), ("1.2.0", "unhealthy")):
+            act_for("staging")
+            world.ada.pull_if_any()
+            world.release(version, mode, deadline="60s" if mode == "ok" else "3s")  # type: ignore[arg-type]
+            world.files[staging] = world.text(staging).replace(f'"{train.pinned("staging")}"', f'"{version}"')
+            world.pin(train.pinned("production"))
+            world.merge(f"Bump staging to {version}")
+            await world.settle()
+            await world.deliver()
+            act_for("production")
+            await train.settle()
+            if mode == "ok":
+                assert "1.1.0 has to run healthily in staging until" in train.why("production")
+            world.clock.move(25 * HOUR)
+            await train.settle()
+            assert train.runs("production") == "1.1.0"
+        assert train.promoted() == ["Promote api 1.1.0 to production"]
+        assert train.why("production") == "1.1.0 runs there too"
+    finally:
+        kill_all(world.folder / "staging", "staging")
