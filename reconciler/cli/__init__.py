@@ -38,6 +38,7 @@ COMMANDS = {
     "adopt": ("reconciler.cli.adopt", "Let what is not ours, and has a service's name, be taken over."),
     "start": ("reconciler.cli.start", "Start now what the gates allow, and what only a person starts."),
     "verify": ("reconciler.cli.start", "Run the probes of what runs, once."),
+    "probes": ("reconciler.cli.probes", "Show latency and failures of a service's probes, by the hour."),
     "rollback": ("reconciler.cli.people", "Take a service back to what ran before, and revert its pin."),
     "retry": ("reconciler.cli.people", "Commit a quarantined pin again, for one more attempt."),
     "quarantine": ("reconciler.cli.people", "Show or release what failed and is not tried again."),

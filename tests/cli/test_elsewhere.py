@@ -14,6 +14,7 @@ from reconciler.model.errors import UgsError
 from tests.api.network import token_for
 from tests.daemon_process import DaemonProcess, daemon, ugs
 from tests.drivers.services import free_port
+from tests.test_docs import json_shapes, same_shape
 from tests.world import World, a_world
 
 
@@ -52,6 +53,13 @@ def test_verbs_ask_the_daemon_elsewhere(variables: dict[str, str], tmp_path: Pat
     assert "api 1.0.0" in told("explain", "production", "api")
     assert told("plan") == "nothing to change\n"
     assert json.loads(told("verify", "production", "--json"))["services"][0]["verdict"] == "healthy"
+    header, *rows = told("probes", "production", "api", "--hours", "2").splitlines()
+    assert header.split()[:5] == ["probe", "hour", "asked", "failed", "unknown"]
+    assert any(row.startswith("process") and row.rstrip().endswith("-") for row in rows)
+    assert any(row.startswith("http") and row.rstrip().endswith(" ms") for row in rows)
+    answer = json.loads(told("probes", "production", "api", "--json"))
+    timed = {**answer, "probes": [one for one in answer["probes"] if one["hours"][0]["latency"]]}
+    same_shape(json_shapes()["probes"], timed, "probes")
     assert "held until it is released" in told("hold", "add", "production", "--reason", "move")
     assert json.loads(told("hold", "list", "--json"))["holds"][0]["owner"] == "far"
     [upgrade] = json.loads(told("history", "--json"))["upgrades"]
