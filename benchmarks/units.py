@@ -15,7 +15,7 @@ from reconciler.drivers.mark import Mark, site_id
 from reconciler.drivers.systemd.bus import Manager, manage
 from reconciler.drivers.systemd.files import Files
 from reconciler.drivers.systemd.options import engine_of
-from reconciler.drivers.systemd.unit import Plan, drop_in, template, unit_of
+from reconciler.drivers.systemd.unit import Plan, Slot, drop_in, template, unit_of
 from reconciler.model.release import SystemdRun
 from tests.build import work
 from tests.engines.booted import Booted
@@ -82,11 +82,11 @@ def _make(booted: Booted, site: Site) -> None:
             start_timeout_s=10.0,
         )
         files = Files(booted.units, mark.site, "production", one.service, is_system=True)
-        files.install(0, template("production", one.service, mark.site), drop_in(plan))
+        files.install(Slot(0), template("production", one.service, mark.site), drop_in(plan))
 
     async def start(manager: Manager) -> None:
         await manager.reload()
-        names = [unit_of("production", f"service-{number}", 0) for number in range(SERVICES)]
+        names = [unit_of("production", f"service-{number}", Slot(0)) for number in range(SERVICES)]
         for name in names:
             await manager.start(name)
         await manager.wait(names, lambda unit: unit.active == "active", timeout_s=300)

@@ -87,9 +87,10 @@ class Files(Struct, frozen=True):
         over = self.folder / self.unit(slot)
         if os.path.lexists(over):
             return f"{over} stands over the template"
-        sockets = (self.folder / name for name in self.sockets_of(slot))
-        for path in (self._template, self._drop_in(slot), *sockets):
-            text = _read(path)
+        own = self._drop_in(slot)
+        texts = {self._template: _read(self._template), own: _read(own)}
+        texts |= {self.folder / name: _read(self.folder / name) for name in _handed(texts[own])}
+        for path, text in texts.items():
             if not is_sealed(text):
                 return f"{path} was edited" if text else f"{path} was removed"
         others = [path for path in self._drop_ins(slot) if path.name != DROP_IN]
@@ -102,8 +103,7 @@ class Files(Struct, frozen=True):
 
     def sockets_of(self, slot: Slot) -> list[str]:
         """The socket units that an instance is handed sockets of."""
-        said = re.search(r"^Sockets=(.*)$", _read(self._drop_in(slot)), re.MULTILINE)
-        return said[1].split() if said else []
+        return _handed(_read(self._drop_in(slot)))
 
     def text_of(self, name: str) -> str:
         """The text of a unit's file; empty where there is none of ours."""
@@ -115,15 +115,15 @@ class Files(Struct, frozen=True):
         names = {path.name for path in self.folder.glob(f"{self.base}@*.socket")}
         return {name for name in names if f" (ugs {self.site})\n" in self.text_of(name)}
 
-    def install_unit(self, name: str, text: str) -> bool:
-        """Make a unit that is a file of its own be as the text says; whether it was not before."""
+    def install_unit(self, name: str, text: str) -> None:
+        """Make a unit that is a file of its own be as the text says; what people wrote there is set aside."""
+        path = self.folder / name
         with host_trouble(f"write the unit {name}"):
-            if (was := _read(self.folder / name)) == text:
-                return False
+            if (was := _read(path)) == text:
+                return
             if was and not is_sealed(was):
-                _set_aside(self.folder / name)
-            write(self.folder / name, text)
-        return True
+                _set_aside(path)
+            write(path, text)
 
     def remove_units(self, names: Iterable[str]) -> None:
         with host_trouble(f"remove the sockets of {self.service}"):
@@ -149,6 +149,12 @@ class Files(Struct, frozen=True):
 
     def _link(self, slot: Slot) -> Path:
         return self.folder / f"{wanted_by(self.is_system)}.wants" / self.unit(slot)
+
+
+def _handed(drop_in: str) -> list[str]:
+    """The socket units that a drop-in's text names."""
+    said = re.search(r"^Sockets=(.*)$", drop_in, re.MULTILINE)
+    return said[1].split() if said else []
 
 
 def write(path: Path, text: str, *, mode: int = PUBLIC) -> None:
