@@ -596,10 +596,12 @@ def test_what_is_wrong_in_a_container_is_told_with_its_place(before: str, after:
 def test_two_versions_are_not_published_at_one_port() -> None:
     release = parse_release(document(IN_A_CONTAINER, "releases/api/1.5.0.yaml"))
     pin = Pin("api", Version("1.5.0"), Place("environments/production.yaml", 3, 8), strategy="blue-green")
-    (problem,) = misfits(pin, release, {}, "docker")
-    assert "both sides would be published at one port" in problem.message
+    for kind in ("docker", "swarm"):
+        (problem,) = misfits(pin, release, {}, kind)
+        assert "both sides would be published at one port" in problem.message
     assert misfits(replace(pin, strategy="rolling"), release, {}, "docker") == []
     assert misfits(pin, release, {}, "compose") == []  # whose own file says what is published
+    assert misfits(pin, release, {}, "kubernetes") == []  # where every pod has an address of its own
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,31 @@ def test_the_service_is_turned_once_the_new_side_is_proven_and_a_bad_one_is_neve
     assert stage.world.reverts() == [stage.world.tip()]
 
 
+def test_a_daemon_killed_beside_the_old_side_goes_on_from_what_the_cluster_says(stage: Stage) -> None:
+    engine = cast(Kubernetes, stage.engine)
+    stage.world.more = "policy: {prune: true}\n"
+    stage.bump("1.0.0", strategy="blue-green")
+    with stage.daemon() as daemon:
+        daemon.until_runs("1.0.0")
+        stage.bump("1.1.0", "slow", strategy="blue-green")
+        daemon.until(lambda: sorted(engine.instances("api")) == ["1.0.0", "1.1.0"])
+        daemon.kill()
+    with stage.daemon() as daemon:
+        stage.until_ended(daemon, "succeeded", "succeeded")
+        daemon.until_runs("1.1.0")
+        daemon.until(lambda: engine.instances("api") == ["1.1.0"])
+        daemon.until(lambda: reached(engine) == ["1.1.0"])
+        assert replicas(engine) == {"api-green": 1}
+        stage.world.pin(None, "api")
+        stage.world.merge("Remove it")
+        daemon.until(lambda: [said for said in daemon.status()["needs_person"] if "removed at once" in said])
+        assert replicas(engine) == {"api-green": 1}
+        stage.ugs("approve", "production", "api")
+        daemon.until(lambda: replicas(engine) == {})
+    assert engine.cluster.get(path(engine, "services").removesuffix("/api"))["items"] == []
+    assert stage.world.reverts() == []
+
+
 def test_the_pages_role_is_enough_for_two_sides_and_what_a_hand_turned_is_turned_back(
     shop: Shop, page_account: Path
 ) -> None:
