@@ -85,6 +85,7 @@ class Bumper:
                 self._say(f"{', '.join(asked)}: pins ask for pull requests, and ugs.yaml names no forge")
             return
         if not asked and not any(one.state == "open" for one in core.store.pulls("bump")):
+            core.troubles[TROUBLE] = ""
             return
         if await self._look(self._keeper):
             await self._look(self._keeper)  # what has ended makes room, and what people refused is known now

@@ -163,6 +163,10 @@ async def test_another_repository_that_is_not_allowed_is_not_asked(
     await look(world)
     assert "may not be asked for; add its beginning to bumps.repositories" in world.core.troubles[TROUBLE]
     assert forge.pulls == {}
+    ask(world, bump="instances: 1")
+    world.merge("Ask nobody")
+    await look(world)
+    assert world.core.troubles[TROUBLE] == ""
 
 
 @pytest.mark.parametrize("kind", ["gitlab", "gitea"])
