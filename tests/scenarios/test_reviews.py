@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
 import pytest
 
 from reconciler.engine import permits
@@ -247,3 +251,65 @@ async def test_a_single_run_looks_before_it_ends(world: World, forge: ForgeServe
     forge.merge(number)
     assert await Daemon(world.core).run_once()
     assert world.answers() == "2.0.0"
+
+
+async def test_a_fast_forward_is_what_was_reviewed_and_a_commit_on_top_is_not(
+    world: World, forge: ForgeServer
+) -> None:
+    await started(world)
+    number = world.propose(forge, "2.0.0")
+    forge.review(number, "ada")
+    commit = forge.merge(number, method="--ff-only")
+    assert commit == forge.pulls[number].head
+    await world.settle()
+    await looked(world)
+    assert world.answers() == "2.0.0"
+
+    later = world.propose(forge, "3.0.0")
+    forge.review(later, "ada")
+    world.release("4.0.0")
+    world.ada.git("merge", "--quiet", "--ff-only", "api-3.0.0")
+    world.pin("4.0.0")
+    evil = world.commit("And one more thing")
+    world.ada.git("push", "--quiet", "origin", "main")
+    forge.pulls[later].state, forge.pulls[later].merged_as = "merged", evil
+    await world.settle()
+    await looked(world)
+    assert "it holds something else besides" in gate(world)
+
+
+async def test_two_that_wait_are_told_of_one_trouble_and_what_is_no_longer_wanted_is_forgotten(
+    world: World, forge: ForgeServer
+) -> None:
+    world.pin("1.0.0", "web")
+    world.release("1.0.0", service="web")
+    await started(world)
+    world.release("2.0.0", service="web")
+    world.pin("2.0.0", "web")
+    number = world.propose(forge, "2.0.0")
+    forge.review(number, "ada")
+    forge.merge(number)
+    await world.settle()
+    forge.go_down()
+    reviews = Reviews(world.core, world.fleet)
+    await looked(world, reviews)
+    assert [key[1] for key in world.core.reviewed] == ["api", "web"]
+    assert len(set(world.core.reviewed.values())) == 1
+    forge.come_up()
+    async with kept(reviews):
+        await world.eventually(lambda: len(world.core.store.permits("production").approvals) == 2)
+    await world.settle(refresh=False)
+    assert (world.answers(), world.answers("web")) == ("2.0.0", "2.0.0")
+    await reviews.round()
+    assert world.core.reviewed == {}
+
+
+@contextlib.asynccontextmanager
+async def kept(reviews: Reviews) -> AsyncIterator[None]:
+    """As the daemon keeps it."""
+    task = asyncio.create_task(reviews.keep())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
