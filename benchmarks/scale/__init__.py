@@ -1,0 +1,1 @@
+"""The table of docs/performance.md: what grows with what changed, not with what exists."""

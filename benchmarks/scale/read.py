@@ -1,0 +1,112 @@
+"""Reading: a first start, one changed pin, `ugs check`, and what Git and the parser alone need for it."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from _ruamel_yaml import CParser  # type: ignore[import-not-found]  # a C extension without stubs
+from ruamel.yaml.events import StreamEndEvent
+
+from benchmarks.scale.generate import AT_S, Size, environment, make
+from benchmarks.scale.row import Row, cpu_ms, wall_ms
+from reconciler.engine.repository import FOLDERS, Repository
+from reconciler.git import Identity, Mirror, Remote
+from reconciler.model.desired import resolve
+from tests.git.colleague import git
+
+MOVES = 7
+
+
+def rows(size: Size, folder: Path) -> list[Row]:
+    remote = Remote(str(make(size, folder)))
+    here = f"{size.pins:,} pins"
+    with contextlib.closing(Mirror(folder / "mirror", remote, Identity("UGS", "ugs@example.org"))) as mirror:
+        repository = Repository(mirror, remote)
+        tip = repository.fetch().tip
+        floor = wall_ms(lambda: bare(folder / "mirror", tip), rounds=1)
+        began_s = time.perf_counter()
+        resolve(repository.snapshot(tip), {})
+        cold = (time.perf_counter() - began_s) * 1000
+        found = [Row(f"first reading of {here}", "ms", cold, floor=floor, factor=3.0)]
+        figures = [understood(repository, size, Path(remote.url), number) for number in range(MOVES)]
+        moved = sorted(figures)[MOVES // 2]
+        found.append(Row(f"one of {here} moved: fetched → resolved", "ms of CPU", moved, bound=10.0))
+        asked = ("git", "ls-remote", "--quiet", remote.url, "refs/heads/main")
+        bare_poll = wall_ms(lambda: subprocess.run(asked, check=True, capture_output=True), rounds=11)
+        poll = wall_ms(repository.fetch, rounds=11)
+        found.append(Row(f"a poll without news, {here}", "ms", poll, floor=bare_poll, factor=1.5))
+    return found
+
+
+def understood(repository: Repository, size: Size, remote: Path, number: int) -> float:
+    """A commit that moves one pin is there: milliseconds of CPU until it is known what each environment asks for."""
+    commit(remote, number % size.environments, environment(size, number % size.environments, moved=True))
+    tip = repository.fetch().tip
+    return cpu_ms(lambda: resolve(repository.snapshot(tip), {}), rounds=1)
+
+
+def commit(remote: Path, index: int, text: str) -> None:
+    data = text.encode()
+    stamp = f"committer Ada <ada@example.org> {AT_S + 100_000 + index} +0000"
+    head = f"commit refs/heads/main\n{stamp}\ndata 4\nMove\nfrom refs/heads/main^0\n"
+    body = f"M 100644 inline environments/e{index:04}.yaml\ndata {len(data)}\n".encode()
+    subprocess.run(
+        ("git", "-C", str(remote), "fast-import", "--quiet", "--force"),
+        input=head.encode() + body + data + b"\n",
+        check=True,
+    )
+
+
+def bare(repository: Path, revision: str) -> None:
+    """`ls-tree`, one pipelined `cat-file --batch`, and the C parser's events: nothing is made of them."""
+    listed = subprocess.run(
+        ("git", "-C", str(repository), "ls-tree", "-r", "-z", revision, "--", *FOLDERS),
+        check=True,
+        capture_output=True,
+    ).stdout
+    ids = [record.split(b"\t")[0].split()[2] for record in listed.split(b"\0")[:-1]]
+    said = subprocess.run(
+        ("git", "-C", str(repository), "cat-file", "--batch"),
+        input=b"\n".join(ids) + b"\n",
+        check=True,
+        capture_output=True,
+    ).stdout
+    at = 0
+    while at < len(said):
+        end = said.index(b"\n", at)
+        size = int(said[at:end].split()[2])
+        parser = CParser(said[end + 1 : end + 1 + size].decode())
+        while not isinstance(parser.get_event(), StreamEndEvent):
+            pass
+        at = end + size + 2
+
+
+def check_rows(size: Size, folder: Path) -> list[Row]:
+    """`ugs check` as a process, on a work tree: with nothing kept from before, and after one file changed."""
+    remote = make(size, folder)
+    git(folder, "clone", "--quiet", str(remote), str(folder / "tree"))
+    tree = folder / "tree"
+
+    def check() -> None:
+        subprocess.run(
+            (sys.executable, "-m", "reconciler.cli", "check", str(tree)), check=True, capture_output=True
+        )
+
+    def spent() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        check()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000
+
+    first = spent()
+    file = tree / "releases" / "s00000" / "1.0.0.yaml"
+    file.write_text(file.read_text() + "# changed\n")
+    return [
+        Row(f"`ugs check` of {size.manifests:,} manifests", "ms of CPU", first, bound=5_000.0),
+        Row("the same after one file changed", "ms of CPU", spent(), bound=1_000.0),
+    ]

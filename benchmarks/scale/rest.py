@@ -1,0 +1,67 @@
+"""At rest, and deciding: passes over what is as it should be, and the commit that moves one pin."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import time
+from pathlib import Path
+
+from benchmarks.scale import world
+from benchmarks.scale.generate import Size, environment
+from benchmarks.scale.read import commit
+from benchmarks.scale.row import Row
+from reconciler.engine.core import Core
+from reconciler.engine.fleet import Fleet
+
+ROUNDS = 5
+MIB = 1024
+
+
+def rows(size: Size, folder: Path) -> list[Row]:
+    remote = world.repository(size, folder)
+    with world.core_over(folder) as core:
+        return asyncio.run(_measured(core, size, remote))
+
+
+async def _measured(core: Core, size: Size, remote: Path) -> list[Row]:
+    here = f"{size.pins:,} pins in {size.environments:,} environments"
+    async with world.settled(core) as fleet:
+        await _passes(fleet)  # the first of all looks at everything
+        rest = sorted([await _passes(fleet) for _ in range(ROUNDS)])[ROUNDS // 2]
+        floor = sorted([await _looks(fleet) for _ in range(ROUNDS)])[ROUNDS // 2]
+        found = [Row(f"an unchanged pass over {here}", "ms of CPU", rest, bound=50.0, floor=floor)]
+        figures = []
+        for number in range(ROUNDS):
+            index = number % size.environments
+            commit(remote, index, environment(size, index, moved=True))
+            figures.append(await _decided(fleet, f"e{index:04}"))
+        found.append(
+            Row(f"one of {size.pins:,} pins moved: pushed → decided", "ms", sorted(figures)[ROUNDS // 2])
+        )
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB
+        found.append(Row(f"memory at the most, {size.pins:,} pins", "MiB", peak, bound=400.0))
+    return found
+
+
+async def _passes(fleet: Fleet) -> float:
+    began = time.process_time()
+    for here in fleet.passes.values():
+        here.wake.clear()
+        await here.tick()
+    return (time.process_time() - began) * 1000
+
+
+async def _looks(fleet: Fleet) -> float:
+    """The floor: a thread is handed the question what runs, for each environment, and nothing is made of the answer."""
+    began = time.process_time()
+    for here in fleet.passes.values():
+        await asyncio.to_thread(here._observe)
+    return (time.process_time() - began) * 1000
+
+
+async def _decided(fleet: Fleet, name: str) -> float:
+    began = time.perf_counter()
+    await fleet.refresh()
+    await fleet.passes[name].once()
+    return (time.perf_counter() - began) * 1000

@@ -1,0 +1,71 @@
+"""One row of the table: what was asked, what it may cost, what it cost, and what the bare tools need for the same."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from msgspec import Struct
+
+T = TypeVar("T")
+ROUNDS = 5
+
+
+class Row(Struct, frozen=True):
+    """`figure`, `bound` and `floor` in `unit`. `floor`: the same work by the bare tools; None where there is none.
+
+    `factor`: the bound is so many times the floor, where that is what was asked.
+    """
+
+    what: str
+    unit: str
+    figure: float
+    bound: float | None = None
+    floor: float | None = None
+    factor: float | None = None
+    at_least: bool = False
+
+    @property
+    def limit(self) -> float | None:
+        return self.factor * self.floor if self.factor and self.floor else self.bound
+
+    @property
+    def kept(self) -> bool:
+        limit = self.limit
+        if limit is None:
+            return True
+        return self.figure >= limit if self.at_least else self.figure <= limit
+
+
+def table(rows: list[Row]) -> str:
+    """For people: green or red, figure, bound, floor, and the ratio to the floor."""
+    width = max(len(row.what) for row in rows)
+    lines = [f"  {'':<{width}} {'':>5} {'figure':>10} {'bound':>10} {'floor':>10} {'ratio':>6}"]
+    for row in rows:
+        limit = "" if row.limit is None else f"{row.limit:.1f}"
+        floor = "" if row.floor is None else f"{row.floor:.1f}"
+        ratio = "" if not row.floor else f"{row.figure / row.floor:.1f}"
+        verdict = "" if row.limit is None else "green" if row.kept else "RED"
+        figure = f"{row.figure:.1f}"
+        lines.append(
+            f"  {row.what:<{width}} {verdict:>5} {figure:>10} {limit:>10} {floor:>10} {ratio:>6}  {row.unit}"
+        )
+    return "\n".join(lines)
+
+
+def wall_ms(call: Callable[[], object], rounds: int = ROUNDS) -> float:
+    """The median of so many, in milliseconds that passed."""
+    return statistics.median(_timed(call, time.perf_counter) for _ in range(rounds))
+
+
+def cpu_ms(call: Callable[[], object], rounds: int = ROUNDS) -> float:
+    """The median of so many, in milliseconds of this process's CPU."""
+    return statistics.median(_timed(call, time.process_time) for _ in range(rounds))
+
+
+def _timed(call: Callable[[], object], clock: Callable[[], float]) -> float:
+    began = clock()
+    call()
+    return (clock() - began) * 1000
