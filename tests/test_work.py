@@ -89,7 +89,9 @@ async def done(
     counted, found = Counted(world, patch), {}
     counted.since()
 
-    await world.fleet.refresh()
+    await world.fleet.refresh(poll=True)
+    counted.since()
+    await world.fleet.refresh(poll=True)
     found["a poll without news"] = counted.since()
     await world.a_pass()
     found["a pass over what is as it should be"] = counted.since()

@@ -38,7 +38,7 @@ def rows(size: Size, folder: Path) -> list[Row]:
         found.append(Row(f"one of {here} moved: fetched → resolved", "ms of CPU", moved, bound=10.0))
         asked = ("git", "ls-remote", "--quiet", remote.url, "refs/heads/main")
         bare_poll = wall_ms(lambda: subprocess.run(asked, check=True, capture_output=True), rounds=11)
-        poll = wall_ms(repository.fetch, rounds=11)
+        poll = wall_ms(lambda: repository.fetch(poll=True), rounds=11)
         found.append(Row(f"a poll without news, {here}", "ms", poll, floor=bare_poll, factor=1.5))
     return found
 

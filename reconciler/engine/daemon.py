@@ -196,9 +196,10 @@ class Daemon:
     async def _fetch_loop(self) -> None:
         poll_s = self.core.settings.repository.poll_s
         while True:
+            told = self._news.is_set()
             self._news.clear()
             with contextlib.suppress(UgsError):  # told by the fleet; tried again at the next poll
-                await self.fleet.refresh()
+                await self.fleet.refresh(poll=not told)
             # Spread, so that a hundred daemons do not ask one server at the same instant.
             spread = self.core.random.uniform(1 - JITTER, 1 + JITTER)
             await self.core.clock.wait(self._news, poll_s * spread)

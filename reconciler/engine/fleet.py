@@ -94,12 +94,15 @@ class Fleet:
             ):  # else nothing goes on before Git was asked what became of it
                 here.resume([upgrade])
 
-    async def refresh(self, *, accept_rewrite: bool = False) -> str:
-        """Fetch, and take what is new and trusted into force. Returns the tip; raises UgsError after telling it."""
+    async def refresh(self, *, accept_rewrite: bool = False, poll: bool = False) -> str:
+        """Fetch, and take what is new and trusted into force. Returns the tip; raises UgsError after telling it.
+
+        `poll`: ask the remote first whether there is any news.
+        """
         core = self.core
         async with self._refreshing:
             try:
-                fetched = await core.git(core.repository.fetch, accept_rewrite=accept_rewrite)
+                fetched = await core.git(core.repository.fetch, accept_rewrite=accept_rewrite, poll=poll)
                 judged = await self.guard.judge(fetched.tip)
                 news = (fetched.tip, judged) != self._seen
                 look = news or self._again

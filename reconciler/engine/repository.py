@@ -51,9 +51,10 @@ class Repository:
         """The same over another mirror; what was parsed in one is not parsed again in the other."""
         return Repository(mirror, self.remote, cache=self._cache)
 
-    def fetch(self, *, accept_rewrite: bool = False) -> Fetched:
-        """Fetch the branch. Raises Rewritten, TransientError, or HostError when the remote refuses us."""
-        tip = self.mirror.fetch()
+    def fetch(self, *, accept_rewrite: bool = False, poll: bool = False) -> Fetched:
+        """Fetch the branch; with `poll`, where there is news. Raises Rewritten, TransientError, or HostError when the
+        remote refuses us."""
+        tip = self.mirror.poll() if poll else self.mirror.fetch()
         previous = self.mirror.accepted()
         if previous == tip:
             return Fetched(tip, previous)

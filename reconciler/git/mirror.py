@@ -32,7 +32,7 @@ class Mirror:
 
     Safe to use from several threads of one process; the caller keeps other processes away. Revisions are
     full commit ids. Besides what a method names, every one may raise HostError, and those that talk to the
-    remote (`fetch`, `remote_tip`, `push`, `contains`, `add_notes`, `head_of`, `keep_head`) TransientError.
+    remote (`fetch`, `poll`, `remote_tip`, `push`, `contains`, `add_notes`, `head_of`, `keep_head`) TransientError.
     """
 
     def __init__(
@@ -57,6 +57,10 @@ class Mirror:
     def _prepare(self) -> None:
         storage.prepare(self._git)
         self._objects = Objects(self._git)
+        self._accepted: str | None = None
+        """As this process, which alone writes it, has read or written it last."""
+        self._polled: tuple[bytes, str] | None = None
+        """What the remote said of its refs, and the tip that was fetched then."""
         self._differences = Differences(self._git, self._objects)
         self._notes = Notes(self._git, self._objects, self._identity)
 
@@ -79,6 +83,13 @@ class Mirror:
             with suppress(TransientError), self._git.writing():
                 self._git.ask("gc", "--auto", "--quiet")  # Mere tidiness: it may fail.
         return tip
+
+    def poll(self) -> str:
+        """The same, where the remote has been asked first whether there is any news since `poll` fetched last."""
+        heads = transfer.heads(self._git)
+        if self._polled is None or self._polled[0] != heads:
+            self._polled = heads, self.fetch()
+        return self._polled[1]
 
     def remote_tip(self) -> str:
         """The commit that the remote's branch is at, without fetching anything: is there news?"""
@@ -131,11 +142,14 @@ class Mirror:
 
     def accepted(self) -> str | None:
         """The tip in force, as `accept` last had it."""
-        return self._git.ref(ACCEPTED_REF)
+        if self._accepted is None:
+            self._accepted = self._git.ref(ACCEPTED_REF)
+        return self._accepted
 
     def accept(self, sha: str) -> None:
         """Put a fetched commit in force. Durable when this returns."""
         self._git.set_ref(ACCEPTED_REF, sha)
+        self._accepted = sha
 
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Whether `newer` has `older` in its history, or is it. False also where one of them is not here."""

@@ -50,6 +50,16 @@ def tip(git: Git) -> str:
     )
 
 
+def heads(git: Git) -> bytes:
+    """What the remote's branch and its notes are at, as it says it, without fetching them."""
+    result, said = git.network(
+        "ls-remote", "--quiet", "--end-of-options", git.remote.url, git.remote.ref, f"{NOTES_REF}*"
+    )
+    if result.code != 0:
+        raise from_remote(git.remote.url, said)
+    return result.stdout
+
+
 def branches(git: Git) -> dict[str, str]:
     """The remote's branches by name, BRANCHES_MAX at most, each with the commit that it is at."""
     result, said = git.network("ls-remote", "--quiet", "--heads", "--end-of-options", git.remote.url)

@@ -152,3 +152,24 @@ def test_a_file_url_and_another_branch_work_too(
 def test_a_name_that_git_does_not_allow_is_no_branch(open_mirror: OpenMirror, origin: Path) -> None:
     with pytest.raises(UgsError, match=r"repository\.branch: 'a\.lock' is not a branch name"):
         open_mirror(remote=Remote(str(origin), "a.lock", environment=ENVIRONMENT))
+
+
+def test_a_poll_fetches_where_there_is_news_of_the_branch_or_of_the_notes(
+    mirror: Mirror, ada: Colleague, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+    own = mirror.fetch
+
+    def counted() -> str:
+        fetched.append(own())
+        return fetched[-1]
+
+    monkeypatch.setattr(mirror, "fetch", counted)
+    first = mirror.poll()
+    assert (mirror.poll(), fetched) == (first, [first])
+    second = ada.merges({"README.md": "more\n"})
+    assert (mirror.poll(), mirror.poll(), fetched) == (second, second, [first, second])
+    ada.git("notes", "--ref", "ugs", "add", "-m", "a note", second)
+    ada.git("push", "--quiet", "origin", "refs/notes/ugs")
+    assert (mirror.poll(), fetched) == (second, [first, second, second])
+    assert mirror.notes(second) == ["a note"]

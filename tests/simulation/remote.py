@@ -139,6 +139,9 @@ class Clone:
         self.fetched_s = self.weather.now_s
         return self.remote.tip
 
+    def poll(self) -> str:
+        return self.fetch()
+
     def remote_tip(self) -> str:
         self._reach("ls-remote")
         return self.remote.tip
