@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from reconciler.engine.promotions import Promoter
 from reconciler.engine.status import promotion_of
 from reconciler.model.errors import TransientError
 from tests.drivers.services import Mode, kill_all
+from tests.forge.dialects import Answer
 from tests.forge.server import ForgeServer
 from tests.git.colleague import git
 from tests.world import World
@@ -36,19 +38,18 @@ class Train:
 
     async def start(self) -> None:
         world = self.world
-        world.more = self.production
         world.release("1.0.0", deadline="60s")
         world.pin("1.0.0")
-        for name, more in (("dev", ""), ("staging", self.staging)):
-            world.files[FILE.format(name=name)] = PLACE.format(
-                name=name, more=more, version="1.0.0", port=world.port(name)
-            )
-        world.merge("Start")
-        for _ in range(3):
-            await world.settle()
-            world.clock.move(25 * HOUR)
-        await self.settle()
-        assert [self.runs(name) for name in ("dev", "staging", "production")] == ["1.0.0"] * 3
+        for more in (("", "", ""), ("", self.staging, self.production)):
+            for name, line in zip(("dev", "staging"), more, strict=False):
+                world.files[FILE.format(name=name)] = PLACE.format(
+                    name=name, more=line, version="1.0.0", port=world.port(name)
+                )
+            world.more = more[2]
+            world.merge("Start")
+            await self.settle()
+        ran = [self.runs(name) for name in ("dev", "staging", "production")]
+        assert ran == ["1.0.0"] * 3, world.told()
 
     def bump(self, version: str, mode: Mode = "ok", probe: str = "") -> str:
         """Ada pins a version in dev; the commit."""
@@ -491,3 +492,76 @@ async def test_what_another_daemon_did_is_read_from_its_notes(world: World) -> N
         assert train.why("production") == "1.1.0 runs there too"
     finally:
         kill_all(world.folder / "staging", "staging")
+
+
+async def test_a_train_in_a_circle_moves_nothing_and_says_so(world: World) -> None:
+    train = Train(world)
+    train.staging = "policy: {promote: {from: production, by: commit}}\n"
+    await train.start()
+    train.bump("1.1.0")
+    await train.settle()
+    assert "this goes on for ever: staging from production from staging" in train.why("staging")
+    assert any("production from staging from production" in str(one) for one in world.fleet.problems)
+    assert train.promoted() == []
+
+
+async def test_what_cannot_be_observed_or_does_not_run_is_not_taken(train: Train, world: World) -> None:
+    train.bump("1.1.0")
+    await train.settle()
+    world.clock.move(HOUR)
+    dev = world.fleet.passes["dev"]
+    dev.trouble = "the engine hangs"
+    await Promoter(world.fleet).round()
+    assert train.why("staging") == "what runs in dev could not be observed"
+    dev.trouble, dev.observed = "", {}
+    await Promoter(world.fleet).round()
+    assert train.why("staging") == "1.1.0 does not run in dev"
+    await train.settle()
+    assert train.runs("staging") == "1.1.0"
+
+
+async def test_the_loop_takes_what_is_due_when_its_time_has_come(train: Train, world: World) -> None:
+    train.bump("1.1.0")
+    await train.settle()
+    promoter = Promoter(world.fleet)
+    keeping = asyncio.create_task(promoter.keep())
+    try:
+        await world.eventually(lambda: world.clock.waiting)
+        world.clock.move(HOUR)
+        await world.eventually(train.promoted)
+    finally:
+        keeping.cancel()
+        await asyncio.wait([keeping])
+    assert train.promoted() == ["Promote api 1.1.0 to staging"]
+
+
+@pytest.mark.parametrize("status", [403, 503])
+async def test_a_forge_that_does_not_take_it_is_asked_later(
+    forge: ForgeServer, world: World, status: int
+) -> None:
+    train = Train(world, by="pull-request")
+    await train.start()
+    train.bump("1.1.0")
+    await train.settle()
+    world.clock.move(25 * HOUR)
+    await train.settle()
+    world.clock.move(25 * HOUR)
+    await world.settle()
+    forge.answer_next(Answer(status, {"message": "Resource not accessible"}))
+    await Promoter(world.fleet).round()
+    assert forge.pulls == {}
+    assert train.why("production") == "its pull request is not open yet: the forge has not taken it"
+    world.clock.move(HOUR)
+    await train.settle()
+    assert [pull.title for pull in forge.pulls.values()] == ["Promote api 1.1.0 to production"]
+
+
+async def test_who_asks_for_no_pull_requests_any_more_has_none(
+    asking: Train, world: World, forge: ForgeServer
+) -> None:
+    world.more = ""
+    world.pin("1.0.0")
+    world.merge("Let people do it")
+    await asking.settle()
+    assert forge.pulls[1].state == "closed"
+    assert promotion_of(world.fleet, "production", "api") is None
