@@ -20,8 +20,8 @@ from reconciler.api.app import ENDPOINTS
 from reconciler.cli import COMMANDS, cli
 from reconciler.cli.check import as_json, checked
 from reconciler.cli.graph import core_from, settings_from, state_lock
-from reconciler.engine.core import InForce
 from reconciler.engine.daemon import Daemon
+from reconciler.engine.in_force import InForce
 from reconciler.engine.journal import entry
 from reconciler.engine.status import explain_of, plan_of, quarantine_of, status_of
 from reconciler.model.circumstances import Gate

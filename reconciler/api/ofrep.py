@@ -22,8 +22,8 @@ from reconciler.api.flags import sees
 from reconciler.api.identity import Unknown
 from reconciler.api.ofrep_paths import BASES
 from reconciler.api.rates import Rate, TooMany
-from reconciler.engine.core import InForce
 from reconciler.engine.daemon import Daemon
+from reconciler.engine.in_force import InForce
 from reconciler.model.errors import UgsError
 from reconciler.model.evaluation import ErrorCode, Evaluated, Failed, evaluate
 from reconciler.model.rights import Caller, Place, sees_part_of

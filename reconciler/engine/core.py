@@ -9,11 +9,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime
 from random import Random
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler import probes
@@ -22,14 +20,15 @@ from reconciler.config import Settings
 from reconciler.drivers import DRIVERS
 from reconciler.drivers.base import Cause, Driver, Site, Table
 from reconciler.engine.fence import Fence
+from reconciler.engine.in_force import Ahead, InForce
 from reconciler.engine.lease import Leases
 from reconciler.engine.probed import Probed
 from reconciler.engine.repository import Repository
+from reconciler.engine.wakes import Wakes
 from reconciler.forge import Forge
 from reconciler.git import Aside
 from reconciler.model import sentence
 from reconciler.model.adoption import adopted
-from reconciler.model.circumstances import Gate
 from reconciler.model.delivery import Became, Provider
 from reconciler.model.desired import Desired, Frozen
 from reconciler.model.errors import UgsError
@@ -40,7 +39,6 @@ from reconciler.model.promotion import Verdict
 from reconciler.model.recovery import Account
 from reconciler.model.register import Register
 from reconciler.model.report import reports_of
-from reconciler.model.standing import Standing
 from reconciler.model.upgrade import FINAL, Phase, Upgrade, check_move
 from reconciler.model.verdict import Outcome
 from reconciler.notify import Outbox
@@ -55,27 +53,6 @@ T = TypeVar("T")
 log = logging.getLogger("ugs")
 ENDING = frozenset({"again", "restore", "settle", "tidy"})
 """The steps that only bring back, or clear away, what this daemon itself has applied on this machine."""
-
-
-class InForce(Struct, frozen=True):
-    """A flag as clients get it. `revision`: the commit since which, `author`: who wrote that, empty where unknown."""
-
-    standing: Standing
-    revision: str
-    author: str
-    since: datetime
-    pending: Standing | None = None
-    """What a commit has made of it, and `waits` keeps from coming in force."""
-    waits: tuple[Gate, ...] = ()
-    needed_by: tuple[str, ...] = ()
-    """What runs and declares it still, where nothing that is pinned does."""
-
-
-class Ahead(Struct, frozen=True):
-    """What an environment would ask for, were the branch trusted to its tip; and the gate that keeps it from it."""
-
-    desired: Desired
-    gate: Gate
 
 
 def no_failpoint(_name: str) -> None:
@@ -116,14 +93,7 @@ class Core:
     """Where pull requests are; None: nowhere."""
     aside: Aside | None = None
     """Where what pull requests propose is looked at; None: they are not previewed."""
-    wake_forge: asyncio.Event = field(default_factory=asyncio.Event)
-    wake_proposals: asyncio.Event = field(default_factory=asyncio.Event)
-    wake_bumps: asyncio.Event = field(default_factory=asyncio.Event)
-    wake_previews: asyncio.Event = field(default_factory=asyncio.Event)
-    wake_promotions: asyncio.Event = field(default_factory=asyncio.Event)
-    wake_reviews: asyncio.Event = field(default_factory=asyncio.Event)
-    wake_notices: asyncio.Event = field(default_factory=asyncio.Event)
-    wake_notes: asyncio.Event = field(default_factory=asyncio.Event)
+    wake: Wakes = field(default_factory=Wakes)
     git_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One Git call that moves refs at a time."""
 
@@ -143,7 +113,6 @@ class Core:
     """What was last read of the rollouts of environments with hosts, by environment."""
     register: Register | None = None
     """Through which the hosts of one environment tell one another what became of rollouts."""
-    wake_rollouts: asyncio.Event = field(default_factory=asyncio.Event)
     probed: Probed = field(default_factory=Probed)
     """What probes came to over time."""
     deliveries: Counter[tuple[Provider, Became]] = field(default_factory=Counter)
@@ -157,7 +126,7 @@ class Core:
 
     def look_at_pulls(self) -> None:
         """Something is said to have happened to the pull requests: whoever follows them looks soon."""
-        for wake in (self.wake_proposals, self.wake_bumps, self.wake_previews, self.wake_reviews):
+        for wake in (self.wake.proposals, self.wake.bumps, self.wake.previews, self.wake.reviews):
             wake.set()
 
     def hosted(self, environment: str) -> bool:
@@ -272,13 +241,13 @@ class Core:
         for hear in self.heard:
             hear(upgrade, moved)
         if moved.rollout:
-            self.wake_rollouts.set()
+            self.wake.rollouts.set()
         if tell:
-            self.wake_notices.set()
+            self.wake.notices.set()
         if self.forge:
-            self.wake_forge.set()
+            self.wake.forge.set()
         if noted:
-            self.wake_notes.set()
+            self.wake.notes.set()
         log.info("%s", sentence.of_move(moved), extra={"upgrade": moved})
         self.failpoint(f"phase:{to.value}")
         return moved

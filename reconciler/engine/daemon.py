@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from types import FrameType
 
-from reconciler.engine.bumps import Bumper
 from reconciler.engine.control import STOP_GRACE_S
 from reconciler.engine.core import Core
 from reconciler.engine.endure import endure
@@ -19,12 +18,13 @@ from reconciler.engine.fleet import Fleet
 from reconciler.engine.mail import carry_notes, carry_notices, empty_outbox, keep_house
 from reconciler.engine.metrics import Metrics
 from reconciler.engine.news import News
-from reconciler.engine.previews import Previewer
-from reconciler.engine.promotions import Promoter
-from reconciler.engine.proposals import Follower
+from reconciler.engine.pull_requests.bumps import Bumper
+from reconciler.engine.pull_requests.previews import Previewer
+from reconciler.engine.pull_requests.promotions import Promoter
+from reconciler.engine.pull_requests.report import Reporter
+from reconciler.engine.pull_requests.reverts import Follower
+from reconciler.engine.pull_requests.reviews import Reviews
 from reconciler.engine.reconcile import EnvironmentPass
-from reconciler.engine.report import Reporter
-from reconciler.engine.reviews import Reviews
 from reconciler.engine.share import unlisted
 from reconciler.engine.supervisor import Supervisor
 from reconciler.engine.trust import Untrusted

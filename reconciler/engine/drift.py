@@ -124,4 +124,4 @@ class Drifts:
         title = f"{self._environment}: {service}"
         at = self._core.clock.now()
         self._core.store.tell(Notice(self._environment, service, text, severity, at, title=title))
-        self._core.wake_notices.set()
+        self._core.wake.notices.set()

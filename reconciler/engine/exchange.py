@@ -66,10 +66,10 @@ class Exchange:
         """One round whenever something happened here, and after every `repository.poll`; for ever."""
         core = self._core
         while True:
-            core.wake_rollouts.clear()
+            core.wake.rollouts.clear()
             await self.tried()
             spread = core.random.uniform(1 - JITTER, 1 + JITTER)
-            await core.clock.wait(core.wake_rollouts, core.settings.repository.poll_s * spread)
+            await core.clock.wait(core.wake.rollouts, core.settings.repository.poll_s * spread)
 
     def stir(self, here: EnvironmentPass) -> None:
         """After a pass: what is decided otherwise than before may let a rollout begin."""
@@ -79,7 +79,7 @@ class Exchange:
         ready = frozenset(name for name, (_, gates) in here.told.items() if may_begin(gates))
         if self._ready.get(here.name) != (desired.revision, ready):
             self._ready[here.name] = desired.revision, ready
-            self._core.wake_rollouts.set()
+            self._core.wake.rollouts.set()
 
     async def tried(self) -> bool:
         """A round, whose trouble is logged: the next may do better."""
@@ -195,7 +195,7 @@ class Exchange:
                 commit, left = outcome.commit, outcome.left.get(service, "")
                 if outcome.proposal:
                     core.store.propose(outcome.proposal)
-                    core.wake_proposals.set()
+                    core.wake.proposals.set()
             except (HostError, TransientError):
                 raise
             except UgsError as error:
@@ -231,9 +231,9 @@ class Exchange:
                     core.store.report(Report("status", one.revision, name, service))
                     core.store.report(Report("comment", one.revision, name))
             log.info("%s", text)
-            core.wake_notices.set()
-            core.wake_notes.set()
-            core.wake_forge.set()
+            core.wake.notices.set()
+            core.wake.notes.set()
+            core.wake.forge.set()
 
 
 def _notice(name: str, rollout: Rollout, text: str, core: Core) -> Notice:

@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.engine.core import Core, InForce
+from reconciler.engine.core import Core
+from reconciler.engine.in_force import InForce
 from reconciler.git import Commit
 from reconciler.model.circumstances import Gate
 from reconciler.model.codec import builtins, decode, encode
@@ -178,7 +179,7 @@ def _switch(
                 title=f"{name}: flags",
             )
             core.store.tell(notice)
-            core.wake_notices.set()
+            core.wake.notices.set()
     log.info("%s: flag %s", name, text)
 
 

@@ -121,7 +121,7 @@ class Fleet:
                     await self._take(reading, judged)
                 if news:
                     core.look_at_pulls()
-                    core.wake_promotions.set()
+                    core.wake.promotions.set()
                 self._seen = fetched.tip, judged
                 await self._recall.look(fetched.tip, self.passes)
                 await soak.learn(core)
@@ -273,4 +273,4 @@ class Fleet:
             environment="", service="", sentence=text, severity=severity, at=now, title="repository"
         )
         self.core.store.tell(notice)
-        self.core.wake_notices.set()
+        self.core.wake.notices.set()

@@ -141,7 +141,7 @@ def tell_of_approval(core: Core, ask: Ask, text: str, now: Environment, change: 
             mark = "" if enough else mark_of(ask)
             told = notice_of(upgrade, "info", at, text=f"{sentence.title(upgrade)} is {text}", ask=mark)
             core.store.tell(told)
-            core.wake_notices.set()
+            core.wake.notices.set()
 
 
 def _waits_for(upgrade: Upgrade, change: Change, revision: str) -> bool:

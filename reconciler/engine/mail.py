@@ -9,9 +9,9 @@ from collections import defaultdict
 from datetime import timedelta
 
 from reconciler.engine.core import Core
-from reconciler.engine.proposals import Follower
+from reconciler.engine.pull_requests.report import Reporter
+from reconciler.engine.pull_requests.reverts import Follower
 from reconciler.engine.recovery import keep_head
-from reconciler.engine.report import Reporter
 from reconciler.model.codec import decode
 from reconciler.model.errors import UgsError
 from reconciler.model.notice import Notice
@@ -33,20 +33,20 @@ async def carry_notices(core: Core, outbox: Outbox) -> None:
     All channels share one event. None misses what another has cleared: whether more is due, `deliver` reads last.
     """
     while True:
-        core.wake_notices.clear()
+        core.wake.notices.clear()
         next_at = await outbox.deliver()
         wait_s = (next_at - core.clock.now()).total_seconds() if next_at else IDLE_S
-        await core.clock.wait(core.wake_notices, max(0.0, min(IDLE_S, wait_s)))
+        await core.clock.wait(core.wake.notices, max(0.0, min(IDLE_S, wait_s)))
 
 
 async def carry_notes(core: Core) -> None:
     """Push Git notes as they come, batched, for ever."""
     while True:
-        core.wake_notes.clear()
+        core.wake.notes.clear()
         await push_notes(core)
         next_at = core.store.next_due(NOTE)
         wait_s = (next_at - core.clock.now()).total_seconds() if next_at else IDLE_S
-        await core.clock.wait(core.wake_notes, max(0.0, min(IDLE_S, wait_s)))
+        await core.clock.wait(core.wake.notes, max(0.0, min(IDLE_S, wait_s)))
 
 
 async def empty_outbox(core: Core) -> None:
@@ -81,7 +81,7 @@ async def back_up(core: Core) -> None:
                 core.store.tell(
                     Notice("", "", sentence=text, severity="person", at=core.clock.now(), title="backup")
                 )
-            core.wake_notices.set()
+            core.wake.notices.set()
     else:
         if made:
             log.info("the database is copied to %s", made.path)

@@ -91,7 +91,7 @@ class Missed:
             store.tally(upgrade.environment, "window-passed", upgrade.change_class)
             now = self._core.clock.now()
             store.tell(notice_of(upgrade, "warning", now, text=f"{title}: {text}", ask=ask))
-        self._core.wake_notices.set()
+        self._core.wake.notices.set()
 
 
 def _read(text: str | None) -> Awaited | None:

@@ -153,7 +153,7 @@ class Monitor:
                 title=what,
             )
         )
-        self._core.wake_notices.set()
+        self._core.wake.notices.set()
 
     def _watch(self, work: Workload) -> Watch:
         """What is measured of it from round to round, for a while against the version before."""

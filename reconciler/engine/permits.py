@@ -278,7 +278,7 @@ def tell(core: Core, environment: str, service: str | None, text: str, severity:
             title=where,
         )
     )
-    core.wake_notices.set()
+    core.wake.notices.set()
 
 
 def _where(environment: str, service: str | None) -> str:

@@ -71,4 +71,4 @@ def tell(core: Core, operation: str) -> None:
             return
         text = f"{sentence.title(upgrade)} was stopped by a bug of UGS; look at its log, then start the daemon again"
         core.store.tell(notice_of(upgrade, "person", core.clock.now(), text=text))
-    core.wake_notices.set()
+    core.wake.notices.set()

@@ -14,16 +14,15 @@ from msgspec.structs import replace
 
 from reconciler.engine import departure, flags, poison, relapse
 from reconciler.engine import upgrade as upgrading
-from reconciler.engine.control import OPERATION, Control, Running
+from reconciler.engine.carrying import Carrying
+from reconciler.engine.control import Running
 from reconciler.engine.core import Core
 from reconciler.engine.drift import Drifts
-from reconciler.engine.endure import carried
-from reconciler.engine.fence import Fenced
 from reconciler.engine.heed import Heed
 from reconciler.engine.ledger import BEGUN_ANEW, Ledger
 from reconciler.engine.missed import Missed
 from reconciler.engine.monitor import Monitor
-from reconciler.engine.rest import Rest
+from reconciler.engine.rest import Rest, nothing_left
 from reconciler.engine.share import excluded, follow
 from reconciler.engine.slots import Slots
 from reconciler.engine.together import leader_of
@@ -41,7 +40,6 @@ from reconciler.model.observation import Observation
 from reconciler.model.plan import Change, Records
 from reconciler.model.target import Target
 from reconciler.model.upgrade import Phase, Upgrade
-from reconciler.store import Damaged
 
 log = logging.getLogger("ugs")
 
@@ -73,6 +71,7 @@ class EnvironmentPass:
     def __post_init__(self) -> None:
         self.turns = Turns(self.core.clock)
         self.rest = Rest(self.core, self.name)
+        self.carrying = Carrying(self)
         self.looks = Looks()
         self.monitor = Monitor(self.core, self.name, partial(relapse.go_back, self))
         self.repairs = Repairs(self.core, self.name)
@@ -97,7 +96,7 @@ class EnvironmentPass:
                 self.core.move(upgrade, Phase.WAITING, BEGUN_ANEW, tell=False)
             else:
                 log.info("carrying on %s in phase %s", upgrade.operation, upgrade.phase.value)
-                self.launch(upgrade)
+                self.carrying.launch(upgrade)
 
     async def once(self) -> None:
         """One pass, of which whoever has asked for a turn learns."""
@@ -129,7 +128,7 @@ class EnvironmentPass:
             return
         poison.outlive(core, {one.operation: one.since_s for one in self.running.values()}, self.broken)
         while self.left:
-            self.launch(self.left.pop())
+            self.carrying.launch(self.left.pop())
         if flags.waiting(core, self.name):  # first: it needs nothing of the engine, which may hang
             await flags.settle(core, desired)
         if excluded(self, desired):
@@ -167,16 +166,8 @@ class EnvironmentPass:
         left = observed or records.removing or self.busy
         if desired.gone is not None and not left and core.desired.get(self.name) is desired:
             departure.close(core, self.name)
-        elif standing == "held" and recovery is None and self._nothing_left(desired, records):
+        elif standing == "held" and recovery is None and nothing_left(self, desired, records):
             self.rest.begin(desired)
-
-    def _nothing_left(self, desired: Desired, records: Records) -> bool:
-        """Whether nothing of the environment waits for anything but news."""
-        waits = (self.told, self.left, self.running, self.broken, self.drifts.found, records.removing)
-        if any(waits) or self.repairs.needed or flags.waiting(self.core, self.name):
-            return False
-        shared = desired.gone is not None or bool(desired.environment.hosts)
-        return not shared and self.observed.keys() <= records.attempted.keys()
 
     def _observe(self) -> dict[str, Observation]:
         return self.core.driver(self.name).observe(self.core.site_of(self.name), self.name)
@@ -189,7 +180,7 @@ class EnvironmentPass:
         self.observed = concerning(desired, await asyncio.to_thread(self._observe))
         self.told = await self._weighed(desired, records_of(core, self.name, self.observed))
 
-    async def _controls(self) -> list[bool]:
+    async def controls(self) -> list[bool]:
         """Whether healthy services that nobody touches still answer: a control group for a verdict of failure."""
         desired = self.core.desired.get(self.name)
         return await self.monitor.controls(desired, self.observed, self.busy) if desired else []
@@ -291,7 +282,7 @@ class EnvironmentPass:
                 gates = await self.slots.asked(upgrade, gates, partial(self._gates, planned, around))
             told[planned.service] = change, gates
             if not (shut := closed(gates)):
-                self.launch(self.ledger.begin(upgrade), asked[change.service])
+                self.carrying.launch(self.ledger.begin(upgrade), asked[change.service])
             elif known or not (
                 planned.service in around.taken_back or self.ledger.announced(change, revision)
             ):
@@ -300,57 +291,6 @@ class EnvironmentPass:
         for change in beyond(self.core, desired, self.observed):
             told.setdefault(change.service, self._gates(change, around))
         return told
-
-    def launch(self, upgrade: Upgrade, asked: Asked | None = None) -> None:
-        """Give an upgrade a task that carries it on. `asked`: the commit, where that is known."""
-        control = Control(
-            lambda: self.heed.closed_now(upgrade, self.observed, running.asked),
-            lambda: self._paused(upgrade, running),
-            self._controls,
-            self.take_back,
-        )
-        control.taken_with = leader_of(self.core, upgrade)
-        running = Running(upgrade.operation, control, self.core.clock.monotonic(), asked)
-        self.running[upgrade.service] = running
-        running.task = asyncio.create_task(self._carry(upgrade, running), name=upgrade.operation)
-
-    async def _paused(self, upgrade: Upgrade, running: Running) -> str:
-        """Why the next batch may not start. Of one that a former daemon began, it is asked first who asked for it:
-        what was approved then counts between its batches too."""
-        if running.asked is None:
-            running.asked = await self.heed.asked(upgrade, self.observed, self.weigher.asked)
-        return self.heed.paused_now(upgrade, self.observed, running.asked)
-
-    def take_back(self, failed: Upgrade) -> None:
-        """Let those under way that go back with a failed upgrade know, and start taking back the others."""
-        for companion in failed.companions:
-            running = self.running.get(companion.service)
-            if running and running.operation == companion.operation:
-                running.control.say(taken_with=failed.operation)
-            elif (row := self.core.store.upgrade(companion.operation)) and row.phase in upgrading.ACTIVE:
-                self.launch(row)
-
-    async def _carry(self, upgrade: Upgrade, running: Running) -> None:
-        OPERATION.set(upgrade.operation)
-        try:
-            done = await carried(self.core, upgrade, running.control, self.monitor.proven)
-            if done.failed:
-                await self.refresh()  # so that the next pass sees the pin as it stands now
-        except Fenced as fenced:
-            left = "operation %s of %s is left as it stands: %s"
-            log.warning(left, upgrade.operation, upgrade.service, fenced)
-        except Damaged:
-            self.wake.set()  # the next pass meets it too, and ends the daemon
-            return
-        except Exception:
-            # A bug: nothing else is tried with this service until someone has looked and started us again.
-            log.exception("bug: operation %s of %s in %s", upgrade.operation, upgrade.service, self.name)
-            self.broken[upgrade.service] = upgrade.operation
-            poison.tell(self.core, upgrade.operation)
-            return
-        self.running.pop(upgrade.service, None)
-        poison.put_down(self.core, upgrade.operation)
-        self.wake.set()
 
     def shut_for(self, desired: Desired, change: Change, asked: Asked | None) -> tuple[Gate, ...]:
         """The gates that are closed for a change at this moment."""

@@ -72,7 +72,7 @@ class Recall:
             if recovery and recovery.base is None:
                 await self._learn(name, recovery, told.get(name, Account()), tip, passes.get(name))
         store.keep_recovery(EVERYWHERE, None)
-        self._core.wake_notices.set()
+        self._core.wake.notices.set()
 
     async def _compare(self, passes: Passes) -> None:
         """Whether the remote has seen a newer database of this daemon than this one."""
@@ -212,7 +212,7 @@ def accept(core: Core, passes: Passes, environment: str | None, *, actor: str) -
     for name in wanted:
         if name in passes:
             passes[name].wake.set()
-    core.wake_notices.set()
+    core.wake.notices.set()
     return wanted
 
 

@@ -104,7 +104,7 @@ def _tell(here: EnvironmentPass, work: Workload, upgrade: Upgrade, text: str) ->
                 title=title,
             )
         )
-    here.core.wake_notices.set()
+    here.core.wake.notices.set()
 
 
 def _nobody() -> Control:

@@ -110,4 +110,4 @@ def _tell(core: Core, environment: str, text: str, severity: Severity) -> None:
             environment=environment, service="", sentence=text, severity=severity, at=now, title=environment
         )
     )
-    core.wake_notices.set()
+    core.wake.notices.set()

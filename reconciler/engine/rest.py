@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from reconciler.engine import flags
 from reconciler.engine.core import Core
 from reconciler.model.desired import Desired, alike
+from reconciler.model.plan import Records
+
+if TYPE_CHECKING:
+    from reconciler.engine.reconcile import EnvironmentPass
 
 REST_S_MAX = 300.0
 """A pass is made all the same from time to time, should anything ever forget to wake it."""
@@ -36,3 +43,12 @@ class Rest:
             and core.clock.monotonic() - since_s < REST_S_MAX
             and core.leases.standing(core.share(self._environment)) == "held"
         )
+
+
+def nothing_left(here: EnvironmentPass, desired: Desired, records: Records) -> bool:
+    """Whether nothing of the environment waits for anything but news."""
+    waits = (here.told, here.left, here.running, here.broken, here.drifts.found, records.removing)
+    if any(waits) or here.repairs.needed or flags.waiting(here.core, here.name):
+        return False
+    shared = desired.gone is not None or bool(desired.environment.hosts)
+    return not shared and here.observed.keys() <= records.attempted.keys()

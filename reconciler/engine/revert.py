@@ -66,7 +66,7 @@ async def settle_pin(core: Core, upgrade: Upgrade, control: Control) -> Upgrade:
         )
         settle_companions(core, settled)
     if outcome.proposal:
-        core.wake_proposals.set()
+        core.wake.proposals.set()
     return settled
 
 

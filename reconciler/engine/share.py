@@ -162,7 +162,7 @@ def _go_back(here: EnvironmentPass, rollout: Rollout) -> None:
         core.store.forget_good(name, service, bad.target)
         reason = f"{rollout.to.version} failed {rollout.reason}"
         row = core.move(upgrade, Phase.RESTORING, reason, aborted=True, rollout=rollout.operation)
-    here.launch(row)
+    here.carrying.launch(row)
 
 
 def _report(core: Core, environment: str, rollout: Rollout) -> Report | None:

@@ -54,8 +54,8 @@ async def condemn_running(
         if upgrade.to is not None:
             core.store.forget_good(environment, service, upgrade.to)
         condemned = decide(core, upgrade, group, verdict, to=Phase.RESTORING, actor=actor)
-    here.launch(condemned)
-    here.take_back(condemned)
+    here.carrying.launch(condemned)
+    here.carrying.take_back(condemned)
     return condemned
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from reconciler.engine.attention import needs_person
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.people import Conflict
-from reconciler.engine.pulls import proposed
+from reconciler.engine.pull_requests.keeper import proposed
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.share import told
 from reconciler.engine.view import ServiceView

@@ -9,7 +9,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import msgspec
 from msgspec import Struct
 
-from reconciler.engine.core import Ahead, Core
+from reconciler.engine.core import Core
+from reconciler.engine.in_force import Ahead
 from reconciler.engine.repository import Retry
 from reconciler.engine.upkeep import records_of
 from reconciler.git import Arrival

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from reconciler.engine.bumps import Bumper
+from reconciler.engine.pull_requests.bumps import Bumper
 from reconciler.forge import Unavailable
 from reconciler.model.pulls import CLOSED_MARK, Kept
 from tests.forge.server import ForgeServer
@@ -72,7 +72,7 @@ async def test_a_release_is_proposed_merged_deployed_and_told(world: World, forg
     await Bumper(world.core).round()
     assert [one.state for one in rows(world)] == ["merged"]
     await world.deliver()
-    from reconciler.engine.report import Reporter
+    from reconciler.engine.pull_requests.report import Reporter
 
     await Reporter(world.core).round()
     assert forge.status(merged, "ugs/production/api")[0] == "success"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engine.bumps import TROUBLE, Bumper
+from reconciler.engine.pull_requests.bumps import TROUBLE, Bumper
 from reconciler.engine.status import explain_of
 from reconciler.forge import Invalid, Pull
 from tests.forge.dialects import Answer

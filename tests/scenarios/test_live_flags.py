@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from reconciler.engine.attention import needs_person
-from reconciler.engine.core import InForce
+from reconciler.engine.in_force import InForce
 from reconciler.engine.status import plan_of
 from reconciler.engine.trust import Untrusted
 from reconciler.model.errors import InputError

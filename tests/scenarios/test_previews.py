@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from reconciler.engine import previews
-from reconciler.engine.previews import Previewer
+from reconciler.engine.pull_requests import previews
+from reconciler.engine.pull_requests.previews import Previewer
 from reconciler.model.previewed import AGAIN_AFTER, CHECK
 from tests.forge.dialects import Answer
 from tests.forge.server import ForgeServer

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from reconciler.engine.proposals import Follower
+from reconciler.engine.pull_requests.reverts import Follower
 from reconciler.model.proposal import Proposal
 from tests.forge.dialects import Answer
 from tests.forge.server import ForgeServer

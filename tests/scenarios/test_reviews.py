@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.engine import permits
 from reconciler.engine.daemon import Daemon
-from reconciler.engine.reviews import Reviews
+from reconciler.engine.pull_requests.reviews import Reviews
 from tests.forge.dialects import Answer
 from tests.forge.server import ForgeServer
 from tests.git.colleague import git
@@ -234,13 +234,13 @@ async def test_what_begins_to_wait_is_looked_at_soon_and_once(world: World, forg
     forge.merge(world.propose(forge, "2.0.0"))
     await world.settle()
     reviews.stir(here)
-    assert world.core.wake_reviews.is_set()
+    assert world.core.wake.reviews.is_set()
     await looked(world, reviews)
-    world.core.wake_reviews.clear()
+    world.core.wake.reviews.clear()
     reviews.stir(here)
-    assert not world.core.wake_reviews.is_set()
+    assert not world.core.wake.reviews.is_set()
     world.core.look_at_pulls()
-    assert world.core.wake_reviews.is_set()
+    assert world.core.wake.reviews.is_set()
 
 
 @pytest.mark.slow

@@ -13,8 +13,8 @@ from starlette.responses import Response
 
 from reconciler.api.flags import sees
 from reconciler.api.web.page import Pages, allowed
-from reconciler.engine.core import InForce
 from reconciler.engine.flags import in_force_json
+from reconciler.engine.in_force import InForce
 from reconciler.model.codec import encode
 from reconciler.model.flags import exactly
 from reconciler.model.rights import Caller, Place, sees_part_of

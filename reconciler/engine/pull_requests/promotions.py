@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.promotion_commits import Outcome, Pushed, commit_of, files_of, push
-from reconciler.engine.promotion_pulls import Due, PromotionPulls
+from reconciler.engine.pull_requests.promotion_pulls import Due, PromotionPulls
 from reconciler.engine.revert import JITTER_S, PUSH_ATTEMPTS_MAX
 from reconciler.engine.soak import here
 from reconciler.engine.trains import train_of
@@ -52,18 +52,18 @@ class Promoter:
 
     def _hear(self, _before: Upgrade, after: Upgrade) -> None:
         if after.final:
-            self._core.wake_promotions.set()
+            self._core.wake.promotions.set()
 
     async def keep(self) -> None:
         """Look whenever there is news, when something is due, and every minute; for ever."""
         core = self._core
         while True:
-            core.wake_promotions.clear()
+            core.wake.promotions.clear()
             await self.round()
             now = core.clock.now()
             ends = [one.until for found in core.promotions.values() for one in found.values() if one.until]
             left_s = min(((end - now).total_seconds() for end in ends if end > now), default=LOOK_S)
-            await core.clock.wait(core.wake_promotions, min(LOOK_S, max(LOOK_MIN_S, left_s)))
+            await core.clock.wait(core.wake.promotions, min(LOOK_S, max(LOOK_MIN_S, left_s)))
 
     async def round(self) -> bool:
         """Move what is due, environment by environment, on the tip as it then stands. Whether anything was moved.
@@ -210,7 +210,7 @@ class Promoter:
                 core.store.audit("promoted", environment=name, service=one.service, detail=detail)
             self._tell(name, moves, text, "info")
         log.info("%s", text)
-        core.wake_notices.set()
+        core.wake.notices.set()
 
     def _turned_away(self, name: str, moves: tuple[Verdict, ...], refusal: PushRefused) -> None:
         """A branch that takes no push of ours: from now on people are asked to merge; where nobody can be asked, one
@@ -229,7 +229,7 @@ class Promoter:
             core.store.audit("promotion-refused", environment=name, detail=text)
             self._tell(name, moves, text, "warning" if core.forge else "person")
         log.warning("%s", text)
-        core.wake_notices.set()
+        core.wake.notices.set()
 
     def _tell(self, name: str, moves: tuple[Verdict, ...], text: str, severity: Severity) -> None:
         service = moves[0].service if len(moves) == 1 else ""

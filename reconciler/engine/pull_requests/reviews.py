@@ -12,8 +12,8 @@ from msgspec import Struct
 from reconciler.engine.core import Core
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.ledger import tell_of_approval
+from reconciler.engine.pull_requests.report import denied
 from reconciler.engine.reconcile import EnvironmentPass
-from reconciler.engine.report import denied
 from reconciler.forge import Denied, Forge, Pull, Review
 from reconciler.model import codeowners
 from reconciler.model.circumstances import Asked, Circumstances
@@ -69,14 +69,14 @@ class Reviews:
         """Look at what waits, when it begins to, when something is said of pull requests, and every three minutes."""
         core = self._core
         while True:
-            core.wake_reviews.clear()
+            core.wake.reviews.clear()
             await self.round()
-            await core.clock.wait(core.wake_reviews, LOOK_S)
+            await core.clock.wait(core.wake.reviews, LOOK_S)
 
     def stir(self, here: EnvironmentPass) -> None:
         """After a pass: what waits since then is looked at soon."""
         if self._core.forge and any(_key(one) not in self._looked for one in _wanted(self._core, here)):
-            self._core.wake_reviews.set()
+            self._core.wake.reviews.set()
 
     async def round(self) -> None:
         """One look at all that wants reviews. Trouble with the forge is said beside the gate; nothing else waits."""

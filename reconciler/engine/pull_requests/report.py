@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import ParamSpec, TypeVar
 
-from reconciler.engine.comments import upsert
 from reconciler.engine.core import Core
+from reconciler.engine.pull_requests.comments import upsert
 from reconciler.forge import Denied, Forge, Invalid, Status, Unavailable
 from reconciler.model.codec import decode
 from reconciler.model.errors import HostError, TransientError, UgsError
@@ -61,11 +61,11 @@ class Reporter:
         else:
             core.store.mark(MARK, None)
         while True:
-            core.wake_forge.clear()
+            core.wake.forge.clear()
             await self.round()
             next_at = core.store.next_due(FORGE)
             wait_s = (next_at - core.clock.now()).total_seconds() if next_at else IDLE_S
-            await core.clock.wait(core.wake_forge, max(0.0, min(IDLE_S, wait_s)))
+            await core.clock.wait(core.wake.forge, max(0.0, min(IDLE_S, wait_s)))
 
     async def round(self) -> None:
         """Tell what is due. What cannot be told waits, and so does all after it where nothing gets through."""
@@ -170,7 +170,7 @@ def denied(core: Core, error: UgsError, *, mark: str = MARK) -> None:
         core.store.tell(
             Notice("", "", sentence=text, severity="person", at=core.clock.now(), title="the forge")
         )
-    core.wake_notices.set()
+    core.wake.notices.set()
 
 
 def _all(waiting: dict[Report, list[OutboxRow]]) -> list[OutboxRow]:

@@ -12,9 +12,9 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.cli.graph import identity_of
-from reconciler.engine import previews, prospect
 from reconciler.engine.fleet import Fleet
-from reconciler.engine.previews import LOOK_S, Previewer
+from reconciler.engine.pull_requests import previews, prospect
+from reconciler.engine.pull_requests.previews import LOOK_S, Previewer
 from reconciler.forge import Check, Comment, Denied, Forge, Invalid, Pull, Unavailable
 from reconciler.git import Aside
 from reconciler.model import snapshot

@@ -1,7 +1,7 @@
 """Keeping pull requests that are ours: opened once, made anew, superseded, closed when moot, never against a person.
 
-What to do is decided by `model/pulls.py`, and done by `engine/pull.py`; here it is looked up. A row is written before
-a branch is pushed, and what stands at the forge is asked before anything is opened.
+What to do is decided by `model/pulls.py`, and done by `moves.py` beside this; here it is looked up. A row is written
+before a branch is pushed, and what stands at the forge is asked before anything is opened.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from msgspec.structs import replace
 
 from reconciler.engine.core import Core
-from reconciler.engine.pull import Files, Found, Hands, View, Wish
+from reconciler.engine.pull_requests.moves import Files, Found, Hands, View, Wish
 from reconciler.forge import Forge, Invalid, Pull
 from reconciler.git import Mirror
 from reconciler.model import pulls as rules

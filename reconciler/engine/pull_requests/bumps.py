@@ -11,11 +11,11 @@ from functools import partial
 import msgspec
 
 from reconciler.engine.core import Core
-from reconciler.engine.offers import Offers, Tags
 from reconciler.engine.pins import environment_files, find_pin
-from reconciler.engine.pull import Files, View, Wish
-from reconciler.engine.pulls import Keeper
-from reconciler.engine.report import denied
+from reconciler.engine.pull_requests.keeper import Keeper
+from reconciler.engine.pull_requests.moves import Files, View, Wish
+from reconciler.engine.pull_requests.offers import Offers, Tags
+from reconciler.engine.pull_requests.report import denied
 from reconciler.forge import Denied, Pull, Unavailable
 from reconciler.model import bumps as rules
 from reconciler.model import splice
@@ -54,8 +54,8 @@ class Bumper:
         core = self._core
         try:
             while True:
-                core.wake_bumps.clear()
-                await core.clock.wait(core.wake_bumps, await self.tried())
+                core.wake.bumps.clear()
+                await core.clock.wait(core.wake.bumps, await self.tried())
         finally:
             self._offers.close()
 

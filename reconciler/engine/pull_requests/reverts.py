@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from reconciler.engine.core import Core, note_of
 from reconciler.engine.pins import edit, environment_files, message
-from reconciler.engine.pull import open_once
-from reconciler.engine.report import denied
+from reconciler.engine.pull_requests.moves import open_once
+from reconciler.engine.pull_requests.report import denied
 from reconciler.engine.revert import HISTORY_MAX
 from reconciler.forge import Denied, Draft, Pull
 from reconciler.git import Mirror, PushRejected
@@ -49,9 +49,9 @@ class Follower:
         """Look whenever the branch moved or there is a new one, and every minute; for ever."""
         core = self._core
         while True:
-            core.wake_proposals.clear()
+            core.wake.proposals.clear()
             await self.round()
-            await core.clock.wait(core.wake_proposals, LOOK_S)
+            await core.clock.wait(core.wake.proposals, LOOK_S)
 
     async def round(self) -> None:
         """One look at each that is open. Trouble with one is logged, and the others are looked at."""
@@ -147,8 +147,8 @@ class Follower:
             self._told(
                 replace(one, state="merged"), f"is reverted by {commit[:12]}: {one.name} is merged", "info"
             )
-        core.wake_notes.set()
-        core.wake_forge.set()
+        core.wake.notes.set()
+        core.wake.forge.set()
 
     def _ended(self, one: Proposal, what: str, severity: Severity) -> None:
         self._told(one, f"is not reverted: {one.name} {what}", severity)
@@ -178,7 +178,7 @@ class Follower:
                 )
             )
         log.info("%s", text)
-        core.wake_notices.set()
+        core.wake.notices.set()
 
 
 def _standing(core: Core, known: Proposal) -> Standing:

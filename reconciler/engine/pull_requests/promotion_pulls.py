@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from reconciler.engine.core import Core
-from reconciler.engine.pull import Files, Wish
-from reconciler.engine.pulls import Keeper
-from reconciler.engine.report import denied
+from reconciler.engine.pull_requests.keeper import Keeper
+from reconciler.engine.pull_requests.moves import Files, Wish
+from reconciler.engine.pull_requests.report import denied
 from reconciler.forge import Denied, Unavailable
 from reconciler.model.environment import Promotion
 from reconciler.model.errors import UgsError
@@ -138,4 +138,4 @@ class PromotionPulls:
         core.store.tell(
             Notice(name, "", sentence=text, severity="info", at=core.clock.now(), title=f"{name}: promotion")
         )
-        core.wake_notices.set()
+        core.wake.notices.set()

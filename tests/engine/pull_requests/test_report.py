@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from reconciler.engine.report import Reporter
+from reconciler.engine.pull_requests.report import Reporter
 from reconciler.forge import Comment, Denied, Forge, Invalid, Pull, Status, Unavailable
 from reconciler.model.report import Report, marked, untouched
 from reconciler.model.upgrade import Phase

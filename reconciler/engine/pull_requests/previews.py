@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.engine.comments import upsert
 from reconciler.engine.fleet import Fleet
-from reconciler.engine.prospect import FOLDERS, distrust, known_of, running
-from reconciler.engine.report import denied
+from reconciler.engine.pull_requests.comments import upsert
+from reconciler.engine.pull_requests.prospect import FOLDERS, distrust, known_of, running
+from reconciler.engine.pull_requests.report import denied
 from reconciler.forge import Annotation, Check, Denied, Forge, Invalid, Pull, State, Unavailable
 from reconciler.git import Aside
 from reconciler.model import plan_text
@@ -79,10 +79,10 @@ class Previewer:
         """Look at once where a webhook or a new tip says so, else every few minutes; for ever."""
         core = self._core
         while True:
-            core.wake_previews.clear()
+            core.wake.previews.clear()
             wait_s = await self.round()
             await core.clock.sleep(APART_S)
-            await core.clock.wait(core.wake_previews, wait_s)
+            await core.clock.wait(core.wake.previews, wait_s)
 
     async def round(self) -> float:
         """One look at those that are due; in how many seconds to look again."""

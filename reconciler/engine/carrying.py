@@ -1,0 +1,86 @@
+"""Upgrades under way: each is carried on by a task of its own, until it ends, waits, or meets a bug of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from reconciler.engine import poison
+from reconciler.engine import upgrade as upgrading
+from reconciler.engine.control import OPERATION, Control, Running
+from reconciler.engine.endure import carried
+from reconciler.engine.fence import Fenced
+from reconciler.engine.together import leader_of
+from reconciler.model.circumstances import Asked
+from reconciler.model.upgrade import Upgrade
+from reconciler.store import Damaged
+
+if TYPE_CHECKING:
+    from reconciler.engine.reconcile import EnvironmentPass
+
+log = logging.getLogger("ugs")
+
+
+class Carrying:
+    """Of one environment, whose pass keeps what runs."""
+
+    def __init__(self, here: EnvironmentPass) -> None:
+        self._here = here
+
+    def launch(self, upgrade: Upgrade, asked: Asked | None = None) -> None:
+        """Give an upgrade a task that carries it on. `asked`: the commit, where that is known."""
+        control = Control(
+            lambda: self._here.heed.closed_now(upgrade, self._here.observed, running.asked),
+            lambda: self._paused(upgrade, running),
+            self._here.controls,
+            self.take_back,
+        )
+        control.taken_with = leader_of(self._here.core, upgrade)
+        running = Running(upgrade.operation, control, self._here.core.clock.monotonic(), asked)
+        self._here.running[upgrade.service] = running
+        running.task = asyncio.create_task(self._carry(upgrade, running), name=upgrade.operation)
+
+    async def _paused(self, upgrade: Upgrade, running: Running) -> str:
+        """Why the next batch may not start. Of one that a former daemon began, it is asked first who asked for it:
+        what was approved then counts between its batches too."""
+        if running.asked is None:
+            running.asked = await self._here.heed.asked(
+                upgrade, self._here.observed, self._here.weigher.asked
+            )
+        return self._here.heed.paused_now(upgrade, self._here.observed, running.asked)
+
+    def take_back(self, failed: Upgrade) -> None:
+        """Let those under way that go back with a failed upgrade know, and start taking back the others."""
+        for companion in failed.companions:
+            running = self._here.running.get(companion.service)
+            if running and running.operation == companion.operation:
+                running.control.say(taken_with=failed.operation)
+            elif (
+                row := self._here.core.store.upgrade(companion.operation)
+            ) and row.phase in upgrading.ACTIVE:
+                self.launch(row)
+
+    async def _carry(self, upgrade: Upgrade, running: Running) -> None:
+        OPERATION.set(upgrade.operation)
+        try:
+            done = await carried(self._here.core, upgrade, running.control, self._here.monitor.proven)
+            if done.failed:
+                await self._here.refresh()  # so that the next pass sees the pin as it stands now
+        except Fenced as fenced:
+            left = "operation %s of %s is left as it stands: %s"
+            log.warning(left, upgrade.operation, upgrade.service, fenced)
+        except Damaged:
+            self._here.wake.set()  # the next pass meets it too, and ends the daemon
+            return
+        except Exception:
+            # A bug: nothing else is tried with this service until someone has looked and started us again.
+            log.exception(
+                "bug: operation %s of %s in %s", upgrade.operation, upgrade.service, self._here.name
+            )
+            self._here.broken[upgrade.service] = upgrade.operation
+            poison.tell(self._here.core, upgrade.operation)
+            return
+        self._here.running.pop(upgrade.service, None)
+        poison.put_down(self._here.core, upgrade.operation)
+        self._here.wake.set()

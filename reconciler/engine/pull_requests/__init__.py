@@ -1,0 +1,1 @@
+"""Pull requests: what the daemon shows on them, proposes by them, is told by them, and reports to a forge."""

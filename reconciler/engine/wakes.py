@@ -1,0 +1,21 @@
+"""The bells of the daemon's tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Wakes:
+    """What has the tasks that tell, follow and propose look at once: set by whoever leaves them something to do."""
+
+    forge: asyncio.Event = field(default_factory=asyncio.Event)
+    proposals: asyncio.Event = field(default_factory=asyncio.Event)
+    bumps: asyncio.Event = field(default_factory=asyncio.Event)
+    previews: asyncio.Event = field(default_factory=asyncio.Event)
+    promotions: asyncio.Event = field(default_factory=asyncio.Event)
+    reviews: asyncio.Event = field(default_factory=asyncio.Event)
+    notices: asyncio.Event = field(default_factory=asyncio.Event)
+    notes: asyncio.Event = field(default_factory=asyncio.Event)
+    rollouts: asyncio.Event = field(default_factory=asyncio.Event)
