@@ -18,6 +18,7 @@ from reconciler.engine.fleet import Fleet
 from reconciler.engine.mail import carry_notes, carry_notices, empty_outbox, keep_house
 from reconciler.engine.metrics import Metrics
 from reconciler.engine.news import News
+from reconciler.engine.profiling import Profiler
 from reconciler.engine.pull_requests.bumps import Bumper
 from reconciler.engine.pull_requests.previews import Previewer
 from reconciler.engine.pull_requests.promotions import Promoter
@@ -55,6 +56,7 @@ class Daemon:
         self.news = News(self.fleet)
         self.started_at = core.clock.now()
         self.metrics = Metrics(self.fleet, self.started_at)
+        self.profiler = Profiler(core.clock, core.settings.state)
         self.stopping = asyncio.Event()
         self._news = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -158,9 +160,11 @@ class Daemon:
             (signal.SIGTERM, self.stop),
             (signal.SIGINT, self.stop),
             (signal.SIGHUP, self.nudge),
+            (signal.SIGUSR2, self.profiler.toggle),
         ):
             before = signal.getsignal(number)
-            loop.add_signal_handler(number, heed)
+            # Both may hear of one signal. That is once too often for what the same signal begins and ends.
+            loop.add_signal_handler(number, _nothing if number is signal.SIGUSR2 else heed)
             if signal.getsignal(number) is not before:  # in the simulation nobody sends any
                 signal.signal(number, _heard(loop, heed))
                 signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
@@ -244,6 +248,7 @@ class Daemon:
             await self.core.clock.sleep(MONITOR_S)
 
     async def _end(self, watcher: Watcher | None) -> None:
+        await self.profiler.end()
         under_way = [task for environment in self.fleet.passes.values() for task in environment.halt()]
         await _cancelled(self._tasks)  # first, so that none of them starts anything more
         if under_way:
@@ -268,6 +273,10 @@ def _heard(
         loop.call_soon_threadsafe(heed)
 
     return heard
+
+
+def _nothing() -> None:
+    """Left to `_heard`."""
 
 
 async def _cancelled(tasks: Collection[asyncio.Task[None]]) -> None:
