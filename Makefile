@@ -19,7 +19,7 @@ DURATION ?= 600
 SIMULATED = $(if $(filter command,$(origin SEED)),--seed $(SEED),--seeds $(SEEDS) --from $(FROM))
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 
-.PHONY: demo test check lint types contract examples crash slow engines e2e faults fuzz simulate mutants unit scenarios coverage bench recovery spread lock clean load
+.PHONY: demo test check lint types contract examples crash slow engines e2e faults fuzz simulate mutants unit scenarios coverage bench bench-full recovery spread lock clean load
 
 demo: $(VENV)/ready
 	$(BIN)/ugs demo
@@ -92,6 +92,11 @@ load: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.scale 1000 10000
+
+# The same table at a hundred thousand pins too: the figures of docs/performance.md.
+bench-full: $(VENV)/ready
+	$(BIN)/python -m benchmarks.scale 1000 10000 100000
 
 # How far a bad release gets on 100,000 hosts: the figures of docs/hosts.md.
 spread: $(VENV)/ready

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import platform
 import sys
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from msgspec import to_builtins
@@ -28,22 +31,21 @@ def machine() -> str:
 
 def measured(pins: list[int]) -> list[Row]:
     made: list[Callable[[Path], list[Row]]] = [small.rows]
-    for count in pins:
-        size = sized(count)
-        made += [
-            lambda folder, size=size: read.rows(size, folder),  # type: ignore[misc]  # bound now
-            lambda folder, size=size: rest.rows(size, folder),  # type: ignore[misc]
-        ]
+    for size in map(sized, pins):
+        made += [partial(read.rows, size), partial(rest.rows, size)]
     made += [
-        lambda folder: read.check_rows(Size(10, 100, MANIFESTS // 10, versions=10), folder),
-        lambda folder: small.revert_rows(Size(1, 5, 9), folder),
-        lambda folder: small.revert_rows(Size(1, 5, 9, unrelated=FILES), folder),
+        partial(read.check_rows, Size(10, 100, MANIFESTS // 10, versions=10)),
+        partial(small.revert_rows, Size(1, 5, 9)),
+        partial(small.revert_rows, Size(1, 5, 9, unrelated=FILES)),
     ]
-    found: list[Row] = []
-    for part in made:
-        with tempfile.TemporaryDirectory() as folder:
-            found += part(Path(folder))
-    return found
+    return [row for part in made for row in alone(part)]
+
+
+def alone(part: Callable[[Path], list[Row]]) -> list[Row]:
+    """A part in a process of its own: memory is counted from nothing."""
+    spawning = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, mp_context=spawning) as process:
+        return process.submit(part, Path(folder)).result()
 
 
 def main() -> None:
@@ -55,4 +57,5 @@ def main() -> None:
     print(f"{machine()}\n{table(rows)}")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -55,7 +55,10 @@ class EnvironmentPass:
     accept_first: bool = False
     fetched_at: datetime | None = None
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    seen: Mapping[str, Observation] = field(default_factory=dict)
+    """What the driver said last."""
     observed: Mapping[str, Observation] = field(default_factory=dict)
+    """As far as it concerns what is pinned or ours."""
     running: dict[str, Running] = field(default_factory=dict)
     told: Told = field(default_factory=dict)
     """By service: the change that waits or has just started, and its gates."""
@@ -114,9 +117,8 @@ class EnvironmentPass:
         return True
 
     async def _as_it_was(self) -> bool:
-        desired = self.core.desired[self.name]
         try:
-            return concerning(desired, await asyncio.to_thread(self._observe)) == self.observed
+            return await asyncio.to_thread(self._observe) == self.seen
         except UgsError:
             return False  # the pass will tell
 
@@ -137,11 +139,12 @@ class EnvironmentPass:
         await self.slots.give_back()
         busy = self.busy
         try:
-            observed = concerning(desired, await asyncio.to_thread(self._observe))
+            self.seen = await asyncio.to_thread(self._observe)
         except UgsError as error:
             self.trouble = str(error)
             log.warning("%s: what runs could not be observed: %s", self.name, error)
             return
+        observed = concerning(desired, self.seen)
         self.trouble, self.observed = "", observed
         recovery = core.store.recovery(self.name)
         await adopt(core, self.monitor, desired, observed, busy=self.busy, recovery=recovery)
