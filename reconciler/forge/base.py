@@ -156,6 +156,9 @@ class Forge(Protocol):
     def label_pull(self, number: int, labels: tuple[str, ...], /) -> None:
         """Add these labels to those that it has; nothing, where the forge has no labels."""
 
+    def unlabel_pull(self, number: int, labels: tuple[str, ...], /) -> None:
+        """Take these labels off. One that is not there is fine; nothing, where the forge has no labels."""
+
     def close_pull(self, number: int) -> None: ...
 
     def reviews(self, number: int) -> tuple[Review, ...]:

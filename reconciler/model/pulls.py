@@ -92,6 +92,8 @@ class Kept(Struct, frozen=True, omit_defaults=True):
     """0 until it is open there."""
     url: str = ""
     digest: str = ""
+    labels: tuple[str, ...] = ()
+    """Those that we may have put there, and nobody before us."""
     closing: State | None = None
     """As what it is being closed by us: then it was no person who did."""
     id: int = 0
@@ -156,6 +158,17 @@ def room(kept: Sequence[Kept], limits: Limits, *, now: datetime) -> str:
     if lately >= limits.hour_max:
         return f"{lately} were opened within an hour, and forge.pulls.hour_max is {limits.hour_max}"
     return ""
+
+
+def labels_put(wanted: Wanted, kept: Kept, there: Collection[str]) -> tuple[str, ...]:
+    """The labels of ours, once those that are wanted are put there too. `there`: all that are there now: what we did
+    not put there is a person's, whatever its name."""
+    return (*kept.labels, *(one for one in wanted.labels if one not in kept.labels and one not in there))
+
+
+def labels_outlived(wanted: Wanted, kept: Kept) -> tuple[str, ...]:
+    """The labels of ours that said what it asked for before, and are to be taken off."""
+    return tuple(one for one in kept.labels if one.startswith(f"{LABEL}: ") and one not in wanted.labels)
 
 
 def asked_in(body: str) -> tuple[str, ...]:

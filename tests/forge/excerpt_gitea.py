@@ -22,6 +22,7 @@ USED = {
     "/repos/{owner}/{repo}/issues/comments/{id}": ["patch"],
     "/repos/{owner}/{repo}/issues/{index}/comments": ["get", "post"],
     "/repos/{owner}/{repo}/issues/{index}/labels": ["post"],
+    "/repos/{owner}/{repo}/issues/{index}/labels/{id}": ["delete"],
     "/repos/{owner}/{repo}/labels": ["get", "post"],
     "/repos/{owner}/{repo}/pulls": ["get", "post"],
     "/repos/{owner}/{repo}/pulls/{index}": ["get", "patch"],

@@ -287,7 +287,7 @@ def _handler(forge: ForgeServer) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(data.encode())
 
-        do_GET = do_POST = do_PUT = do_PATCH = handle_any  # noqa: N815  the library's names
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815  the library's names
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the library's name
             pass

@@ -87,6 +87,17 @@ def test_title_text_and_labels_are_changed_later(server: ForgeServer, forge: For
     assert forge.pull(number).labels == (() if server.kind == "bitbucket" else ("ugs", "ugs: minor"))
 
 
+def test_labels_are_taken_off_and_one_that_is_not_there_is_fine(server: ForgeServer, forge: Forge) -> None:
+    number = forge.open_pull(Draft("bump", "main", "Bump", "x", ("ugs", "ugs: minor", "ugs: major"))).number
+    server.pulls[number].labels.append("hers")
+    if server.kind == "gitea":
+        server.label_ids["ugs: patch"] = server.number()  # it is known there, and on no pull request
+    forge.unlabel_pull(number, ("ugs: patch", "ugs: minor", "never made"))
+    left = [] if server.kind == "bitbucket" else ["ugs", "ugs: major"]
+    assert server.pulls[number].labels == [*left, "hers"]
+    assert "never made" not in server.label_ids
+
+
 def test_a_check_is_a_status_for_a_token(server: ForgeServer, forge: Forge) -> None:
     forge.set_check(COMMIT, CHECK)
     state, said = server.status(COMMIT, "ugs/check")

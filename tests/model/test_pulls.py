@@ -126,6 +126,15 @@ def test_the_commit_carries_its_branch_as_a_trailer() -> None:
     assert worded.commit_message.endswith(f"goes on\n\nUgs-Pull: {BRANCH}\n")
 
 
+def test_only_labels_of_a_class_that_we_put_there_are_taken_off() -> None:
+    kept = replace(KEPT, labels=("ugs", "ugs: minor", "shop"))
+    major = replace(WANTED, labels=("ugs", "ugs: major"))
+    assert pulls.labels_outlived(major, kept) == ("ugs: minor",)
+    assert pulls.labels_outlived(major, replace(kept, labels=())) == ()
+    assert pulls.labels_put(major, kept, kept.labels) == ("ugs", "ugs: minor", "shop", "ugs: major")
+    assert pulls.labels_put(major, kept, (*kept.labels, "ugs: major")) == kept.labels
+
+
 def test_what_is_said_is_known_by_its_title_text_and_labels() -> None:
     others = [
         replace(WANTED, title="x"),

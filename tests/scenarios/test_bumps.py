@@ -92,6 +92,38 @@ async def test_a_newer_release_supersedes_in_place(world: World, forge: ForgeSer
     assert [one.asks for one in rows(world)] == [("production/api 1.2.0",)]
 
 
+@pytest.mark.parametrize("killed", [False, True])
+async def test_the_label_of_a_class_that_is_outlived_goes_and_people_s_stay(
+    world: World, forge: ForgeServer, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    def dies(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    ask(world, bump='bump: {from: releases, range: ">=1"}')
+    await released(world, "1.0.0")
+    await released(world, "1.0.1")
+    await look(world)
+    [pull] = forge.pulls.values()
+    assert sorted(pull.labels) == ["ugs", "ugs: patch"]
+    pull.labels += ["ugs: major", "wip"]
+    await released(world, "1.1.0")
+    if killed:  # both are there then, and both are remembered
+        with monkeypatch.context() as patched:
+            patched.setattr(type(world.core.forge), "unlabel_pull", dies)
+            with pytest.raises(RuntimeError):
+                await look(world)
+        assert sorted(pull.labels) == ["ugs", "ugs: major", "ugs: minor", "ugs: patch", "wip"]
+        await world.restart()
+    else:
+        await look(world)
+        assert sorted(pull.labels) == ["ugs", "ugs: major", "ugs: minor", "wip"]
+    await released(world, "2.0.0")
+    await look(world)
+    assert pull.title.endswith("to 2.0.0")
+    assert sorted(pull.labels) == ["ugs", "ugs: major", "wip"]
+    assert [one.labels for one in rows(world)] == [("ugs",)]  # the other one is a person's
+
+
 async def test_a_storm_of_fifty_releases_makes_one_pull_request_a_pin(
     world: World, forge: ForgeServer
 ) -> None:

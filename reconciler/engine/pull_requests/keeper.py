@@ -125,9 +125,9 @@ class Keeper:
             case "remake" if wanted and kept:
                 kept = await self._hands.pushed(view.tip, wanted, kept, found)
                 if kept:
-                    await self._hands.said(wanted, kept)
+                    await self._hands.said(wanted, kept, found)
             case "edit" if wanted and kept:
-                await self._hands.said(wanted, kept)
+                await self._hands.said(wanted, kept, found)
             case "close" if kept:
                 await self._hands.closed(kept, found, deed, why(kept) if deed.state == "moot" else "")
             case "end" if kept:

@@ -67,6 +67,7 @@ class Hands:
             known = await self.pushed(tip, wanted, known, found)
             if known is None:
                 return
+        known = self._labelling(wanted, known, found)
         base = core.settings.repository.branch
         draft = Draft(wanted.branch, base, wanted.title, wanted.text, wanted.labels)
         pull = await open_once(core, self._forge, draft)
@@ -82,7 +83,13 @@ class Hands:
         commit = await core.git(mirror.commit, tip, found.files, wanted.commit_message, at=at)
         # Before the push: it is known for ours, should we die before we hear of it.
         made = core.store.keep_pull(
-            replace(kept, commit=commit, paths=tuple(sorted(found.files)), asks=wanted.asks)
+            replace(
+                kept,
+                commit=commit,
+                paths=tuple(sorted(found.files)),
+                asks=wanted.asks,
+                labels=_labels(wanted, kept, found),
+            )
         )
         core.failpoint("pull:branch")
         try:
@@ -94,13 +101,18 @@ class Hands:
         core.failpoint("pull:pushed")
         return made
 
-    async def said(self, wanted: Wanted, kept: Kept) -> None:
+    async def said(self, wanted: Wanted, kept: Kept, found: Found) -> None:
         """Title, text and labels as they should be; nothing where they are so."""
         if wanted.digest == kept.digest:
             return
+        kept = self._labelling(wanted, kept, found)
+        outlived = rules.labels_outlived(wanted, kept)
         await asyncio.to_thread(self._forge.edit_pull, kept.number, wanted.title, wanted.text)
         await asyncio.to_thread(self._forge.label_pull, kept.number, wanted.labels)
-        edited = replace(kept, asks=wanted.asks, digest=wanted.digest)
+        if outlived:
+            await asyncio.to_thread(self._forge.unlabel_pull, kept.number, outlived)
+        left = tuple(one for one in kept.labels if one not in outlived)
+        edited = replace(kept, asks=wanted.asks, digest=wanted.digest, labels=left)
         self._told(edited, f"{wanted.title}: {kept.url}", "edited")
 
     async def closed(self, kept: Kept, found: Found, deed: Deed, why: str) -> None:
@@ -131,12 +143,21 @@ class Hands:
         said = f"{what.get(kept.state, kept.state)}: {why}" if why else what.get(kept.state, kept.state)
         self._told(kept, f"{', '.join(kept.asks)}: {kept.name} {said}", kept.state)
 
+    def _labelling(self, wanted: Wanted, kept: Kept, found: Found) -> Kept:
+        """Its row, which says before they are put there which labels are ours."""
+        labels = _labels(wanted, kept, found)
+        return kept if labels == kept.labels else self._core.store.keep_pull(replace(kept, labels=labels))
+
     def _told(self, kept: Kept, text: str, event: str) -> None:
         core = self._core
         with core.store.transaction():
             core.store.keep_pull(kept)
             core.store.audit(f"{kept.kind}-{event}", environment=kept.environment, detail=text)
         log.info("%s: %s", kept.environment, text)
+
+
+def _labels(wanted: Wanted, kept: Kept, found: Found) -> tuple[str, ...]:
+    return rules.labels_put(wanted, kept, found.pull.labels if found.pull else ())
 
 
 async def open_once(core: Core, forge: Forge, draft: Draft) -> Pull:

@@ -151,6 +151,9 @@ class Bitbucket:
     def label_pull(self, number: int, labels: tuple[str, ...], /) -> None:
         """It has no labels."""
 
+    def unlabel_pull(self, number: int, labels: tuple[str, ...], /) -> None:
+        """It has no labels."""
+
     def close_pull(self, number: int) -> None:
         self._ask("POST", f"{self._pull(number)}/decline", PullAnswer)
 

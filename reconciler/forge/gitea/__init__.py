@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -133,6 +134,13 @@ class Gitea:
         asked = {"labels": self._labels(labels)}
         self._ask("POST", f"{self._at}/issues/{number}/labels", list[Label], asked)
 
+    def unlabel_pull(self, number: int, labels: tuple[str, ...], /) -> None:
+        known = self._known_labels()
+        for label in labels:
+            if label in known:
+                with suppress(Invalid):  # it is not there
+                    self._ask("DELETE", f"{self._at}/issues/{number}/labels/{known[label]}", object)
+
     def close_pull(self, number: int) -> None:
         self._ask("PATCH", f"{self._at}/pulls/{number}", PullAnswer, {"state": "closed"})
 
@@ -170,13 +178,17 @@ class Gitea:
         """The numbers of the labels of these names, which are made where they are not there."""
         if not names:
             return []
-        found = pages(partial(self._page, f"{self._at}/labels?", list[Label]), size=PAGE)
-        known = {one.name: one.id for one in found}
+        known = self._known_labels()
         for name in names:
             if name not in known:
                 asked = {"name": name, "color": COLOUR}
                 known[name] = self._ask("POST", f"{self._at}/labels", Label, asked).id
         return [known[name] for name in names]
+
+    def _known_labels(self) -> dict[str, int]:
+        """The numbers of the repository's labels, by name."""
+        found = pages(partial(self._page, f"{self._at}/labels?", list[Label]), size=PAGE)
+        return {one.name: one.id for one in found}
 
     def _page(self, where: str, kind: type[list[Any]], page: int) -> list[Any]:
         return self._ask("GET", f"{where}limit={PAGE}&page={page}", kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -192,6 +193,12 @@ class GitHub:
 
     def label_pull(self, number: int, labels: tuple[str, ...], /) -> None:
         self._ask("POST", f"{self._at}/issues/{number}/labels", list[Any], {"labels": list(labels)})
+
+    def unlabel_pull(self, number: int, labels: tuple[str, ...], /) -> None:
+        for label in labels:
+            with suppress(Invalid):  # it is not there
+                where = f"{self._at}/issues/{number}/labels/{quote(label, safe='')}"
+                self._ask("DELETE", where, list[Any])
 
     def close_pull(self, number: int) -> None:
         self._ask("PATCH", f"{self._at}/pulls/{number}", PullAnswer, {"state": "closed"})

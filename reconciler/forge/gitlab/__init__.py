@@ -158,6 +158,9 @@ class GitLab:
     def label_pull(self, number: int, labels: tuple[str, ...], /) -> None:
         self._ask("put", self._pull(number), PullAnswer, {"add_labels": ",".join(labels)})
 
+    def unlabel_pull(self, number: int, labels: tuple[str, ...], /) -> None:
+        self._ask("put", self._pull(number), PullAnswer, {"remove_labels": ",".join(labels)})
+
     def close_pull(self, number: int) -> None:
         self._ask("put", self._pull(number), PullAnswer, {"state_event": "close"})
 

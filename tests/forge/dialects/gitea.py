@@ -85,6 +85,14 @@ def _label(forge: ForgeServer, match: re.Match[str], _: Any, said: Said) -> Answ
     )
 
 
+def _unlabel(forge: ForgeServer, match: re.Match[str], *_: Any) -> Answer:
+    [name] = _names(forge, [int(match[2])])
+    labels = forge.pulls[int(match[1])].labels
+    if name in labels:
+        labels.remove(name)
+    return Answer(204)
+
+
 def _names(forge: ForgeServer, numbers: list[int]) -> list[str]:
     names = {number: name for name, number in forge.label_ids.items()}
     return [names[one] for one in numbers]
@@ -131,6 +139,7 @@ GITEA = Dialect(
         ("POST", rf"{R}/issues/(\d+)/comments", comment),
         ("PATCH", rf"{R}/issues/comments/(?P<comment>\d+)", edit_comment),
         ("POST", rf"{R}/issues/(\d+)/labels", _label),
+        ("DELETE", rf"{R}/issues/(\d+)/labels/(\d+)", _unlabel),
         ("GET", f"{R}/pulls", _pulls),
         ("POST", f"{R}/pulls", _open),
         ("GET", rf"{R}/pulls/(\d+)", lambda f, m, _q, _s: Answer(200, _pull(f, f.pulls[int(m[1])]))),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from tests.forge.dialects.base import (
     AT,
@@ -115,6 +116,14 @@ def _label(forge: ForgeServer, match: re.Match[str], _: Any, said: Said) -> Answ
     return Answer(200, [{"id": 1, "name": one} for one in said["labels"]])
 
 
+def _unlabel(forge: ForgeServer, match: re.Match[str], *_: Any) -> Answer:
+    labels = forge.pulls[int(match[1])].labels
+    if (name := unquote(match[2])) not in labels:
+        return Answer(404, {"message": "Label does not exist"})
+    labels.remove(name)
+    return Answer(200, [{"id": 1, "name": one} for one in labels])
+
+
 def _edit_pull(forge: ForgeServer, match: re.Match[str], _: Any, said: Said) -> Answer:
     pull = forge.pulls[int(match[1])]
     pull.state = said.get("state", pull.state)
@@ -182,6 +191,7 @@ GITHUB = Dialect(
         ("POST", rf"{R}/issues/(\d+)/comments", comment),
         ("PATCH", rf"{R}/issues/comments/(?P<comment>\d+)", edit_comment),
         ("POST", rf"{R}/issues/(\d+)/labels", _label),
+        ("DELETE", rf"{R}/issues/(\d+)/labels/([^/]+)", _unlabel),
         ("GET", f"{R}/pulls", _pulls),
         ("POST", f"{R}/pulls", _open),
         ("GET", rf"{R}/pulls/(\d+)", lambda f, m, _q, _s: Answer(200, _pull(f, f.pulls[int(m[1])]))),

@@ -73,6 +73,8 @@ def _edit_pull(forge: ForgeServer, match: re.Match[str], _: Any, said: Said) -> 
         pull.state = "closed"
     pull.title, pull.body = said.get("title", pull.title), said.get("description", pull.body)
     pull.add([one for one in said.get("add_labels", "").split(",") if one])
+    taken = said.get("remove_labels", "").split(",")
+    pull.labels = [one for one in pull.labels if one not in taken]
     return Answer(200, _pull(forge, pull))
 
 
