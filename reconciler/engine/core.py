@@ -126,8 +126,10 @@ class Core:
 
     def look_at_pulls(self) -> None:
         """Something is said to have happened to the pull requests: whoever follows them looks soon."""
-        for wake in (self.wake.proposals, self.wake.bumps, self.wake.previews, self.wake.reviews):
-            wake.set()
+        wake = self.wake
+        bells = wake.proposals, wake.bumps, wake.previews, wake.reviews, wake.promotion_pulls, wake.promotions
+        for bell in bells:
+            bell.set()
 
     def hosted(self, environment: str) -> bool:
         """Whether the services of an environment run on several machines, each its own copy."""

@@ -121,7 +121,6 @@ class Fleet:
                     await self._take(reading, judged)
                 if news:
                     core.look_at_pulls()
-                    core.wake.promotions.set()
                 self._seen = fetched.tip, judged
                 await self._recall.look(fetched.tip, self.passes)
                 await soak.learn(core)

@@ -15,6 +15,8 @@ class Wakes:
     bumps: asyncio.Event = field(default_factory=asyncio.Event)
     previews: asyncio.Event = field(default_factory=asyncio.Event)
     promotions: asyncio.Event = field(default_factory=asyncio.Event)
+    promotion_pulls: asyncio.Event = field(default_factory=asyncio.Event)
+    """With the one before: the forge is to be asked too, though it was lately."""
     reviews: asyncio.Event = field(default_factory=asyncio.Event)
     notices: asyncio.Event = field(default_factory=asyncio.Event)
     notes: asyncio.Event = field(default_factory=asyncio.Event)

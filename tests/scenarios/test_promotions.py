@@ -383,6 +383,25 @@ async def test_closed_by_a_person_it_is_not_opened_again_for_that_version(
     ]
 
 
+async def test_closed_by_a_person_is_heard_of_by_webhook(
+    asking: Train, world: World, forge: ForgeServer
+) -> None:
+    promoter = Promoter(world.fleet)
+    await promoter.round()
+    forge.pulls[1].state = "closed"
+    await promoter.round()
+    assert [one.state for one in world.core.store.pulls("promote")] == ["open"]
+    world.core.wake.promotions.clear()
+    world.core.look_at_pulls()
+    assert world.core.wake.promotions.is_set()
+    await promoter.round()
+    assert [one.state for one in world.core.store.pulls("promote")] == ["refused"]
+    assert asking.why("production") == "a person has closed the pull request that asked for 1.1.0"
+    calls = len(forge.calls)
+    await promoter.round()
+    assert len(forge.calls) == calls  # once is enough
+
+
 async def test_what_fails_upstream_meanwhile_closes_it(
     asking: Train, world: World, forge: ForgeServer
 ) -> None:

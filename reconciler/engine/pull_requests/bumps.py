@@ -50,7 +50,7 @@ class Bumper:
         """What was logged already."""
 
     async def keep(self) -> None:
-        """Look whenever the branch moved, and every five minutes; for ever."""
+        """Look whenever the branch or a pull request is said to have moved, and every five minutes; for ever."""
         core = self._core
         try:
             while True:

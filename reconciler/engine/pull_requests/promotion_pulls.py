@@ -77,6 +77,8 @@ class PromotionPulls:
         """
         core, keeper = self._core, self._keeper
         names = sorted({one.environment for one in due})
+        nudged = core.wake.promotion_pulls.is_set()
+        core.wake.promotion_pulls.clear()
         core.troubles[TROUBLE] = ""
         if keeper is None:
             if names:
@@ -87,7 +89,7 @@ class PromotionPulls:
         wishes = [Wish(wanted(one.environment, one.rule, one.moves), one.edit) for one in due]
         now_s, ends = core.clock.monotonic(), self._ends(found)
         wish = tip, tuple(one.wanted.digest for one in wishes), tuple(ends.items())
-        if self._last[0] == wish and now_s < self._last[1]:
+        if self._last[0] == wish and now_s < self._last[1] and not nudged:
             return False
         self._last = wish, now_s + LOOK_S
         try:
