@@ -1,8 +1,8 @@
 """What a forge's published API description says of a request: which are known, and what they must hold.
 
-`github.json` is GitHub's own, as `excerpt_github.py` takes it, and `gitea.json` Gitea's, by way of a client that is
-generated from it (`excerpt_gitea.py`). `gitlab.json` and `bitbucket.json` are short, and written by hand after the
-documented attributes (docs.gitlab.com/api, developer.atlassian.com/cloud/bitbucket/rest).
+`github.json` is GitHub's own, as `excerpt_github.py` takes it, and `gitlab.json` GitLab's (`excerpt_gitlab.py`).
+`gitea.json` and `bitbucket.json` are their forges' by way of packages that are generated from them
+(`excerpt_gitea.py`, `excerpt_bitbucket.py`).
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Description:
             schema = known[name]["schema"]
             if schema.get("type") == "integer" and not value.isdigit():
                 return f"{method} {path}: {name} is no number"
-            if "enum" in schema and value not in schema["enum"]:
-                return f"{method} {path}: {name} must not be {value}"
+            if "enum" in schema and (wrong := set(value.split(",")) - set(schema["enum"])):
+                return f"{method} {path}: {name} must not be {', '.join(sorted(wrong))}"
         schema = found[0]["body"]
         if schema is None:
             return f"{method} {path}: no body is described" if body is not None else ""
@@ -50,4 +50,4 @@ class Description:
 
 
 def _pattern(path: str) -> str:
-    return re.sub(r"\\\{[a-z_]+\\\}", "[^/]+", re.escape(path))
+    return re.sub(r"\\\{[A-Za-z_]+\\\}", "[^/]+", re.escape(path))

@@ -147,7 +147,7 @@ class GitLab:
             "target_branch": draft.base,
             "title": draft.title,
             "description": draft.body,
-            "labels": ",".join(draft.labels),
+            "labels": list(draft.labels),
             "remove_source_branch": True,
         }
         return pull_of(self._ask("post", f"{self._at}/merge_requests", PullAnswer, asked))
@@ -156,10 +156,10 @@ class GitLab:
         self._ask("put", self._pull(number), PullAnswer, {"title": title, "description": body})
 
     def label_pull(self, number: int, labels: tuple[str, ...], /) -> None:
-        self._ask("put", self._pull(number), PullAnswer, {"add_labels": ",".join(labels)})
+        self._ask("put", self._pull(number), PullAnswer, {"add_labels": list(labels)})
 
     def unlabel_pull(self, number: int, labels: tuple[str, ...], /) -> None:
-        self._ask("put", self._pull(number), PullAnswer, {"remove_labels": ",".join(labels)})
+        self._ask("put", self._pull(number), PullAnswer, {"remove_labels": list(labels)})
 
     def close_pull(self, number: int) -> None:
         self._ask("put", self._pull(number), PullAnswer, {"state_event": "close"})

@@ -63,7 +63,7 @@ def _open(forge: ForgeServer, _: Any, __: Any, said: Said) -> Answer:
         base=said["target_branch"],
         author="ugs",
     )
-    forge.pulls[number].labels += [one for one in said["labels"].split(",") if one]
+    forge.pulls[number].labels += said["labels"]
     return Answer(201, _pull(forge, forge.pulls[number]))
 
 
@@ -72,8 +72,8 @@ def _edit_pull(forge: ForgeServer, match: re.Match[str], _: Any, said: Said) -> 
     if said.get("state_event") == "close":
         pull.state = "closed"
     pull.title, pull.body = said.get("title", pull.title), said.get("description", pull.body)
-    pull.add([one for one in said.get("add_labels", "").split(",") if one])
-    taken = said.get("remove_labels", "").split(",")
+    pull.add(said.get("add_labels", []))
+    taken = said.get("remove_labels", [])
     pull.labels = [one for one in pull.labels if one not in taken]
     return Answer(200, _pull(forge, pull))
 
