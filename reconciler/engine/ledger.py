@@ -121,9 +121,15 @@ class Ledger:
         self._asks = {operation: ask for operation, ask in self._asks.items() if operation in waiting}
         return kept
 
+    def begun(self) -> frozenset[str]:
+        """The services of which an upgrade is under way by its record, whether anybody carries it on or not."""
+        return frozenset(upgrade.service for upgrade in self._unfinished() if upgrade.phase not in NOT_BEGUN)
+
     def _not_begun(self) -> list[Upgrade]:
-        unfinished = self._core.store.upgrades(environment=self._environment, unfinished=True)
-        return [upgrade for upgrade in unfinished if upgrade.phase in NOT_BEGUN]
+        return [upgrade for upgrade in self._unfinished() if upgrade.phase in NOT_BEGUN]
+
+    def _unfinished(self) -> list[Upgrade]:
+        return self._core.store.upgrades(environment=self._environment, unfinished=True)
 
 
 def tell_of_approval(core: Core, ask: Ask, text: str, now: Environment, change: Change, asked: Asked) -> None:

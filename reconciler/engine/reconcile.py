@@ -268,7 +268,9 @@ class EnvironmentPass:
         asked = {change.service: await self.weigher.asked(desired, change) for change in changes}
         if self.name not in self.core.desired:
             return {}  # it was given another name meanwhile
-        busy |= self.busy
+        busy |= (
+            self.busy | self.ledger.begun()
+        )  # what was left under way is taken up again once the lease is held
         ready = [change for change in changes if change.service not in busy]
         waiting = self.ledger.retire(
             {change.service: (change, asked[change.service].revision) for change in ready}, busy

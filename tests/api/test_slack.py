@@ -76,7 +76,7 @@ async def slack(world: World) -> AsyncIterator[Slack]:
         patiently(world, "1.0.0")
         await world.settle()
         await world.deliver()
-        daemon = cast(Daemon, SimpleNamespace(core=world.core, fleet=world.fleet))
+        daemon = cast(Daemon, SimpleNamespace(core=world.core, fleet=world.fleet, nudge=lambda: None))
         companions, routes = hearing(daemon, world.core.settings)
         assert companions == []
         app = application(daemon, by_token(world.core), routes)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from datetime import timedelta
+
+import pytest
 
 from reconciler.engine.permits import hold
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.rest import REST_S_MAX
+from reconciler.model.upgrade import Phase
 from tests.world import World
 
 
@@ -76,6 +81,25 @@ async def test_an_environment_that_is_another_daemons_does_not_rest(world: World
     world.clock.move(timedelta(seconds=REST_S_MAX / 2))
     assert world.core.leases.standing("production") != "held"
     assert await here.tick() is True
+
+
+async def test_what_was_left_under_way_is_not_planned_anew_while_the_lease_is_in_doubt(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = await at_rest(world)
+    world.release("1.1.0", soak="1h", deadline="2h")
+    world.pin("1.1.0")
+    world.merge("Bump")
+    upgrade = await world.reach(Phase.VERIFYING)
+    for task in here.tasks():  # as when its lease was lost
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    here.running.clear()
+    monkeypatch.setattr(world.core.leases, "standing", lambda _environment: "unsure")
+    await here.once()
+    assert world.core.store.upgrade(upgrade.operation) == upgrade
+    assert "api" not in here.told
 
 
 async def test_now_and_then_a_pass_is_made_all_the_same(world: World) -> None:

@@ -45,6 +45,7 @@ timezone: Europe/Berlin
 driver: {{kind: process}}
 {more}"""
 PIN = re.compile(r'^  (\w+): (?:"(?P<plain>[^"]+)"|\{version: "(?P<version>[^"]+)".*)', re.MULTILINE)
+DRIVER = b"driver:"
 FLOW = "pins: {"
 BROKEN = b"pins:\n  api: 1.0\n"
 
@@ -157,6 +158,8 @@ def with_pin(rules: Rules, data: bytes | None, service: str, version: str) -> by
 def pins_of(tree: Tree, environment: str) -> dict[str, str]:
     """By service, the version that is pinned; read without any code of the engine's."""
     whole = tree.get(f"environments/{environment}.yaml")
+    if whole and DRIVER not in BLOBS[whole]:
+        return {}  # it was broken, and somebody has mended its pins alone since: it cannot be read for all that
     prefix = f"environments/{environment}/"
     oids = [whole] if whole else [oid for path, oid in tree.items() if path.startswith(prefix)]
     return {service: version for oid in oids for service, version in _pins_in(oid)}
