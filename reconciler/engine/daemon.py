@@ -33,6 +33,7 @@ from reconciler.git import Watcher
 from reconciler.model.errors import UgsError
 from reconciler.model.lease import environment_of
 from reconciler.model.upgrade import Phase
+from reconciler.store import Damaged
 
 log = logging.getLogger("ugs")
 TICK_S = 10.0
@@ -202,8 +203,12 @@ class Daemon:
         while True:
             told = self._news.is_set()
             self._news.clear()
-            with contextlib.suppress(UgsError):  # told by the fleet; tried again at the next poll
+            try:
                 await self.fleet.refresh(poll=not told)
+            except Damaged:
+                raise
+            except UgsError:
+                pass  # told by the fleet; tried again at the next poll
             # Spread, so that a hundred daemons do not ask one server at the same instant.
             spread = self.core.random.uniform(1 - JITTER, 1 + JITTER)
             await self.core.clock.wait(self._news, poll_s * spread)

@@ -101,6 +101,7 @@ class Fleet:
         """
         core = self.core
         async with self._refreshing:
+            asked_at = core.clock.now()  # who is stopped while he fetches knows what was so before
             try:
                 fetched = await core.git(core.repository.fetch, accept_rewrite=accept_rewrite, poll=poll)
                 judged = await self.guard.judge(fetched.tip)
@@ -127,7 +128,7 @@ class Fleet:
             except UgsError as error:
                 self._tell(*trouble_of(error), str(error))
                 raise
-            self.fetched_at = core.clock.now()
+            self.fetched_at = asked_at
             waited_for = self.state != "ok"
             refused = self._untrusted(judged)
             if refused:

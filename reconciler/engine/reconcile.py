@@ -89,6 +89,11 @@ class EnvironmentPass:
     def busy(self) -> frozenset[str]:
         return frozenset(self.running)
 
+    @property
+    def engaged(self) -> frozenset[str]:
+        """The same, and those whose upgrade was left under way: it is taken up again once the lease is held."""
+        return self.busy | self.ledger.begun()
+
     def resume(self, unfinished: list[Upgrade]) -> None:
         """Carry on what a former daemon left under way, or this one when it lost the environment."""
         for upgrade in unfinished:
@@ -236,7 +241,7 @@ class EnvironmentPass:
     def _gates(self, change: Change, around: Circumstances) -> tuple[Change, tuple[Gate, ...]]:
         asked, now = around.asked.get(change.service), self.core.clock.now()
         change = judged(change, asked, around.environment.policy, now=now) if asked else change
-        return change, evaluate(change, replace(around, busy=self.busy), now=now)
+        return change, evaluate(change, replace(around, busy=self.engaged), now=now)
 
     def _around(self, desired: Desired, changes: list[Change], asked: Mapping[str, Asked]) -> Circumstances:
         return self.weigher.circumstances(
@@ -244,7 +249,7 @@ class EnvironmentPass:
             self.observed,
             changes,
             asked=asked,
-            busy=self.busy,
+            busy=self.engaged,
             fetched_at=self.fetched_at,
             first_accepted=self.accept_first,
         )
@@ -268,9 +273,7 @@ class EnvironmentPass:
         asked = {change.service: await self.weigher.asked(desired, change) for change in changes}
         if self.name not in self.core.desired:
             return {}  # it was given another name meanwhile
-        busy |= (
-            self.busy | self.ledger.begun()
-        )  # what was left under way is taken up again once the lease is held
+        busy |= self.engaged
         ready = [change for change in changes if change.service not in busy]
         waiting = self.ledger.retire(
             {change.service: (change, asked[change.service].revision) for change in ready}, busy

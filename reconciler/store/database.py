@@ -159,6 +159,11 @@ class Database:
         """Grows with every row that is written here: while it stays the same, so does what is remembered."""
         return self._connection.total_changes
 
+    @property
+    def is_damaged(self) -> bool:
+        """Whether the next call will raise Damaged."""
+        return self._damaged is not None
+
     def _committed(self) -> None:
         self.refused = ""
         if self._appended and self._witness and (head := self.head()):

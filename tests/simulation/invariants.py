@@ -149,8 +149,17 @@ def reverted_is_said_when_it_is_there_3_5(
 def left_alone_is_said_when_it_is_so_3_6(
     simulation: Simulation, _before: Upgrade | None, upgrade: Upgrade, _rows: list[Mapping[str, Any]]
 ) -> str:
-    there = upgrade.phase is Phase.RESTORED and upgrade.operation in simulation.facts.reverts
-    return f"{upgrade.operation} says that Git was left alone, and it was reverted there" if there else ""
+    """A revert may put back those alone that go back with it, where a person has moved its own pin meanwhile."""
+    commit = simulation.facts.reverts.get(upgrade.operation)
+    if upgrade.phase is not Phase.RESTORED or commit is None:
+        return ""
+    made, service = simulation.remote.made, upgrade.service
+    was, now = (
+        fleet.pins_of(made[sha].tree, upgrade.environment).get(service)
+        for sha in (made[commit].commit.parents[0], commit)
+    )
+    said = f"{upgrade.operation} says that Git was left alone, and it was reverted there"
+    return said if was != now else ""
 
 
 AFTER_MOVE = (

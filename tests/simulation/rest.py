@@ -20,11 +20,17 @@ LASTING = frozenset(
 """Gates that may keep a change for ever; the others are about what ends by itself."""
 
 
+BETWEEN_BATCHES = "the next batch waits: held by ugs"
+"""The breaker keeps the rest of an update from its turn until a person releases it."""
+
+
 def restless(simulation: Simulation) -> list[str]:
     """What is not yet in sync, waiting for a named gate, or stuck with a person called. (INV-9)"""
     life = simulation.life
     if life is None:
         return ["no daemon lives"]
+    if life.core.store.is_damaged:
+        return ["the daemon is about to end: its database is damaged"]
     if life.fleet.state != "ok" or life.fleet.tip != simulation.remote.tip:
         return [f"the repository is {life.fleet.state}: {life.fleet.sentence}"]
     found = [
@@ -42,8 +48,14 @@ def _in_environment(simulation: Simulation, environment: str) -> list[str]:
     here = simulation.life.fleet.passes.get(environment)
     if here is None:
         return ["it is not known"]
-    if here.running:
-        return [f"{', '.join(here.running)} under way"]
+    store = simulation.life.core.store
+    under_way = [
+        service
+        for service, running in here.running.items()
+        if (upgrade := store.upgrade(running.operation)) and BETWEEN_BATCHES not in upgrade.reason
+    ]
+    if under_way:
+        return [f"{', '.join(under_way)} under way"]
     pins = simulation.pins(environment)
     return [why for service in fleet.SERVICES if (why := _of(simulation, here, service, pins.get(service)))]
 
@@ -51,7 +63,7 @@ def _in_environment(simulation: Simulation, environment: str) -> list[str]:
 def _of(simulation: Simulation, here: EnvironmentPass, service: str, pinned: str | None) -> str:
     """Why a service is not at rest; empty when it is."""
     key = here.name, service
-    if pinned is None:
+    if pinned is None or service in here.running:
         return ""  # not pinned, or in a file that cannot be read: it is left as it is
     if service in here.told and (gates := closed(here.told[service][1])):
         passing = [gate.gate for gate in gates if gate.gate not in LASTING]
@@ -74,7 +86,7 @@ def at_the_end(simulation: Simulation) -> str:
     if broken := store.verify_audit():
         return f"the audit is broken at {broken.id}: {broken.reason}"  # 3.10, INV-6
     for upgrade in facts.upgrades.values():
-        if upgrade.phase not in FINAL | {Phase.WAITING}:
+        if upgrade.phase not in FINAL | {Phase.WAITING} and BETWEEN_BATCHES not in upgrade.reason:
             return f"{upgrade.operation} was left {upgrade.phase}"  # INV-2
         noted = any(operation == upgrade.operation for _, operation in simulation.remote.notes)
         if upgrade.final and upgrade.started_at and not noted:
