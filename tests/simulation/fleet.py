@@ -44,7 +44,7 @@ environment: {name}
 timezone: Europe/Berlin
 driver: {{kind: process}}
 {more}"""
-PIN = re.compile(r'^  (\w+): (?:"(?P<plain>[^"]+)"|\{version: "(?P<version>[^"]+)".*)', re.MULTILINE)
+PIN = re.compile(r'^  (\w+): (?:"(?P<plain>[^"]+)"|\{.*?version: "(?P<version>[^"]+)".*)', re.MULTILINE)
 DRIVER = b"driver:"
 FLOW = "pins: {"
 BROKEN = b"pins:\n  api: 1.0\n"
