@@ -47,11 +47,10 @@ def test_a_pull_request_is_opened_labelled_found_and_closed(server: ForgeServer,
 
 
 def test_a_label_that_is_there_is_used_again(server: ForgeServer, forge: Forge) -> None:
-    if server.kind == "bitbucket":
-        pytest.skip("it has no labels")
+    labels = [] if server.kind == "bitbucket" else ["ugs", "ugs: minor"]  # it has none
     for _ in range(2):
         forge.close_pull(forge.open_pull(DRAFT).number)
-    assert [one.labels for one in server.pulls.values()] == [["ugs", "ugs: minor"]] * 2
+    assert [one.labels for one in server.pulls.values()] == [labels] * 2
     assert len(server.label_ids) in {0, 2}
 
 
