@@ -42,10 +42,10 @@ contract: $(VENV)/ready
 examples: $(VENV)/ready
 	$(BIN)/ugs check .
 
-# The same tests as `make test`, measured: which takes a good deal longer.
+# The tests of `make test` and of `make slow`, measured: which takes a good deal longer.
 coverage: $(VENV)/ready
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m coverage run -m $(PYTEST) -m $(SHORT)
+	$(BIN)/python -m coverage run -m $(PYTEST) -m 'not crash and not engine and not browser'
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report
 

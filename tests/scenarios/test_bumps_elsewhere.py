@@ -17,6 +17,8 @@ from tests.registry_server import RegistryServer
 from tests.scenarios.test_bumps import ask, look, released, rows
 from tests.world import World
 
+pytestmark = pytest.mark.slow
+
 IMAGE = """\
 service: api
 version: "1.0.0"

@@ -12,6 +12,8 @@ from reconciler.model.upgrade import Phase
 from tests.prometheus_server import PrometheusServer, prometheus_server
 from tests.world import World
 
+pytestmark = pytest.mark.slow
+
 LATENCY = '{performance: latency, at_most: "2x baseline", interval: 50ms}'
 QUERY = 'p99(job="{service}", version="{version}", place="{environment}")'
 ASKED = f"{{prometheus: '{QUERY}', at_most: \"1.5x baseline\", interval: 50ms}}"

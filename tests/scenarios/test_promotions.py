@@ -18,6 +18,8 @@ from tests.forge.server import ForgeServer
 from tests.git.colleague import git
 from tests.world import World
 
+pytestmark = pytest.mark.slow
+
 HOUR = timedelta(hours=1)
 FILE = "environments/{name}.yaml"
 PLACE = """\

@@ -11,6 +11,8 @@ import pytest
 from reconciler.model.upgrade import Phase
 from tests.world import World
 
+pytestmark = pytest.mark.slow
+
 
 def relapsing(ill: Path, *, after: str = "restore", more: str = "") -> dict[str, Any]:
     """What has a release fail a probe while this file is there."""

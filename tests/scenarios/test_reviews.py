@@ -16,6 +16,8 @@ from tests.forge.server import ForgeServer
 from tests.git.colleague import git
 from tests.world import World
 
+pytestmark = pytest.mark.slow
+
 ONE = "policy: {approvals: {major: 1}, reviews: count}\n"
 TWO = "policy: {approvals: {major: 2}, reviews: count}\n"
 OWNERS = "policy: {approvals: {major: 1}, reviews: owners}\n"
@@ -243,7 +245,6 @@ async def test_what_begins_to_wait_is_looked_at_soon_and_once(world: World, forg
     assert world.core.wake.reviews.is_set()
 
 
-@pytest.mark.slow
 async def test_a_single_run_looks_before_it_ends(world: World, forge: ForgeServer) -> None:
     await started(world)
     number = world.propose(forge, "2.0.0")
