@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 
 from msgspec import Struct
 
 from reconciler.engine.past import NEW_COMMITS_MAX, Past
 from reconciler.git import Mirror, Remote
-from reconciler.model.errors import ArtifactError, UgsError
+from reconciler.model.errors import ArtifactError, TransientError, UgsError
 from reconciler.model.snapshot import Cache, Snapshot, read, reread
 from reconciler.model.upgrade import RETRY_TRAILER
 
@@ -76,19 +77,20 @@ class Repository:
 
         All that it depends on is named by the revision: the tree, and the history behind it.
         """
-        snapshot = self._snapshots.pop(revision, None)
-        if snapshot is None:
-            load, cache = self.mirror.blob, self._cache
-            older = partial(self._older, revision)
-            if known := list(self._snapshots.values()):
-                changes = self.mirror.differences(known[-1].revision, revision, FOLDERS)
-                snapshot = reread(known[-1], revision, changes, load, cache, older)
-            else:
-                snapshot = read(revision, self.mirror.entries(revision, FOLDERS), load, cache, older)
+        snapshot = self._snapshots.pop(revision, None) or self._read(revision)
         self._snapshots[revision] = snapshot  # last again: what was used longest ago goes first
         for old in list(self._snapshots)[:-SNAPSHOTS_MAX]:
             self._snapshots.pop(old, None)
         return snapshot
+
+    def _read(self, revision: str) -> Snapshot:
+        load, older = self.mirror.blob, partial(self._older, revision)
+        for near in list(self._snapshots.values())[-1:]:
+            # A commit that nothing leads to any more, a branch's that was looked at, may be gone from the mirror.
+            with suppress(TransientError):
+                changes = self.mirror.differences(near.revision, revision, FOLDERS)
+                return reread(near, revision, changes, load, self._cache, older)
+        return read(revision, self.mirror.entries(revision, FOLDERS), load, self._cache, older)
 
     def pinned(self, revision: str, environment: str) -> tuple[str, ...]:
         """The releases that an environment pins at a revision, as beginnings of their paths.

@@ -54,8 +54,6 @@ class Aside(Mirror):
         """`mirror`: the folder of the mirror."""
         _remove(path)
         super().__init__(path, remote, identity, signers=signers, network_timeout_s=network_timeout_s)
-        self.made = 1
-        """How often it was made: what was there before is not there any more."""
         self._bytes_max = bytes_max
         self._alternate = mirror.absolute() / "objects"
         self._share()
@@ -112,7 +110,6 @@ class Aside(Mirror):
         _remove(self._git.path)
         self._prepare()
         self._share()
-        self.made += 1
 
     def _share(self) -> None:
         try:

@@ -65,7 +65,7 @@ class Previewer:
         self._fleet, self._core = fleet, core
         self._forge: Forge = core.forge
         self._mirror: Aside = core.aside
-        self._reading = core.aside.made, core.repository.beside(core.aside)
+        self._repository = core.repository.beside(core.aside)
         self._looked: dict[int, Looked] = {}
         self._failed: dict[int, tuple[int, float]] = {}
         """By pull request: how often in a row it failed, and until when it is left alone."""
@@ -177,9 +177,7 @@ class Previewer:
             if not ref:
                 raise UgsError(f"{self._forge.name} does not let forks' commits be fetched")
             head = mirror.fetch_head(ref, base=tip)
-        if mirror.made != self._reading[0]:  # a snapshot is read as what differs from the last one
-            self._reading = mirror.made, core.repository.beside(mirror)
-        repository = self._reading[1]
+        repository = self._repository
         merged, base = mirror.merged(tip, head), tip
         remarks = list[str]()
         if merged is None:

@@ -1,0 +1,55 @@
+"""The repository as the engine sees it: each revision is read as what differs from another, while that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from reconciler.engine.repository import FOLDERS, Repository
+from reconciler.git import Identity, Mirror, Remote
+from reconciler.model.errors import TransientError
+from tests.fleet_repository import FleetRepository
+from tests.git.colleague import ENVIRONMENT, git
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> FleetRepository:
+    fleet = FleetRepository(tmp_path)
+    fleet.deploy_first("1.0.0")
+    return fleet
+
+
+@pytest.fixture
+def repository(fleet: FleetRepository, tmp_path: Path) -> Iterator[Repository]:
+    remote = Remote(str(fleet.remote), environment=ENVIRONMENT)
+    with closing(Mirror(tmp_path / "mirror.git", remote, Identity("UGS", "ugs@example.org"))) as mirror:
+        yield Repository(mirror, remote)
+
+
+def test_a_branch_that_was_looked_at_and_is_gone_keeps_nobody_from_reading_on(
+    fleet: FleetRepository, repository: Repository
+) -> None:
+    mirror = repository.mirror
+    first = repository.fetch().tip
+    assert repository.snapshot(first).environments["production"].pins["api"].version.text == "1.0.0"
+    fleet.ada.git("checkout", "--quiet", "-b", "idea")
+    fleet.ada.commit({"environments/staging.yaml": "environment: staging\n"}, "Try something")
+    fleet.ada.git("push", "--quiet", "origin", "idea")
+    looked_at = mirror.fetch_branch("idea")
+    repository.snapshot(looked_at)
+    fleet.ada.git("checkout", "--quiet", "main")
+    fleet.ada.git("push", "--quiet", "origin", "--delete", "idea")
+
+    git(mirror._git.path, "update-ref", "-d", "refs/ugs/looked-at")
+    git(mirror._git.path, "-c", "gc.reflogExpire=now", "gc", "--quiet", "--prune=now")
+    mirror.close()  # its long-lived readers have what was packed open still
+    with pytest.raises(TransientError):
+        mirror.differences(looked_at, first, FOLDERS)
+    fleet.release("1.1.0")
+    fleet.pin("1.1.0")
+    fleet.merge("Bump")
+    tip = repository.fetch().tip
+    assert repository.snapshot(tip).environments["production"].pins["api"].version.text == "1.1.0"
