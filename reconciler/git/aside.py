@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from reconciler.git import transfer
 from reconciler.git.call import checked
 from reconciler.git.commit import Identity
 from reconciler.git.errors import plain
@@ -68,26 +67,22 @@ class Aside(Mirror):
         self._stay_small()
         if self._git.ref(BASE_REF) != base:
             self._git.set_ref(BASE_REF, base)
-        try:
-            transfer.fetch(self._git, f"+{ref}:{PROPOSED_REF}")
-        except HostError as error:
-            if "find remote ref" not in error.message:
-                raise
-            raise UgsError(f"the remote has no {plain(ref)[:100]}", "its branch may be gone") from error
-        head = self._git.ref(PROPOSED_REF)
-        if head is None:
-            raise UgsError(f"{plain(ref)[:100]} is no commit", "push one")
-        return head
+        said = plain(ref)[:100]
+        return self._brought(
+            ref,
+            PROPOSED_REF,
+            absent=UgsError(f"the remote has no {said}", "its branch may be gone"),
+            empty=UgsError(f"{said} is no commit", "push one"),
+        )
 
     def merged(self, base: str, head: str) -> str | None:
         """The commit that merging `head` into `base` would make; None where they conflict, or have nothing in common.
 
         Nothing of what is in them runs: no hook, no driver of theirs.
         """
-        made = self._git.ask("merge-tree", "--write-tree", "--no-messages", checked(base), checked(head))
-        if made.code != 0:
+        tree = self.merged_tree(base, head)
+        if tree is None:
             return None
-        tree = checked(made.stdout.decode("ascii").strip())
         parents = ("-p", base, "-p", head)
         said = self._git.local("commit-tree", tree, *parents, stdin=b"Merge\n", variables=MERGED)
         return said.decode("ascii").strip()

@@ -100,16 +100,27 @@ class Mirror:
         ref = f"refs/heads/{name}"
         if "\0" in name or self._git.ask("check-ref-format", ref).code != 0:
             raise UgsError(f"{plain(name)[:100]!r} is no name of a branch", "name a branch of the remote")
+        said = plain(name)[:100]
+        return self._brought(
+            ref,
+            LOOKED_AT_REF,
+            absent=UgsError(f"the remote has no branch {said}", "push it first"),
+            empty=UgsError(f"the branch {said} has no commit", "push one"),
+        )
+
+    def _brought(self, ref: str, into: str, *, absent: UgsError, empty: UgsError) -> str:
+        """Bring one ref of the remote here as `into`; its commit. Raises one of the two where there is no such ref, or
+        it is no commit."""
         try:
-            transfer.fetch(self._git, f"+{ref}:{LOOKED_AT_REF}")
+            transfer.fetch(self._git, f"+{ref}:{into}")
         except HostError as error:
             if "find remote ref" not in error.message:
                 raise
-            raise UgsError(f"the remote has no branch {plain(name)[:100]}", "push it first") from error
-        tip = self._git.ref(LOOKED_AT_REF)
-        if tip is None:
-            raise UgsError(f"the branch {plain(name)[:100]} has no commit", "push one")
-        return tip
+            raise absent from error
+        commit = self._git.ref(into)
+        if commit is None:
+            raise empty
+        return commit
 
     def branch(self, name: str) -> str | None:
         """The tip of another branch of the remote, brought here; None where there is no such branch."""
@@ -160,10 +171,10 @@ class Mirror:
         result = self._git.ask("merge-base", checked(one), checked(other))
         return result.stdout.decode("ascii").strip() or None if result.code == 0 else None
 
-    def merged(self, one: str, other: str) -> str | None:
+    def merged_tree(self, one: str, other: str) -> str | None:
         """The tree that comes of merging both, as Git does it by itself; None where they are in each other's way, or
         one of them is not here."""
-        result = self._git.ask("merge-tree", "--write-tree", checked(one), checked(other))
+        result = self._git.ask("merge-tree", "--write-tree", "--no-messages", checked(one), checked(other))
         return result.stdout.decode("ascii").strip() if result.code == 0 else None
 
     def branches(self) -> dict[str, str]:

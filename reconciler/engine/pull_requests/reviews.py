@@ -262,5 +262,5 @@ def _as_reviewed(core: Core, head: str, revision: str) -> bool:
     [commit] = mirror.log(None, revision, limit=1)
     if len(commit.parents) != 2 or commit.parents[1] != head:
         return False
-    made = mirror.merged(*commit.parents)
+    made = mirror.merged_tree(*commit.parents)
     return made is not None and mirror.entries(made, FOLDERS) == mirror.entries(revision, FOLDERS)
