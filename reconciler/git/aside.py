@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from reconciler.git import transfer
 from reconciler.git.call import checked
 from reconciler.git.commit import Identity
 from reconciler.git.errors import plain
@@ -68,7 +69,8 @@ class Aside(Mirror):
         if self._git.ref(BASE_REF) != base:
             self._git.set_ref(BASE_REF, base)
         said = plain(ref)[:100]
-        return self._brought(
+        return transfer.bring(
+            self._git,
             ref,
             PROPOSED_REF,
             absent=UgsError(f"the remote has no {said}", "its branch may be gone"),

@@ -32,7 +32,7 @@ class Mirror:
 
     Safe to use from several threads of one process; the caller keeps other processes away. Revisions are
     full commit ids. Besides what a method names, every one may raise HostError, and those that talk to the
-    remote (`fetch`, `poll`, `remote_tip`, `push`, `contains`, `add_notes`, `head_of`, `keep_head`) TransientError.
+    remote (`fetch`, `poll`, `push`, `contains`, `add_notes`, `head_of`, `keep_head`) TransientError.
     """
 
     def __init__(
@@ -91,36 +91,19 @@ class Mirror:
             self._polled = heads, self.fetch()
         return self._polled[1]
 
-    def remote_tip(self) -> str:
-        """The commit that the remote's branch is at, without fetching anything: is there news?"""
-        return transfer.tip(self._git)
-
     def fetch_branch(self, name: str) -> str:
         """Bring another branch of the remote here, to be looked at; its tip. Raises UgsError where there is none."""
         ref = f"refs/heads/{name}"
         if "\0" in name or self._git.ask("check-ref-format", ref).code != 0:
             raise UgsError(f"{plain(name)[:100]!r} is no name of a branch", "name a branch of the remote")
         said = plain(name)[:100]
-        return self._brought(
+        return transfer.bring(
+            self._git,
             ref,
             LOOKED_AT_REF,
             absent=UgsError(f"the remote has no branch {said}", "push it first"),
             empty=UgsError(f"the branch {said} has no commit", "push one"),
         )
-
-    def _brought(self, ref: str, into: str, *, absent: UgsError, empty: UgsError) -> str:
-        """Bring one ref of the remote here as `into`; its commit. Raises one of the two where there is no such ref, or
-        it is no commit."""
-        try:
-            transfer.fetch(self._git, f"+{ref}:{into}")
-        except HostError as error:
-            if "find remote ref" not in error.message:
-                raise
-            raise absent from error
-        commit = self._git.ref(into)
-        if commit is None:
-            raise empty
-        return commit
 
     def branch(self, name: str) -> str | None:
         """The tip of another branch of the remote, brought here; None where there is no such branch."""

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 
 from reconciler.git.call import Git
 from reconciler.git.errors import PushRefused, PushRejected, from_remote, remedy_for
-from reconciler.model.errors import HostError, TransientError
+from reconciler.model.errors import HostError, TransientError, UgsError
 
 FETCHED_REF = "refs/ugs/fetched"
 NOTES_REF = "refs/notes/ugs"
 NOTES_FETCHED_REF = "refs/ugs/notes-fetched"
 # A pattern, because a ref that is named outright must exist, and the notes do not until the first deployment.
 NOTES_REFSPEC = f"+{NOTES_REF}*:{NOTES_FETCHED_REF}*"
-NOTHING_FOUND = 2
 TAGS = "refs/tags/"
 TAGS_MAX = 20_000
 HEADS = "refs/heads/"
@@ -31,23 +30,6 @@ _PUSH = ("push", "--porcelain", "--no-verify", "--no-follow-tags", "--end-of-opt
 _RACE = re.compile(
     r"cannot lock ref|failed to (update|lock) ref|incorrect old value|already exists|fetch first|non-fast-forward"
 )
-
-
-def tip(git: Git) -> str:
-    """The commit that the remote's branch is at, without fetching it."""
-    result, said = git.network(
-        "ls-remote", "--quiet", "--exit-code", "--end-of-options", git.remote.url, git.remote.ref
-    )
-    if result.code not in {0, NOTHING_FOUND}:
-        raise from_remote(git.remote.url, said)
-    for line in result.stdout.decode("utf-8", "replace").splitlines():
-        sha, _, name = line.partition("\t")
-        if name == git.remote.ref:
-            return sha
-    raise HostError(
-        f"{git.remote.url}: there is no branch {git.remote.branch}",
-        "push the branch, or set repository.branch",
-    )
 
 
 def heads(git: Git) -> bytes:
@@ -99,6 +81,21 @@ def fetch(git: Git, *refspecs: str, prune: bool = False) -> None:
         result, said = git.network("fetch", *options, "--end-of-options", git.remote.url, *refspecs)
     if result.code != 0:
         raise from_remote(git.remote.url, said)
+
+
+def bring(git: Git, ref: str, into: str, *, absent: UgsError, empty: UgsError) -> str:
+    """Fetch one ref of the remote as `into`; its commit. Raises one of the two where there is no such ref, or it is no
+    commit; and as `fetch` does."""
+    try:
+        fetch(git, f"+{ref}:{into}")
+    except HostError as error:
+        if "find remote ref" not in error.message:
+            raise
+        raise absent from error
+    commit = git.ref(into)
+    if commit is None:
+        raise empty
+    return commit
 
 
 def push(git: Git, sha: str, ref: str) -> None:

@@ -107,4 +107,4 @@ def test_a_commit_moves_no_reference_of_meaning(mirror: Mirror) -> None:
     mirror.accept(tip)
     mirror.commit(tip, {"README.md": b"new\n"}, "Change", at=AT)
     assert mirror.accepted() == tip
-    assert mirror.remote_tip() == tip
+    assert mirror.poll() == tip

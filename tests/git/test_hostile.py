@@ -42,7 +42,7 @@ def use_everything(mirror: Mirror) -> None:
     mirror.push(sha)
     mirror.add_notes({tip: {"a": '{"operation": "a"}'}}, at=AT)
     assert mirror.contains(sha)
-    assert mirror.remote_tip() == sha
+    assert mirror.poll() == sha
 
 
 @pytest.mark.fault("HR-12")

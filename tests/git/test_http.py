@@ -40,7 +40,7 @@ def test_a_bump_is_fetched_reverted_pushed_and_noted(
 ) -> None:
     mirror = open_mirror(remote=remote(url))
     bump = ada.merges({"environments/production.yaml": 'pins:\n  api: "1.5.0"\n'})
-    assert mirror.remote_tip() == mirror.fetch() == bump
+    assert mirror.poll() == mirror.fetch() == bump
     revert = mirror.commit(
         bump, {"environments/production.yaml": b'pins:\n  api: "1.4.0"\n'}, "Revert", at=AT
     )
@@ -79,7 +79,7 @@ def test_refused_credentials_are_a_persons_to_mend(
     url: str, open_mirror: OpenMirror, password: str | None
 ) -> None:
     mirror = open_mirror(remote=remote(url, password))
-    for call in (mirror.fetch, mirror.remote_tip):
+    for call in (mirror.fetch, mirror.poll):
         with pytest.raises(
             HostError, match="check the credentials in repository, and what they may do"
         ) as refused:
@@ -134,7 +134,7 @@ def test_a_server_that_comes_back_is_used_again(
     with serve(tmp_path) as base:
         mirror = open_mirror(remote=Remote(f"{base}/{origin.name}", environment=ENVIRONMENT))
         tip = mirror.fetch()
-    for call in (mirror.fetch, mirror.remote_tip, lambda: mirror.push(tip), lambda: mirror.contains(tip)):
+    for call in (mirror.fetch, mirror.poll, lambda: mirror.push(tip), lambda: mirror.contains(tip)):
         with pytest.raises(TransientError, match=r"Failed to connect|Couldn't connect"):
             call()
     with serve(tmp_path, port=int(base.rpartition(":")[2])):
@@ -146,6 +146,6 @@ def test_a_server_that_accepts_and_says_nothing_meets_the_time_limit(open_mirror
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/fleet.git"
         mirror: Mirror = open_mirror(remote=remote(url), timeout_s=0.5)
-        for call in (mirror.fetch, mirror.remote_tip):
+        for call in (mirror.fetch, mirror.poll):
             with pytest.raises(TransientError, match=r"had no end after 0\.5 s; it is tried again"):
                 call()

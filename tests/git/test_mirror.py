@@ -16,7 +16,7 @@ def test_a_fetch_brings_the_tip_and_the_files_at_it(mirror: Mirror, ada: Colleag
     sha = ada.merges(
         {"environments/production.yaml": "pins: {}\n", "releases/api/1.5.0.yaml": "service: api\n"}
     )
-    assert mirror.remote_tip() == sha
+    assert mirror.poll() == sha
     assert mirror.fetch() == sha
     found = {entry.path: entry for entry in mirror.entries(sha, ["releases", "environments"])}
     assert sorted(found) == ["environments/production.yaml", "releases/api/1.5.0.yaml"]
@@ -125,12 +125,11 @@ def test_a_missing_branch_is_named(open_mirror: OpenMirror, origin: Path, ada: C
     # A reference whose name merely ends like the branch's is not the branch.
     ada.git("push", "--quiet", "origin", "HEAD:refs/other/refs/heads/release")
     mirror = open_mirror(remote=Remote(str(origin), "release", environment=ENVIRONMENT))
-    with pytest.raises(
-        HostError, match=r"there is no branch release; push the branch, or set repository\.branch"
-    ):
-        mirror.remote_tip()
-    with pytest.raises(HostError, match=r"refs/heads/release; push the branch, or set repository\.branch"):
-        mirror.fetch()
+    for call in (mirror.fetch, mirror.poll):
+        with pytest.raises(
+            HostError, match=r"refs/heads/release; push the branch, or set repository\.branch"
+        ):
+            call()
 
 
 def test_a_folder_that_is_no_repository_is_named(open_mirror: OpenMirror, tmp_path: Path) -> None:
@@ -138,7 +137,7 @@ def test_a_folder_that_is_no_repository_is_named(open_mirror: OpenMirror, tmp_pa
     with pytest.raises(HostError, match=r"does not appear to be a git repository.*check repository\.url"):
         mirror.fetch()
     with pytest.raises(HostError, match=r"check repository\.url"):
-        mirror.remote_tip()
+        mirror.poll()
 
 
 def test_a_file_url_and_another_branch_work_too(

@@ -70,7 +70,7 @@ def test_a_branch_in_folders_is_noticed(origin: Path, ada: Colleague) -> None:
 def test_our_own_reading_and_other_branches_are_no_news(origin: Path, ada: Colleague, mirror: Mirror) -> None:
     with watching(Remote(str(origin))) as changes:
         mirror.fetch()
-        mirror.remote_tip()
+        mirror.poll()
         ada.git("push", "--quiet", "origin", "HEAD:refs/heads/other")
         assert drained(changes) == 0
         ada.merges({"README.md": "2\n"})

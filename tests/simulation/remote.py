@@ -142,10 +142,6 @@ class Clone:
     def poll(self) -> str:
         return self.fetch()
 
-    def remote_tip(self) -> str:
-        self._reach("ls-remote")
-        return self.remote.tip
-
     def accepted(self) -> str | None:
         return self.refs.accepted
 
