@@ -143,7 +143,7 @@ async def test_a_service_that_stopped_is_not_started_over_something_foreign(worl
     adopt(world)
     world.clock.move(timedelta(seconds=20))
     await world.settle()
-    assert world.answers() == "1.0.0"
+    await world.eventually(lambda: world.answers() == "1.0.0")
     assert rows(world) == ["adoption api", "adoption-used api"]
 
 
