@@ -9,7 +9,6 @@ from msgspec import Struct
 from reconciler.engine.core import Core
 from reconciler.engine.pins import environment_files, find_pin
 from reconciler.engine.revert import HISTORY_MAX
-from reconciler.git import PushRejected
 from reconciler.model import promoted as saying
 from reconciler.model import splice
 from reconciler.model.desired import Desired
@@ -102,13 +101,3 @@ def _before(core: Core, tip: str, environment: str, moves: tuple[Verdict, ...]) 
                 f"{version} was {by} here before and moved away: to pin it again is left to people"
             )
     return found
-
-
-def push(core: Core, commit: str) -> None:
-    """Blocking. Raises PushRejected where somebody was faster, PushRefused, TransientError and HostError."""
-    mirror = core.repository.mirror
-    core.failpoint("promote:begun")
-    mirror.push(commit)
-    core.failpoint("promote:done")
-    if not mirror.contains(commit):
-        raise PushRejected("the push was accepted, and the branch does not contain it")

@@ -179,12 +179,20 @@ def attempt(core: Core, upgrade: Upgrade) -> Outcome:
         return Outcome(None, edits.left, edits.needs_person)
     commit = mirror.commit(tip, edits.files, message(upgrade, edits.left), at=core.clock.now())
     core.fence.check()  # fetching may have taken long
-    core.failpoint("push:begun")
-    mirror.push(commit)
-    core.failpoint("push:done")
-    if not mirror.contains(commit):
-        raise PushRejected("the push was accepted, and the branch does not contain it")
+    deliver(core, commit, "push")
     return Outcome(commit, edits.left, edits.needs_person)
+
+
+def deliver(core: Core, commit: str, step: str) -> None:
+    """Push a commit, blocking, and ask the remote whether it has it. `step`: how its failpoints begin.
+
+    Raises PushRejected where somebody was faster, PushRefused, TransientError and HostError.
+    """
+    core.failpoint(f"{step}:begun")
+    core.repository.mirror.push(commit)
+    core.failpoint(f"{step}:done")
+    if not core.repository.mirror.contains(commit):
+        raise PushRejected("the push was accepted, and the branch does not contain it")
 
 
 def propose(core: Core, upgrade: Upgrade, why: str) -> Outcome:

@@ -40,10 +40,10 @@ MUTATIONS = {
         'policy = "push"',
     ),
     "a refused push counts as pushed": Mutation(
-        "reconciler.engine.revert:attempt",
-        "    mirror.push(commit)\n",
-        "    with __import__('contextlib').suppress(UgsError):\n        mirror.push(commit)\n"
-        "    return Reverted(commit)\n",
+        "reconciler.engine.revert:deliver",
+        "    core.repository.mirror.push(commit)\n",
+        "    with __import__('contextlib').suppress(UgsError):\n        core.repository.mirror.push(commit)\n"
+        "    return\n",
     ),
     "the journal is written after the effect": Mutation(
         "reconciler.engine.core:Core.step",

@@ -10,9 +10,9 @@ import msgspec
 from msgspec.structs import replace
 
 from reconciler.engine.fleet import Fleet
-from reconciler.engine.promotion_commits import Outcome, Pushed, commit_of, files_of, push
+from reconciler.engine.promotion_commits import Outcome, Pushed, commit_of, files_of
 from reconciler.engine.pull_requests.promotion_pulls import Due, PromotionPulls
-from reconciler.engine.revert import JITTER_S, PUSH_ATTEMPTS_MAX
+from reconciler.engine.revert import JITTER_S, PUSH_ATTEMPTS_MAX, deliver
 from reconciler.engine.soak import here
 from reconciler.engine.trains import train_of
 from reconciler.git import PushRefused, PushRejected
@@ -170,7 +170,7 @@ class Promoter:
         if not core.leases.opening(name).open:  # looking into Git may have taken long
             return Outcome()
         core.store.mark(f"{PUSHED}{name}", encode(Pushed(made, moves)).decode())
-        await core.git(push, core, made)
+        await core.git(deliver, core, made, "promote")
         self._told(name, rule, Pushed(made, moves))
         return Outcome(made)
 
