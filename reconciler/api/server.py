@@ -82,6 +82,9 @@ def _open_to_all(host: str, port: int) -> Iterator[socket.socket]:
             f"{host}:{port}: {error.strerror or error}", "correct `listen` in ugs.yaml"
         ) from error
     with channel:
+        # What is accepted inherits it. An answer is a head and a body: with Nagle's algorithm the second waits for the
+        # client to acknowledge the first, 40 ms; and asyncio sees to it only where a socket names its protocol.
+        channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield channel
 
 

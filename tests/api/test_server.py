@@ -9,6 +9,7 @@ import socket
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -69,3 +70,22 @@ async def test_a_path_that_no_socket_can_have_is_refused_with_the_remedy(tmp_pat
 async def test_a_folder_that_is_not_there_is_the_hosts_trouble(tmp_path: Path) -> None:
     with pytest.raises(HostError, match=r"ugs\.sock: No such file or directory; see that the state folder"):
         await serve(APPLICATION, tmp_path / "gone/ugs.sock")
+
+
+async def test_over_a_network_no_answer_waits_for_the_client_to_acknowledge_its_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[socket.socket] = []
+    create = socket.create_server
+
+    def creating(*args: Any, **keywords: Any) -> socket.socket:
+        made.append(create(*args, **keywords))
+        return made[-1]
+
+    monkeypatch.setattr(socket, "create_server", creating)
+    serving = asyncio.create_task(serve(APPLICATION, ("127.0.0.1", 0)))
+    await asyncio.to_thread(wait_until, lambda: made)
+    assert made[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)  # what is accepted inherits it
+    serving.cancel()
+    with suppress(asyncio.CancelledError):
+        await serving
