@@ -27,6 +27,8 @@ from tests.api.network import call, token_for
 from tests.daemon_process import DaemonProcess, daemon
 from tests.world import a_world
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = 12
 """Of each route, for each role, in the right way and in the wrong one."""
 CALLERS = 12

@@ -486,6 +486,7 @@ def test_the_example_of_the_page_keeps_to_the_contract(plain: tuple[Site, Path],
     assert checked(plain[0], "plain", *two(archives)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("right", "wrong", "broken"),
     [

@@ -105,7 +105,13 @@ def test_it_ends_when_told_to_and_services_run_on(world: World, number: signal.S
 @pytest.mark.fault("CR-13")
 @pytest.mark.parametrize(
     "says",
-    ["is being prepared", "is being applied", "is being verified", "being taken back", "being reverted"],
+    [
+        pytest.param("is being prepared", marks=pytest.mark.slow),
+        "is being applied",
+        pytest.param("is being verified", marks=pytest.mark.slow),
+        pytest.param("being taken back", marks=pytest.mark.slow),
+        "being reverted",
+    ],
 )
 def test_told_to_end_in_the_middle_the_next_one_carries_on(world: World, says: str) -> None:
     deployed(world)

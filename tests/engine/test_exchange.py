@@ -20,6 +20,8 @@ from reconciler.model.upgrade import Phase
 from tests.git.colleague import AT, ENVIRONMENT, git
 from tests.world import World
 
+pytestmark = pytest.mark.slow
+
 ROUNDS_MAX = 20
 MIGRATED = """\
 backup: {save: [touch, "{backup}"], verify: [test, -e, "{backup}"], restore: [test, -e, "{backup}"]}

@@ -14,6 +14,8 @@ from tests.forge.server import ForgeServer
 from tests.git.colleague import git
 from tests.world import World
 
+pytestmark = pytest.mark.slow
+
 BRANCH = "ugs-bump-production.api"
 BUMP = 'bump: {from: releases, range: "^1"}'
 

@@ -14,6 +14,8 @@ from tests.drivers.services import free_port
 from tests.forge.server import ForgeServer
 from tests.world import World
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("kind", ["gitea", "gitlab"])
 def test_from_merge_to_status_and_from_a_bad_release_to_its_revert_merged(world: World, kind: str) -> None:

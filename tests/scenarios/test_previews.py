@@ -17,6 +17,8 @@ from tests.forge.server import ForgeServer
 from tests.git.colleague import git
 from tests.world import World
 
+pytestmark = pytest.mark.slow
+
 LATER = AGAIN_AFTER + timedelta(seconds=1)
 WRITES = ("POST", "PATCH", "PUT")
 

@@ -13,6 +13,8 @@ from tests.forge.server import ForgeServer
 from tests.git.colleague import git
 from tests.world import World
 
+pytestmark = pytest.mark.slow
+
 FREEZE = 'timezone: UTC\nfreezes: [{from: 2020-01-01, until: 2020-01-02, reason: "a note"}]\n'
 
 

@@ -21,6 +21,8 @@ from tests.notify.slack_server import Posted, SlackServer
 from tests.notify.socket_server import socket_server
 from tests.world import World, patiently
 
+pytestmark = pytest.mark.slow
+
 ADA, EVE, BOB, MALLORY = "U0ADA", "U0EVE", "U0BOB", "U0MALLORY"
 PEOPLE = f"""\
     people:
