@@ -24,6 +24,7 @@ from reconciler.engine.in_force import Ahead, InForce
 from reconciler.engine.lease import Leases
 from reconciler.engine.probed import Probed
 from reconciler.engine.repository import Repository
+from reconciler.engine.vault import OnDisk, Vault
 from reconciler.engine.wakes import Wakes
 from reconciler.forge import Forge
 from reconciler.git import Aside
@@ -86,6 +87,7 @@ class Core:
     fence: Fence = field(default_factory=lambda: Fence(Leases(), ""))
     """Of the upgrade that this core is handed to; elsewhere, where nothing is applied, always open."""
     probes: Probing = probes
+    vault: Vault = field(default_factory=OnDisk)
     random: Random = field(default_factory=Random)
     """Spreads what many would do at one instant; guards nothing."""
     failpoint: Callable[[str], None] = no_failpoint

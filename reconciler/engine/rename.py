@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from msgspec import Struct
 
 from reconciler.drivers.base import Driver
-from reconciler.engine import data, departure
+from reconciler.engine import departure
 from reconciler.engine.core import Core
 from reconciler.model.desired import Desired
 from reconciler.model.errors import Place, Problem, UgsError
@@ -78,7 +78,7 @@ async def _carry_over(core: Core, driver: Driver, old: str, new: str) -> None:
         store.audit("renaming", environment=new, detail=old)
         core.failpoint("rename:begun")
         await asyncio.to_thread(driver.rename, core.site_of(new), old, new)
-        await asyncio.to_thread(data.rename, core.site.state, old, new)
+        await asyncio.to_thread(core.vault.rename, core.site.state, old, new)
         core.failpoint("rename:done")
         with store.transaction():
             store.rename(old, new)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from reconciler.engine import data
+from reconciler.engine.vault import OnDisk
 from reconciler.model.data import Recorded, Saved
 from reconciler.store import KNOWN, Store
 from tests.store.builders import bump
@@ -50,6 +50,6 @@ def test_backups_are_found_under_both_names(tmp_path: Path) -> None:
     saved.parent.mkdir(parents=True)
     saved.write_text("rows")
     for _ in range(2):
-        data.rename(tmp_path, "production", "live")
+        OnDisk().rename(tmp_path, "production", "live")
     assert (tmp_path / "backups" / "live" / "api" / "data").read_text() == "rows"
     assert not (tmp_path / "errands").exists()

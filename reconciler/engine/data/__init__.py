@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from msgspec.structs import replace
 
-from reconciler.drivers.alias import name_too
 from reconciler.drivers.base import Driver
 from reconciler.engine.control import Control
 from reconciler.engine.core import Core, cause_of
@@ -21,13 +18,6 @@ from reconciler.model.upgrade import Upgrade
 
 OWNER = "ugs: data"
 """Who holds a service of which no version may be started by itself."""
-FOLDERS = ("backups", "errands")
-
-
-def rename(state: Path, old: str, new: str) -> None:
-    """The files of the environment `old` are `new`'s from now on, and stay where they are. May run twice."""
-    for folder in FOLDERS:
-        name_too(state.resolve() / folder / old, new)
 
 
 def has_migrated(core: Core, upgrade: Upgrade) -> bool:

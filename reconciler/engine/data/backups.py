@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from msgspec.structs import replace
 
-from reconciler import command
 from reconciler.engine.data.commands import Commands, told
 from reconciler.model import data
 from reconciler.model.data import Kind, Saved
 from reconciler.model.errors import HostError
 from reconciler.model.release import Backup
 
-CHUNK_BYTES = 1 << 20
 BRING_BACK = "restore-data"
 
 
@@ -27,6 +22,7 @@ class Backups:
 
     def __init__(self, commands: Commands) -> None:
         self._commands = commands
+        self._vault = commands.core.vault
 
     async def take(self, backup: Backup) -> None:
         """A verified one of what is there now. Raises HostError; the older ones stay."""
@@ -52,7 +48,10 @@ class Backups:
         try:
             if not self.coming_back:
                 await self._save("rescue", "rescue", backup)
-            if await asyncio.to_thread(_measured, Path(saved.path)) != (saved.size_bytes, saved.sha256):
+            if await asyncio.to_thread(self._vault.measure, Path(saved.path)) != (
+                saved.size_bytes,
+                saved.sha256,
+            ):
                 return f"backup {saved.id} is no longer what was verified"
             outcome = await self._commands.run(
                 BRING_BACK, backup.restore, backup, anew=True, place=saved.path
@@ -89,12 +88,12 @@ class Backups:
         )
         store.saved(saved)
         try:
-            await asyncio.to_thread(_make_folder, folder, backup.user)
+            await asyncio.to_thread(self._vault.make, folder, backup.user)
             outcome = await self._commands.run(step, backup.save, backup, anew=True, place=saved.path)
             self._commands.close(step, outcome)
             if outcome.code != 0:
                 raise HostError(f"the data could not be saved: {told(outcome)}", outcome.remedy)
-            size_bytes, sha256 = await asyncio.to_thread(_measured, Path(saved.path))
+            size_bytes, sha256 = await asyncio.to_thread(self._vault.measure, Path(saved.path))
         except HostError as error:
             await self._drop(saved, str(error))
             raise
@@ -122,44 +121,9 @@ class Backups:
 
     async def _drop(self, saved: Saved, why: str) -> None:
         self._commands.core.store.drop_backup(saved, why)
-        await asyncio.to_thread(shutil.rmtree, Path(saved.path).parent, ignore_errors=True)
+        await asyncio.to_thread(self._vault.remove, Path(saved.path).parent)
 
     def _backups(self) -> list[Saved]:
         return self._commands.core.store.backups(
             self._commands.upgrade.environment, self._commands.upgrade.service
         )
-
-
-def _make_folder(folder: Path, user: str | None) -> None:
-    """An empty folder that only the one who saves can enter. Raises HostError."""
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700, parents=True)
-        if user is not None:
-            account = command.account(user)
-            os.chown(folder, account.pw_uid, account.pw_gid)
-    except OSError as error:
-        raise HostError(f"{folder}: {error.strerror}", "let the daemon's user write there") from error
-
-
-def _measured(path: Path) -> tuple[int, str]:
-    """Bytes and SHA-256 of a file, or of all files in a folder; afterwards they are safe on the disk."""
-    size_bytes, digest = 0, hashlib.sha256()
-    try:
-        for file in _files(path):
-            digest.update(f"{file.relative_to(path)}\0".encode())
-            with file.open("rb") as reader:
-                while chunk := reader.read(CHUNK_BYTES):
-                    size_bytes += len(chunk)
-                    digest.update(chunk)
-                os.fsync(reader.fileno())
-    except OSError as error:
-        raise HostError(f"{path}: {error.strerror}", "see that `backup.save` writes it") from error
-    return size_bytes, digest.hexdigest()
-
-
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        yield from sorted(file for file in path.rglob("*") if file.is_file() and not file.is_symlink())
-    else:
-        yield path

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from reconciler import command, errand, probes
+from reconciler import command, probes
 from reconciler.drivers.base import Driver
 from reconciler.engine.control import Control
 from reconciler.engine.core import Core
@@ -60,7 +60,7 @@ class Commands:
             core.store.begin(operation, step)
         core.failpoint(f"{step}:begun")
         outcome = await asyncio.to_thread(
-            errand.carry_out,
+            core.vault.carry_out,
             self.folder("errands"),
             f"{operation}.{step}",
             order,
@@ -76,7 +76,7 @@ class Commands:
         self.core.store.end(
             operation, step, outcome="ok" if outcome.code == 0 else "failed", detail=evidence(outcome)
         )
-        errand.forget(self.folder("errands"), f"{operation}.{step}")
+        self.core.vault.forget(self.folder("errands"), f"{operation}.{step}")
 
     def unfinished(self, step: str) -> bool:
         """Whether the step has begun, and did not end well."""
