@@ -10,7 +10,7 @@ from msgspec import Meta, Struct, field
 
 from reconciler.api.endpoint import Endpoint
 from reconciler.engine.daemon import Daemon
-from reconciler.model.probed import Rollup
+from reconciler.model.probed import Rollup, hour_began
 from reconciler.model.rights import Caller
 from reconciler.model.upgrade import Upgrade
 
@@ -74,7 +74,7 @@ class ProbesShape(Struct, frozen=True):
 
 def first_hour(now: datetime, hours: int) -> datetime:
     """When the first of so many hours began, of which the last one is under way."""
-    return now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours - 1)
+    return hour_began(now) - timedelta(hours=hours - 1)
 
 
 def begun(daemon: Daemon, environment: str, service: str, since: datetime) -> list[Upgrade]:

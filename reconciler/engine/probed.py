@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import islice
 
 from reconciler.clock import Clock
-from reconciler.model.probed import Adding, ProbedHour
+from reconciler.model.probed import Adding, ProbedHour, hour_began
 from reconciler.model.verdict import Outcome
 from reconciler.store import ProbeHour, Store
 
@@ -29,7 +29,7 @@ class Probed:
         """One round of the probes of a service."""
         for outcome in outcomes:
             sample = outcome.sample
-            key = ProbeHour(environment, service, sample.probe, _hour(sample.at))
+            key = ProbeHour(environment, service, sample.probe, hour_began(sample.at))
             adding = self._waiting.get(key)
             if adding is None:
                 if len(self._waiting) >= WAITING_MAX:
@@ -41,7 +41,7 @@ class Probed:
         """The hours of every probe of a service from then on, to its last sample: by probe, the oldest first."""
         found = {(one.probe, one.hour): one.rollup for one in store.probed(environment, service, since=since)}
         for key, adding in self._waiting.items():
-            if (key.environment, key.service) == (environment, service) and key.hour >= _hour(since):
+            if (key.environment, key.service) == (environment, service) and key.hour >= hour_began(since):
                 at, waiting = (key.probe, key.hour), adding.total()
                 found[at] = found[at].plus(waiting) if at in found else waiting
         return [ProbedHour(probe, hour, rollup) for (probe, hour), rollup in sorted(found.items())]
@@ -60,8 +60,3 @@ class Probed:
             for key in batch:
                 del self._waiting[key]
             await asyncio.sleep(0)
-
-
-def _hour(at: datetime) -> datetime:
-    """When its hour began."""
-    return at.replace(minute=0, second=0, microsecond=0)

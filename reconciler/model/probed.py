@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -100,9 +99,6 @@ class Adding:
         return Rollup(self.samples, self.failed, self.doubtful, self.sum_s, self.max_s, tuple(self.counts))
 
 
-def rolled_up(outcomes: Iterable[Outcome]) -> Rollup:
-    """What these samples of one probe come to."""
-    adding = Adding()
-    for outcome in outcomes:
-        adding.add(outcome)
-    return adding.total()
+def hour_began(at: datetime) -> datetime:
+    """When the hour of this instant began."""
+    return at.replace(minute=0, second=0, microsecond=0)

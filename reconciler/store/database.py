@@ -14,6 +14,7 @@ import msgspec
 
 from reconciler.model import codec
 from reconciler.model.errors import HostError
+from reconciler.model.probed import hour_began
 from reconciler.store import connection as connecting
 from reconciler.store import schema
 from reconciler.store.connection import Damaged
@@ -35,7 +36,7 @@ def text_of(at: datetime) -> str:
 
 def hour_of(at: datetime) -> str:
     """The beginning of the hour, as text."""
-    return text_of(at.replace(minute=0, second=0, microsecond=0))
+    return text_of(hour_began(at))
 
 
 def time_of(text: str) -> datetime:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from random import Random
 
 import pytest
 
 from reconciler.model.observation import Sample, Verdict
-from reconciler.model.probed import BOUNDS_S, NONE, Rollup, rolled_up
+from reconciler.model.probed import BOUNDS_S, NONE, Adding, Rollup
 from reconciler.model.verdict import Outcome
 
 AT = datetime(2026, 11, 3, 18, 20, tzinfo=UTC)
+
+
+def rolled_up(outcomes: Iterable[Outcome]) -> Rollup:
+    adding = Adding()
+    for one in outcomes:
+        adding.add(one)
+    return adding.total()
 
 
 def outcome(verdict: Verdict = "healthy", latency_s: float | None = None) -> Outcome:
