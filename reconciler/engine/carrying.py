@@ -30,57 +30,55 @@ class Carrying:
 
     def launch(self, upgrade: Upgrade, asked: Asked | None = None) -> None:
         """Give an upgrade a task that carries it on. `asked`: the commit, where that is known."""
+        here = self._here
         control = Control(
-            lambda: self._here.heed.closed_now(upgrade, self._here.observed, running.asked),
+            lambda: here.heed.closed_now(upgrade, here.observed, running.asked),
             lambda: self._paused(upgrade, running),
-            self._here.controls,
+            here.controls,
             self.take_back,
         )
-        control.taken_with = leader_of(self._here.core, upgrade)
-        running = Running(upgrade.operation, control, self._here.core.clock.monotonic(), asked)
-        self._here.running[upgrade.service] = running
+        control.taken_with = leader_of(here.core, upgrade)
+        running = Running(upgrade.operation, control, here.core.clock.monotonic(), asked)
+        here.running[upgrade.service] = running
         running.task = asyncio.create_task(self._carry(upgrade, running), name=upgrade.operation)
 
     async def _paused(self, upgrade: Upgrade, running: Running) -> str:
         """Why the next batch may not start. Of one that a former daemon began, it is asked first who asked for it:
         what was approved then counts between its batches too."""
+        here = self._here
         if running.asked is None:
-            running.asked = await self._here.heed.asked(
-                upgrade, self._here.observed, self._here.weigher.asked
-            )
-        return self._here.heed.paused_now(upgrade, self._here.observed, running.asked)
+            running.asked = await here.heed.asked(upgrade, here.observed, here.weigher.asked)
+        return here.heed.paused_now(upgrade, here.observed, running.asked)
 
     def take_back(self, failed: Upgrade) -> None:
         """Let those under way that go back with a failed upgrade know, and start taking back the others."""
+        here = self._here
         for companion in failed.companions:
-            running = self._here.running.get(companion.service)
+            running = here.running.get(companion.service)
             if running and running.operation == companion.operation:
                 running.control.say(taken_with=failed.operation)
-            elif (
-                row := self._here.core.store.upgrade(companion.operation)
-            ) and row.phase in upgrading.ACTIVE:
+            elif (row := here.core.store.upgrade(companion.operation)) and row.phase in upgrading.ACTIVE:
                 self.launch(row)
 
     async def _carry(self, upgrade: Upgrade, running: Running) -> None:
+        here = self._here
         OPERATION.set(upgrade.operation)
         try:
-            done = await carried(self._here.core, upgrade, running.control, self._here.monitor.proven)
+            done = await carried(here.core, upgrade, running.control, here.monitor.proven)
             if done.failed:
-                await self._here.refresh()  # so that the next pass sees the pin as it stands now
+                await here.refresh()  # so that the next pass sees the pin as it stands now
         except Fenced as fenced:
             left = "operation %s of %s is left as it stands: %s"
             log.warning(left, upgrade.operation, upgrade.service, fenced)
         except Damaged:
-            self._here.wake.set()  # the next pass meets it too, and ends the daemon
+            here.wake.set()  # the next pass meets it too, and ends the daemon
             return
         except Exception:
             # A bug: nothing else is tried with this service until someone has looked and started us again.
-            log.exception(
-                "bug: operation %s of %s in %s", upgrade.operation, upgrade.service, self._here.name
-            )
-            self._here.broken[upgrade.service] = upgrade.operation
-            poison.tell(self._here.core, upgrade.operation)
+            log.exception("bug: operation %s of %s in %s", upgrade.operation, upgrade.service, here.name)
+            here.broken[upgrade.service] = upgrade.operation
+            poison.tell(here.core, upgrade.operation)
             return
-        self._here.running.pop(upgrade.service, None)
-        poison.put_down(self._here.core, upgrade.operation)
-        self._here.wake.set()
+        here.running.pop(upgrade.service, None)
+        poison.put_down(here.core, upgrade.operation)
+        here.wake.set()

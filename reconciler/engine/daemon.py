@@ -164,8 +164,7 @@ class Daemon:
             (signal.SIGUSR2, self.profiler.toggle),
         ):
             before = signal.getsignal(number)
-            # Both may hear of one signal. That is once too often for what the same signal begins and ends.
-            loop.add_signal_handler(number, _nothing if number is signal.SIGUSR2 else heed)
+            loop.add_signal_handler(number, _nothing)
             if signal.getsignal(number) is not before:  # in the simulation nobody sends any
                 signal.signal(number, _heard(loop, heed))
                 signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)

@@ -20,7 +20,7 @@ ABSENT = "000000"
 
 
 class Differences:
-    """Shared by all threads; a process that died is started again. The folders are those of the first question."""
+    """Shared by all threads; a process that died is started again. It looks under the folders of the last question."""
 
     def __init__(self, git: Git, objects: Objects) -> None:
         self._git, self._objects = git, objects

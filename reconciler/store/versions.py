@@ -107,10 +107,8 @@ class Versions(Database):
 
     def _forget_all(self) -> None:
         super()._forget_all()
-        self._frozen, self._frozen_to = (
-            MappingProxyType({}),
-            0,
-        )  # a row that was seen may have been taken back
+        # A row that was seen may have been taken back.
+        self._frozen, self._frozen_to = MappingProxyType({}), 0
 
     def _good(self, rows: list[sqlite3.Row]) -> list[tuple[Workload, datetime]]:
         return [(self._value(row["workload"], Workload), time_of(row["healthy_at"])) for row in rows]
