@@ -14,9 +14,10 @@ from ruamel.yaml.events import StreamEndEvent
 
 from benchmarks.scale.generate import AT_S, Size, environment, make
 from benchmarks.scale.row import Row, cpu_ms, wall_ms
-from reconciler.engine.repository import FOLDERS, Repository
+from reconciler.engine.repository import Repository
 from reconciler.git import Identity, Mirror, Remote
 from reconciler.model.desired import resolve
+from reconciler.model.layout import FOLDERS
 from tests.git.colleague import git
 
 MOVES = 7

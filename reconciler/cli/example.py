@@ -6,8 +6,7 @@ import shutil
 from pathlib import Path
 
 import reconciler
-
-FOLDERS = ("releases", "environments")
+from reconciler.model.layout import FOLDERS
 
 
 def example_root() -> Path:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reconciler.cli.tree import FOLDERS
 from reconciler.model.errors import UgsError
+from reconciler.model.layout import FOLDERS
 from reconciler.model.snapshot import Cache, Snapshot, read
 
 if TYPE_CHECKING:

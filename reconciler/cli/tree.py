@@ -12,9 +12,8 @@ from msgspec import Struct
 
 from reconciler.model.document import SIZE_BYTES_MAX
 from reconciler.model.errors import HostError, UgsError
+from reconciler.model.layout import FOLDERS
 from reconciler.model.snapshot import Cache, Snapshot, read
-
-FOLDERS = ("releases", "environments")
 
 
 class _File(Struct, frozen=True):

@@ -11,10 +11,10 @@ from msgspec import Struct
 from reconciler.engine.past import NEW_COMMITS_MAX, Past
 from reconciler.git import Mirror, Remote
 from reconciler.model.errors import ArtifactError, TransientError, UgsError
+from reconciler.model.layout import FOLDERS
 from reconciler.model.snapshot import Cache, Snapshot, read, reread
 from reconciler.model.upgrade import RETRY_TRAILER
 
-FOLDERS = ("releases", "environments")
 OLDER_MAX = 20
 SNAPSHOTS_MAX = 20
 

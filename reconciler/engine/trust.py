@@ -18,6 +18,7 @@ from reconciler.model.circumstances import Gate
 from reconciler.model.codec import decode, encode
 from reconciler.model.desired import Desired
 from reconciler.model.errors import Place, Problem, UgsError
+from reconciler.model.layout import FOLDERS
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Change, change_to
 from reconciler.model.target import Target
@@ -43,7 +44,6 @@ PAGE_COMMITS = 200
 BROUGHT_MAX = 1000
 """How many commits one merge may bring where all of them must be signed: they are verified in one go."""
 MARK = "trust"
-FOLDERS = ("environments", "releases")
 
 
 class Untrusted(UgsError):

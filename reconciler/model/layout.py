@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from typing import Protocol
 
 from reconciler.model.errors import Place, Problem
 
+FOLDERS = ("releases", "environments")
+"""All that is read of a repository."""
 REGULAR = frozenset({"100644", "100755"})
 _ENVIRONMENT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,119}")
@@ -31,6 +34,12 @@ def is_document(path: str) -> bool:
     if not path.endswith(".yaml"):
         return False
     return len(rest) == 2 or (top == "environments" and len(rest) == 1)
+
+
+def main_file(environment: str, paths: Container[str]) -> str:
+    """Where an environment says what it is, of the two places where it may; `paths`: the repository's files."""
+    alone = f"environments/{environment}.yaml"
+    return alone if alone in paths else f"environments/{environment}/environment.yaml"
 
 
 def misplaced(file: File) -> Problem | None:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from reconciler.model.environment import Environment
 from reconciler.model.errors import Place, Problem
+from reconciler.model.layout import main_file
 
 T = TypeVar("T")
 
@@ -22,8 +23,7 @@ def misnamed(
         old = environment.renamed_from
         if old is None:
             continue
-        file = f"environments/{name}.yaml"
-        place = Place(file if file in paths else f"environments/{name}/environment.yaml")
+        place = Place(main_file(name, paths))
         if old == name:
             found[name] = Problem(place, "renamed_from", f"{name} is its own name", "remove the line")
         elif old in names:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from reconciler.model.environment import Environment
 from reconciler.model.errors import InputError, Place, Problem
+from reconciler.model.layout import main_file
 
 STAGES_MAX = 20
 PATH = "policy.promote.from"
@@ -31,8 +32,7 @@ def astray(
 ) -> Iterator[Problem]:
     """What is wrong with where environments say that versions come from. `names`: all that have a file at all."""
     for name, place in places.items():
-        rule, file = place.policy.promote, f"environments/{name}.yaml"
-        where = Place(file if file in paths else f"environments/{name}/environment.yaml")
+        rule, where = place.policy.promote, Place(main_file(name, paths))
         if rule and rule.from_ not in names:
             known = ", ".join(sorted(set(names) - {name})[:20]) or "none"
             message = f"there is no environment {rule.from_}, so nothing can come here"

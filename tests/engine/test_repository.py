@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engine.repository import FOLDERS, Repository
+from reconciler.engine.repository import Repository
 from reconciler.git import Identity, Mirror, Remote
 from reconciler.model.errors import TransientError
+from reconciler.model.layout import FOLDERS
 from tests.fleet_repository import FleetRepository
 from tests.git.colleague import ENVIRONMENT, git
 

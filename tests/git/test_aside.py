@@ -10,9 +10,9 @@ import pytest
 
 from reconciler.git import Aside, Identity, Mirror, Remote
 from reconciler.model.errors import HostError, UgsError
+from reconciler.model.layout import FOLDERS
 from tests.git.colleague import ENVIRONMENT, Colleague, git
 
-FOLDERS = ("releases", "environments")
 HEAD = "refs/pull/1/head"
 
 

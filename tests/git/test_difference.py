@@ -12,9 +12,8 @@ import pytest
 from reconciler.git import Mirror
 from reconciler.git.objects import Entry
 from reconciler.model.errors import TransientError
+from reconciler.model.layout import FOLDERS
 from tests.git.colleague import Colleague
-
-FOLDERS = ("releases", "environments")
 
 
 def listed(mirror: Mirror, revision: str) -> dict[str, Entry]:

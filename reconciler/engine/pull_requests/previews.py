@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.pull_requests.comments import upsert
-from reconciler.engine.pull_requests.prospect import FOLDERS, distrust, known_of, running
+from reconciler.engine.pull_requests.prospect import distrust, known_of, running
 from reconciler.engine.pull_requests.report import denied
 from reconciler.forge import Annotation, Check, Denied, Forge, Invalid, Pull, State, Unavailable
 from reconciler.git import Aside
@@ -19,6 +19,7 @@ from reconciler.model import plan_text
 from reconciler.model import previewed as rules
 from reconciler.model.errors import InputError, Problem, UgsError
 from reconciler.model.introduced import introduced
+from reconciler.model.layout import FOLDERS
 from reconciler.model.plan_text import MARKER, Shown
 from reconciler.model.planned import Preview
 from reconciler.model.preview import preview

@@ -12,11 +12,11 @@ from reconciler.model import sentence
 from reconciler.model.circumstances import Promoted
 from reconciler.model.environment import Environment
 from reconciler.model.known import Known
+from reconciler.model.layout import FOLDERS
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.target import Target
 from reconciler.model.trust import SHORT, environment_of
 
-FOLDERS = ("releases", "environments")
 COMMITS_MAX = 200
 """So many commits of a pull request are looked at for their signatures."""
 TOLD_MAX = 5

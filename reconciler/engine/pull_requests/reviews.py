@@ -21,6 +21,7 @@ from reconciler.model.codeowners import Unreadable
 from reconciler.model.desired import Desired
 from reconciler.model.environment import Environment
 from reconciler.model.errors import UgsError
+from reconciler.model.layout import FOLDERS
 from reconciler.model.permits import APPROVAL_LASTS, Approval, Ask, ask_of, covers
 from reconciler.model.persons import same_person
 from reconciler.model.plan import Change
@@ -32,7 +33,6 @@ ASKS_MAX = 50
 """So many changes a round; the others have their turn in the next."""
 TEAM_LASTS = timedelta(hours=1)
 TEAMS_MAX = 100
-FOLDERS = ("environments", "releases")
 
 
 class Wanted(Struct, frozen=True):
