@@ -14,7 +14,6 @@ from reconciler.engine.fence import Fenced
 from reconciler.engine.together import leader_of
 from reconciler.model.circumstances import Asked
 from reconciler.model.upgrade import Upgrade
-from reconciler.store import Damaged
 
 if TYPE_CHECKING:
     from reconciler.engine.reconcile import EnvironmentPass
@@ -70,9 +69,6 @@ class Carrying:
         except Fenced as fenced:
             left = "operation %s of %s is left as it stands: %s"
             log.warning(left, upgrade.operation, upgrade.service, fenced)
-        except Damaged:
-            here.wake.set()  # the next pass meets it too, and ends the daemon
-            return
         except Exception:
             # A bug: nothing else is tried with this service until someone has looked and started us again.
             log.exception("bug: operation %s of %s in %s", upgrade.operation, upgrade.service, here.name)

@@ -9,10 +9,11 @@ import signal
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from types import FrameType
+from typing import Any
 
 from reconciler.engine.control import STOP_GRACE_S
 from reconciler.engine.core import Core
-from reconciler.engine.endure import endure
+from reconciler.engine.endure import endure, until_damaged
 from reconciler.engine.exchange import Exchange
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.mail import carry_notes, carry_notices, empty_outbox, keep_house
@@ -33,7 +34,6 @@ from reconciler.git import Watcher
 from reconciler.model.errors import UgsError
 from reconciler.model.lease import environment_of
 from reconciler.model.upgrade import Phase
-from reconciler.store import Damaged
 
 log = logging.getLogger("ugs")
 TICK_S = 10.0
@@ -92,6 +92,7 @@ class Daemon:
             ("supervisor", lambda: supervisor.keep_alive(self.core.clock)),
         ):
             self._tasks.add(asyncio.create_task(endure(self.core.clock, name, work), name=name))
+        self._tasks.add(asyncio.create_task(until_damaged(self.core.store), name="database"))
         for companion in companions:
             self._tasks.add(asyncio.ensure_future(companion()))
         supervisor.say("READY=1")
@@ -109,10 +110,15 @@ class Daemon:
     async def run_once(self) -> bool:
         """Fetch, and pass until nothing moves any more. True when every upgrade that ended in it ended well."""
         keeper = asyncio.create_task(endure(self.core.clock, "leases", self._lease_loop))
+        resting, damaged = (
+            asyncio.create_task(self._to_rest()),
+            asyncio.create_task(until_damaged(self.core.store)),
+        )
         try:
-            return await self._to_rest()
+            await asyncio.wait([resting, damaged], return_when=asyncio.FIRST_COMPLETED)
+            return await (resting if resting.done() else damaged)
         finally:
-            await _cancelled([keeper])
+            await _cancelled([keeper, resting, damaged])
             await self.core.leases.give_back()
             await self.core.probed.write(self.core.store)
 
@@ -202,12 +208,8 @@ class Daemon:
         while True:
             told = self._news.is_set()
             self._news.clear()
-            try:
+            with contextlib.suppress(UgsError):  # told by the fleet; tried again at the next poll
                 await self.fleet.refresh(poll=not told)
-            except Damaged:
-                raise
-            except UgsError:
-                pass  # told by the fleet; tried again at the next poll
             # Spread, so that a hundred daemons do not ask one server at the same instant.
             spread = self.core.random.uniform(1 - JITTER, 1 + JITTER)
             await self.core.clock.wait(self._news, poll_s * spread)
@@ -255,7 +257,7 @@ class Daemon:
         await self.profiler.end()
         under_way = [task for environment in self.fleet.passes.values() for task in environment.halt()]
         await _cancelled(self._tasks)  # first, so that none of them starts anything more
-        if under_way:
+        if under_way and self.core.store.damage is None:  # else no safe point can be written down
             await asyncio.wait(under_way, timeout=STOP_GRACE_S)
         if all(task.done() for task in under_way):  # what did not reach a safe point may have its effect yet
             await self.core.leases.give_back()
@@ -283,7 +285,7 @@ def _nothing() -> None:
     """Left to `_heard`."""
 
 
-async def _cancelled(tasks: Collection[asyncio.Task[None]]) -> None:
+async def _cancelled(tasks: Collection[asyncio.Task[Any]]) -> None:
     """End these. Asked for until it is heard: before Python 3.12, `wait_for` may swallow a cancellation."""
     while pending := [task for task in tasks if not task.done()]:
         for task in pending:

@@ -42,7 +42,6 @@ class Rest:
             and alike(before, desired)
             and core.clock.monotonic() - since_s < REST_S_MAX
             and core.leases.standing(core.share(self._environment)) == "held"
-            and not core.store.is_damaged  # then a pass meets it, and ends the daemon
         )
 
 

@@ -86,6 +86,8 @@ class Database:
         """Why the last write was refused; empty since one has succeeded again."""
         self.hearers: list[Callable[[], None]] = []
         """Called after each commit, from within the call that made it: they note it, and work later."""
+        self.mourners: list[Callable[[], None]] = []
+        """Called once, when the next call will raise Damaged, likewise."""
         self._witness = witness
         self._appended = False
         self._now = now
@@ -161,9 +163,9 @@ class Database:
         return self._connection.total_changes
 
     @property
-    def is_damaged(self) -> bool:
-        """Whether the next call will raise Damaged."""
-        return self._damaged is not None
+    def damage(self) -> Damaged | None:
+        """What every call raises from now on; None while the database can be trusted."""
+        return self._damaged
 
     def _committed(self) -> None:
         self.refused = ""
@@ -185,8 +187,15 @@ class Database:
             raise error
         self.refused = str(meaning)
         if isinstance(meaning, Damaged):
-            self._damaged = meaning
+            self._give_up(meaning)
         raise meaning from error
+
+    def _give_up(self, damage: Damaged) -> None:
+        """From now on every call raises this."""
+        if self._damaged is None:
+            self._damaged = damage
+            for heard in self.mourners:
+                heard()
 
     def _write(self, sql: str, values: Values = (), *, of: Sequence[Subject] = ()) -> sqlite3.Cursor:
         """One statement without RETURNING: a transaction of its own, or part of the caller's."""
@@ -287,7 +296,7 @@ class Database:
         try:
             value: T = _decoded(text, kind)  # type: ignore[arg-type]  # a class is hashable
         except (msgspec.MsgspecError, ValueError) as error:
-            raise connecting.damaged(
-                self.path, f"a stored {kind.__name__} cannot be read: {error}"
-            ) from error
+            damage = connecting.damaged(self.path, f"a stored {kind.__name__} cannot be read: {error}")
+            self._give_up(damage)
+            raise damage from error
         return value

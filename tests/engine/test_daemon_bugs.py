@@ -12,7 +12,9 @@ import pytest
 
 from reconciler.engine.daemon import Daemon
 from reconciler.model.upgrade import Phase
+from reconciler.store import Damaged
 from tests.drivers.services import wait_until
+from tests.store.broken import damage
 from tests.world import World
 
 
@@ -69,6 +71,25 @@ async def test_a_bug_in_a_loop_ends_the_daemon(world: World) -> None:
 
     with pytest.raises(Bug):
         await Daemon(world.core).run(companion)
+
+
+async def test_a_damaged_database_ends_the_daemon_whatever_those_who_meet_it_make_of_it(world: World) -> None:
+    world.deploy_first("1.0.0")
+    daemon = Daemon(world.core)
+
+    async def companion() -> None:
+        damage(world.core.store)
+        await asyncio.Event().wait()
+
+    with pytest.raises(Damaged, match="disk I/O error"):
+        await asyncio.wait_for(daemon.run(companion), 30)
+
+
+async def test_once_ends_when_the_database_is_damaged(world: World) -> None:
+    world.deploy_first("1.0.0")
+    world.at["apply:begun"] = lambda: damage(world.core.store)
+    with pytest.raises(Damaged, match="disk I/O error"):
+        await asyncio.wait_for(Daemon(world.core).run_once(), 30)
 
 
 async def test_a_signal_is_heard_by_a_loop_that_threads_have_much_to_tell(world: World) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
-from reconciler.engine.endure import TROUBLE_S, endure
+from reconciler.engine.endure import TROUBLE_S, endure, until_damaged
 from reconciler.model.errors import HostError, TransientError
-from reconciler.store import Damaged
+from reconciler.store import Damaged, Store
+from tests.build import NOW
 from tests.moved_clock import MovedClock
+from tests.store.broken import damage
 
 
 class Loop:
@@ -35,12 +41,21 @@ async def test_a_full_disk_and_a_locked_database_are_waited_for(caplog: pytest.L
     ]
 
 
-@pytest.mark.parametrize(
-    "error", [Damaged("the file is corrupt"), RuntimeError("a bug"), KeyError("another")]
-)
-async def test_what_cannot_be_trusted_and_bugs_end_it(error: Exception) -> None:
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyError("another")])
+async def test_bugs_end_it(error: Exception) -> None:
     with pytest.raises(type(error)):
         await endure(Ticking(), "notes", Loop(error).work)
+
+
+async def test_a_database_that_is_damaged_is_heard_of_by_those_who_did_not_meet_it(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "ugs.db", now=lambda: NOW)) as store:
+        waiting = asyncio.create_task(until_damaged(store))
+        await asyncio.sleep(0)
+        damage(store)
+        with pytest.raises(Damaged, match="disk I/O error"):
+            await waiting
+        with pytest.raises(Damaged, match="disk I/O error"):
+            await until_damaged(store)
 
 
 class Ticking(MovedClock):

@@ -12,7 +12,6 @@ from reconciler.engine.permits import hold
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.rest import REST_S_MAX
 from reconciler.model.upgrade import Phase
-from reconciler.store import Damaged
 from tests.world import World
 
 
@@ -101,13 +100,6 @@ async def test_what_was_left_under_way_is_not_planned_anew_while_the_lease_is_in
     await here.once()
     assert world.core.store.upgrade(upgrade.operation) == upgrade
     assert "api" not in here.told
-
-
-async def test_a_database_that_is_damaged_is_met_at_the_next_look(world: World) -> None:
-    here = await at_rest(world)
-    world.core.store._damaged = Damaged("ugs.db: disk I/O error", "check the disk")
-    with pytest.raises(Damaged):
-        await here.tick()
 
 
 async def test_now_and_then_a_pass_is_made_all_the_same(world: World) -> None:

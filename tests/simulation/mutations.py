@@ -116,7 +116,7 @@ MUTATIONS = {
         "counts =",
     ),
     "a broken database is borne with": Mutation(
-        "reconciler.engine.endure:endure", "        except Damaged:\n            raise\n", ""
+        "reconciler.engine.endure:until_damaged", "store.mourners.append(heard.set)", ""
     ),
 }
 """By name: what somebody might break."""

@@ -29,7 +29,7 @@ def restless(simulation: Simulation) -> list[str]:
     life = simulation.life
     if life is None:
         return ["no daemon lives"]
-    if life.core.store.is_damaged:
+    if life.core.store.damage:
         return ["the daemon is about to end: its database is damaged"]
     if life.fleet.state != "ok" or life.fleet.tip != simulation.remote.tip:
         return [f"the repository is {life.fleet.state}: {life.fleet.sentence}"]
