@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from reconciler.config.forge import bumps_of, forge_of
 from reconciler.config.notify import notify_of
 from reconciler.config.people import machines_of, oidc_of, people_of
+from reconciler.config.secret import Secret, referred
 from reconciler.config.settings import (
     FleetLock,
     Forge,
@@ -23,7 +24,6 @@ from reconciler.config.settings import (
     Prometheus,
     Registry,
     Repository,
-    Secret,
     Settings,
     Slack,
     Tls,
@@ -270,20 +270,7 @@ class _Parser:
 
     def reference(self, data: dict[str, Any]) -> Secret:
         """What {env: NAME}, {file: PATH} or {credential: NAME} refers to."""
-        match data:
-            case {"env": str(name)}:
-                return Secret(f"the environment variable {name}", value=self.environ.get(name, ""))
-            case {"credential": str(name)}:
-                folder = self.environ.get("CREDENTIALS_DIRECTORY")
-                source = f"the systemd credential {name}"
-                return (
-                    Secret(source, path=Path(folder, name), guarded=True)
-                    if folder
-                    else Secret(source, value="")
-                )
-            case _:
-                path = self.path(data.get("file", ""))
-                return Secret(f"the file {path}", path=path)
+        return referred(data, self.environ, self.path)
 
 
 def _traces(environ: Mapping[str, str]) -> bool:

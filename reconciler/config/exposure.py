@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from reconciler.config.settings import Secret, Settings
+from reconciler.config.secret import Secret
+from reconciler.config.settings import Settings
 from reconciler.model.errors import HostError
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from reconciler.config.settings import Bumps, Forge, Secret
+from reconciler.config.secret import Secret
+from reconciler.config.settings import Bumps, Forge
 from reconciler.model.findings import Findings
 from reconciler.model.pulls import Limits
 

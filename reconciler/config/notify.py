@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from reconciler.config.settings import SLACK_CHANNEL, Notify, Secret, Slack, SlackPerson, slack_channel
+from reconciler.config.secret import Secret
+from reconciler.config.settings import SLACK_CHANNEL, Notify, Slack, SlackPerson, slack_channel
 from reconciler.model.codec import convert
 from reconciler.model.digest import Digest
 from reconciler.model.document import Path as Keys

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from reconciler.config.settings import Oidc, Secret
+from reconciler.config.secret import Secret
+from reconciler.config.settings import Oidc
 from reconciler.model.codec import convert
 from reconciler.model.findings import Findings
 from reconciler.model.people import CALLBACK, EMAIL, Assignment, Registration

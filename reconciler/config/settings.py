@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from reconciler.config.secret import Secret
 from reconciler.model.delivery import Provider
 from reconciler.model.detached import Key
 from reconciler.model.digest import Digest
@@ -18,7 +19,6 @@ from reconciler.model.pulls import Limits
 from reconciler.model.rights import RoleGrant
 from reconciler.model.routing import Rule
 
-SECRET_BYTES_MAX = 64 << 10
 SLACK_CHANNEL = "slack"
 
 
@@ -26,43 +26,6 @@ def slack_channel(name: str) -> str:
     """Of a channel `slack:#prod`, Slack's own name for it; empty for every other channel."""
     kind, _, channel = name.partition(":")
     return channel if kind == SLACK_CHANNEL else ""
-
-
-@dataclass(frozen=True)
-class Secret:
-    """A reference to a secret. Neither `repr` nor any error holds the value."""
-
-    source: str
-    """What a person would look for: `the environment variable SLACK_TOKEN`."""
-    path: Path | None = None
-    value: str | None = field(default=None, repr=False)
-    guarded: bool = False
-    """systemd itself sees to who may read the file."""
-
-    def read(self) -> str:
-        """The value now, without its final newline. Raises HostError when there is none."""
-        value = self.value if self.path is None else self._content(self.path)
-        value = (value or "").removesuffix("\n").removesuffix("\r")
-        if not value:
-            raise HostError(
-                f"{self.source} is empty or not there", "set it, or correct the reference in ugs.yaml"
-            )
-        return value
-
-    def _content(self, path: Path) -> str:
-        try:
-            with path.open("rb") as file:
-                data = file.read(SECRET_BYTES_MAX + 1)
-        except OSError as error:
-            remedy = "let the daemon's user read it, or correct the reference in ugs.yaml"
-            raise HostError(f"{self.source} cannot be read: {error.strerror}", remedy) from error
-        if len(data) > SECRET_BYTES_MAX:
-            raise HostError(f"{self.source} is larger than {SECRET_BYTES_MAX} bytes", "is it the right file?")
-        try:
-            return data.decode()
-        except UnicodeDecodeError:
-            # The error would hold the bytes: it is left behind.
-            raise HostError(f"{self.source} is not UTF-8", "is it the right file?") from None
 
 
 @dataclass(frozen=True)

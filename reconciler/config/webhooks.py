@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from reconciler.config.settings import Secret
+from reconciler.config.secret import Secret
 from reconciler.model.delivery import Provider
 from reconciler.model.findings import Findings
 
