@@ -241,6 +241,38 @@ async def test_what_holds_it_here_is_told_and_that_it_no_longer_does(
     assert "at once" in comment
 
 
+async def test_what_has_to_soak_elsewhere_first_is_told_as_the_gate_will_tell_it(
+    world: World, forge: ForgeServer
+) -> None:
+    before, file = (
+        "environment: staging\ndriver: {kind: process}\npins:\n  api: ",
+        "environments/staging.yaml",
+    )
+    pin = f'{{version: "1.0.0", port: {world.port("staging")}}}\n'
+    world.files[file] = before + pin
+    world.more = "policy: {promote: {from: staging, soak: 24h}}\n"
+    previewer = await started(world)
+    world.files[file] = before + pin.replace("1.0.0", "1.1.0")
+    world.release("1.1.0", deadline="60s")
+    world.merge("Bump staging")
+    await world.settle()
+    world.clock.move(timedelta(hours=25))
+    world.core.store.health("staging", "api", "degraded", "HTTP 500")
+    number = world.propose(forge, "1.1.0")
+    await told(world, forge, previewer)
+    [comment] = forge.said(number)
+    assert "- waits for promotion: `1.1.0 is degraded in staging (opened by" in comment
+    world.core.store.health("staging", "api", "healthy", "")
+    world.clock.move(LATER)
+    await told(world, forge, previewer)
+    [comment] = forge.said(number)
+    forge.merge(number)
+    await world.settle()
+    [gate] = [one for one in world.view().gates if not one.open]
+    assert gate.reason.startswith("1.1.0 has to run healthily in staging until ")
+    assert f"- waits for promotion: `{gate.reason} (opened by" in comment
+
+
 async def test_what_failed_here_before_is_told_before_it_is_merged_again(
     world: World, forge: ForgeServer
 ) -> None:

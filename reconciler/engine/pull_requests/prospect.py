@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from reconciler.engine.core import Core
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.reconcile import EnvironmentPass
+from reconciler.engine.soak import proved
 from reconciler.git import Arrival, Mirror
 from reconciler.model import sentence
-from reconciler.model.circumstances import Promoted
 from reconciler.model.environment import Environment
 from reconciler.model.known import Known
 from reconciler.model.layout import FOLDERS
@@ -56,9 +56,7 @@ def _known(core: Core, here: EnvironmentPass, snapshots: tuple[Snapshot, ...]) -
     places = [place for one in snapshots for place in one.environments.values() if name in _names(place)]
     services = sorted({service for place in places for service in place.pins})
     sources = {place.policy.promote.from_ for place in places if place.policy.promote}
-    good = {
-        (source, service): store.good(source, service, limit=1) for source in sources for service in services
-    }
+    pairs = [(source, service) for source in sorted(sources) for service in services]
     return Known(
         quarantined={
             (row.service, row.target): f"{row.reason}; operation {row.operation}"
@@ -66,9 +64,7 @@ def _known(core: Core, here: EnvironmentPass, snapshots: tuple[Snapshot, ...]) -
         },
         permits=store.permits(name),
         floor=core.settings.floor_approvals,
-        promoted={
-            key: Promoted(found[0][0].target.version, found[0][1]) for key, found in good.items() if found
-        },
+        promoted={pair: found for pair in pairs if (found := proved(core, *pair))},
         under_way={
             service: sentence.step(one.before.target if one.before else None, one.to)
             for service, one in here.under_way().items()
