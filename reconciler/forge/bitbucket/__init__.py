@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from reconciler.forge.base import (
@@ -40,6 +40,7 @@ from reconciler.forge.paging import pages
 from reconciler.forge.refusals import no_team, not_seen, require_name
 from reconciler.model.reviews import Review
 
+T = TypeVar("T")
 API = "https://api.bitbucket.org/2.0"
 SITE = "https://bitbucket.org"
 PULLS_PAGE = 50
@@ -100,9 +101,7 @@ class Bitbucket:
     # comments
 
     def comments(self, number: int) -> tuple[Comment, ...]:
-        found = pages(
-            partial(self._page, f"{self._pull(number)}/comments?sort=created_on&", Page[CommentAnswer])
-        )
+        found = self._pages(f"{self._pull(number)}/comments?sort=created_on&", Page[CommentAnswer])
         return tuple(Comment(one.id, one.content.raw) for one in found if not one.deleted)
 
     def comment(self, number: int, body: str) -> None:
@@ -120,7 +119,7 @@ class Bitbucket:
     def pull_from(self, branch: str) -> Pull | None:
         asked = [*EVERY, ("sort", "-created_on"), ("q", f"source.branch.name = {_quoted(branch)}")]
         where = f"{self._at}/pullrequests?{urlencode(asked)}&"
-        for one in pages(partial(self._page, where, Page[PullAnswer], size=PULLS_PAGE), size=PULLS_PAGE):
+        for one in self._pages(where, Page[PullAnswer], size=PULLS_PAGE):
             there = one.source.repository
             if one.source.branch.name == branch and there and there.full_name == self._repository:
                 return self._whole(one)
@@ -129,7 +128,7 @@ class Bitbucket:
     def open_pulls(self, base: str) -> tuple[Pull, ...]:
         asked = {"state": "OPEN", "sort": "-created_on", "q": f"destination.branch.name = {_quoted(base)}"}
         where = f"{self._at}/pullrequests?{urlencode(asked)}&"
-        found = pages(partial(self._page, where, Page[PullAnswer], size=PULLS_PAGE), size=PULLS_PAGE)
+        found = self._pages(where, Page[PullAnswer], size=PULLS_PAGE)
         return tuple(self._whole(one) for one in found if one.destination.branch.name == base)
 
     def head_ref(self, pull: Pull) -> str:  # noqa: ARG002  it keeps none
@@ -176,8 +175,7 @@ class Bitbucket:
         if not said:
             return ()
         writers, head = self._writers(), self._whole(found).head
-        activity = partial(self._page, f"{self._pull(number)}/activity?", Page[Event], size=PULLS_PAGE)
-        events = list(pages(activity, size=PULLS_PAGE))
+        events = list(self._pages(f"{self._pull(number)}/activity?", Page[Event], size=PULLS_PAGE))
         return tuple(
             Review(who, "approved", seen_by(who, events, head), who in writers)
             if state == "approved"
@@ -193,7 +191,7 @@ class Bitbucket:
     def _writers(self) -> frozenset[str]:
         workspace, _, slug = self._repository.partition("/")
         where = f"/workspaces/{quote(workspace)}/permissions/repositories/{quote(slug)}?"
-        found = pages(partial(self._page, where, Page[Permission]))
+        found = self._pages(where, Page[Permission])
         return frozenset(name_of(one.user) for one in found if one.permission in WRITES)
 
     def _whole(self, found: PullAnswer) -> Pull:
@@ -210,8 +208,11 @@ class Bitbucket:
     def _pull(self, number: int) -> str:
         return f"{self._at}/pullrequests/{number}"
 
-    def _page(self, where: str, kind: type[Page[Any]], page: int, *, size: int = PAGE) -> list[Any]:
-        return self._ask("GET", f"{where}pagelen={size}&page={page}", kind).values
+    def _pages(self, where: str, kind: type[Page[T]], *, size: int = PAGE) -> Iterator[T]:
+        """All that is listed there. `where`: with the `?` or `&` after which a page is asked for."""
+        return pages(
+            lambda page: self._ask("GET", f"{where}pagelen={size}&page={page}", kind).values, size=size
+        )
 
 
 def _quoted(text: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
-from typing import Any
+from typing import TypeVar
 from urllib.parse import quote
 
 from reconciler.forge.base import Check, Comment, Denied, Draft, Invalid, Pull, Status, Token
@@ -27,6 +27,7 @@ from reconciler.forge.paging import pages
 from reconciler.forge.refusals import no_team, not_seen, require_name
 from reconciler.model.reviews import Review
 
+T = TypeVar("T")
 PAGE = 50
 """The most that a server gives by default."""
 DESCRIPTION_MAX = 255
@@ -102,16 +103,12 @@ class Gitea:
 
     def pull_from(self, branch: str) -> Pull | None:
         """It cannot be asked for one branch: the newest pull requests are looked through."""
-        found = map(
-            pull_of, pages(partial(self._page, f"{self._at}/pulls?state=all&", list[PullAnswer]), size=PAGE)
-        )
+        found = map(pull_of, self._pages(f"{self._at}/pulls?state=all&", list[PullAnswer]))
         return next((one for one in found if one.branch == branch and not one.fork), None)
 
     def open_pulls(self, base: str) -> tuple[Pull, ...]:
         """Only newer servers can be asked for one base: all are looked through."""
-        found = map(
-            pull_of, pages(partial(self._page, f"{self._at}/pulls?state=open&", list[PullAnswer]), size=PAGE)
-        )
+        found = map(pull_of, self._pages(f"{self._at}/pulls?state=open&", list[PullAnswer]))
         return tuple(one for one in found if one.base == base)
 
     def head_ref(self, pull: Pull) -> str:
@@ -156,9 +153,7 @@ class Gitea:
     # people
 
     def reviews(self, number: int) -> tuple[Review, ...]:
-        found = pages(
-            partial(self._page, f"{self._at}/pulls/{number}/reviews?", list[ReviewAnswer]), size=PAGE
-        )
+        found = self._pages(f"{self._at}/pulls/{number}/reviews?", list[ReviewAnswer])
         return opinions(found)
 
     def members(self, team: str, /) -> frozenset[str]:
@@ -170,7 +165,7 @@ class Gitea:
             if number is None:
                 raise no_team(self.name, team, "read:organization")
             where = f"/teams/{number}/members?"
-            return frozenset(one.login for one in pages(partial(self._page, where, list[Account]), size=PAGE))
+            return frozenset(one.login for one in self._pages(where, list[Account]))
         except Invalid:
             raise no_team(self.name, team, "read:organization") from None
 
@@ -187,8 +182,9 @@ class Gitea:
 
     def _known_labels(self) -> dict[str, int]:
         """The numbers of the repository's labels, by name."""
-        found = pages(partial(self._page, f"{self._at}/labels?", list[Label]), size=PAGE)
+        found = self._pages(f"{self._at}/labels?", list[Label])
         return {one.name: one.id for one in found}
 
-    def _page(self, where: str, kind: type[list[Any]], page: int) -> list[Any]:
-        return self._ask("GET", f"{where}limit={PAGE}&page={page}", kind)
+    def _pages(self, where: str, kind: type[list[T]]) -> Iterator[T]:
+        """All that is listed there. `where`: with the `?` or `&` after which a page is asked for."""
+        return pages(lambda page: self._ask("GET", f"{where}limit={PAGE}&page={page}", kind), size=PAGE)
