@@ -14,6 +14,7 @@ from reconciler.model.codec import builtins
 from reconciler.model.document import read
 from reconciler.model.errors import InputError, Problem
 from reconciler.model.floors import Program
+from reconciler.model.sentence import count
 
 Format = Literal["text", "json", "github"]
 
@@ -76,11 +77,9 @@ def checked(folder: Path) -> tuple[tuple[Problem, ...], str]:
     except InputError as error:
         return (*error.problems, *problems), "the repository cannot be read"
     problems = (*snapshot.problems, *problems)
-    counts = (
-        f"{_count(len(snapshot.releases), 'release')}, {_count(len(snapshot.environments), 'environment')}"
-    )
+    counts = f"{count(len(snapshot.releases), 'release')}, {count(len(snapshot.environments), 'environment')}"
     if problems:
-        return problems, f"{_count(len(problems), 'problem')} beside {counts}"
+        return problems, f"{count(len(problems), 'problem')} beside {counts}"
     return (), f"{counts}: fine"
 
 
@@ -124,7 +123,3 @@ def _settings_problems(folder: Path) -> tuple[Problem, ...]:
 
 def _escaped(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

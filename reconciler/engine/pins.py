@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 from msgspec import Struct
@@ -46,6 +46,30 @@ def edit(mirror: Mirror, tip: str, upgrade: Upgrade) -> Edits:
     return Edits({path: data for path, data in files.items() if data != old[path]}, left, own == UNCHANGED)
 
 
+class Moved(Struct, frozen=True):
+    """`files`: those that change. `left`: services whose pin does not stand there as it was taken to."""
+
+    files: dict[str, bytes]
+    left: frozenset[str]
+
+
+def moved(
+    mirror: Mirror, tip: str, environment: str, to: Mapping[str, Version], stands: Callable[[str, str], bool]
+) -> Moved:
+    """The pins of services moved to these versions at a tip, each where it `stands` (service, its value as JSON) as
+    whoever asks for it has seen it. Raises UgsError."""
+    files = dict(environment_files(mirror, tip, environment))
+    old, left = dict(files), set[str]()
+    for service, version in to.items():
+        found = find_pin(files.items(), service)
+        if found is None or not stands(service, found[2]):
+            left.add(service)
+            continue
+        path, data, _ = found
+        files[path] = splice.set_version(data, path, service, version.text)
+    return Moved({path: data for path, data in files.items() if data != old[path]}, frozenset(left))
+
+
 def left_by(mirror: Mirror, commit: str, upgrade: Upgrade) -> dict[str, str]:
     """By service whose pin this commit, a revert made earlier, did not put back: that it did not."""
     [made] = mirror.log(None, commit, limit=1)
@@ -76,6 +100,12 @@ def find_pin(files: Iterable[tuple[str, bytes]], service: str) -> tuple[str, byt
     if unreadable is not None:
         raise unreadable
     return None
+
+
+def version_in(node: str) -> str:
+    """The version that a pin's value (JSON) names; empty for none."""
+    value = msgspec.json.decode(node)
+    return str(value.get("version", "") if isinstance(value, dict) else value)
 
 
 def environment_files(mirror: Mirror, tip: str, environment: str) -> list[tuple[str, bytes]]:
@@ -154,10 +184,9 @@ def _flags_left(upgrade: Upgrade) -> str:
 def _pins(files: Mapping[str, bytes], service: str, wanted: str) -> bool:
     """Whether a version in the range is pinned."""
     node = _node(files.items(), service)
-    value = msgspec.json.decode(node) if node else None
     try:
-        version = Version(str(value["version"] if isinstance(value, dict) else value))
-    except (KeyError, ValueError):
+        version = Version(version_in(node) if node else "")
+    except ValueError:
         return False
     return Range.parse(wanted).contains(version)
 

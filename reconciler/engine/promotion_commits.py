@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from reconciler.engine.core import Core
-from reconciler.engine.pins import environment_files, find_pin
+from reconciler.engine.pins import Moved, moved
 from reconciler.engine.revert import HISTORY_MAX
 from reconciler.model import promoted as saying
-from reconciler.model import splice
 from reconciler.model.desired import Desired
 from reconciler.model.environment import Promotion
 from reconciler.model.errors import UgsError
@@ -38,17 +37,16 @@ class Outcome(Struct, frozen=True):
     tip: str = ""
 
 
-def files_of(core: Core, desired: Desired, moves: tuple[Verdict, ...], tip: str) -> dict[str, bytes | None]:
-    """Blocking: the files that change at a tip, where the pins stand there as they are in force."""
-    mirror, name = core.repository.mirror, desired.environment.name
-    files = dict(environment_files(mirror, tip, name))
-    old = dict(files)
-    for one in moves:
-        found = find_pin(files.items(), one.service)
-        if found and found[2] == desired.workloads[one.service].node:
-            path, data, _ = found
-            files[path] = splice.set_version(data, path, one.service, str(one.to))
-    return {path: data for path, data in files.items() if data != old[path]}
+def moved_at(core: Core, desired: Desired, moves: tuple[Verdict, ...], tip: str) -> Moved:
+    """Blocking: the pins moved at a tip, where they stand there as they are in force."""
+    to = {one.service: one.to for one in moves if one.to}
+    return moved(
+        core.repository.mirror,
+        tip,
+        desired.environment.name,
+        to,
+        lambda service, node: node == desired.workloads[service].node,
+    )
 
 
 def commit_of(core: Core, desired: Desired, rule: Promotion, moves: tuple[Verdict, ...]) -> str | Outcome:
@@ -59,32 +57,21 @@ def commit_of(core: Core, desired: Desired, rule: Promotion, moves: tuple[Verdic
         return Outcome(raced=True)
     if refused := _before(core, tip, name, moves):
         return Outcome(refused=refused)
-    if (moved := _unlike(core, desired, moves, tip)) is not None:
-        return Outcome(
-            refused={moved.key: "its pin in the repository is not the one that is in force"}, tip=tip
-        )
     try:
-        changed = files_of(core, desired, moves, tip)
+        found = moved_at(core, desired, moves, tip)
     except UgsError as error:
         return Outcome(refused=dict.fromkeys((one.key for one in moves), str(error)), tip=tip)
+    if left := [one.key for one in moves if one.service in found.left]:
+        why = "its pin in the repository is not the one that is in force"
+        return Outcome(refused=dict.fromkeys(left, why), tip=tip)
     text = saying.message(name, rule, moves)
-    commit = mirror.commit(tip, changed, text, at=core.clock.now())
+    commit = mirror.commit(tip, found.files, text, at=core.clock.now())
     before, after = core.repository.snapshot(tip), core.repository.snapshot(commit)
     if problems := introduced(before.problems, after.problems):
         wrong = {f"pins.{one.service}": one.key for one in moves}
         blamed = {key: str(new) for new in problems if (key := wrong.get(new.path))}
         return Outcome(refused=blamed or dict.fromkeys((one.key for one in moves), str(problems[0])), tip=tip)
     return commit
-
-
-def _unlike(core: Core, desired: Desired, moves: tuple[Verdict, ...], tip: str) -> Verdict | None:
-    """The first of the moves whose pin stands otherwise at the tip than it is in force."""
-    files = environment_files(core.repository.mirror, tip, desired.environment.name)
-    for one in moves:
-        found = find_pin(files, one.service)
-        if found is None or found[2] != desired.workloads[one.service].node:
-            return one
-    return None
 
 
 def _before(core: Core, tip: str, environment: str, moves: tuple[Verdict, ...]) -> dict[tuple[str, str], str]:

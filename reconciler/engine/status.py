@@ -11,6 +11,7 @@ from reconciler.engine.attention import needs_person
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.people import Conflict
 from reconciler.engine.pull_requests.keeper import proposed
+from reconciler.engine.pull_requests.promotions import promotion_of
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.share import told
 from reconciler.engine.view import ServiceView
@@ -81,23 +82,6 @@ def explain_of(fleet: Fleet, environment: str, service: str) -> Json:
         "steps": [_step(step) for step in steps],
         "promotion": promotion_of(fleet, environment, service),
         "proposed": proposed(here.core, environment, service),
-    }
-
-
-def promotion_of(fleet: Fleet, environment: str, service: str) -> Json | None:
-    """What comes to this pin from the environment before, by UGS; None where nothing does."""
-    found = fleet.core.promotions.get(environment, {}).get(service)
-    desired = fleet.core.desired.get(environment)
-    rule = desired.environment.policy.promote if desired else None
-    if found is None or rule is None:
-        return None
-    return {
-        "from": rule.from_,
-        "by": rule.by,
-        "version": found.to.text if found.to else None,
-        "since": builtins(found.since),
-        "why": found.why or None,
-        "until": builtins(found.until),
     }
 
 

@@ -14,7 +14,7 @@ from reconciler.model.codec import builtins
 from reconciler.model.gates import closed
 from reconciler.model.markdown import code, details, quote, table
 from reconciler.model.planned import FlagMove, Planned, Preview
-from reconciler.model.sentence import migrating, step, switching
+from reconciler.model.sentence import count, migrating, step, switching
 from reconciler.model.switching import described
 from reconciler.model.zone import local_text
 
@@ -41,13 +41,13 @@ class Shown(Struct, frozen=True):
     def headline(self) -> str:
         changes, removed = len(self.preview.changes), len(self.preview.removed)
         places = sorted({planned.change.environment for planned in self.preview.changes})
-        text = _count(changes, "change") + (f" in {', '.join(places[:5])}" if changes else "")
+        text = count(changes, "change") + (f" in {', '.join(places[:5])}" if changes else "")
         text += f" and {len(places) - 5} more" if len(places) > 5 else ""
-        text += f", {_count(removed, 'pin')} removed" if removed else ""
+        text += f", {count(removed, 'pin')} removed" if removed else ""
         switches = sum(1 for one in self.preview.flags if one.before and one.after)
-        text += f", {_count(switches, 'live flag')} switched" if switches else ""
+        text += f", {count(switches, 'live flag')} switched" if switches else ""
         problems = len(self.preview.problems)
-        return text + (f", {_count(problems, 'new problem')}" if problems else "")
+        return text + (f", {count(problems, 'new problem')}" if problems else "")
 
 
 def markdown(shown: Shown) -> str:
@@ -86,7 +86,7 @@ def body(shown: Shown) -> str:
     for index, planned in enumerate(preview.changes):
         section = "\n".join(details(title(planned), _section(planned)))
         if len(text) + len(section) > COMMENT_CHARACTERS_MAX:
-            return f"{text}\n{_count(len(preview.changes) - index, 'change')} more: see `ugs plan`.\n"
+            return f"{text}\n{count(len(preview.changes) - index, 'change')} more: see `ugs plan`.\n"
         text += f"\n{section}"
     return text.rstrip("\n") + "\n"
 
@@ -195,7 +195,3 @@ def _clipped(text: str) -> str:
     if len(text) <= COMMENT_CHARACTERS_MAX:
         return text
     return text[:COMMENT_CHARACTERS_MAX].rpartition("\n")[0] + "\n\nMore: see `ugs plan`.\n"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -13,6 +13,7 @@ from reconciler.model.errors import Problem
 from reconciler.model.markdown import code, inert
 from reconciler.model.plan_text import Shown, body, lasting_of
 from reconciler.model.planned import Preview
+from reconciler.model.sentence import count
 
 CHECK = "ugs/check"
 """The name under which a commit is said to be right or wrong."""
@@ -72,7 +73,7 @@ def concerning(made: Preview, environments: Collection[str]) -> Preview:
 def verdict(problems: Sequence[Problem], older: int) -> tuple[str, str]:
     """A title and a summary in Markdown of what a commit brings that is wrong. `older`: how much was so before."""
     before = (
-        [f"{_count(older, 'older problem')} that it did not bring: see `ugs check` on the branch."]
+        [f"{count(older, 'older problem')} that it did not bring: see `ugs check` on the branch."]
         if older
         else []
     )
@@ -81,7 +82,7 @@ def verdict(problems: Sequence[Problem], older: int) -> tuple[str, str]:
     told = [f"- {code(str(problem))}" for problem in problems[:PROBLEMS_TOLD_MAX]]
     left = len(problems) - PROBLEMS_TOLD_MAX
     more = [f"{left} more: see `ugs check`."] if left > 0 else []
-    return _count(len(problems), "new problem"), "\n".join(
+    return count(len(problems), "new problem"), "\n".join(
         [*told, *([""] if more or before else []), *more, *before]
     )
 
@@ -111,7 +112,3 @@ def name_of(environments: Collection[str]) -> str:
 def digest_of(*texts: str) -> str:
     """Of texts, in their order."""
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -35,6 +35,11 @@ TAKEN_WITH = {
 NAMED_MAX = 10
 
 
+def count(number: int, noun: str) -> str:
+    """`1 change`, `2 changes`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def step(before: Target | None, after: Target | None) -> str:
     """`1.4.0 → 1.5.0`; with the digests where the version stays."""
     if before is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from reconciler.engine.pins import edit, left_by, message
+from reconciler.engine.pins import edit, left_by, message, moved, version_in
 from reconciler.model.upgrade import Companion, Upgrade
+from reconciler.model.version import Version
 from tests.build import upgrade, work
 from tests.git.colleague import git
 from tests.world import World
@@ -76,3 +77,13 @@ def test_what_an_earlier_commit_put_back_is_read_from_it(world: World) -> None:
     mirror.push(commit)
     assert left_by(mirror, commit, operation) == {"web": "the pin was moved meanwhile"}
     assert git(world.remote, "log", "-1", "--format=%s", commit) == "Revert production/api to 1.0.0"
+
+
+def test_pins_are_moved_where_they_stand_as_was_seen_and_the_others_are_named(world: World) -> None:
+    tip = folder(world, api='pins: {api: {version: "1.0.0", port: 81}}\n', web='pins: {web: "1.5.0"}\n')
+    to = {name: Version("2.0.0") for name in ("api", "web", "worker")}
+    mirror = world.core.repository.mirror
+    found = moved(mirror, tip, "production", to, lambda _, node: version_in(node) == "1.0.0")
+    assert found.files == {"environments/production/api.yaml": b'pins: {api: {version: "2.0.0", port: 81}}\n'}
+    assert found.left == {"web", "worker"}
+    assert version_in('{"port":81}') == ""

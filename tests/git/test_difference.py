@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +12,7 @@ from reconciler.git import Mirror
 from reconciler.git.objects import Entry
 from reconciler.model.errors import TransientError
 from reconciler.model.layout import FOLDERS
+from tests.git.children import children
 from tests.git.colleague import Colleague
 
 
@@ -26,16 +26,7 @@ def expected(mirror: Mirror, older: str, newer: str) -> Mapping[str, Entry | Non
 
 
 def comparers() -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
-            arguments = (stat.parent / "cmdline").read_bytes()
-        except OSError:  # It ended while we looked.
-            continue
-        if int(parent) == os.getpid() and state != "Z" and b"diff-tree" in arguments:
-            found.append(int(stat.parent.name))
-    return found
+    return children("diff-tree")
 
 
 def test_it_says_what_was_added_changed_moved_and_removed_both_ways(mirror: Mirror, ada: Colleague) -> None:

@@ -11,22 +11,13 @@ import pytest
 
 from reconciler.git import Mirror
 from reconciler.model.errors import HostError, TransientError
+from tests.git.children import children
 from tests.git.colleague import Colleague, git
 from tests.git.conftest import OpenMirror
 
 
 def readers() -> list[int]:
-    """The `cat-file` processes that this one started."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
-            arguments = (stat.parent / "cmdline").read_bytes()
-        except OSError:  # It ended while we looked.
-            continue
-        if int(parent) == os.getpid() and state != "Z" and b"cat-file" in arguments:
-            found.append(int(stat.parent.name))
-    return found
+    return children("cat-file")
 
 
 def test_all_blobs_come_from_one_process_and_many_threads(mirror: Mirror, ada: Colleague) -> None:

@@ -9,8 +9,7 @@ import pytest
 
 from reconciler.engine import permits
 from reconciler.engine.daemon import Daemon
-from reconciler.engine.pull_requests.promotions import Promoter
-from reconciler.engine.status import promotion_of
+from reconciler.engine.pull_requests.promotions import Promoter, promotion_of
 from reconciler.model.errors import TransientError
 from tests.drivers.services import Mode, kill_all
 from tests.forge.dialects import Answer

@@ -8,17 +8,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 
-import msgspec
-
 from reconciler.engine.core import Core
-from reconciler.engine.pins import environment_files, find_pin
+from reconciler.engine.pins import moved, version_in
 from reconciler.engine.pull_requests.keeper import Keeper
 from reconciler.engine.pull_requests.moves import Files, View, Wish
 from reconciler.engine.pull_requests.offers import Offers, Tags
 from reconciler.engine.pull_requests.report import denied
 from reconciler.forge import Denied, Pull, Unavailable
 from reconciler.model import bumps as rules
-from reconciler.model import splice
 from reconciler.model.bumped import wanted
 from reconciler.model.bumps import Choice, Releases
 from reconciler.model.derived import derived, path_of
@@ -237,21 +234,17 @@ class _Look:
 def edit(core: Core, choices: Sequence[Choice], tip: str) -> Files:
     """The pins moved at a commit, as far as they stand there as they did, with the manifests that are lacking;
     blocking."""
-    mirror = core.repository.mirror
-    old = dict(environment_files(mirror, tip, choices[0].environment))
-    files, made = dict(old), dict[str, bytes]()
+    mirror, before = core.repository.mirror, {one.service: one.before.text for one in choices}
+    found = moved(
+        mirror,
+        tip,
+        choices[0].environment,
+        {one.service: one.release.version for one in choices},
+        lambda service, node: version_in(node) == before[service],
+    )
+    made = dict[str, bytes]()
     for one in choices:
-        found = find_pin(files.items(), one.service)
-        if found is None or _version(found[2]) != one.before.text:
-            continue
-        path, data, _ = found
-        files[path] = splice.set_version(data, path, one.service, one.release.version.text)
         manifest = path_of(one.service, one.release.version)
-        if one.manifest and mirror.blob_at(tip, manifest) is None:
+        if one.manifest and one.service not in found.left and mirror.blob_at(tip, manifest) is None:
             made[manifest] = one.manifest
-    return {path: data for path, data in files.items() if data != old[path]} | made
-
-
-def _version(node: str) -> str:
-    value = msgspec.json.decode(node)
-    return str(value.get("version", "") if isinstance(value, dict) else value)
+    return found.files | made

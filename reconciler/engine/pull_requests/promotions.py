@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 from functools import partial
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
+from reconciler.engine.core import Core
 from reconciler.engine.fleet import Fleet
-from reconciler.engine.promotion_commits import Outcome, Pushed, commit_of, files_of
+from reconciler.engine.promotion_commits import Outcome, Pushed, commit_of, moved_at
+from reconciler.engine.pull_requests.moves import Files
 from reconciler.engine.pull_requests.promotion_pulls import Due, PromotionPulls
 from reconciler.engine.revert import JITTER_S, PUSH_ATTEMPTS_MAX, deliver
 from reconciler.engine.soak import here
@@ -18,7 +21,7 @@ from reconciler.engine.trains import train_of
 from reconciler.git import PushRefused, PushRejected
 from reconciler.model import promoted as saying
 from reconciler.model import promotion as deciding
-from reconciler.model.codec import decode, encode
+from reconciler.model.codec import builtins, decode, encode
 from reconciler.model.desired import Desired
 from reconciler.model.environment import Promotion
 from reconciler.model.errors import HostError, TransientError, UgsError
@@ -163,7 +166,7 @@ class Promoter:
         if by_pull:
             self._sound = {one for one in self._sound if one[0] == desired.revision} | {key}
             self._due += [
-                Due(name, rule, party, partial(files_of, core, desired, party))
+                Due(name, rule, party, partial(_files, core, desired, party))
                 for party in deciding.groups(train, moves)
             ]
             return Outcome()
@@ -237,3 +240,26 @@ class Promoter:
         self._core.store.tell(
             Notice(name, service, sentence=text, severity=severity, at=at, title=f"{name}: promotion")
         )
+
+
+def _files(core: Core, desired: Desired, moves: tuple[Verdict, ...], tip: str) -> Files:
+    """What a pull request for these moves changes at a tip; blocking."""
+    return moved_at(core, desired, moves, tip).files
+
+
+def promotion_of(fleet: Fleet, environment: str, service: str) -> dict[str, Any] | None:
+    """What comes to this pin from the environment before, by UGS; None where nothing does; as
+    `ugs explain --json` prints it."""
+    found = fleet.core.promotions.get(environment, {}).get(service)
+    desired = fleet.core.desired.get(environment)
+    rule = desired.environment.policy.promote if desired else None
+    if found is None or rule is None:
+        return None
+    return {
+        "from": rule.from_,
+        "by": rule.by,
+        "version": found.to.text if found.to else None,
+        "since": builtins(found.since),
+        "why": found.why or None,
+        "until": builtins(found.until),
+    }
