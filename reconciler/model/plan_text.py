@@ -118,6 +118,8 @@ def _times(planned: Planned) -> Iterator[tuple[str, str]]:
             f"waits for {gate.gate}",
             gate.reason + (f" (opened by {gate.opened_by})" if gate.opened_by else ""),
         )
+    if planned.reviewed:
+        yield "reviews", planned.reviewed
     if planned.under_way:
         yield "under way here", planned.under_way
     if planned.after:

@@ -65,6 +65,9 @@ class Planned(Struct, frozen=True):
     usual_s: float | None = None
     """How long it is expected to take by what past upgrades took; None where that is not known."""
 
+    reviewed: str = ""
+    """How reviews of the pull request count for it; empty where nobody looked at them."""
+
     @property
     def longest_s(self) -> float | None:
         """Deadline and soak of every step; None where there is no way."""

@@ -224,6 +224,7 @@ def _planned(change: Change, here: _Here, earliest: datetime | None) -> Planned:
         differences=differences(was, goal) if was else (),
         flags=switched(was.flags, goal.flags) if was else (),
         under_way=here.known.under_way.get(service, "") if here.known else "",
+        reviewed=here.known.counted(change, readable, here.desired.environment) if here.known else "",
         usual_s=here.known.usual_s(service, goal) if here.known and len(steps) == 1 else None,
     )
 
@@ -241,6 +242,7 @@ def _removal(change: Change, here: _Here, earliest: datetime | None) -> Planned:
         else None,
         downtime=True,
         impact=dependents(change.service, here.needed_by),
+        reviewed=here.known.counted(change, readable, here.desired.environment) if here.known else "",
     )
 
 

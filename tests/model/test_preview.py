@@ -13,7 +13,7 @@ from reconciler.model.circumstances import Promoted
 from reconciler.model.differences import differences
 from reconciler.model.gates import closed
 from reconciler.model.known import Known
-from reconciler.model.permits import Hold, Permits
+from reconciler.model.permits import Approval, Hold, Permits, ask_of
 from reconciler.model.plan_text import facts
 from reconciler.model.planned import Planned, Preview
 from reconciler.model.preview import preview
@@ -536,3 +536,26 @@ def test_what_is_under_way_and_what_is_usual_are_told() -> None:
     many = knowing(past_s={"api": [30.0] * 5})
     gone = only(between(API, production(prune, api="1.0.0"), production(prune), known=many))
     assert gone.usual_s is None
+
+
+def test_reviews_that_were_counted_are_told_with_what_they_come_to() -> None:
+    policy = "policy: {approvals: {minor: 1}, reviews: count, four_eyes: true}\n"
+    wanted = bump(knowing(), policy)
+    assert wanted.reviewed == ""
+    ask = ask_of(wanted.change, "r", wanted.change.path)
+    until = NOW + timedelta(days=7)
+    given = Approval(0, ask, "ada", NOW, until, via="https://forge.example/1")
+    wrote = knowing(permits=Permits(approvals=(given,)), reviewed={"api": "bob says no"}, authors=("Ada",))
+    told = dict(facts(bump(wrote, policy)))
+    assert "ada (wrote the change); bob says no" in told["waits for approval"]
+    assert told["reviews"].startswith("more people have to approve it")
+    other = knowing(permits=Permits(approvals=(given,)), reviewed={"api": ""}, authors=("Cyd",))
+    planned = bump(other, policy)
+    assert planned.starts_at == NOW
+    assert dict(facts(planned))["reviews"].startswith("enough people approve it")
+    assert planned.reviewed.endswith("not those of whoever merges it, who counts as one who wrote it")
+    removal = "policy: {approvals: {removal: 1}, prune: true, reviews: count}\n"
+    gone = only(between(API, production(removal, api="1.0.0"), production(removal), known=other))
+    assert (
+        gone.reviewed == "more people have to approve it: reviews of this very head count once it is merged"
+    )

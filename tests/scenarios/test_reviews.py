@@ -10,7 +10,10 @@ import pytest
 
 from reconciler.engine import permits
 from reconciler.engine.daemon import Daemon
+from reconciler.engine.pull_requests.previews import Previewer
 from reconciler.engine.pull_requests.reviews import Reviews
+from reconciler.forge import Denied
+from reconciler.model.previewed import AGAIN_AFTER
 from tests.forge.dialects import Answer
 from tests.forge.server import ForgeServer
 from tests.git.colleague import git
@@ -20,6 +23,7 @@ pytestmark = pytest.mark.slow
 
 ONE = "policy: {approvals: {major: 1}, reviews: count}\n"
 TWO = "policy: {approvals: {major: 2}, reviews: count}\n"
+EYES = "policy: {approvals: {major: 1}, reviews: count, four_eyes: true}\n"
 OWNERS = "policy: {approvals: {major: 1}, reviews: owners}\n"
 
 
@@ -314,3 +318,100 @@ async def kept(reviews: Reviews) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+async def foretold(world: World, forge: ForgeServer, number: int, previewer: Previewer) -> dict[str, str]:
+    """What the comment on a pull request says of its approvals."""
+    world.clock.move(AGAIN_AFTER)
+    await previewer.round()
+    [comment] = [text for text in forge.said(number) if "### UGS" in text]
+    said = (line.removeprefix("- ").partition(": `") for line in comment.splitlines())
+    return {label: text.removesuffix("`") for label, _, text in said if label in FORETOLD}
+
+
+FORETOLD = ("waits for approval", "reviews")
+WAITS = "more people have to approve it: reviews of this very head count once it is merged"
+ENOUGH = "enough people approve it: reviews of this very head count once it is merged"
+BY_HAND = " (opened by ugs approve production api)"
+
+
+@pytest.mark.parametrize(
+    ("policy", "owners", "people", "needs"),
+    [
+        (TWO, "", {}, "needs 2 approvals, has 1 (ada, by a review of "),
+        (
+            OWNERS,
+            "* @cyd\n",
+            {},
+            "needs 1 approval, has none; not counted: ada (reviewed it, and is no owner",
+        ),
+        (OWNERS, "", {}, "; there was no CODEOWNERS before the push: nobody counts as an owner"),
+        (EYES, "", {}, "not counted: ada (reviewed it, and forge.people does not say who that is)"),
+        (EYES, "", {"ada": "ada@example.org"}, "not counted: ada@example.org (wrote the change)"),
+    ],
+)
+async def test_a_preview_counts_reviews_as_the_gate_will_once_it_is_merged(
+    world: World, forge: ForgeServer, policy: str, owners: str, people: dict[str, str], needs: str
+) -> None:
+    if people:
+        named = ", ".join(f"{account}: {name}" for account, name in people.items())
+        world.settings_more = world.settings_more.replace("forge: {", f"forge: {{people: {{{named}}}, ")
+    if owners:
+        world.files["CODEOWNERS"] = owners
+    await started(world, policy)
+    previewer = Previewer(world.fleet)
+    world.files["CODEOWNERS"] = "* @ada\n"  # that pull request would have ada own it
+    number = world.propose(forge, "2.0.0")
+    forge.review(number, "ada")
+    told = await foretold(world, forge, number, previewer)
+    await merged(world, forge, number)
+    assert needs in gate(world)
+    assert told["waits for approval"] == gate(world) + BY_HAND
+    assert told["reviews"].startswith(WAITS)
+    assert told["reviews"].endswith("wrote it") == ("four_eyes" in policy)
+
+
+async def test_a_preview_says_when_enough_people_approve_and_when_no_longer(
+    world: World, forge: ForgeServer
+) -> None:
+    await started(world, TWO)
+    previewer = Previewer(world.fleet)
+    number = world.propose(forge, "2.0.0")
+    told = await foretold(world, forge, number, previewer)
+    assert "needs 2 approvals, has none; nobody has reviewed http" in told["waits for approval"]
+    forge.review(number, "ada")
+    forge.review(number, "cyd")
+    assert await foretold(world, forge, number, previewer) == {"reviews": ENOUGH}
+    assert "| major | at once |" in forge.said(number)[-1]
+    forge.writers.add("dan")
+    forge.review(number, "dan", "rejected")
+    told = await foretold(world, forge, number, previewer)
+    assert "has none; of the reviews of http" in told["waits for approval"]
+    forge.dismiss(number, "dan")
+    assert await foretold(world, forge, number, previewer) == {"reviews": ENOUGH}
+    await merged(world, forge, number)
+    assert world.answers() == "2.0.0"
+
+
+async def test_a_preview_whose_reviews_are_refused_is_shown_all_the_same(
+    world: World, forge: ForgeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_number: int) -> None:
+        raise Denied("GitHub refuses: not accessible", "give the token what it lacks")
+
+    await started(world, TWO)
+    number = world.propose(forge, "2.0.0")
+    forge.review(number, "ada")
+    monkeypatch.setattr(world.core.forge, "reviews", refused)
+    told = await foretold(world, forge, number, Previewer(world.fleet))
+    assert "has none; its reviews cannot be looked at: GitHub refuses" in told["waits for approval"]
+
+
+async def test_where_reviews_are_ignored_a_preview_asks_for_none(world: World, forge: ForgeServer) -> None:
+    await started(world, "policy: {approvals: {major: 2}}\n")
+    previewer = Previewer(world.fleet)
+    number = world.propose(forge, "2.0.0")
+    forge.review(number, "ada")
+    told = await foretold(world, forge, number, previewer)
+    assert told == {"waits for approval": "needs 2 approvals, has none" + BY_HAND}
+    assert not any("/reviews" in one for one in forge.calls)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.pull_requests.comments import upsert
+from reconciler.engine.pull_requests.foreseen import Foreseer, Merged
 from reconciler.engine.pull_requests.prospect import distrust, known_of, running
 from reconciler.engine.pull_requests.report import denied
 from reconciler.forge import Annotation, Check, Denied, Forge, Invalid, Pull, State, Unavailable
@@ -67,6 +69,7 @@ class Previewer:
         self._forge: Forge = core.forge
         self._mirror: Aside = core.aside
         self._repository = core.repository.beside(core.aside)
+        self._foreseer = Foreseer(core, core.forge)
         self._looked: dict[int, Looked] = {}
         self._failed: dict[int, tuple[int, float]] = {}
         """By pull request: how often in a row it failed, and until when it is left alone."""
@@ -202,7 +205,7 @@ class Previewer:
     async def _tell(self, pull: Pull, row: Previewed, found: Found, *, current: bool) -> Previewed:
         """Say what is new, durably one thing after the other. `current`: it is compared with what is in force."""
         core = self._core
-        shown = await self._shown(found, current=current)
+        shown = await self._shown(pull, found, current=current)
         row = await self._set_check(row, found, shown.preview.problems)
         shown = replace(shown, preview=rules.concerning(shown.preview, core.settings.environments))
         if found.touched and (shown.preview != NOTHING or not core.settings.environments):
@@ -218,26 +221,34 @@ class Previewer:
         await upsert(self._forge, pull.number, name, marked(name, text.strip()), instead=MARKER)
         return self._kept(replace(row, comment=digest, head=pull.head))
 
-    async def _shown(self, found: Found, *, current: bool) -> Shown:
-        core = self._core
+    async def _shown(self, pull: Pull, found: Found, *, current: bool) -> Shown:
         sentence = (
             "what runs is as the daemon sees it" if current else "what was pinned there is taken to run"
         )
         if found.after is None:
             made = replace(NOTHING, problems=found.problems)
         else:
-            made = await asyncio.to_thread(
-                preview,
-                found.before,
-                found.after,
-                now=core.clock.now(),
-                running=running(self._fleet) if current else None,
-                known=known_of(self._fleet, found.before, found.after) if current else {},
-                frozen=core.frozen,
-            )
+            made = await self._made(pull, found.before, found.after, current=current)
         return Shown(
             made, found.base, found.head, "daemon" if current else "repository", sentence, found.remarks
         )
+
+    async def _made(self, pull: Pull, before: Snapshot, after: Snapshot, *, current: bool) -> Preview:
+        """The preview, where approvals are wanted with those that its reviews will be."""
+        fleet, core = self._fleet, self._core
+        make = partial(
+            preview,
+            before,
+            after,
+            now=core.clock.now(),
+            running=running(fleet) if current else None,
+            frozen=core.frozen,
+        )
+        known = known_of(fleet, before, after) if current else {}
+        made = await asyncio.to_thread(make, known=known)
+        merged = Merged(pull, before, after)
+        reviewed = await asyncio.to_thread(self._foreseer.known, merged, made, known)
+        return made if reviewed is None else await asyncio.to_thread(make, known=reviewed)
 
     async def _set_check(self, row: Previewed, found: Found, problems: tuple[Problem, ...]) -> Previewed:
         """Where the token may not, all else is told none the less."""

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 
 from msgspec import Struct
 
 from reconciler.engine.core import Core
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.ledger import tell_of_approval
+from reconciler.engine.pull_requests.owners import Owners, accounts_of, file_of
 from reconciler.engine.pull_requests.report import denied
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.forge import Denied, Forge, Pull, Review
-from reconciler.model import codeowners
 from reconciler.model.circumstances import Asked, Circumstances
 from reconciler.model.codeowners import Unreadable
 from reconciler.model.desired import Desired
@@ -31,8 +30,6 @@ log = logging.getLogger("ugs")
 LOOK_S = 180.0
 ASKS_MAX = 50
 """So many changes a round; the others have their turn in the next."""
-TEAM_LASTS = timedelta(hours=1)
-TEAMS_MAX = 100
 
 
 class Wanted(Struct, frozen=True):
@@ -61,7 +58,7 @@ class Reviews:
     def __init__(self, core: Core, fleet: Fleet) -> None:
         self._core = core
         self._fleet = fleet
-        self._teams: dict[str, tuple[datetime, frozenset[str]]] = {}
+        self._owners = Owners(core)
         self._looked: set[tuple[str, str, str]] = set()
         """What has been looked at since it is wanted."""
 
@@ -111,20 +108,16 @@ class Reviews:
             self._take(here, one, Tally(), "")
             self._say(here, one, found)
             return
-        pull, names, trouble = found.pull, self._names(), ""
+        pull, names, trouble = found.pull, accounts_of(self._core), ""
         owners = frozenset[str]()
         if one.wants_owners:
             try:
-                owners = await asyncio.to_thread(self._owners, one, forge)
+                owners = await asyncio.to_thread(self._owners.of, one.file, one.asked.base, forge)
             except Unreadable as error:
                 trouble = f"; {error}: nobody counts as an owner"
         said = tally(found.reviews, head=pull.head, author=pull.author, names=names, owners=owners)
         self._take(here, one, said, pull.url)
         self._say(here, one, told(said, pull.url) + trouble)
-
-    def _names(self) -> dict[str, str]:
-        said = self._core.settings.forge
-        return dict(said.people) if said else {}
 
     def _take(self, here: EnvironmentPass, one: Wanted, said: Tally, url: str) -> None:
         core, now = self._core, self._core.clock.now()
@@ -160,27 +153,6 @@ class Reviews:
             self._core.reviewed[_key(one)] = text
             here.wake.set()
 
-    def _owners(self, one: Wanted, forge: Forge) -> frozenset[str]:
-        """Accounts and addresses; blocking. As CODEOWNERS stood before the push: nobody appoints himself in it."""
-        kind = self._core.settings.forge.kind if self._core.settings.forge else "github"
-        mirror, base = self._core.repository.mirror, one.asked.base
-        for place in codeowners.PLACES[kind]:
-            if base and (text := mirror.blob_at(base, place)) is not None:
-                named = codeowners.owners(text.decode("utf-8", "replace"), one.file, kind)
-                return frozenset(account for owner in named for account in self._accounts(owner, forge))
-        raise Unreadable("there was no CODEOWNERS before the push")
-
-    def _accounts(self, owner: str, forge: Forge) -> frozenset[str]:
-        """A team's are kept for an hour."""
-        if "/" not in owner:
-            return frozenset({owner.removeprefix("@")})
-        known, now = self._teams.get(owner), self._core.clock.now()
-        if known is None or now - known[0] > TEAM_LASTS:
-            if len(self._teams) >= TEAMS_MAX:
-                self._teams.clear()
-            self._teams[owner] = known = now, forge.members(owner)
-        return known[1]
-
 
 def _wanted(core: Core, here: EnvironmentPass) -> Iterator[Wanted]:
     """What waits for approvals where reviews count, and what has some by reviews and has not begun."""
@@ -209,12 +181,11 @@ def _wish(
 ) -> Wanted:
     here = desired.environment
     places: list[Environment] = [around.environment, *(then.environment for then in asked.earlier)]
-    pin = here.pins.get(change.service)
     return Wanted(
         ask=ask,
         change=change,
         asked=asked,
-        file=pin.place.file if pin else f"environments/{here.name}.yaml",
+        file=file_of(here, change.service),
         given=given,
         wants_owners=any(place.policy.reviews == "owners" for place in places),
     )
