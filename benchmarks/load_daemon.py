@@ -14,7 +14,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from reconciler.api import application, by_token, serve
-from reconciler.cli.graph import core_from, settings_from, state_lock
+from reconciler.cli.graph import core_from, settings_from
+from reconciler.cli.state import state_lock
 from reconciler.drivers import DRIVERS
 from reconciler.drivers.base import Site
 from reconciler.engine.core import Core

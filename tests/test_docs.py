@@ -19,7 +19,8 @@ from msgspec.structs import replace
 from reconciler.api.app import ENDPOINTS
 from reconciler.cli import COMMANDS, cli
 from reconciler.cli.check import as_json, checked
-from reconciler.cli.graph import core_from, settings_from, state_lock
+from reconciler.cli.graph import core_from, settings_from
+from reconciler.cli.state import state_lock
 from reconciler.engine.daemon import Daemon
 from reconciler.engine.in_force import InForce
 from reconciler.engine.journal import entry

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from reconciler.cli.graph import core_from, settings_from, state_lock
+from reconciler.cli.graph import core_from, settings_from
+from reconciler.cli.state import state_lock
 from reconciler.drivers import DRIVERS
 from reconciler.engine.core import Core
 from reconciler.engine.fleet import Fleet

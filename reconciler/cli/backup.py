@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli.client import actor_name
-from reconciler.cli.graph import config_option, settings_from, settings_here, state_lock, store_of
+from reconciler.cli.graph import config_option, settings_from, settings_here, store_of
 from reconciler.cli.output import json_option, print_json, print_table, when
+from reconciler.cli.state import state_lock
 from reconciler.clock import SystemClock
 from reconciler.model.codec import builtins
 

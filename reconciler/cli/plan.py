@@ -13,16 +13,10 @@ import click
 from reconciler.cli import client
 from reconciler.cli import preview as show
 from reconciler.cli.check import annotation
-from reconciler.cli.graph import (
-    config_option,
-    core_from,
-    daemon_at,
-    daemon_is_known,
-    settings_from,
-    state_lock,
-)
+from reconciler.cli.graph import config_option, core_from, daemon_at, daemon_is_known, settings_from
 from reconciler.cli.output import print_json, print_table, when, working
 from reconciler.cli.revisions import Revisions, repository_option, revisions_of
+from reconciler.cli.state import state_lock
 from reconciler.clock import SystemClock
 from reconciler.config import Settings
 from reconciler.engine.between import between_json

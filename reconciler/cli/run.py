@@ -14,20 +14,11 @@ import click
 
 from reconciler.cli import client
 from reconciler.cli.channels import gap, hearing
-from reconciler.cli.graph import (
-    LOCKED_EXIT,
-    Locked,
-    config_option,
-    core_from,
-    daemon_at,
-    issuers_of,
-    private_files,
-    settings_from,
-    state_lock,
-)
+from reconciler.cli.graph import config_option, core_from, daemon_at, issuers_of, settings_from
 from reconciler.cli.loglines import FORMS, Form, configure
 from reconciler.cli.output import json_option, print_json
 from reconciler.cli.programs import programs
+from reconciler.cli.state import LOCKED_EXIT, Locked, private_files, state_lock
 from reconciler.cli.tracing import traced
 from reconciler.config import Settings
 from reconciler.config.exposure import refuse_exposed

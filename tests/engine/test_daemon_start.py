@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.cli.graph import state_lock
+from reconciler.cli.state import state_lock
 from tests.daemon_process import ORDINARY, run_once, ugs
 from tests.drivers.services import wait_until
 from tests.world import World

@@ -13,7 +13,8 @@ from random import Random
 
 import pytest
 
-from reconciler.cli.graph import core_from, settings_from, state_lock
+from reconciler.cli.graph import core_from, settings_from
+from reconciler.cli.state import state_lock
 from reconciler.engine.control import Control
 from reconciler.engine.core import Core
 from reconciler.engine.revert import settle_pin
