@@ -14,6 +14,8 @@ from typing import Literal
 from msgspec import Struct
 
 LABEL = "ugs"
+OUR_LABELS = frozenset({LABEL, *(f"{LABEL}: {kind}" for kind in ("emergency", "major", "minor", "patch"))})
+"""All that the bot has ever put on a pull request."""
 TRAILER = "Ugs-Pull"
 """In the commit of a branch of ours: the branch."""
 CLOSED_MARK = "<!-- ugs closed -->"
@@ -145,7 +147,12 @@ def deed(wanted: Wanted | None, kept: Kept | None, there: There, *, refused: boo
         return Deed("leave")
     if not there.alike:
         return Deed("remake")
-    return Deed("edit" if wanted.digest != kept.digest else "leave")
+    return Deed("leave" if is_said(wanted, kept) else "edit")
+
+
+def is_said(wanted: Wanted, kept: Kept) -> bool:
+    """Whether it says what it should, and it is known which of its labels are ours."""
+    return wanted.digest == kept.digest and bool(kept.labels or not wanted.labels)
 
 
 def room(kept: Sequence[Kept], limits: Limits, *, now: datetime) -> str:
@@ -162,8 +169,11 @@ def room(kept: Sequence[Kept], limits: Limits, *, now: datetime) -> str:
 
 def labels_put(wanted: Wanted, kept: Kept, there: Collection[str]) -> tuple[str, ...]:
     """The labels of ours, once those that are wanted are put there too. `there`: all that are there now: what we did
-    not put there is a person's, whatever its name."""
-    return (*kept.labels, *(one for one in wanted.labels if one not in kept.labels and one not in there))
+    not put there is a person's, whatever its name. Of a pull request that is open and of which no label was remembered,
+    those are ours that we might have put there."""
+    forgotten = kept.number and not kept.labels
+    ours = tuple(one for one in there if one in OUR_LABELS) if forgotten else kept.labels
+    return (*ours, *(one for one in wanted.labels if one not in ours and one not in there))
 
 
 def labels_outlived(wanted: Wanted, kept: Kept) -> tuple[str, ...]:

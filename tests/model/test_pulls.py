@@ -135,6 +135,15 @@ def test_only_labels_of_a_class_that_we_put_there_are_taken_off() -> None:
     assert pulls.labels_put(major, kept, (*kept.labels, "ugs: major")) == kept.labels
 
 
+def test_where_no_label_was_remembered_those_that_we_might_have_put_there_are_ours() -> None:
+    major, there = replace(WANTED, labels=("ugs", "ugs: major")), ("wip", "ugs", "ugs: minor", "ugs: later")
+    old = replace(KEPT, number=7, labels=(), digest=major.digest)
+    assert not pulls.is_said(major, old)
+    assert pulls.labels_put(major, old, there) == ("ugs", "ugs: minor", "ugs: major")
+    assert pulls.labels_put(major, replace(old, number=0), there) == ("ugs: major",)  # not opened by us yet
+    assert pulls.is_said(major, replace(old, labels=("ugs", "ugs: major")))
+
+
 def test_what_is_said_is_known_by_its_title_text_and_labels() -> None:
     others = [
         replace(WANTED, title="x"),

@@ -6,6 +6,7 @@ import logging
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.engine.pull_requests.bumps import Bumper
 from reconciler.forge import Unavailable
@@ -124,6 +125,31 @@ async def test_the_label_of_a_class_that_is_outlived_goes_and_people_s_stay(
     assert pull.title.endswith("to 2.0.0")
     assert sorted(pull.labels) == ["ugs", "ugs: major", "wip"]
     assert [one.labels for one in rows(world)] == [("ugs",)]  # the other one is a person's
+
+
+@pytest.mark.parametrize("superseded", [False, True])
+async def test_one_from_before_labels_were_remembered_is_put_right_at_the_next_look(
+    world: World, forge: ForgeServer, superseded: bool
+) -> None:
+    ask(world, bump='bump: {from: releases, range: ">=1"}')
+    await released(world, "1.0.0")
+    await released(world, "1.0.1")
+    await look(world)
+    [pull] = forge.pulls.values()
+    pull.labels.append("wip")
+    if superseded:
+        await released(world, "1.1.0")
+        await look(world)
+        pull.labels.append("ugs: patch")  # it was never taken off then
+    [kept] = rows(world)
+    world.core.store.keep_pull(replace(kept, labels=()))
+    if not superseded:
+        await released(world, "1.1.0")
+    await look(world)
+    assert sorted(pull.labels) == ["ugs", "ugs: minor", "wip"]
+    before = len(forge.calls)
+    await look(world)
+    assert [call for call in forge.calls[before:] if not call.startswith("GET")] == []
 
 
 async def test_a_storm_of_fifty_releases_makes_one_pull_request_a_pin(

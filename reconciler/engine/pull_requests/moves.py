@@ -103,7 +103,7 @@ class Hands:
 
     async def said(self, wanted: Wanted, kept: Kept, found: Found) -> None:
         """Title, text and labels as they should be; nothing where they are so."""
-        if wanted.digest == kept.digest:
+        if rules.is_said(wanted, kept):
             return
         kept = self._labelling(wanted, kept, found)
         outlived = rules.labels_outlived(wanted, kept)
