@@ -11,6 +11,7 @@ from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import Phase, Upgrade
 
 if TYPE_CHECKING:
+    from tests.simulation.data import Backup, Command
     from tests.simulation.simulation import Simulation
 
 Key = tuple[str, str]
@@ -55,6 +56,7 @@ class Facts:
         for name, desired in resolve(repository.snapshot(simulation.remote.tip), {}).items():
             for service, work in desired.workloads.items():
                 simulation.host.kept.add((name, service, work.target))
+                simulation.world.run_already(name, service, work)
                 simulation.host.start((name, service), work, "by hand")
 
     # the world tells
@@ -84,7 +86,22 @@ class Facts:
         self._simulation.note(f"{operation} {kind} {'/'.join(key)} {target}")
         self._check(invariants.BEFORE_EFFECT, kind, operation, work, key)
         self.deployed.add(key)
+        if work and work.release.backup:
+            self._simulation.world.write(key)
         (self.touched if kind == "apply" else self.restored).add(operation)
+
+    def command(self, command: Command) -> None:
+        """A command is about to work on a service's data."""
+        from tests.simulation import data_invariants
+
+        self._simulation.note(f"{command.operation} {command.step}: {command.verb} {command.what}")
+        self._check(data_invariants.BEFORE_COMMAND, command)
+
+    def dropped(self, path: str, backup: Backup) -> None:
+        """A backup is about to be removed."""
+        from tests.simulation import data_invariants
+
+        self._check(data_invariants.BEFORE_DROP, path, backup)
 
     def accepted(self, before: str | None, after: str) -> None:
         """The daemon is about to put a commit in force."""
@@ -137,6 +154,7 @@ class Facts:
             known.remove(target)
         known.insert(0, target)
         self.proven_s[(*key, target)] = self._simulation.time.now_s
+        self._simulation.world.prove(*key)
 
     def _audited(self, row: Mapping[str, Any]) -> None:
         key = row["environment"], row["service"]

@@ -50,17 +50,29 @@ FAULTS = (
     Fault("checker-broken", ("RT-06",), 1.0, "every check of every service fails"),
     Fault("slack-down", ("NT-01",), 0.5, "the messenger takes half of what it is told"),
 )
-BY_NAME = {fault.name: fault for fault in FAULTS}
+OF_DATA = (
+    Fault("command-hangs", (), 0.5, "a command on a service's data does not end within its time"),
+    Fault("command-killed", (), 0.5, "a command on a service's data is killed, its work done or not"),
+    Fault("command-refused", ("OP-04",), 0.5, "a command on a service's data cannot be started"),
+    Fault("killed-in-command", ("CR-03",), 0.5, "kill -9 while a command works on a service's data"),
+    Fault("check-blind", (), 0.7, "the check of a migration cannot say whether it is applied"),
+    Fault("backup-rots", ("DB-11",), 1.0, "a backup changes after it was verified"),
+)
+"""Drawn where there are data."""
+BY_NAME = {fault.name: fault for fault in (*FAULTS, *OF_DATA)}
 LASTS_S = (3.0, 25.0)
 
 
 class Weather:
     """Which faults a seed has drawn, and when each of them strikes. After `clear_s`, none does."""
 
-    def __init__(self, random: Random, time: Time, *, clear_s: float) -> None:
+    def __init__(self, random: Random, time: Time, *, clear_s: float, more: tuple[Fault, ...] = ()) -> None:
         self._random, self._time = random, time
         count = random.choices((0, 1, 2), (1, 4, 5))[0]
-        self.drawn = tuple(random.sample(FAULTS, count))
+        rest = tuple(random.sample((*FAULTS, *more), count))
+        if rest and more and random.random() < 0.5:
+            rest = (random.choice(more), *rest[1:])
+        self.drawn = tuple(dict.fromkeys(rest))
         self._spells: dict[str, tuple[float, float]] = {}
         for fault in self.drawn:
             start = random.uniform(1.0, clear_s - LASTS_S[0])

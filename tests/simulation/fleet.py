@@ -28,6 +28,29 @@ MORE = {
     ("web", "1.1.0"): 'requires: {database: ">=1.0.1 <3.0.0"}\n',
     ("web", "1.1.1"): 'requires: {database: ">=1.0.0 <3.0.0"}\n',
 }
+LISTED = {
+    ("database", "1.0.0"): ("d0",),
+    ("database", "1.0.1"): ("d0",),
+    ("database", "1.1.0"): ("d0", "d1", "d2"),
+    ("database", "1.1.1"): ("d0", "d1", "d2", "d3"),
+    ("database", "2.0.0"): ("d0", "d1", "d2", "d3", "d4"),
+    ("queue", "1.0.1"): ("q1",),
+    ("queue", "1.1.0"): ("q1", "q2"),
+    ("queue", "1.1.1"): ("q1", "q2", "q3"),
+    ("queue", "2.0.0"): ("q1", "q2", "q3", "q4"),
+}
+"""By service and version, where the releases of a seed have data: the migrations that it lists."""
+AFTER = frozenset({"d2", "q1", "q4"})
+"""Those of phase `after`; the others come before."""
+CHECKED = {("database", name) for name in ("d0", "d1", "d2", "d3")} | {("queue", "q2"), ("queue", "q4")}
+WITHOUT_DOWN = frozenset({"d3", "q1", "q3"})
+BACKED_UP = frozenset(service for service, _ in LISTED)
+VOUCHED = {("queue", "1.1.1")}
+"""Whose author says that the version before it runs on what its migrations leave."""
+BACKUP = (
+    'backup: {save: ["save", "{backup}"], verify: ["verify", "{backup}"], restore: ["restore", "{backup}"],'
+    " timeout: 3s}\n"
+)
 RELEASE = """\
 service: {service}
 version: "{version}"
@@ -46,6 +69,7 @@ driver: {{kind: process}}
 {more}"""
 PIN = re.compile(r'^  (\w+): (?:"(?P<plain>[^"]+)"|\{.*?version: "(?P<version>[^"]+)".*)', re.MULTILINE)
 DRIVER = b"driver:"
+RESTORES_WITHIN_S = 3
 FLOW = "pins: {"
 BROKEN = b"pins:\n  api: 1.0\n"
 
@@ -66,6 +90,10 @@ class Rules(NamedTuple):
     instances: int
     leased: bool
     """Another daemon wants the environments too: who has the lease acts, and nobody else."""
+    data: bool
+    """Two services have data: their releases have a backup and migrations."""
+    restores: bool
+    """A backup may be brought back by itself, soon after it was taken."""
 
     @property
     def environments(self) -> tuple[str, ...]:
@@ -78,6 +106,8 @@ class Rules(NamedTuple):
         policy += [f"approvals: {{minor: {self.approvals}}}"] if self.approvals else []
         policy += ["promote: {from: staging, soak: 2s}"] if self.promote and name == "production" else []
         policy += [] if self.revert else ["revert: off"]
+        policy += ["backups: {keep: 2}"] if self.data else []
+        policy += [f"restore_data: {{within: {RESTORES_WITHIN_S}s}}"] if self.restores else []
         lines.append(f"policy: {{{', '.join(policy)}}}")
         return ENVIRONMENT.format(name=name, more="\n".join(lines) + "\n")
 
@@ -92,23 +122,39 @@ def rules(random: Random) -> Rules:
         split=random.random() < 0.7,
         instances=random.choices((1, 2, 3), (8, 1, 2))[0],
         leased=random.random() < 0.3,
+        data=random.random() < 0.35,
+        restores=random.random() < 0.5,
     )
 
 
-@lru_cache(maxsize=1)
-def releases() -> dict[str, bytes]:
-    """Every release of the catalogue, by path."""
+@lru_cache(maxsize=2)
+def releases(*, data: bool) -> dict[str, bytes]:
+    """Every release of the catalogue, by path. `data`: whether some bring a backup and migrations."""
     return {
         f"releases/{service}/{version}.yaml": RELEASE.format(
             service=service,
             version=version,
             digest="0" * 64,
             port=8000 + 10 * at,
-            more=MORE.get((service, version), ""),
+            more=MORE.get((service, version), "") + (_data(service, version) if data else ""),
         ).encode()
         for at, service in enumerate(SERVICES)
         for version in VERSIONS
     }
+
+
+def _data(service: str, version: str) -> str:
+    """What a release says of its service's data."""
+    if service not in BACKED_UP:
+        return ""
+    names = LISTED.get((service, version), ())
+    lines = [BACKUP, *(["migrations:\n"] if names else [])]
+    for name in names:
+        said = [f"id: {name}, phase: {'after' if name in AFTER else 'before'}", f'up: ["up", "{name}"]']
+        said += [] if name in WITHOUT_DOWN else [f'down: ["down", "{name}"]']
+        said += [f'check: ["check", "{name}"]'] if (service, name) in CHECKED else []
+        lines.append(f"  - {{{', '.join(said)}, timeout: 3s}}\n")
+    return "".join(lines) + ("upgrade: {reversible: true}\n" if (service, version) in VOUCHED else "")
 
 
 def pin_of(rules: Rules, version: str) -> str:
@@ -123,7 +169,7 @@ def pin_of(rules: Rules, version: str) -> str:
 
 def first_files(rules: Rules) -> dict[str, bytes | None]:
     """What the first commit holds."""
-    files: dict[str, bytes | None] = dict(releases())
+    files: dict[str, bytes | None] = dict(releases(data=rules.data))
     for name in rules.environments:
         lines = {service: f"  {service}: {pin_of(rules, FIRST)}\n" for service in SERVICES}
         if rules.split:

@@ -15,7 +15,7 @@ from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import NEXT, Phase, Upgrade
 from reconciler.store import SLACK
 from reconciler.store.database import time_of
-from tests.simulation import fleet
+from tests.simulation import data_invariants, fleet
 from tests.simulation.loop import EPOCH
 from tests.simulation.opening import closed
 from tests.simulation.remote import BLOBS
@@ -91,6 +91,7 @@ def failure_needs_evidence_3_7_3_12(
         return ""
     said = upgrade.reason.startswith("rolled back by")
     shown = (upgrade.environment, upgrade.service, _to(upgrade)) in simulation.host.evidence
+    shown |= upgrade.operation in simulation.world.failed
     here = simulation.host.processes.get((upgrade.environment, upgrade.service), ())
     gone = all(process.target != _to(upgrade) for process in here)
     return "" if said or shown or gone else f"{upgrade.operation} counts as failed, and nothing showed it"
@@ -173,6 +174,7 @@ AFTER_MOVE = (
     who_is_stuck_calls_a_person_inv_2,
     reverted_is_said_when_it_is_there_3_5,
     left_alone_is_said_when_it_is_so_3_6,
+    data_invariants.success_has_migrated_3_9,
 )
 
 
@@ -190,8 +192,9 @@ def intent_stands_before_effect_3_8(
         step = f"apply:{work.instances}"
     if step is None:
         return f"{kind} by {operation}, which is {upgrade.phase if upgrade else 'unknown'}"
-    sql = "SELECT 1 FROM steps WHERE operation = ? AND step = ? AND ended_at IS NULL"
-    return "" if simulation.disk.all(sql, operation, step) else f"{kind} by {operation} before its intent"
+    steps = (step, "stop") if step == "restore" else (step, step)
+    sql = "SELECT 1 FROM steps WHERE operation = ? AND step IN (?, ?) AND ended_at IS NULL"
+    return "" if simulation.disk.all(sql, operation, *steps) else f"{kind} by {operation} before its intent"
 
 
 def applied_once_inv_1(
@@ -272,6 +275,7 @@ BEFORE_EFFECT = (
     applied_once_inv_1,
     git_asks_for_what_starts_3_1,
     quarantine_stands_before_restore_3_3,
+    data_invariants.no_version_starts_on_data_that_are_not_its_own_3_9,
 )
 
 
@@ -333,6 +337,9 @@ def restoring_comes_before_reverting_4(simulation: Simulation, _before: str, aft
     if operation is None or operation not in simulation.facts.touched:
         return ""
     restored = operation in simulation.facts.restored
+    upgrade = simulation.facts.upgrades[operation]
+    if upgrade.needs_person and data_invariants.of_whose_data_is_left(simulation, upgrade):
+        return ""  # no version may be started on such data
     return "" if restored else f"{operation} is reverted, and nothing was restored"
 
 

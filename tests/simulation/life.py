@@ -17,6 +17,7 @@ from reconciler.engine.repository import Repository
 from reconciler.model.errors import HostError
 from reconciler.model.snapshot import Cache
 from reconciler.notify import Outbox
+from tests.simulation.data import SimulatedVault
 from tests.simulation.database import Connection, SimulatedStore
 from tests.simulation.loop import Loop, VirtualClock
 from tests.simulation.remote import Clone
@@ -57,6 +58,7 @@ class Life:
             outboxes=(Outbox(store, simulation.messenger, now=self.clock.now),),
             drivers={"process": simulation.driver},
             probes=cast(Any, simulation.probes),
+            vault=SimulatedVault(simulation.world),
             random=Random(simulation.scheduler.random()),
             leases=leases if simulation.rules.leased else Leases(),
             failpoint=lambda name: simulation.may_kill(f"at {name}"),

@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from reconciler.clock import SystemClock
 
@@ -27,6 +27,13 @@ class Time:
 
     def __init__(self) -> None:
         self.now_s = 0.0
+
+
+class Later(NamedTuple):
+    """What a blocking call answers that is not over: it is called again like this."""
+
+    after_s: float
+    call: Callable[[], object]
 
 
 class Handle:
@@ -181,14 +188,16 @@ class Loop(asyncio.AbstractEventLoop):
         before_s, after_s = self._latency(_name(func))
         handed_s = self._time.now_s
 
-        def call() -> None:
+        def call(again: Callable[[], object] | None = None) -> None:
             # A thread goes on when the task that waits for it is cancelled; so does this.
             self.handed_s = handed_s
             try:
-                answer, error = func(*args), None
+                answer, error = again() if again else func(*args), None
             except Exception as raised:
                 answer, error = None, raised
-            if after_s:
+            if isinstance(answer, Later):
+                self.call_later(answer.after_s, call, answer.call)
+            elif after_s:
                 self.call_later(after_s, settle, future, answer, error)
             else:
                 settle(future, answer, error)

@@ -118,6 +118,63 @@ MUTATIONS = {
     "a broken database is borne with": Mutation(
         "reconciler.engine.endure:until_damaged", "store.mourners.append(heard.set)", ""
     ),
+    "a migration comes before its backup is verified": Mutation(
+        "reconciler.engine.data.backups:Backups.take",
+        'await self._verify(backup, await self._save("backup", "upgrade", backup))',
+        'await self._save("backup", "upgrade", backup)',
+    ),
+    "a migration that a crash cut short is begun anew": Mutation(
+        "reconciler.engine.data.migrations:Migrations.move",
+        "migration, anew=anew, note=begin",
+        "migration, anew=True, note=begin",
+    ),
+    "a migration that was cut short counts as not applied": Mutation(
+        "reconciler.model.data:settled",
+        "applied = None if code is None or code < 0 or timed_out else (code == 0) is up",
+        "applied = (code == 0) is up",
+    ),
+    "the check of a migration is not asked": Mutation(
+        "reconciler.engine.data.migrations:Migrations.move",
+        "await self._ask(migration) if migration.check else",
+        "(outcome.code == 0, '') if migration.check else",
+    ),
+    "what is applied already is applied again": Mutation(
+        "reconciler.model.data:to_apply", 'recorded[one.id].state != "done"', "True"
+    ),
+    "what runs already has no migrations behind it": Mutation(
+        "reconciler.engine.upkeep:adopt_migrations", "if migration.id not in known:", "if False:"
+    ),
+    "a migration is on record only once it has run": Mutation(
+        "reconciler.engine.data.migrations:Migrations.move",
+        "begin = partial(self.note, migration.id, under_way) if anew else None",
+        "begin = None",
+    ),
+    "the new version starts before its migrations": Mutation(
+        "reconciler.engine.upgrade:_apply", 'await steward.migrate("before")', "pass"
+    ),
+    "the old version starts on what the new one left": Mutation(
+        "reconciler.engine.data:Steward.take_back", "if plan.reason or plan.how in", "if True or plan.how in"
+    ),
+    "data go back under the version that failed": Mutation(
+        "reconciler.engine.data:Steward.take_back",
+        'await self._core.step(self._upgrade, "stop", self._stop_new)',
+        "pass",
+    ),
+    "migrations are undone in the order in which they were applied": Mutation(
+        "reconciler.model.data:recall", "for one in reversed(ordered)", "for one in ordered"
+    ),
+    "a backup of any age is brought back": Mutation(
+        "reconciler.model.data:refused", "if age_s > within_s:", "if False:"
+    ),
+    "nothing is saved before a backup is brought back": Mutation(
+        "reconciler.engine.data.backups:Backups.bring_back", "if not self.coming_back:", "if False:"
+    ),
+    "the only good backup is removed": Mutation(
+        "reconciler.model.data:surplus", "if one is not best and (rank >= rule.keep or", "if (rank >= 0 or"
+    ),
+    "a service whose data are in doubt is not held": Mutation(
+        "reconciler.engine.data:Steward.hold", "store.hold(", "(lambda *_, **__: None)("
+    ),
 }
 """By name: what somebody might break."""
 

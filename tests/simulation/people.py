@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.engine import people, permits
@@ -11,6 +12,7 @@ from tests.simulation import fleet
 from tests.simulation.fleet import SERVICES, VERSIONS
 
 if TYPE_CHECKING:
+    from tests.simulation.life import Life
     from tests.simulation.simulation import Simulation
 
 OVERRIDABLE = ("window", "hold", "approval", "concurrency")
@@ -128,6 +130,22 @@ def override(simulation: Simulation) -> None:
     )
 
 
+def settle_migration(simulation: Simulation) -> None:
+    """`ugs migrations settle`: somebody looks at the data, and says what is so."""
+    sql = "SELECT environment, service, id FROM migrations WHERE state IN ('begun', 'undoing', 'unknown')"
+    for environment, service, name in simulation.disk.all(sql):
+        applied = name in simulation.world.of(environment, service).applied
+        simulation.say(
+            partial(_settle, environment, service, name, applied=applied), "settle", f"{service} {name}"
+        )
+
+
+def _settle(environment: str, service: str, name: str, life: Life, *, applied: bool) -> None:
+    people.settle_migration(
+        life.fleet, environment, service, name, applied=applied, actor="grace", why="looked"
+    )
+
+
 def write_something_else(simulation: Simulation) -> None:
     """A commit that moves no pin."""
     simulation.commit({"README.md": f"{simulation.people.random()}\n".encode()}, "Write more")
@@ -144,5 +162,6 @@ ACTS: tuple[Callable[[Simulation], None], ...] = (
     approve,
     override,
     write_something_else,
+    settle_migration,
 )
-WEIGHTS = (60, 6, 4, 4, 4, 3, 4, 6, 2, 4)
+WEIGHTS = (60, 6, 4, 4, 4, 3, 4, 6, 2, 4, 2)

@@ -8,7 +8,7 @@ from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.model.gates import closed
 from reconciler.model.upgrade import FINAL, Phase
 from reconciler.store import NOTE, SLACK
-from tests.simulation import fleet
+from tests.simulation import data_invariants, fleet
 from tests.simulation.opening import held
 
 if TYPE_CHECKING:
@@ -95,6 +95,8 @@ def at_the_end(simulation: Simulation) -> str:
     for upgrade in facts.upgrades.values():
         if upgrade.final and upgrade.started_at and (upgrade.operation, upgrade.phase.value) not in told:
             return f"{upgrade.operation} is {upgrade.phase}, and nobody was told"
+    if wrong := data_invariants.at_the_end(simulation):
+        return wrong
     if simulation.life.loop.trouble:
         return f"asyncio says: {simulation.life.loop.trouble[0]}"
     return ""

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 from reconciler.engine.repository import Repository
 from reconciler.model.errors import UgsError
-from tests.simulation import fleet, people, rest
+from tests.simulation import data, fleet, people, rest
 from tests.simulation.database import Disk
 from tests.simulation.facts import Facts, Violation
-from tests.simulation.faults import Weather
+from tests.simulation.faults import OF_DATA, Weather
 from tests.simulation.host import Host, SimulatedDriver, SimulatedProbes
 from tests.simulation.life import PARSED, Life
 from tests.simulation.loop import Time, instant
@@ -31,6 +31,7 @@ LOOKS = int(ACTIVE_S / RIVAL_LOOKS_S)
 RESTART_S = 2.0
 EVENTS_MAX = 400_000
 QUICK = frozenset({"observe", "_look", "snapshot", "asked"})
+KILLED = {"in an effect": "killed-in-effect", "in a command": "killed-in-command"}
 EFFECTS = frozenset({"apply", "restore", "_restore", "prepare", "settle"})
 
 
@@ -49,9 +50,11 @@ class Simulation:
         self.scheduler, self.people, self._chance = (
             self._random(name) for name in ("loop", "people", "chance")
         )
-        self.weather = Weather(self._random("weather"), self.time, clear_s=ACTIVE_S)
+        more = OF_DATA if self.rules.data else ()
+        self.weather = Weather(self._random("weather"), self.time, clear_s=ACTIVE_S, more=more)
         self.remote, self.refs, self.disk = Remote(), Refs(), Disk()
         self.host = Host(self._random("host"), self.weather)
+        self.world = data.World(self._random("data"), self.weather)
         self.register = Register(self.weather)
         self.rival = Rival(self._random("rival"), self.register, self.weather)
         self.messenger = Messenger(self.weather)
@@ -79,6 +82,8 @@ class Simulation:
         self.commit(fleet.first_files(self.rules), "Begin")
         self.disk.moved, self.remote.moved = self.facts.committed, self.facts.pushed
         self.host.told, self.host.interrupt = self.facts.effect, lambda: self.may_kill("in an effect")
+        self.world.told, self.world.interrupt = self.facts.command, lambda: self.may_kill("in a command")
+        self.world.dropped = self.facts.dropped
         if story.random() < 0.5:
             self.facts.run_already(self._clone())
         self.acts = sorted(story.uniform(1.0, ACTIVE_S) for _ in range(story.randint(8, 16)))
@@ -92,10 +97,13 @@ class Simulation:
             act()
         self._until(ACTIVE_S)
         self.note("from here on nobody acts, and nothing fails")
+        self.world.mended = True
         restless = ["it has not been looked at"]
         while restless and self.time.now_s < ACTIVE_S + CALM_MAX_S:
             self._until(self.time.now_s + LOOK_S)
             restless = rest.restless(self)
+            if "waits for ['host']" in "".join(restless):
+                people.settle_migration(self)
             if "rewritten" in "".join(restless):
                 self.facts.rewrite_accepted = True
                 self.ask(lambda life: life.fleet.refresh(accept_rewrite=True), "accept the rewrite", "")
@@ -120,6 +128,7 @@ class Simulation:
             ("rebooted", self._reboot),
             ("service-dies", lambda: self.host.crash(self.somewhere())),
             ("artifacts-lost", self.host.kept.clear),
+            ("backup-rots", self.world.rot),
             ("rewritten", self._rewrite),
             ("bad-file", self._break_file),
         ):
@@ -177,10 +186,7 @@ class Simulation:
 
     def may_kill(self, where: str) -> None:
         """Kill the daemon here, if the weather says so."""
-        if where.startswith("at "):
-            fault = "killed-at-failpoint"
-        else:
-            fault = "killed-in-effect" if where == "in an effect" else "killed-at-commit"
+        fault = "killed-at-failpoint" if where.startswith("at ") else KILLED.get(where, "killed-at-commit")
         if self.weather.lasts(fault) and self.weather.strikes(fault):
             raise Killed(where)
 
@@ -196,6 +202,7 @@ class Simulation:
     def _reboot(self) -> None:
         self.kill()
         self.host.reboot()
+        self.world.reboot()
 
     def _stopped(self) -> None:
         """SIGSTOP: the daemon does nothing, its threads neither, and time goes on; then SIGCONT."""
