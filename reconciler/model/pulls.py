@@ -26,6 +26,8 @@ _ASKS = re.compile(r"<!-- ugs asks (?P<asks>[^\n>]*) -->")
 Kind = Literal["bump", "promote"]
 State = Literal["open", "merged", "refused", "moot"]
 """`refused`: a person has closed it unmerged. `moot`: nothing was left to be changed, or nobody wants it any more."""
+Event = Literal["opened", "merged", "refused", "moot"]
+"""What is counted of them."""
 Act = Literal["leave", "wait", "open", "remake", "edit", "close", "end"]
 """`wait`: so many are open already. `remake`: the branch, and what is said where that differs. `end`: it has ended
 there, and is only to be remembered."""

@@ -55,6 +55,13 @@ class Pulls(Audit):
         )
         return [self._value(row["value"], Kept) for row in rows]
 
+    def open_pulls(self) -> dict[tuple[str, str], int]:
+        """By environment and kind: how many are open, or about to be."""
+        rows = self._all(
+            "SELECT environment, kind, count(*) AS count FROM pulls WHERE state = 'open' GROUP BY environment, kind"
+        )
+        return {(row["environment"], row["kind"]): row["count"] for row in rows}
+
     def forget_pulls(self, *, kept_max: int) -> None:
         """Drop the oldest of those that ended, beyond so many."""
         self._run(

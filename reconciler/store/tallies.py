@@ -8,7 +8,9 @@ from reconciler.store.database import Database
 
 
 class Tally(Struct, frozen=True):
-    """`event`: the phase in which upgrades of a class ended, or `window-passed`."""
+    """`event`: the phase in which upgrades of a class ended, or `window-passed`; of pull requests of ours
+    `pull-opened` and the like, and of promotions by commit `promoted` and `promotion-refused`: the class is then their
+    kind, such as `bump`."""
 
     environment: str
     change_class: str

@@ -12,9 +12,14 @@ from prometheus_client.samples import Sample
 
 from reconciler.engine.metrics import Metrics
 from reconciler.engine.metrics.table import TABLE
+from reconciler.model.promotion import Verdict
+from reconciler.model.pulls import Kept
 from reconciler.model.upgrade import Phase
+from reconciler.model.version import Version
 from tests.world import World
 
+FORGE = "{kind: gitea, api: 'http://127.0.0.1:1/api/v1', repository: ops/fleet, token: {file: /nowhere}}"
+LIVE = "environment: live\ndriver: {kind: process}\npolicy: {promote: {from: production, by: commit}}\npins: {}\n"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 
 
@@ -198,9 +203,41 @@ def keys(samples: Iterable[Sample]) -> set[tuple[str, tuple[tuple[str, str], ...
     return {(one.name, tuple(sorted(one.labels.items()))) for one in samples}
 
 
+async def test_pull_requests_and_promotions_are_counted_where_there_may_be_any(world: World) -> None:
+    world.files["environments/live.yaml"] = LIVE
+    world.deploy_first("1.0.0")
+    await world.settle()
+    plain = await scrape(metrics_of(world))
+    assert plain.of("ugs_pulls_total") == plain.of("ugs_pulls_open") == []  # no forge, no pull requests
+    assert plain.of("ugs_promotions_total", environment="production") == []  # nobody promotes to it
+    assert plain.value("ugs_promotions_total", environment="live", result="promoted") == 0
+
+    await world.stopped()
+    world.settings_more = f"forge: {FORGE}\n"
+    await world.settle()
+    core = world.core
+    core.store.tally("production", "pull-refused", "bump")
+    core.store.tally("live", "promoted", "promote")
+    core.store.keep_pull(Kept("bump", "ugs-bump-live.api", "live", ("live/api 1.1.0",), core.clock.now()))
+    version = Version("1.0.0")
+    core.promotions["live"] = {
+        "api": Verdict("api", version, Version("1.1.0"), why="it has to soak"),
+        "web": Verdict("web", version, why="1.0.0 runs there too"),
+    }
+    seen = await scrape(metrics_of(world))
+    refused = {"environment": "production", "kind": "bump", "event": "refused"}
+    assert seen.value("ugs_pulls_total", **refused) == 1
+    assert seen.value("ugs_pulls_total", **refused | {"kind": "revert"}) == 0
+    assert seen.value("ugs_pulls_open", environment="live", kind="bump") == 1
+    assert seen.value("ugs_promotions_total", environment="live", result="promoted") == 1
+    assert seen.value("ugs_promotions_pending", environment="live") == 1
+
+
 async def test_both_formats_say_the_same_and_the_table_names_everything(world: World) -> None:
     world.more = "timezone: UTC\nwindows: {minor: [{cron: '0 2 * * *', duration: 1h}]}\n"
     world.settings_more = 'listen: "127.0.0.1:1"\nwebhooks: {gitea: {secret: {file: /nowhere}}}\n'
+    world.settings_more += f"forge: {FORGE}\n"
+    world.files["environments/live.yaml"] = LIVE
     world.deploy_first("1.0.0")
     await world.settle()
     metrics = metrics_of(world)

@@ -53,6 +53,11 @@ def tip_of(world: World, branch: str = BRANCH) -> str:
     return git(world.remote, "for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}")
 
 
+def counted(world: World, kind: str = "bump") -> dict[str, int]:
+    """What was counted of pull requests of a kind."""
+    return {one.event: one.count for one in world.core.store.tallies() if one.change_class == kind}
+
+
 def rows(world: World) -> list[Kept]:
     return world.core.store.pulls("bump")
 
@@ -74,6 +79,7 @@ async def test_a_release_is_proposed_merged_deployed_and_told(world: World, forg
     assert world.answers() == "1.1.0"
     await Bumper(world.core).round()
     assert [one.state for one in rows(world)] == ["merged"]
+    assert counted(world) == {"pull-opened": 1, "pull-merged": 1}
     await world.deliver()
     from reconciler.engine.pull_requests.report import Reporter
 
@@ -206,6 +212,7 @@ async def test_what_a_person_has_closed_is_not_proposed_again_and_what_is_newer_
     await look(world)
     [_, newer] = forge.pulls.values()
     assert newer.title == "Bump production/api from 1.0.0 to 1.2.0"
+    assert counted(world) == {"pull-opened": 2, "pull-refused": 1}
 
 
 async def test_after_a_lost_database_what_was_closed_is_not_opened_again(
@@ -351,6 +358,7 @@ async def test_killed_while_opening_it_is_opened_once(world: World, forge: Forge
     [pull] = forge.pulls.values()
     assert pull.state == "open"
     assert [(one.number, one.state) for one in rows(world)] == [(pull.number, "open")]
+    assert counted(world) == {"pull-opened": 1}
 
 
 async def test_killed_while_superseding_it_goes_on(world: World, forge: ForgeServer) -> None:

@@ -123,6 +123,8 @@ async def test_what_soaks_comes_from_dev_by_staging_to_production(train: Train, 
     [told] = [text for text in world.told() if "promoted by" in text and text.startswith("production")]
     assert "api 1.0.0 → 1.1.0 promoted by" in told
     assert world.events().count("promoted api") == 2
+    counts = {one.environment: one.count for one in world.core.store.tallies() if one.event == "promoted"}
+    assert counts == {"staging": 1, "production": 1}
     await world.restart()
     await train.settle()
     assert len(train.promoted()) == 2
@@ -446,6 +448,8 @@ async def test_a_protected_branch_without_a_forge_calls_a_person_once(train: Tra
     for _ in range(3):
         await train.settle()
     [call] = world.calls()
+    [count] = [one for one in world.core.store.tallies() if one.event == "promotion-refused"]
+    assert (count.environment, count.count) == ("staging", 1)
     assert "staging: api 1.1.0 could not be promoted by a commit" in call
     assert "main is protected" in call
 

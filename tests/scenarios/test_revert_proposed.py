@@ -76,6 +76,8 @@ async def test_a_bad_release_is_proposed_back_merged_and_in_sync(world: World, f
     assert newest
     assert newest.revert_commit == world.reverts()[0]
     assert any("is reverted by" in told and "#1 is merged" in told for told in world.told())
+    counts = {one.event: one.count for one in world.core.store.tallies() if one.change_class == "revert"}
+    assert counts == {"pull-opened": 1, "pull-merged": 1}
     await follow(world)
     assert world.phases() == ["succeeded", "restored"]
 
@@ -218,6 +220,8 @@ async def test_opened_and_killed_before_that_was_known_it_is_found(world: World,
     assert len(forge.pulls) == 1
     [made] = world.core.store.proposals()
     assert (made.number, made.asked) == (1, True)
+    counts = {one.event: one.count for one in world.core.store.tallies() if one.change_class == "revert"}
+    assert counts == {"pull-opened": 1}
 
 
 async def test_a_protected_branch_is_asked_for_by_a_pull_request_and_says_so(

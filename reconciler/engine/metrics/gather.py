@@ -20,6 +20,7 @@ from reconciler.model.delivery import BECAME, PROVIDERS
 from reconciler.model.environment import ChangeClass
 from reconciler.model.gates import GATES, closed
 from reconciler.model.observation import HealthState, Usage
+from reconciler.model.pulls import Event, Kind
 from reconciler.model.stay import TIMED
 from reconciler.model.upgrade import FINAL, Upgrade
 from reconciler.model.window import Interval
@@ -30,6 +31,11 @@ RESULTS = tuple(sorted(phase.value for phase in FINAL))
 STATES: tuple[HealthState, ...] = get_args(HealthState)
 GATE_NAMES = tuple(gate.__name__.lstrip("_") for gate in GATES)
 MISSED = "window-passed"
+PULL_KINDS = (*get_args(Kind), "revert")
+PULL_EVENTS: tuple[Event, ...] = get_args(Event)
+PROMOTION_EVENTS = {"promoted": "promoted", "refused": "promotion-refused"}
+Counts = Mapping[tuple[str, str, str], int]
+"""By environment, class or kind, and event."""
 
 
 class Known(Struct, frozen=True):
@@ -50,11 +56,13 @@ class _Service(Struct, frozen=True):
 def gather(fleet: Fleet, started_at: datetime, known: Known) -> list[Sample]:
     """Every sample but those of the histogram."""
     here = {name: fleet.passes[name] for name in sorted(fleet.core.desired) if name in fleet.passes}
+    counts = {(row.environment, row.change_class, row.event): row.count for row in fleet.core.store.tallies()}
     samples = [
         *_daemon(fleet, started_at),
         *_queues(fleet),
         *_webhooks(fleet),
-        *_tallies(fleet, here),
+        *_tallies(here, counts),
+        *_pulls(fleet, here, counts),
         *_unfinished(fleet, here),
     ]
     for name, place in here.items():
@@ -96,15 +104,35 @@ def _webhooks(fleet: Fleet) -> Iterator[Sample]:
                 yield Sample("ugs_webhooks_total", (forge, outcome), core.deliveries[forge, outcome])
 
 
-def _tallies(fleet: Fleet, here: Mapping[str, EnvironmentPass]) -> Iterator[Sample]:
+def _tallies(here: Mapping[str, EnvironmentPass], counts: Counts) -> Iterator[Sample]:
     """With zeros for all that has not happened yet: only what was seen before it grew has a rate."""
-    counts = {(row.environment, row.change_class, row.event): row.count for row in fleet.core.store.tallies()}
     for name in here:
         for kind in CLASSES:
             yield Sample("ugs_windows_missed_total", (name, kind), counts.get((name, kind, MISSED), 0))
             for result in RESULTS:
                 value = counts.get((name, kind, result), 0)
                 yield Sample("ugs_upgrades_total", (name, kind, result), value)
+
+
+def _pulls(fleet: Fleet, here: Mapping[str, EnvironmentPass], counts: Counts) -> Iterator[Sample]:
+    """Of those alone that may have any: there are many environments, and few ask for pull requests."""
+    core = fleet.core
+    standing = Counter(core.store.open_pulls())
+    standing.update((one.upgrade.environment, "revert") for one in core.store.proposals())
+    for name in here:
+        for kind in PULL_KINDS if core.forge else ():
+            yield Sample("ugs_pulls_open", (name, kind), standing[name, kind])
+            for event in PULL_EVENTS:
+                yield Sample(
+                    "ugs_pulls_total", (name, kind, event), counts.get((name, kind, f"pull-{event}"), 0)
+                )
+        rule = core.desired[name].environment.policy.promote
+        if rule is None or rule.by == "nobody":
+            continue
+        for result, counted in PROMOTION_EVENTS.items():
+            yield Sample("ugs_promotions_total", (name, result), counts.get((name, "promote", counted), 0))
+        found = core.promotions.get(name, {}).values()
+        yield Sample("ugs_promotions_pending", (name,), sum(one.to is not None for one in found))
 
 
 def _unfinished(fleet: Fleet, here: Mapping[str, EnvironmentPass]) -> Iterator[Sample]:

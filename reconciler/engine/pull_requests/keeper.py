@@ -114,8 +114,8 @@ class Keeper:
         if wanted and kept is None and self._spared(wanted):
             return
         found = await self._found(view, wish, kept)
-        if kept and found.pull and found.pull.number != kept.number:
-            kept = self._keep(replace(kept, number=found.pull.number, url=found.pull.url))
+        if kept and found.pull and not kept.number:
+            kept = self._hands.found(kept, found.pull)
         deed = self._deed(wanted, kept, found)
         if deed.act == "open" and wanted and not (kept and kept.number) and await self._heard_of(wanted):
             deed = self._deed(wanted, kept, found)  # a person has closed it, before our memory began

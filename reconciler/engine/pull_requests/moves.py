@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -141,17 +142,26 @@ class Hands:
             "moot": "is moot",
         }
         said = f"{what.get(kept.state, kept.state)}: {why}" if why else what.get(kept.state, kept.state)
-        self._told(kept, f"{', '.join(kept.asks)}: {kept.name} {said}", kept.state)
+        if kept.state != "open":
+            self._told(kept, f"{', '.join(kept.asks)}: {kept.name} {said}", kept.state)
 
     def _labelling(self, wanted: Wanted, kept: Kept, found: Found) -> Kept:
         """Its row, which says before they are put there which labels are ours."""
         labels = _labels(wanted, kept, found)
         return kept if labels == kept.labels else self._core.store.keep_pull(replace(kept, labels=labels))
 
-    def _told(self, kept: Kept, text: str, event: str) -> None:
+    def found(self, kept: Kept, pull: Pull) -> Kept:
+        """It was opened before we heard of it."""
+        known = replace(kept, number=pull.number, url=pull.url)
+        self._told(known, f"{pull.title}: {pull.url}", "opened")
+        return known
+
+    def _told(self, kept: Kept, text: str, event: Literal["edited"] | rules.Event) -> None:
         core = self._core
         with core.store.transaction():
             core.store.keep_pull(kept)
+            if event != "edited":
+                core.store.tally(kept.environment, f"pull-{event}", kept.kind)
             core.store.audit(f"{kept.kind}-{event}", environment=kept.environment, detail=text)
         log.info("%s: %s", kept.environment, text)
 

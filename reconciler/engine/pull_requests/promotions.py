@@ -210,6 +210,7 @@ class Promoter:
             core.store.mark(f"{REFUSED}{name}", None)
             for one in moves:
                 detail = f"{one.pinned} → {one.to} by {pushed.commit}: {saying.reason(rule, one)}"
+                core.store.tally(name, "promoted", "promote")
                 core.store.audit("promoted", environment=name, service=one.service, detail=detail)
             self._tell(name, moves, text, "info")
         log.info("%s", text)
@@ -229,6 +230,7 @@ class Promoter:
         text += "; a pull request is opened instead" if core.forge else f"; {refusal.remedy}"
         with core.store.transaction():
             core.store.mark(mark, what)
+            core.store.tally(name, "promotion-refused", "promote")
             core.store.audit("promotion-refused", environment=name, detail=text)
             self._tell(name, moves, text, "warning" if core.forge else "person")
         log.warning("%s", text)

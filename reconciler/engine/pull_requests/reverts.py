@@ -123,6 +123,8 @@ class Follower:
         core = self._core
         if core.forge is None or pull.state != "open":
             return
+        if not one.number:
+            core.store.tally(one.upgrade.environment, "pull-opened", "revert")
         await asyncio.to_thread(core.forge.merge_when_ready, pull)
         core.store.propose(replace(one, number=pull.number, url=pull.url, asked=True))
 
@@ -158,6 +160,9 @@ class Follower:
         text = f"{upgrade.environment}: the pin of {upgrade.service} {what}"
         with core.store.transaction():
             core.store.propose(one)
+            if core.forge:
+                became = "opened" if one.state == "open" else one.state
+                core.store.tally(upgrade.environment, f"pull-{became}", "revert")
             core.store.audit(
                 event or f"revert-{one.state}",
                 environment=upgrade.environment,
