@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from reconciler.engine.reconcile import EnvironmentPass
@@ -20,8 +21,9 @@ LASTING = frozenset(
 """Gates that may keep a change for ever; the others are about what ends by itself."""
 
 
-BETWEEN_BATCHES = "the next batch waits: held by ugs"
-"""The breaker keeps the rest of an update from its turn until a person releases it."""
+BETWEEN_BATCHES = re.compile(r"the next batch waits: (held by |needs \d+ approval)")
+"""A hold, the breaker's for one, or an approval that was taken back keeps the rest of an update from its turn until a
+person acts."""
 
 
 def restless(simulation: Simulation) -> list[str]:
@@ -52,7 +54,7 @@ def _in_environment(simulation: Simulation, environment: str) -> list[str]:
     under_way = [
         service
         for service, running in here.running.items()
-        if (upgrade := store.upgrade(running.operation)) and BETWEEN_BATCHES not in upgrade.reason
+        if (upgrade := store.upgrade(running.operation)) and not BETWEEN_BATCHES.search(upgrade.reason)
     ]
     if under_way:
         return [f"{', '.join(under_way)} under way"]
@@ -66,7 +68,9 @@ def _of(simulation: Simulation, here: EnvironmentPass, service: str, pinned: str
     if pinned is None or service in here.running:
         return ""  # not pinned, or in a file that cannot be read: it is left as it is
     if service in here.told and (gates := closed(here.told[service][1])):
-        passing = [gate.gate for gate in gates if gate.gate not in LASTING]
+        # What waits between its batches keeps its turn.
+        lasting = LASTING | {"concurrency"} if here.running else LASTING
+        passing = [gate.gate for gate in gates if gate.gate not in lasting]
         return f"{service} waits for {passing}" if passing else ""
     running = [one.target.version.text for one in simulation.host.processes.get(key, ())]
     if running != [pinned] * simulation.rules.instances:
@@ -86,7 +90,7 @@ def at_the_end(simulation: Simulation) -> str:
     if broken := store.verify_audit():
         return f"the audit is broken at {broken.id}: {broken.reason}"  # 3.10, INV-6
     for upgrade in facts.upgrades.values():
-        if upgrade.phase not in FINAL | {Phase.WAITING} and BETWEEN_BATCHES not in upgrade.reason:
+        if upgrade.phase not in FINAL | {Phase.WAITING} and not BETWEEN_BATCHES.search(upgrade.reason):
             return f"{upgrade.operation} was left {upgrade.phase}"  # INV-2
         noted = any(operation == upgrade.operation for _, operation in simulation.remote.notes)
         if upgrade.final and upgrade.started_at and not noted:
