@@ -187,14 +187,17 @@ def register_of(settings: Settings, name: str) -> GitRegister:
 
 
 def failpoint_of(settings: Settings) -> Callable[[str], None]:
-    """For crash tests: die, as by kill -9, at the failpoint that is named, or at the n-th that is met (`#n`)."""
+    """For crash tests: die, as by kill -9, at the failpoint that is named, or at the n-th that is met (`#n`).
+
+    Each that is met is written to stderr: `#0` kills nobody, and only tells.
+    """
     wanted, met = settings.failpoint, itertools.count(1)
     if wanted is None:
         return lambda _name: None
 
     def at(name: str) -> None:
+        os.write(2, f"failpoint {name}\n".encode())
         if wanted in (name, f"#{next(met)}"):
-            os.write(2, f"failpoint {name}\n".encode())
             os.kill(os.getpid(), signal.SIGKILL)
 
     return at

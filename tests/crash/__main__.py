@@ -1,53 +1,95 @@
-"""`python -m tests.crash --kills 200 --seed 1 --workers 2`: kill the daemon so often, and say where and how it went."""
+"""`python -m tests.crash --kills 200 --seed 1`: kill the daemon so often, over every plan, and say how it went.
+
+Each plan takes its share of the kills, in seeds of its own; at the end stands how often each failpoint was met, and how
+often the daemon was killed at it.
+"""
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import tempfile
 import time
 import traceback
-from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import NamedTuple
 
-from tests.crash.campaign import run
+from tests.crash.campaign import Tally
+from tests.crash.failpoints import of_source
+from tests.crash.plans import PLANS, SHARES, run
+
+KILLS_OF_A_CAMPAIGN_MAX = 25
 
 
-def one(folder: Path, seed: int, kills: int) -> tuple[int, Counter[str], str]:
-    """(seed, where it was killed, what went wrong); in a process of its own, with ports of its own."""
+class Task(NamedTuple):
+    plan: str
+    seed: int
+    kills: int
+
+    @property
+    def replay(self) -> str:
+        return f"python -m tests.crash --plan {self.plan} --seed {self.seed} --kills {self.kills}"
+
+
+def one(folder: Path, until_s: float, task: Task) -> tuple[Task, Tally, str]:
+    """(task, where it was killed, what went wrong); in a process of its own, with ports of its own."""
+    if time.monotonic() >= until_s:
+        return task, Tally(), ""
     try:
-        return seed, run(folder / f"seed-{seed}", seed, kills), ""
+        return task, run(folder / f"{task.plan}-{task.seed}", *task, until_s=until_s), ""
     except Exception:
-        return seed, Counter(), traceback.format_exc()
+        return task, Tally(), traceback.format_exc()
+
+
+def tasks(plans: list[str], kills: int, seed: int) -> Iterator[Task]:
+    """Every plan's share in campaigns of so many kills at most."""
+    whole = sum(SHARES[plan] for plan in plans)
+    for plan in plans:
+        left, number = -(-kills * SHARES[plan] // whole), seed
+        while left > 0:
+            yield Task(plan, number, min(left, KILLS_OF_A_CAMPAIGN_MAX))
+            left, number = left - KILLS_OF_A_CAMPAIGN_MAX, number + 1
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument(
-        "--seed", type=int, default=1, help="of the first worker; the others count on from it"
-    )
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1, help="of each plan's first campaign")
+    parser.add_argument("--plan", choices=PLANS, action="append", help="this one alone, or these")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin nothing more after so many")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     asked = parser.parse_args()
+    os.umask(0o077)  # the daemon does not start where others could read what holds a secret
     began_s = time.monotonic()
+    until_s = began_s + 60 * asked.minutes
     folder = Path(tempfile.mkdtemp(prefix="ugs-crash-"))
-    seeds = range(asked.seed, asked.seed + asked.workers)
-    share = -(-asked.kills // asked.workers)
-    where: Counter[str] = Counter()
-    failed = False
+    # Every plan's first campaign before any second one, so that each has its turn however little time there is.
+    wanted = sorted(tasks(asked.plan or list(PLANS), asked.kills, asked.seed), key=lambda task: task.seed)
+    whole, failed = Tally(), 0
     with ProcessPoolExecutor(asked.workers, initializer=_ports_of_its_own) as pool:
-        for seed, at, wrong in pool.map(one, [folder] * len(seeds), seeds, [share] * len(seeds)):
-            where += at
+        for done in as_completed([pool.submit(one, folder, until_s, task) for task in wanted]):
+            task, tally, wrong = done.result()
+            whole.add(tally)
+            failed += bool(wrong)
+            print(f"{task.plan}, seed {task.seed}: {tally.killed.total()} kills", flush=True)  # noqa: T201 - its output
             if wrong:
-                failed = True
-                print(f"seed {seed}: {wrong}\nwhat it left is in {folder}/seed-{seed}")  # noqa: T201 - its output
+                wrong = f"{wrong}\nit is all in {folder}/{task.plan}-{task.seed}\nreplay: {task.replay}"
+                print(wrong, flush=True)  # noqa: T201 - its output
+    _tell(whole)
     took_s = time.monotonic() - began_s
-    for name, times in sorted(where.items()):
-        print(f"{times:6} {name}")  # noqa: T201 - its output
-    print(f"{where.total()} kills over seeds {list(seeds)} in {took_s:.0f} s")  # noqa: T201 - its output
+    print(f"{whole.killed.total()} kills, {failed} of {len(wanted)} campaigns failed, in {took_s:.0f} s")  # noqa: T201 - its output
     return 1 if failed else 0
+
+
+def _tell(whole: Tally) -> None:
+    """A line for each failpoint of the engine, also for those that were never met: tests of their own kill at these."""
+    print(f"{'killed':>7} {'met':>7}")  # noqa: T201 - its output
+    for name in sorted(of_source() | whole.met.keys() | whole.killed.keys()):
+        print(f"{whole.killed[name]:7} {whole.met[name]:7} {name}")  # noqa: T201 - its output
 
 
 def _ports_of_its_own() -> None:

@@ -1,9 +1,11 @@
-"""The real daemon, killed again and again over one history; after every kill everything is looked at."""
+"""The real daemon, killed again and again over one history; after every kill everything is looked at.
+
+A plan is a `Campaign` that says what is pushed in each round, what must come of it, and which failpoints it meets.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import random
 import signal
 import sqlite3
@@ -12,131 +14,161 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from reconciler.cli.graph import settings_from, site_of, store_of
-from reconciler.drivers import DRIVERS
 from reconciler.model.upgrade import Upgrade
-from tests.daemon_process import WAIT_S, argv, environ
-from tests.drivers.services import Mode, kill_all, wait_until
+from tests.crash.failpoints import shown
+from tests.daemon_process import argv, environ
+from tests.drivers.services import Mode, kill_all
 from tests.git.colleague import git
 from tests.world import World
 
-SERVICES = ("api", "db", "web")
 FAILPOINTS_MAX = 45
 """Two services at once pass about so many."""
 INSTANT_S_MAX = 2.5
 KILLS_OF_A_ROUND_MAX = 6
+KILL_S_MAX = 60
+"""How long one kill may take, with all that goes with it, on a machine that does much else."""
 UPGRADES_MAX = 100_000
 """Of one campaign, for all of which the invariants are looked at; a store by itself lists the last hundred."""
 FAILING: tuple[Mode, ...] = ("unhealthy", "crash", "wrong-version")
 OPERATIONS = "--format=%(trailers:key=Ugs-Operation,valueonly)"
+TOLD = "failpoint "
+RESTORED = """\
+SELECT coalesce(nullif(json_extract(value, '$.taken_with'), ''), nullif(json_extract(value, '$.rollout'), ''), operation)
+FROM upgrades JOIN steps USING (operation) WHERE step = 'restore'
+AND (coalesce(json_extract(value, '$.rollout'), '') = '' OR coalesce(json_extract(value, '$.failed'), 0))
+"""
+"""What was restored: by the operation that is quarantined: its own, that with which it goes back, or the rollout's. What
+goes back since it failed on another host is shut out by what that one has published."""
 
 End = Literal["killed", "ended"]
 
 
-@dataclasses.dataclass
-class Expected:
-    """What one service must come to: by what its people asked and by what its releases really do."""
+@dataclass
+class Tally:
+    """By failpoint, with `*` for what differs from one release to the next."""
 
-    runs: str
-    failed: set[str] = dataclasses.field(default_factory=set)
+    met: Counter[str] = field(default_factory=Counter)
+    killed: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Tally) -> None:
+        self.met.update(other.met)
+        self.killed.update(other.killed)
 
 
 class Campaign:
-    """One world, one seed. Every round bumps something and kills the daemon over it; `at` counts where."""
+    """One world, one seed. Every round does something and kills the daemon over it."""
 
-    def __init__(self, world: World, seed: int) -> None:
-        self.world = world
-        self.at: Counter[str] = Counter()
-        self._random = random.Random(seed)
-        self._number = 0
-        self._deployed = len(SERVICES)
-        self._expected: dict[str, Expected] = {}
-        self._people: list[str] = []
+    reaches: ClassVar[tuple[str, ...]] = ()
+    """The failpoints that it is there for, beside those that every upgrade passes; it meets them without any kill."""
+    arguments: ClassVar[tuple[str, ...]] = ("--once",)
+    patience_s: ClassVar[float] = 240.0
+    """How long one daemon may take until it has nothing left to do."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.world = World(folder)
+        self.tally = Tally()
+        self.random = random.Random(f"{type(self).__name__} {seed}")
+        self.people: list[str] = []
         """Every commit that a person pushed."""
+        self._log = folder / "daemon.log"
 
-    @property
-    def kills(self) -> int:
-        return self.at.total()
+    # what a plan says
 
     def start(self) -> None:
-        self.world.deploy_first("1.0.0", *SERVICES)
-        self._expected = {service: Expected("1.0.0") for service in SERVICES}
-        self._people.append(self.world.tip())
-        self._run()
-        self.check_settled()
+        """Deploy what is there from the first."""
+        raise NotImplementedError
 
-    def round(self) -> None:
-        """Push something, kill the daemon over it a few times, let it end, and look at everything."""
-        pids = {service: self.world.pid(service) for service in SERVICES}
-        touched = self._push()
-        for _ in range(self._random.randint(1, KILLS_OF_A_ROUND_MAX)):
-            if self._run_and_kill() == "ended":
-                break
-            self.check_always()
-        self._run()
-        self.check_settled()
-        for service in set(SERVICES) - touched:
-            assert self.world.pid(service) == pids[service], f"{service} was not to be touched"
+    def story(self) -> Iterator[None]:
+        """What people do in one round; wherever it yields, the daemon has its turn."""
+        raise NotImplementedError
 
-    def _push(self) -> set[str]:
-        self._number += 1
-        touched = set(self._random.sample(SERVICES, self._random.choice((1, 1, 2))))
-        for service in sorted(touched):
-            version = f"1.{self._number}.0"
-            self._deployed += 1
-            # The breaker trips where half of all fail, and then UGS rightly reverts no more.
-            may_fail = sum(len(one.failed) for one in self._expected.values()) < self._deployed / 3
-            mode: Mode = self._random.choice(FAILING) if may_fail and self._random.random() < 0.6 else "ok"
-            self.world.release(version, mode, service=service)
-            self.world.pin(version, service)
-            if mode == "ok":
-                self._expected[service].runs = version
-            else:
-                self._expected[service].failed.add(version)
-        self._people.append(self.world.merge(f"Round {self._number}"))
-        for service in touched:  # what Ada writes next starts from what will stand there then
-            self.world.pin(self._expected[service].runs, service)
-        return touched
+    def check_settled(self) -> None:
+        """What holds when nothing moves any more."""
+        self.check_always()
 
-    def _run_and_kill(self) -> End:
+    def struck(self) -> None:
+        """What happens to the machine together with a kill."""
+
+    def close(self) -> None:
+        for environment in ("production", "staging", "dev"):
+            kill_all(self.world.state, environment)
+
+    # one round
+
+    def round(self, kills: int | None = None) -> None:
+        """Do something, kill the daemon over it a few times, let it end, and look at everything."""
+        for _ in self.story():
+            for _ in range(self.random.randint(1, KILLS_OF_A_ROUND_MAX) if kills is None else kills):
+                if self.run_and_kill() == "ended":
+                    break
+                self.check_always()
+            self.run()
+            self.check_settled()
+
+    def run_and_kill(self) -> End:
         """One daemon, killed at a failpoint or at any instant, unless it has done all its work before."""
-        by_instant = self._random.random() < 0.4
-        number, delay_s = self._random.randint(1, FAILPOINTS_MAX), self._random.uniform(0.2, INSTANT_S_MAX)
-        with self._daemon("" if by_instant else f"#{number}") as running:
-            if by_instant:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    running.wait(delay_s)
+        how = self.random.choices(("instant", "count", "name"), (4, 3, 3))[0]
+        number = self.random.randint(1, self.random.randint(1, FAILPOINTS_MAX))
+        delay_s, name = self.random.uniform(0.2, INSTANT_S_MAX), self.seldom()
+        with self._daemon({"instant": "#0", "count": f"#{number}", "name": name}[how]) as running:
+            end_s = time.monotonic() + (delay_s if how == "instant" else self.patience_s)
+            over = self.over(running, end_s)
+            if how == "instant" and not over:
                 running.kill()
-            _, said = running.communicate(timeout=WAIT_S)
+            elif not over:
+                raise AssertionError(f"it does not end:\n{self._said()}")
+            running.wait(self.patience_s)
+        met = self.read(self._said())
         if running.returncode != -signal.SIGKILL:
-            _sane(said)
             return "ended"
-        lines = [
-            line.removeprefix("failpoint ") for line in said.splitlines() if line.startswith("failpoint ")
-        ]
-        self.at["any instant" if by_instant else lines[-1]] += 1
+        self.tally.killed["any instant" if how == "instant" else met[-1]] += 1
+        self.struck()
         return "killed"
 
-    def _run(self) -> None:
-        with self._daemon("") as running:
-            _, said = running.communicate(timeout=WAIT_S)
-        assert running.returncode in (0, 1), said
-        _sane(said)
+    def seldom(self) -> str:
+        """Of all that was ever met, one of those at which it was killed the least; at first, the first of all."""
+        known = sorted(name for name in self.tally.met if "*" not in name)
+        return min(known, key=lambda name: (self.tally.killed[name], self.random.random()), default="#1")
+
+    def run(self) -> None:
+        """One daemon that nobody kills, until there is nothing left to do."""
+        with self._daemon("#0") as running:
+            assert self.over(running, time.monotonic() + self.patience_s), self._said()
+            running.wait(self.patience_s)
+        self.read(self._said())
+        assert running.returncode in (0, 1), self._said()
+
+    def over(self, running: subprocess.Popen[bytes], end_s: float) -> bool:
+        """Wait until it has ended; whether it has."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running.wait(max(0.0, end_s - time.monotonic()))
+        return running.poll() is not None
+
+    def _said(self) -> str:
+        return self._log.read_text("utf-8", "replace")
+
+    def read(self, said: str) -> list[str]:
+        """The failpoints that a daemon has met by its log, in order. It must not have stumbled."""
+        assert "Traceback" not in said, said
+        assert "bug:" not in said, said
+        met = [shown(line.removeprefix(TOLD)) for line in said.splitlines() if line.startswith(TOLD)]
+        self.tally.met.update(met)
+        return met
 
     @contextlib.contextmanager
-    def _daemon(self, failpoint: str) -> Iterator[subprocess.Popen[str]]:
-        running = subprocess.Popen(
-            argv("run", "--once", "--config", self.world.configure()),
-            env=environ({"UGS_FAILPOINT": failpoint} if failpoint else {}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def _daemon(self, failpoint: str) -> Iterator[subprocess.Popen[bytes]]:
+        with self._log.open("wb") as log:
+            running = subprocess.Popen(
+                argv("run", *self.arguments, "--config", self.world.configure()),
+                env=environ({"UGS_FAILPOINT": failpoint}),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
         with running:
             try:
                 yield running
@@ -147,67 +179,27 @@ class Campaign:
 
     def check_always(self) -> None:
         """What holds at any instant, also right after a kill."""
-        operations = git(self.world.remote, "log", OPERATIONS, "main").split()
+        self.check_remote()
+        check_database(self.world.state)
+
+    def check_remote(self) -> None:
+        """What holds of the branch at any instant."""
+        remote = self.world.remote
+        operations = git(remote, "log", OPERATIONS, "main").split()
         assert len(operations) == len(set(operations)), f"(4) two reverts of one upgrade: {operations}"
-        for commit in self._people:
-            git(self.world.remote, "merge-base", "--is-ancestor", commit, "main")  # (5)
-        with closing(sqlite3.connect(f"file:{self.world.state}/ugs.db?mode=ro", uri=True)) as database:
-            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            assert database.execute("PRAGMA foreign_key_check").fetchall() == []
-            restored = {
-                row[0] for row in database.execute("SELECT operation FROM steps WHERE step = 'restore'")
-            }
-            quarantined = {row[0] for row in database.execute("SELECT operation FROM rollback_records")}
-            assert restored <= quarantined, (
-                f"(3) restored before it was quarantined: {restored - quarantined}"
-            )
-
-    def check_settled(self) -> None:
-        """What holds when nothing moves any more."""
-        self.check_always()
-        settings = settings_from(self.world.configure())
-        observed = DRIVERS["process"].observe(site_of(settings), "production")
-        tip = self.world.pinned()
-        reverted = set(git(self.world.remote, "log", OPERATIONS, "main").split())
-        with closing(store_of(settings)) as store:
-            assert store.verify_audit() is None, "(10) the audit log is broken"
-            upgrades = store.upgrades(environment="production", limit=UPGRADES_MAX)
-        for service, expected in self._expected.items():
-            wait_until(partial(self.world.answers, service))
-            assert [str(i.target.version) for i in observed[service].instances] == [expected.runs], service
-            assert f'{service}: "{expected.runs}"' in tip, f"{service}: the pin does not say what runs\n{tip}"
-            mine = [upgrade for upgrade in upgrades if upgrade.service == service]
-            assert all(upgrade.final for upgrade in mine), "(9) it is not over"
-            self._check_failed([upgrade for upgrade in mine if upgrade.failed], expected, reverted)
-
-    def _check_failed(self, failed: list[Upgrade], expected: Expected, reverted: set[str]) -> None:
-        versions = [str(upgrade.to.version) for upgrade in failed if upgrade.to]
-        assert sorted(versions) == sorted(expected.failed), (
-            f"(3) each bad version is tried exactly once: tried {sorted(versions)}, bad {sorted(expected.failed)}"
-        )
-        for upgrade in failed:
-            assert upgrade.phase == "reverted", (
-                f"(4) {upgrade.operation} ended {upgrade.phase}: {upgrade.reason}"
-            )
-            assert upgrade.operation in reverted, f"(4) {upgrade.operation} has no commit"
+        for commit in self.people:
+            git(remote, "merge-base", "--is-ancestor", commit, "main")  # (5)
 
 
-def _sane(said: str) -> None:
-    assert "Traceback" not in said, said
-    assert "bug:" not in said, said
+def check_database(state: Path) -> None:
+    """What holds of the daemon's database at any instant."""
+    with closing(sqlite3.connect(f"file:{state}/ugs.db?mode=ro", uri=True)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert database.execute("PRAGMA foreign_key_check").fetchall() == []
+        restored = {row[0] for row in database.execute(RESTORED)}
+        taken = {row[0] for row in database.execute("SELECT operation FROM rollback_records")}
+        assert restored <= taken, f"(3) restored before it was quarantined: {restored - taken}"
 
 
-def run(folder: Path, seed: int, kills: int) -> Counter[str]:
-    """One campaign until so many kills were survived: where they struck. Leaves no process behind."""
-    folder.mkdir(parents=True)
-    world = World(folder)
-    campaign = Campaign(world, seed)
-    end_s = time.monotonic() + 60 + 20 * kills
-    try:
-        campaign.start()
-        while campaign.kills < kills:
-            assert time.monotonic() < end_s, f"only {campaign.kills} kills"
-            campaign.round()
-    finally:
-        kill_all(world.state)
-    return campaign.at
+def end_of(upgrade: Upgrade) -> str:
+    return f"{upgrade.operation} of {upgrade.service} ended {upgrade.phase}: {upgrade.reason}"

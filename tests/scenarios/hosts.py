@@ -29,14 +29,15 @@ class Host:
         self._world = world
         self.daemon: DaemonProcess | None = None
 
-    def start(self) -> DaemonProcess:
+    def start(self, failpoint: str = "", network: tuple[str, ...] = OWN_NETWORK) -> DaemonProcess:
         world, config = self._world, self._world.folder / f"{self.name}.yaml"
         config.write_text(
             f'repository: {{url: "{world.remote}", branch: main, poll: 1s}}\nstate: "{self.state}"\n'
             f"identity: {{name: UGS, email: ugs@example.org}}\n{LEASE}{world.settings_more}"
         )
+        environment = {"UGS_FAILPOINT": failpoint} if failpoint else {}
         self.daemon = DaemonProcess(
-            config, self.state, "--host", self.name, environment={}, prefix=OWN_NETWORK
+            config, self.state, "--host", self.name, environment=environment, prefix=network
         )
         return self.daemon
 
