@@ -4,14 +4,18 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 # Most tests wait for processes: more workers than cores. One file stays on one worker, as its tests share a daemon.
 PYTEST := pytest -p pytest_asyncio.plugin -p xdist.plugin -n 4 --dist loadfile --no-loadscope-reorder -q
-# How often `make crash` kills the daemon, and how those kills are drawn: `make crash KILLS=5000 SEED=7`.
-KILLS ?= 200
+# How often `make crash` kills the daemon, and how those kills are drawn: `make crash KILLS=5000 SEED=7`; and how often
+# `make nightly` does, where its hours suffice.
+KILLS ?= $(if $(filter nightly,$(MAKECMDGOALS)),5000,200)
 SEED ?= 1
 # How many documents `make fuzz` damages for each parser.
 EXAMPLES ?= 10000
 # How many stories `make simulate` tells, and the first; `make simulate SEED=123` tells that one, aloud.
-SEEDS ?= 2000
+SEEDS ?= $(if $(filter nightly,$(MAKECMDGOALS)),1000000,2000)
 FROM ?= 0
+# How long `make nightly` may take, and where it leaves its reports.
+HOURS ?= 8
+NIGHTS ?= var/nightly
 # What `make test` runs: the rest has targets of its own.
 SHORT := 'not crash and not slow and not engine and not browser'
 # For how many seconds `make load` asks.
@@ -19,7 +23,7 @@ DURATION ?= 600
 SIMULATED = $(if $(filter command,$(origin SEED)),--seed $(SEED),--seeds $(SEEDS) --from $(FROM))
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 
-.PHONY: demo test check lint types contract examples crash slow engines e2e faults fuzz simulate mutants unit scenarios coverage bench bench-full recovery spread lock clean load
+.PHONY: demo test check lint types contract examples crash slow engines e2e faults fuzz simulate mutants unit scenarios coverage bench bench-full recovery spread lock clean load nightly
 
 demo: $(VENV)/ready
 	$(BIN)/ugs demo
@@ -82,6 +86,10 @@ simulate: $(VENV)/ready
 
 mutants: $(VENV)/ready
 	$(BIN)/python -m tests.simulation --mutation all --seeds 1000
+
+# All that goes on for as long as it is let, and one report: `make nightly HOURS=2 KILLS=1000`.
+nightly: $(VENV)/ready
+	$(BIN)/python -m tests.nightly --hours $(HOURS) --kills $(KILLS) --seeds $(SEEDS) --examples $(EXAMPLES) --load $(DURATION) --folder $(NIGHTS)
 
 scenarios: $(VENV)/ready
 	$(BIN)/python -m $(PYTEST) tests/scenarios
