@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reconciler.collector import standing_still
 from reconciler.model.errors import UgsError
 from reconciler.model.layout import FOLDERS
 from reconciler.model.snapshot import Cache, Snapshot, read
@@ -41,13 +42,10 @@ class Revisions:
 
     def snapshot(self, revision: str) -> Snapshot:
         """The repository at a revision (a full commit id). Raises InputError, HostError."""
-        return read(
-            revision,
-            self.local.entries(revision, FOLDERS),
-            self.local.blob,
-            self._cache,
-            lambda path: self.local.older(revision, path),
-        )
+        with standing_still():
+            entries = self.local.entries(revision, FOLDERS)
+            load = self.local.blobs(self._cache.unknown(entries))
+            return read(revision, entries, load, self._cache, lambda path: self.local.older(revision, path))
 
     def inhabited(self, revision: str) -> Snapshot:
         """The same. Raises UgsError where the revision has nothing of UGS."""

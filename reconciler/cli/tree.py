@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from msgspec import Struct
 
+from reconciler.collector import standing_still
 from reconciler.model.document import SIZE_BYTES_MAX
 from reconciler.model.errors import HostError, UgsError
 from reconciler.model.layout import FOLDERS
@@ -33,8 +34,9 @@ def read_tree(folder: Path) -> Snapshot:
             f"{folder} is not the folder of a repository for UGS: it has neither releases/ nor environments/",
             "name its working tree, or start one with `ugs init`",
         )
-    files = [file for name in present for file in _files(folder, folder / name)]
-    return read("", files, lambda oid: content(folder / oid), Cache(), lambda _path: ())
+    with standing_still():
+        files = [file for name in present for file in _files(folder, folder / name)]
+        return read("", files, lambda oid: content(folder / oid), Cache(), lambda _path: ())
 
 
 def content(path: Path) -> bytes:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 
 from msgspec import Struct
 
+from reconciler.collector import standing_still
 from reconciler.engine.past import NEW_COMMITS_MAX, Past
-from reconciler.git import Mirror, Remote
+from reconciler.git import Entry, Mirror, Remote
 from reconciler.model.errors import ArtifactError, TransientError, UgsError
 from reconciler.model.layout import FOLDERS
+from reconciler.model.section import Load
 from reconciler.model.snapshot import Cache, Snapshot, read, reread
 from reconciler.model.upgrade import RETRY_TRAILER
 
 OLDER_MAX = 20
 SNAPSHOTS_MAX = 20
+MANY = 5_000
+"""Of so many files it is told how far reading them has come."""
+
+
+log = logging.getLogger("ugs")
 
 
 class Rewritten(UgsError):
@@ -84,13 +92,19 @@ class Repository:
         return snapshot
 
     def _read(self, revision: str) -> Snapshot:
-        load, older = self.mirror.blob, partial(self._older, revision)
+        older = partial(self._older, revision)
         for near in list(self._snapshots.values())[-1:]:
             # A commit that nothing leads to any more, a branch's that was looked at, may be gone from the mirror.
             with suppress(TransientError):
                 changes = self.mirror.differences(near.revision, revision, FOLDERS)
+                load = self._loading(entry for entry in changes.values() if entry)
                 return reread(near, revision, changes, load, self._cache, older)
-        return read(revision, self.mirror.entries(revision, FOLDERS), load, self._cache, older)
+        with standing_still():
+            entries = self.mirror.entries(revision, FOLDERS)
+            return read(revision, entries, self._loading(entries), self._cache, older)
+
+    def _loading(self, entries: Iterable[Entry]) -> Load:
+        return self.mirror.blobs(self._cache.unknown(entries), _progress)
 
     def pinned(self, revision: str, environment: str) -> tuple[str, ...]:
         """The releases that an environment pins at a revision, as beginnings of their paths.
@@ -128,3 +142,8 @@ class Repository:
             for key, value in commit.trailers
             if key == RETRY_TRAILER
         )
+
+
+def _progress(done: int, total: int) -> None:
+    if total >= MANY:
+        log.info("reading the repository: %s of %s files", f"{done:,}", f"{total:,}")

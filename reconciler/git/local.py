@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from reconciler import command
 from reconciler.git import history, objects
+from reconciler.git.ahead import Ahead
 from reconciler.git.call import Git
 from reconciler.git.errors import clean, plain
 from reconciler.git.history import Commit
 from reconciler.git.objects import REGULAR, Entry, Objects
 from reconciler.git.remote import Remote
 from reconciler.model.errors import HostError, TransientError, UgsError
+from reconciler.model.layout import File
 
 LOG_LIMIT = 1000
 OLDER_MAX = 20
@@ -73,6 +75,10 @@ class Local:
             raise HostError(
                 f"object {oid} cannot be read from {self.top}", "run `git fsck`; a partial clone lacks files"
             ) from error
+
+    def blobs(self, wanted: Iterable[File]) -> Callable[[str], bytes]:
+        """The same for many, which are wanted in about this order."""
+        return Ahead(self._git, self.blob, wanted)
 
     def older(self, revision: str, path: str) -> Iterator[tuple[str, bytes]]:
         """What stood at this path before, each with the commit that brought it, newest first; bounded."""

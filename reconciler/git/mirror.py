@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from reconciler.git import commit, heads, history, objects, signatures, storage, transfer
+from reconciler.git.ahead import Ahead
 from reconciler.git.call import NETWORK_TIMEOUT_S, OBJECT_ID, Git, checked
 from reconciler.git.commit import Identity
 from reconciler.git.difference import Differences
@@ -18,6 +19,7 @@ from reconciler.git.objects import REGULAR, Entry, Objects
 from reconciler.git.remote import Remote
 from reconciler.git.signatures import Arrival, Signers
 from reconciler.model.errors import HostError, TransientError, UgsError
+from reconciler.model.layout import File
 from reconciler.model.trust import Signature, Touched
 
 ACCEPTED_REF = "refs/ugs/accepted"
@@ -179,6 +181,12 @@ class Mirror:
     def blob(self, oid: str) -> bytes:
         """A blob's bytes, from the persistent reader. Raises TransientError when it is not here."""
         return self._objects.blob(oid)
+
+    def blobs(
+        self, wanted: Iterable[File], told: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> Callable[[str], bytes]:
+        """The same for many, which are wanted in about this order; `told` hears how many were read, of how many."""
+        return Ahead(self._git, self.blob, wanted, told)
 
     def blob_at(self, revision: str, path: str) -> bytes | None:
         """The bytes of a regular file; None where there is none. Raises UgsError beyond FILE_BYTES_MAX."""

@@ -1,19 +1,20 @@
-"""Bytes of a YAML file to plain data in which every value knows its place.
+"""Bytes of a YAML file to plain data, and where each value stands in the file.
 
-The reading rules of the repository format live here. Refusal comes before expensive work: sizes and
-characters are checked before parsing, nesting and aliases while the events come in.
+The reading rules of the repository format live here and in `node`. Files are many, and few are wrong: the values are
+read in one plain pass, and whatever is odd is left to the pass that can explain it. Sizes and characters are checked
+before any parsing.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from _ruamel_yaml import CParser  # type: ignore[import-not-found]  # a C extension without stubs
-from msgspec import Struct
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import (
-    AliasEvent,
     DocumentStartEvent,
     MappingEndEvent,
     MappingStartEvent,
@@ -23,60 +24,68 @@ from ruamel.yaml.events import (
     StreamEndEvent,
 )
 
-from reconciler.model.errors import InputError, Place, Problem
+from reconciler.model.errors import Place, Problem
+from reconciler.model.node import (
+    CONSTANTS,
+    DECIMAL,
+    DEPTH_MAX,
+    INTEGER,
+    NODES_MAX,
+    UNSAFE,
+    UNUSABLE_NUMBER,
+    Node,
+    Reader,
+    refuse,
+    short,
+)
 
 SIZE_BYTES_MAX = 1 << 20
-DEPTH_MAX = 20
-NODES_MAX = 12_000
 DURATION_S_MAX = 366 * 86_400.0
 
-# Control characters, line breaks that only some parsers know, and what changes how a line looks or hides in
-# it: bidirectional controls, zero-width characters, byte order marks, tag characters.
-UNSAFE = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-    "\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
-)
 _LONE_RETURN = re.compile(r"\r(?!\n)")
-_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
-_DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,14})\.[0-9]{1,15}")
-_UNUSABLE_NUMBER = re.compile(r"[-+]?(\.(inf|nan)|[0-9]{19,}|[0-9]*\.[0-9]*)", re.IGNORECASE)
 _DURATION = re.compile(r"(0|[1-9][0-9]{0,8})(ms|s|m|h|d)")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_CONSTANTS = {"true": True, "false": False, "null": None, "~": None, "": None}
+_MAYBE_NUMBERS = frozenset("+-.0123456789")
+_QUOTES = frozenset("\"'")
 
 Path = tuple[str | int, ...]
+Mark = Any
+"""Where a value starts: libyaml's own event; of a mapping or list that and the marks of what is in it."""
 
 
-class Node(Struct, frozen=True):
-    """One value: the data, the span `[start, end)` of its text in characters, and its place from 1.
+@dataclass(frozen=True)
+class Document:
+    """One YAML file that was read: its text, its values, and where they stand.
 
-    `style` is a quote, `|`, `>` or empty (plain) for a scalar; `block` or `flow` for a mapping or list.
+    `data`: dicts with text keys, lists, and text, whole numbers, decimals, booleans or None.
     """
-
-    data: Any
-    start: int
-    end: int
-    line: int
-    column: int
-    style: str
-    key: Node | None = None
-    children: dict[str | int, Node] = {}
-
-
-class Document(Struct, frozen=True):
-    """One YAML file that was read: its text, and its values with their places."""
 
     file: str
     text: str
-    root: Node
+    data: dict[str, Any]
+    marks: Mark
 
-    @property
-    def data(self) -> Any:
-        """Dicts with text keys, lists, and text, whole numbers, decimals, booleans or None."""
-        return self.root.data
+    @cached_property
+    def root(self) -> Node:
+        """The whole text as a tree: read once more, for whoever needs more than values and places."""
+        return Reader(self.text, self.file).document()
+
+    def at(self, path: Path) -> Any:
+        """The value at `path`, or the nearest one above it where the path ends early."""
+        value: Any = self.data
+        for step in path:
+            within = (
+                step in value
+                if isinstance(value, dict)
+                else isinstance(value, list) and step in range(len(value))
+            )
+            if not within:
+                break
+            value = value[step]
+        return value
 
     def node(self, path: Path) -> Node:
-        """The node at `path`, or the nearest one above it where the path ends early."""
+        """The node at `path`, or the nearest one above it."""
         node = self.root
         for step in path:
             if step not in node.children:
@@ -86,16 +95,30 @@ class Document(Struct, frozen=True):
 
     def place(self, path: Path) -> Place:
         """Where the value at `path` stands."""
-        return self._place(self.node(path))
+        mark = self._event(path).start_mark
+        return Place(self.file, mark.line + 1, mark.column + 1)
 
     def key_place(self, path: Path) -> Place:
         """Where the key of `path` stands; the value's place where there is no key."""
         node = self.node(path)
-        return self._place(node.key or node)
+        at = node.key or node
+        return Place(self.file, at.line, at.column)
 
     def quoted(self, path: Path) -> bool:
         """Whether the value at `path` is a text in quotes."""
-        return self.node(path).style in {'"', "'"}
+        event = self._event(path)
+        return type(event) is ScalarEvent and event.style in _QUOTES
+
+    def quoted_in(self, name: str) -> dict[str, Place]:
+        """Where each text in quotes stands in the mapping that the file has as `name`, by its key."""
+        mark = self.marks[1].get(name)
+        within = mark[1] if type(mark) is tuple and type(mark[1]) is dict else {}
+        file, found = self.file, dict[str, Place]()
+        for key, event in within.items():
+            if type(event) is ScalarEvent and event.style in _QUOTES:
+                start = event.start_mark
+                found[key] = Place(file, start.line + 1, start.column + 1)
+        return found
 
     def raw(self, path: Path) -> str:
         """The value's text as it stands in the file."""
@@ -107,24 +130,40 @@ class Document(Struct, frozen=True):
         place = self.key_place(path) if at_key else self.place(path)
         return Problem(place, dotted(path), message, remedy)
 
-    def _place(self, node: Node) -> Place:
-        return Place(self.file, node.line, node.column)
+    def _event(self, path: Path) -> Any:
+        mark = self.marks
+        for step in path:
+            if type(mark) is not tuple:
+                break
+            within = mark[1]
+            if type(within) is dict:
+                if step not in within:
+                    break
+            elif step not in range(len(within)):
+                break
+            mark = within[step]
+        return mark[0] if type(mark) is tuple else mark
 
 
 def read(data: bytes, file: str) -> Document:
     """Read a file of the repository. Raises InputError, and nothing else, where the reading rules refuse."""
     text = _text(data, file)
     try:
-        return Document(file, text, _Reader(text, file).document())
+        try:
+            values, marks = _Plain(text).document()
+        except (_OddError, YAMLError):
+            Reader(text, file).document()  # which says what is wrong with it, and where
+            raise
     except YAMLError as error:
         mark, what = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
-        _refuse(place, f"this is not YAML: {what or 'it cannot be parsed'}", "mend the syntax here")
+        refuse(place, f"this is not YAML: {what or 'it cannot be parsed'}", "mend the syntax here")
+    return Document(file, text, values, marks)
 
 
 def dotted(path: Path) -> str:
     """A path for people: `health.probes[0].http`."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{_short(step)}" for step in path).lstrip(".")
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{short(step)}" for step in path).lstrip(".")
 
 
 def seconds(text: str) -> float:
@@ -141,134 +180,126 @@ def seconds(text: str) -> float:
 def _text(data: bytes, file: str) -> str:
     """The file's text, once its size, encoding and characters are known to be safe."""
     if len(data) > SIZE_BYTES_MAX:
-        _refuse(Place(file), f"the file is larger than {SIZE_BYTES_MAX} bytes", "split it")
+        refuse(Place(file), f"the file is larger than {SIZE_BYTES_MAX} bytes", "split it")
     if data.startswith(b"\xef\xbb\xbf"):
-        _refuse(Place(file), "the file starts with a byte order mark", "save it as UTF-8 without one")
+        refuse(Place(file), "the file starts with a byte order mark", "save it as UTF-8 without one")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        _refuse(Place(file, line), "the file is not UTF-8", "save it as UTF-8")
+        refuse(Place(file, line), "the file is not UTF-8", "save it as UTF-8")
     if match := UNSAFE.search(text) or _LONE_RETURN.search(text):
         line_start = text.rfind("\n", 0, match.start()) + 1
         place = Place(file, text.count("\n", 0, match.start()) + 1, match.start() - line_start + 1)
-        _refuse(place, f"the invisible character U+{ord(match[0]):04X} is not allowed", "remove it")
+        refuse(place, f"the invisible character U+{ord(match[0]):04X} is not allowed", "remove it")
     if not text.strip():
-        _refuse(Place(file), "the file is empty", "fill it or remove it")
+        refuse(Place(file), "the file is empty", "fill it or remove it")
     if not text.endswith("\n"):
         place = Place(file, text.count("\n") + 1)
-        _refuse(place, "the last line does not end in a newline: the file may be cut off", "end it with one")
+        refuse(place, "the last line does not end in a newline: the file may be cut off", "end it with one")
     return text
 
 
-class _Reader:
-    """One pass over libyaml's events. An event's position is known before anything is built from it."""
+class _OddError(Exception):
+    """Nothing that stands in a file which is right: `node` says what it is."""
 
-    def __init__(self, text: str, file: str) -> None:
-        self.parser = CParser(text)
-        self.file = file
-        self.nodes = 0
 
-    def document(self) -> Node:
-        self.parser.get_event()  # the start of the stream
-        event = self.parser.get_event()
-        if isinstance(event, StreamEndEvent):
-            self.refuse(event, "the file is empty", "fill it or remove it")
-        if isinstance(event, DocumentStartEvent) and (event.version or event.tags):
-            self.refuse(event, "directives are not allowed", "remove the line that starts with %")
-        event = self.parser.get_event()
-        if not isinstance(event, MappingStartEvent):
-            self.refuse(event, "the file must hold a mapping", "write `key: value` lines")
-        root = self.node(event, depth=1)
-        self.parser.get_event()  # the end of the document
-        event = self.parser.get_event()
-        if not isinstance(event, StreamEndEvent):
-            self.refuse(event, "the file holds more than one document", "split it into files")
-        return root
+class _Plain:
+    """One pass over libyaml's events, of which the values are made and the events kept. Raises _OddError, YAMLError."""
 
-    def guard(self, event: Any, depth: int) -> None:
-        """Refuse what nobody may write anywhere, before anything inside it is read."""
-        self.nodes += 1
-        if self.nodes > NODES_MAX:
-            self.refuse(event, f"the file holds more than {NODES_MAX} values", "split it")
-        if isinstance(event, AliasEvent) or event.anchor is not None:
-            self.refuse(event, "anchors and aliases are not allowed", "write the value out")
-        if event.tag is not None:
-            self.refuse(event, "tags are not allowed", "remove the word that starts with !")
-        if depth > DEPTH_MAX:
-            self.refuse(event, f"the file nests deeper than {DEPTH_MAX}", "flatten it")
+    def __init__(self, text: str) -> None:
+        self.event = CParser(text).get_event
+        self.escapes = "\\" in text
+        self.nodes = 1
 
-    def node(self, event: Any, depth: int, key: Node | None = None) -> Node:
-        self.guard(event, depth)
-        if isinstance(event, ScalarEvent):
-            return _node(event, self.scalar(event), event.style or "", event.end_mark.index, key=key)
-        style = "flow" if event.flow_style else "block"
-        children: dict[str | int, Node] = {}
-        data: Any
-        if isinstance(event, SequenceStartEvent):
-            end = self.items(children, depth)
-            data = [child.data for child in children.values()]
-        else:
-            end = self.entries(children, depth)
-            data = {name: child.data for name, child in children.items()}
-        if style == "block" and children:
-            # The parser sees the end of a block only at the next token, past comments that are not its own.
-            end = next(reversed(children.values())).end
-        return _node(event, data, style, end, key=key, children=children)
+    def document(self) -> tuple[dict[str, Any], Mark]:
+        self.event()  # the start of the stream
+        event = self.event()
+        if type(event) is not DocumentStartEvent or event.version or event.tags:
+            raise _OddError
+        event = self.event()
+        if type(event) is not MappingStartEvent:
+            raise _OddError
+        found = self.mapping(event, 1)
+        self.event()  # the end of the document
+        if type(self.event()) is not StreamEndEvent:
+            raise _OddError
+        return found
 
-    def items(self, children: dict[str | int, Node], depth: int) -> int:
-        while not isinstance(event := self.parser.get_event(), SequenceEndEvent):
-            children[len(children)] = self.node(event, depth + 1)
-        return int(event.end_mark.index)
+    def mapping(self, start: Any, depth: int) -> tuple[dict[str, Any], Mark]:
+        self.held(start)
+        values: dict[str, Any] = {}
+        marks: dict[str, Mark] = {}
+        get, escapes = self.event, self.escapes  # this loop is where reading a repository takes its time
+        while type(key := get()) is ScalarEvent:
+            name = key.value
+            if key.anchor is not None or key.ctag is not None or name in values or depth >= DEPTH_MAX:
+                raise _OddError
+            if not key.style and (name == "<<" or name[:1] in _MAYBE_NUMBERS):
+                self.word(name)
+            if escapes and UNSAFE.search(name):
+                raise _OddError
+            event = get()
+            if type(event) is ScalarEvent:
+                if event.anchor is not None or event.ctag is not None:
+                    raise _OddError
+                value = event.value
+                if escapes and UNSAFE.search(value):
+                    raise _OddError
+                plain = not event.style and (value in CONSTANTS or value[0] in _MAYBE_NUMBERS)
+                values[name], marks[name] = self.word(value) if plain else value, event
+            else:
+                values[name], marks[name] = self.inner(event, depth)
+            self.nodes += 2
+            if self.nodes > NODES_MAX:
+                raise _OddError
+        if type(key) is not MappingEndEvent:
+            raise _OddError
+        return values, (start, marks)
 
-    def entries(self, children: dict[str | int, Node], depth: int) -> int:
-        while not isinstance(event := self.parser.get_event(), MappingEndEvent):
-            if not isinstance(event, ScalarEvent):
-                self.guard(event, depth)  # an anchor or a tag is the better message
-                self.refuse(event, "a key must be a word", "write `key: value` lines")
-            key = self.node(event, depth + 1)
-            name = event.value
-            if name == "<<" and not key.style:
-                self.refuse(event, "merge keys are not allowed", "write the values out")
-            if name in children:
-                first = children[name].key or key
-                remedy = f"remove it here or in line {first.line}"
-                self.refuse(event, f"the key `{_short(name)}` stands twice", remedy)
-            children[name] = self.node(self.parser.get_event(), depth + 1, key)
-        return int(event.end_mark.index)
+    def sequence(self, start: Any, depth: int) -> tuple[list[Any], Mark]:
+        self.held(start)
+        values: list[Any] = []
+        marks: list[Mark] = []
+        while type(event := self.event()) is not SequenceEndEvent:
+            self.nodes += 1
+            if depth >= DEPTH_MAX or self.nodes > NODES_MAX:
+                raise _OddError
+            if type(event) is ScalarEvent:
+                value, mark = event.value, event
+                if (
+                    event.anchor is not None
+                    or event.ctag is not None
+                    or (self.escapes and UNSAFE.search(value))
+                ):
+                    raise _OddError
+                if not event.style and (value in CONSTANTS or value[0] in _MAYBE_NUMBERS):
+                    value = self.word(value)
+            else:
+                value, mark = self.inner(event, depth)
+            values.append(value)
+            marks.append(mark)
+        return values, (start, marks)
 
-    def scalar(self, event: ScalarEvent) -> Any:
-        """Text, unless it is plainly a number, a boolean or null."""
-        value: str = event.value
-        if UNSAFE.search(value):
-            self.refuse(event, "this stands for an invisible character", "remove the escape")
-        if event.style:
-            return value
-        if value in _CONSTANTS:
-            return _CONSTANTS[value]
-        if _INTEGER.fullmatch(value):
+    def held(self, start: Any) -> None:
+        if start.anchor is not None or start.ctag is not None:
+            raise _OddError
+
+    def inner(self, event: Any, depth: int) -> tuple[Any, Mark]:
+        if type(event) is MappingStartEvent:
+            return self.mapping(event, depth + 1)
+        if type(event) is SequenceStartEvent:
+            return self.sequence(event, depth + 1)
+        raise _OddError
+
+    def word(self, value: str) -> Any:
+        """What stands there without quotes, and looks as if it was no text."""
+        if value in CONSTANTS:
+            return CONSTANTS[value]
+        if INTEGER.fullmatch(value):
             return int(value)
-        if _DECIMAL.fullmatch(value):
+        if DECIMAL.fullmatch(value):
             return float(value)
-        if len(value) > 1 and _UNUSABLE_NUMBER.fullmatch(value):
-            self.refuse(event, "this number cannot be used", "write a shorter one, or quote it if it is text")
+        if value == "<<" or (len(value) > 1 and UNUSABLE_NUMBER.fullmatch(value)):
+            raise _OddError
         return value
-
-    def refuse(self, event: Any, message: str, remedy: str) -> NoReturn:
-        mark = event.start_mark
-        _refuse(Place(self.file, mark.line + 1, mark.column + 1), message, remedy)
-
-
-def _node(event: Any, data: Any, style: str, end: int, **rest: Any) -> Node:
-    mark = event.start_mark
-    return Node(data, mark.index, end, mark.line + 1, mark.column + 1, style, **rest)
-
-
-def _short(name: str) -> str:
-    """A key as a message may repeat it: one short line."""
-    name = " ".join(name.split())
-    return name if len(name) <= 60 else name[:57] + "..."
-
-
-def _refuse(place: Place, message: str, remedy: str) -> NoReturn:
-    raise InputError(Problem(place, "", message, remedy))

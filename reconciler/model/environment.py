@@ -143,6 +143,11 @@ class Pin(Struct, frozen=True, omit_defaults=True):
     bump: Bump | None = None
     """None: nobody looks for newer versions."""
 
+    @property
+    def plain(self) -> bool:
+        """Whether it asks for nothing but a version: then its release alone says what runs."""
+        return not self.config and self.instances == 1 and self.port is None and self.strategy is None
+
 
 class FlagSetting(Struct, frozen=True, omit_defaults=True):
     """What one environment sets of a flag. `place` is that of the value in its file.

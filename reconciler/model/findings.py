@@ -37,7 +37,7 @@ class Findings:
     def valid(self, path: Path, check: Callable[..., object], *values: object) -> bool:
         """Whether `check` accepts the values (by default that at `path`); its ValueError is the finding."""
         try:
-            check(*(values or (self.document.node(path).data,)))
+            check(*(values or (self.document.at(path),)))
         except ValueError as error:
             message, _, remedy = str(error).partition("; ")
             self.add(path, message, remedy or "correct it")
@@ -53,7 +53,7 @@ class Findings:
 
     def timed(self, at: Path, keys: tuple[str, ...], *, positive: bool = False) -> dict[str, Any]:
         """The mapping at `at` with each duration `key` replaced by `key_s`, in seconds."""
-        data = dict(self.document.node(at).data)
+        data = dict(self.document.at(at))
         for key in keys:
             text = data.pop(key, None)
             if text is not None and self.valid((*at, key), seconds):

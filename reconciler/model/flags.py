@@ -29,6 +29,8 @@ class Switched(Struct, frozen=True):
 
 def flag_values(release: Release, settings: Settings) -> dict[str, FlagValue]:
     """The value of every flag that a process of the release gets; what else the environment sets is not its concern."""
+    if not release.flags:
+        return {}
     return {
         name: value
         for name, flag in release.flags.items()
@@ -43,6 +45,8 @@ def set_value(flag: Flag, setting: FlagSetting | None) -> AnyFlagValue:
 
 def mistyped(release: Release, settings: Settings) -> list[Problem]:
     """Settings that a process of the release cannot be given: rules, and values of another type than the default's."""
+    if not release.flags:
+        return []
     problems = []
     for name, flag in sorted(release.flags.items()):
         setting = settings.get(name)

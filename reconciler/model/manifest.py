@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
@@ -21,6 +21,7 @@ from reconciler.model.health import parse_health
 from reconciler.model.range import Range
 from reconciler.model.release import Release
 from reconciler.model.switches import setting
+from reconciler.model.version import Version
 from reconciler.model.window import check_freeze, check_window, check_zone
 
 
@@ -99,14 +100,21 @@ def parse_part(document: Document) -> Part:
         remedy = f"write `environment: {name}`, or move the file"
         found.add(("environment",), "this is not what the file's path says", remedy)
     values = document.data.get("pins", {})
-    pins = {service: _pin(found, service, value) for service, value in values.items()}
+    places = document.quoted_in("pins")
+    pins = {
+        service: _plain(service, value, places) or _pin(found, service, value)
+        for service, value in values.items()
+    }
     settings = _settings(found, name) if main else None
     found.settle()
     return Part(
         file=document.file,
         name=name,
         settings=found.converted(settings, Environment) if settings else None,
-        pins={service: found.converted(pin, Pin, at=("pins", service)) for service, pin in pins.items()},
+        pins={
+            service: pin if isinstance(pin, Pin) else found.converted(pin, Pin, at=("pins", service))
+            for service, pin in pins.items()
+        },
         nodes={service: encode(value).decode() for service, value in values.items()},
     )
 
@@ -256,7 +264,7 @@ def _window(found: Findings, kind: str, index: int, zone: str | None) -> dict[st
 
 def _freeze(found: Findings, index: int) -> dict[str, Any]:
     path: Path = ("freezes", index)
-    given = {"from", "until", "cron", "duration", "days"} & found.document.node(path).data.keys()
+    given = {"from", "until", "cron", "duration", "days"} & found.document.at(path).keys()
     freeze = found.timed(path, ("duration",), positive=True)
     if given not in ({"from", "until"}, {"cron", "duration"}, {"cron", "duration", "days"}):
         found.add(path, "a freeze has either `from` and `until`, or `cron` and `duration`", "write one pair")
@@ -267,7 +275,7 @@ def _freeze(found: Findings, index: int) -> dict[str, Any]:
 
 def _strategy(found: Findings, path: Path) -> dict[str, Any]:
     """`strategy` as a name, and how it goes on, from the mapping that it stands in."""
-    data = found.document.node(path).data
+    data = found.document.at(path)
     said = data.get("strategy")
     if not isinstance(said, dict):
         return {}
@@ -298,6 +306,15 @@ def _check_bump(found: Findings, path: Path, bump: dict[str, Any]) -> None:
             f"{bump['from']} has no use for this",
             "write `from: git-tags`, or remove it",
         )
+
+
+def _plain(service: str, value: Any, places: Mapping[str, Place]) -> Pin | None:
+    """What nearly every pin is: a version in quotes, and nothing else. None where it is more, or wrong."""
+    place = places.get(service)
+    try:
+        return Pin(service, Version(value), place) if place else None
+    except ValueError:
+        return None
 
 
 def _pin(found: Findings, service: str, value: Any) -> dict[str, Any]:

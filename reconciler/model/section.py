@@ -7,7 +7,7 @@ describes, and what was good stays in force: the newest earlier content that is 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 
 from msgspec import Struct
@@ -53,6 +53,17 @@ class Cache:
             for old in list(self._kept)[: REMEMBERED_MAX // 10]:
                 self._kept.pop(old, None)
         return known
+
+    def unknown(self, files: Iterable[File]) -> Iterator[File]:
+        """Those that will have to be loaded."""
+        return (
+            file
+            for file in files
+            if (file.oid, file.path) not in self._kept
+            and file.size <= SIZE_BYTES_MAX
+            and is_document(file.path)
+            and file.mode in REGULAR
+        )
 
 
 class Section(Struct, frozen=True):

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.model.engines import Kind
 from reconciler.model.environment import Environment, Pin
 from reconciler.model.errors import InputError, Place, Problem
 from reconciler.model.flags import misset, undeclared
@@ -162,6 +163,8 @@ class _Composition:
         self.releases, self.renewed = self._releases()
         self.problems: set[Problem] = set()
         self.blind: set[str] = set()
+        self.fitting = set[tuple[Kind, bool, str, str]]()
+        """Releases that serve a pin which asks for nothing else, by what of its environment that hangs on."""
 
     def _releases(self) -> tuple[Mapping[tuple[str, str], Release], frozenset[str]]:
         """Every release, and the services of which one is another than before."""
@@ -230,8 +233,10 @@ class _Composition:
             if release is None:
                 unreleased = True
                 found = [self.unreleased(pin)]
-            else:
+            elif not pin.plain:
                 found = misfits(pin, release, environment.flags, environment.driver.kind, environment.hosts)
+            else:
+                found = self.plain_misfits(pin, release, environment)
             if found:
                 problems.update(found)
             else:
@@ -244,6 +249,17 @@ class _Composition:
             blind=frozenset(environment.pins.keys() - pins.keys()),
             unreleased=unreleased,
         )
+
+    def plain_misfits(self, pin: Pin, release: Release, environment: Environment) -> list[Problem]:
+        """The same for a pin that asks for nothing but a version: most often it was seen to fit elsewhere."""
+        kind, hosts = environment.driver.kind, environment.hosts
+        key = (kind, bool(hosts), pin.service, pin.version.text)
+        if key in self.fitting:
+            return []
+        found = misfits(pin, release, environment.flags, kind, hosts)
+        if not found and not release.flags:
+            self.fitting.add(key)
+        return found
 
     def idle_flags(self, environment: Environment, *, torn: bool) -> list[Problem]:
         """Live flags with wrong values, or that two releases declare otherwise; and flags that nothing here declares:

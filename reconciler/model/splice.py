@@ -17,8 +17,9 @@ import msgspec
 from msgspec import Struct
 
 from reconciler.model.codec import encode
-from reconciler.model.document import Document, Node, read
+from reconciler.model.document import Document, read
 from reconciler.model.errors import InputError, UgsError
+from reconciler.model.node import Node
 
 EDITS_MAX = 200
 
@@ -252,7 +253,7 @@ def _round_tripped(document: Document, goal: dict[str, Any], section: str) -> by
         for name in [name for name in entries if name not in goal[section]]:
             del entries[name]
         for name, value in goal[section].items():
-            if encode(document.node((section, name)).data) != encode(value):
+            if encode(document.at((section, name))) != encode(value):
                 entries[name] = quoted(value)
         data[section] = entries
         yaml.dump(data, written)

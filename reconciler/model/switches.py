@@ -19,7 +19,7 @@ BOUNDS = ("at_least", "at_most", "above", "below")
 def setting(found: Findings, flag: str) -> dict[str, Any]:
     """What the file sets of one flag, ready to convert: a plain value, or a mapping with a value and rules."""
     path: Path = ("flags", flag)
-    said = found.document.node(path).data
+    said = found.document.at(path)
     place = found.document.place(path)
     if not isinstance(said, dict):
         return {"value": said, "place": place}

@@ -80,6 +80,34 @@ def workload(
 
     `flags`: what the environment sets, already known to be of the declared types.
     """
+    if pin.plain and not release.flags:
+        alone = _alone(release)
+        return Workload(
+            environment,
+            pin.service,
+            alone.target,
+            release,
+            alone.config,
+            alone.instances,
+            alone.port,
+            alone.strategy,
+            pin.place,
+            node,
+            alone.flags,
+            alone.rollout,
+        )
+    return _workload(environment, pin, release, node, flags)
+
+
+@once(RELEASES_KEPT_MAX)
+def _alone(release: Release) -> Workload:
+    """What a release without flags asks for where its pin says nothing else: the same in every environment."""
+    return _workload("", Pin(release.service, release.version, release.place), release, "", {})
+
+
+def _workload(
+    environment: str, pin: Pin, release: Release, node: str, flags: Mapping[str, FlagSetting]
+) -> Workload:
     declared = {key: value for file in release.config for key, value in file.values.items()}
     config = declared | pin.config
     port = pin.port if pin.port is not None else (release.run.port if release.run else None)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
-from pathlib import Path
+from pathlib import Path as File
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.model.document import DEPTH_MAX, NODES_MAX, SIZE_BYTES_MAX, dotted, read, seconds
+from reconciler.model.document import SIZE_BYTES_MAX, Document, Path, dotted, read, seconds
 from reconciler.model.errors import InputError, Place, Problem
+from reconciler.model.node import DEPTH_MAX, NODES_MAX, Node
 
 FILE = "environments/production.yaml"
 INSTANTLY_S = 0.25
@@ -303,11 +305,21 @@ def test_a_refusal_never_repeats_a_long_key() -> None:
     assert "secret" * 11 not in str(refused(f"? {key}\n: 1\n? {key}\n: 2\n"))
 
 
+VALUES = st.one_of(st.text("ab.0-+<:\u200b\\\"' \n", max_size=6), st.integers(), st.booleans(), st.none())
+STRUCTURES = st.dictionaries(
+    st.text("ab.0-<", max_size=3),
+    st.recursive(
+        VALUES, lambda inner: st.lists(inner) | st.dictionaries(st.text("ab.0<", max_size=3), inner)
+    ),
+)
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     st.one_of(
         st.binary(max_size=200).map(lambda data: data + b"\n"),
         st.text("ab:-?[]{},&*!|>'\"%@`# \n\t~<\r.0\\", max_size=80).map(lambda text: f"{text}\n".encode()),
+        STRUCTURES.map(lambda value: f"{json.dumps(value)}\n".encode()),
     )
 )
 def test_any_bytes_are_a_document_or_an_input_error(data: bytes) -> None:
@@ -319,11 +331,34 @@ def test_any_bytes_are_a_document_or_an_input_error(data: bytes) -> None:
         problems = ()
         assert isinstance(document.data, dict)
         assert document.text.encode() == data
+        agree(document, document.root, ())
     assert all(problem.message and problem.remedy for problem in problems)
 
 
+def agree(document: Document, node: Node, path: Path) -> None:
+    """What was read in one plain pass is what the tree has: every value, and where it stands."""
+    assert repr(document.at(path)) == repr(node.data)
+    assert document.place(path) == Place(FILE, node.line, node.column)
+    assert document.quoted(path) == (node.style in {'"', "'"})
+    for step, child in node.children.items():
+        agree(document, child, (*path, step))
+
+
+def test_texts_in_quotes_are_found_with_their_places() -> None:
+    document = read(b"pins:\n  a: \"1\"\n  b: 2\n  c: [x]\n  d: '4'\nlist: [a]\n", FILE)
+    assert document.quoted_in("pins") == {"a": Place(FILE, 2, 6), "d": Place(FILE, 5, 6)}
+    assert document.quoted_in("list") == document.quoted_in("none") == {}
+
+
+def test_a_path_that_ends_early_means_the_nearest_value_above_it() -> None:
+    document = read(b"a: [x, {b: text}]\n", FILE)
+    assert document.at(("a", 1, "b", 0)) == "text"
+    assert document.at(("a", 7)) == document.at(("a", "b")) == ["x", {"b": "text"}]
+    assert document.place(("a", 7)) == document.place(("a", "b")) == Place(FILE, 1, 4)
+
+
 def test_every_published_example_is_read(request: pytest.FixtureRequest) -> None:
-    root = Path(request.config.rootpath)
+    root = File(request.config.rootpath)
     examples = sorted((root / "releases").glob("*/*.yaml")) + sorted((root / "environments").glob("*.yaml"))
     assert examples
     for path in examples:
