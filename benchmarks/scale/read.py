@@ -16,7 +16,7 @@ from benchmarks.scale.generate import AT_S, Size, environment, make
 from benchmarks.scale.row import Row, cpu_ms, wall_ms
 from reconciler.engine.repository import Repository
 from reconciler.git import Identity, Mirror, Remote
-from reconciler.model.desired import resolve
+from reconciler.model.desired import Resolver
 from reconciler.model.layout import FOLDERS
 from tests.git.colleague import git
 
@@ -27,14 +27,14 @@ def rows(size: Size, folder: Path) -> list[Row]:
     remote = Remote(str(make(size, folder)))
     here = f"{size.pins:,} pins"
     with contextlib.closing(Mirror(folder / "mirror", remote, Identity("UGS", "ugs@example.org"))) as mirror:
-        repository = Repository(mirror, remote)
+        repository, resolve = Repository(mirror, remote), Resolver()
         tip = repository.fetch().tip
         floor = wall_ms(lambda: bare(folder / "mirror", tip), rounds=1)
         began_s = time.perf_counter()
         resolve(repository.snapshot(tip), {})
         cold = (time.perf_counter() - began_s) * 1000
         found = [Row(f"first reading of {here}", "ms", cold, floor=floor, factor=3.0)]
-        figures = [understood(repository, size, Path(remote.url), number) for number in range(MOVES)]
+        figures = [understood(repository, resolve, size, Path(remote.url), number) for number in range(MOVES)]
         moved = sorted(figures)[MOVES // 2]
         found.append(Row(f"one of {here} moved: fetched → resolved", "ms of CPU", moved, bound=10.0))
         asked = ("git", "ls-remote", "--quiet", remote.url, "refs/heads/main")
@@ -44,7 +44,7 @@ def rows(size: Size, folder: Path) -> list[Row]:
     return found
 
 
-def understood(repository: Repository, size: Size, remote: Path, number: int) -> float:
+def understood(repository: Repository, resolve: Resolver, size: Size, remote: Path, number: int) -> float:
     """A commit that moves one pin is there: milliseconds of CPU until it is known what each environment asks for."""
     commit(remote, number % size.environments, environment(size, number % size.environments, moved=True))
     tip = repository.fetch().tip

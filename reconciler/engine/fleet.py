@@ -10,12 +10,12 @@ from typing import Literal
 
 from reconciler.engine import departure, flags, rename, soak
 from reconciler.engine.core import Core
-from reconciler.engine.reading import Reading, accepted_environments, read
+from reconciler.engine.reading import Reading, Resolvers, accepted_environments, read
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.recovery import Recall
 from reconciler.engine.repository import Retry, Rewritten
 from reconciler.engine.trust import Guard, Judged, Untrusted, ahead_of
-from reconciler.model.desired import alike, resolve, thawed
+from reconciler.model.desired import alike, thawed
 from reconciler.model.errors import HostError, InputError, Place, Problem, UgsError
 from reconciler.model.notice import Notice, Severity
 from reconciler.model.snapshot import Snapshot
@@ -68,6 +68,7 @@ class Fleet:
         self._seen: tuple[str, Judged] | None = None
         """The branch's tip, and how far it is followed."""
         self._recall = Recall(core)
+        self._resolvers = Resolvers()
         self._again = False
         """Something of the commit in force could not be taken yet."""
 
@@ -187,7 +188,7 @@ class Fleet:
         core, frozen, snapshot = self.core, self.core.frozen, reading.snapshot
         wanted = {
             name: desired
-            for name, desired in reading.resolved(frozen).items()
+            for name, desired in reading.resolved(frozen, self._resolvers).items()
             if departure.ours(core, desired.environment)
         }
         busy = frozenset(name for name, here in self.passes.items() if here.busy or here.left)
@@ -202,7 +203,10 @@ class Fleet:
         core.desired.clear()
         core.desired.update(gone | kept | usable)
         core.ahead.clear()
-        beyond = resolve(reading.beyond or snapshot, frozen)
+        resolvers = self._resolvers
+        beyond = (
+            resolvers.beside(reading.beyond, frozen) if reading.beyond else resolvers.newest(snapshot, frozen)
+        )
         core.ahead.update(ahead_of(judged, self.guard.rule, beyond, core.desired))
         self.tip = snapshot.revision
         distrusted = self.guard.problems(judged.held, {*snapshot.environments, *snapshot.blind})

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 
 from msgspec import Struct
 
-from reconciler.engine.repository import Repository
+from reconciler.engine.repository import SNAPSHOTS_MAX, Repository
 from reconciler.engine.trust import Judged
-from reconciler.model.desired import Desired, Frozen, resolve
+from reconciler.model.desired import Desired, Frozen, Resolver
 from reconciler.model.environment import Environment
 from reconciler.model.errors import InputError
 from reconciler.model.snapshot import Snapshot
+
+
+class Resolvers:
+    """What is remembered of working out what environments ask for: of each revision that somebody follows by itself."""
+
+    def __init__(self) -> None:
+        self.newest = Resolver()
+        """Of what is in force now."""
+        self._beside: dict[str, Resolver] = {}
+
+    def beside(self, snapshot: Snapshot, frozen: Frozen) -> Mapping[str, Desired]:
+        """The same of another revision, that some environments stay at or that is not trusted yet."""
+        known = self._beside.pop(snapshot.revision, None) or self.newest.beside()
+        self._beside[snapshot.revision] = known  # last again: what was asked about longest ago goes first
+        for old in list(self._beside)[:-SNAPSHOTS_MAX]:
+            del self._beside[old]
+        return known(snapshot, frozen)
 
 
 class Reading(Struct, frozen=True):
@@ -34,11 +52,12 @@ class Reading(Struct, frozen=True):
         """What the repository has, be it only in a file that cannot be read or in a commit that is not trusted."""
         return self.snapshot.blind.union(self.environments, self.held)
 
-    def resolved(self, frozen: Frozen) -> dict[str, Desired]:
+    def resolved(self, frozen: Frozen, resolvers: Resolvers) -> dict[str, Desired]:
         """What each environment asks for, at the last revision that is trusted for it."""
-        found = {name: one for name, one in resolve(self.snapshot, frozen).items() if name not in self.held}
+        asked = resolvers.newest(self.snapshot, frozen)
+        found = {name: one for name, one in asked.items() if name not in self.held}
         for name, older in self.held.items():
-            if older and (desired := resolve(older, frozen).get(name)):
+            if older and (desired := resolvers.beside(older, frozen).get(name)):
                 found[name] = desired
         return found
 

@@ -59,11 +59,20 @@ class _Resolved(Struct, frozen=True):
     found: Mapping[str, Desired]
 
 
-class _Resolver:
-    """Works out anew only what changed since it was asked last; the answer is the same as without that."""
+class Resolver:
+    """Works out anew only what changed since it was asked last; the answer is the same as without that.
+
+    Whoever asks about one revision after another has one of his own: another's question would displace what it knows.
+    """
 
     def __init__(self) -> None:
         self._last = _Resolved(_NOTHING, {}, {}, {}, {})
+
+    def beside(self) -> Resolver:
+        """Another one, which knows as much to begin with."""
+        made = Resolver()
+        made._last = self._last
+        return made
 
     def __call__(self, snapshot: Snapshot, frozen: Frozen) -> Mapping[str, Desired]:
         """What every environment of the snapshot asks for."""
@@ -143,7 +152,11 @@ def _asked_for(last: _Resolved, now: _Resolved, name: str, renewed: frozenset[st
 
 
 _NOTHING = Snapshot("", {}, {}, {}, (), frozenset(), frozenset())
-resolve = _Resolver()
+
+
+def resolve(snapshot: Snapshot, frozen: Frozen) -> Mapping[str, Desired]:
+    """What every environment of one snapshot asks for, worked out from nothing."""
+    return Resolver()(snapshot, frozen)
 
 
 def departed(last: Environment, revision: str) -> Desired:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from reconciler.model.circumstances import BEFORE_PUSH, Asked, Circumstances, Earlier, Gate
 from reconciler.model.codec import builtins
 from reconciler.model.data import pending
-from reconciler.model.desired import Desired, Frozen, departed, resolve, thawed
+from reconciler.model.desired import Desired, Frozen, Resolver, departed, thawed
 from reconciler.model.differences import differences
 from reconciler.model.environment import ChangeClass
 from reconciler.model.expectation import expected_of
@@ -61,6 +61,7 @@ def preview(
     `known`: by environment, what a daemon knows; of others, the gates that only a daemon knows are left out.
     `frozen`: what was deployed anywhere, as it was then; what `before` pins is taken for that too.
     """
+    resolve = Resolver()
     old = renamed(resolve(before, frozen), after.environments)
     running = running and renamed(running, after.environments)
     known = renamed(known, after.environments)

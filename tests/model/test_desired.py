@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from reconciler.model.desired import Frozen, in_force, resolve, thawed
+from reconciler.model.desired import Frozen, Resolver, in_force, resolve, thawed
 from reconciler.model.release import Archive, Artifact, ConfigFile, Health, Release, Run
 from reconciler.model.snapshot import Snapshot
 from tests.build import REVISION, environment, pin, release
@@ -87,3 +87,14 @@ def test_an_edit_of_what_froze_is_an_error_of_that_file() -> None:
 def test_what_was_never_deployed_may_change() -> None:
     kept = release("1.0.0")
     assert thawed(snapshot(release("1.1.0", artifact=REBUILT)), frozen(kept)) == []
+
+
+def test_a_resolver_beside_another_displaces_nothing_of_it() -> None:
+    nothing: Frozen = {}
+    there, later = snapshot(release("1.0.0")), snapshot(release("1.0.0"), release("2.0.0", "web"))
+    mine = Resolver()
+    before = mine(there, nothing)
+    other = mine.beside()
+    assert other(there, nothing) is before
+    assert other(later, nothing) == resolve(later, nothing)
+    assert mine(there, nothing) is before

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.model.desired import _Resolver, resolve
+from reconciler.model.desired import Resolver, resolve
 from reconciler.model.release import Flag
 from reconciler.model.snapshot import Cache, Snapshot, read, reread
 from tests.build import release as build_release
@@ -99,13 +99,13 @@ def test_what_was_reread_is_what_is_read(history: list[dict[str, str]]) -> None:
 def test_what_is_asked_for_is_the_same_whatever_was_asked_for_before(
     history: list[tuple[dict[str, str], set[tuple[str, str]]]],
 ) -> None:
-    snapshot, before = whole({}), listed({})
+    snapshot, before, resolver = whole({}), listed({}), Resolver()
     for tree, deployed in history:
         after = listed(tree)
         changes = {path: after.get(path) for path in before | after if before.get(path) != after.get(path)}
         snapshot, before = reread(snapshot, "r", changes, BLOBS.__getitem__, PARSED, nothing_older), after
         frozen = {key: FROZEN[key] for key in sorted(deployed)}
-        assert resolve(snapshot, frozen) == _Resolver()(whole(tree), frozen)
+        assert resolver(snapshot, frozen) == resolve(whole(tree), frozen)
 
 
 def test_only_what_differs_is_read() -> None:
