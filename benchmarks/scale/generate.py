@@ -54,7 +54,7 @@ def sized(pins: int) -> Size:
     """As the issue has it: 100,000 pins in 1,000 environments, with 20,000 manifests; less in proportion."""
     environments = max(1, pins // 100)
     services = max(100, pins // 50)
-    return Size(environments, min(pins, 100), services, versions=max(1, min(10, pins // 1_000)))
+    return Size(environments, min(pins, 100), services, versions=max(2, min(10, pins // 1_000)))
 
 
 def version_of(number: int) -> str:

@@ -20,9 +20,10 @@ def keep(core: Core, in_force: Iterable[Environment], reading: Reading) -> None:
     To be said before the commit is accepted: whoever is killed in between still knows of what runs there.
     """
     there = reading.there
-    claimed = {one.renamed_from for one in reading.environments.values() if ours(core, one)}
-    for one in in_force:
-        if ours(core, one) and one.name not in claimed and one.name not in there:
+    lost = [one for one in in_force if one.name not in there]
+    claimed = {one.renamed_from for one in reading.environments.values() if ours(core, one)} if lost else ()
+    for one in lost:
+        if ours(core, one) and one.name not in claimed:
             with core.store.transaction():
                 core.store.mark(MARK + one.name, encode(one).decode())
                 core.store.audit("environment-gone", environment=one.name, detail=reading.snapshot.revision)

@@ -15,7 +15,7 @@ from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.recovery import Recall
 from reconciler.engine.repository import Retry, Rewritten
 from reconciler.engine.trust import Guard, Judged, Untrusted, ahead_of
-from reconciler.model.desired import alike, thawed
+from reconciler.model.desired import Thawer, alike
 from reconciler.model.errors import HostError, InputError, Place, Problem, UgsError
 from reconciler.model.notice import Notice, Severity
 from reconciler.model.snapshot import Snapshot
@@ -54,6 +54,7 @@ class Fleet:
         self.core = core
         self.guard = Guard(core)
         self.accept_first = accept_first
+        self._thawed = Thawer()
         self.passes: dict[str, EnvironmentPass] = {}
         self.problems: tuple[Problem, ...] = ()
         self.state: State = "starting"
@@ -211,15 +212,18 @@ class Fleet:
         self.tip = snapshot.revision
         distrusted = self.guard.problems(judged.held, {*snapshot.environments, *snapshot.blind})
         refused = (*self.refused(snapshot), *renames.problems)
-        self._tell_problems((*snapshot.problems, *thawed(snapshot, frozen), *refused, *distrusted))
+        self._tell_problems((*snapshot.problems, *self._thawed(snapshot, frozen), *refused, *distrusted))
         for name in core.flags.keys() - core.desired.keys() - snapshot.blind:
             del core.flags[name]
-        for name, desired in (usable | gone).items():
+        taken = usable | gone
+        news = {name for name, one in taken.items() if name not in before or not alike(before[name], one)}
+        for name in taken:
             self._pass(name)
-            if name not in before or not alike(before[name], desired):
-                await flags.settle(core, desired)
+        for name in sorted(news):
+            await flags.settle(core, taken[name])
+        woken = news | core.ahead.keys() | (self.passes.keys() - core.desired.keys())
         for name, here in self.passes.items():
-            if name in core.ahead or not here.rest.holds():
+            if name in woken or not here.rest.begun:
                 here.wake.set()
 
     def _pass(self, name: str) -> EnvironmentPass:

@@ -44,6 +44,8 @@ class Reading(Struct, frozen=True):
     @property
     def environments(self) -> dict[str, Environment]:
         """Each at the last revision that is trusted for it."""
+        if not self.held:
+            return dict(self.snapshot.environments)
         older = {name: one.environments.get(name) if one else None for name, one in self.held.items()}
         return {name: one for name, one in {**self.snapshot.environments, **older}.items() if one}
 
@@ -54,8 +56,9 @@ class Reading(Struct, frozen=True):
 
     def resolved(self, frozen: Frozen, resolvers: Resolvers) -> dict[str, Desired]:
         """What each environment asks for, at the last revision that is trusted for it."""
-        asked = resolvers.newest(self.snapshot, frozen)
-        found = {name: one for name, one in asked.items() if name not in self.held}
+        found = dict(resolvers.newest(self.snapshot, frozen))
+        for name in self.held:
+            found.pop(name, None)
         for name, older in self.held.items():
             if older and (desired := resolvers.beside(older, frozen).get(name)):
                 found[name] = desired

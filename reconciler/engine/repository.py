@@ -93,7 +93,7 @@ class Repository:
 
     def _read(self, revision: str) -> Snapshot:
         older = partial(self._older, revision)
-        for near in list(self._snapshots.values())[-1:]:
+        for near in self._near():
             # A commit that nothing leads to any more, a branch's that was looked at, may be gone from the mirror.
             with suppress(TransientError):
                 changes = self.mirror.differences(near.revision, revision, FOLDERS)
@@ -105,6 +105,12 @@ class Repository:
 
     def _loading(self, entries: Iterable[Entry]) -> Load:
         return self.mirror.blobs(self._cache.unknown(entries), _progress)
+
+    def _near(self) -> list[Snapshot]:
+        """What was read of the commit in force; else what was used last. From an older one whatever moved since would
+        be read anew, and what is equal would be other objects."""
+        known = self._snapshots.get(self.mirror.accepted() or "")
+        return [known] if known else list(self._snapshots.values())[-1:]
 
     def pinned(self, revision: str, environment: str) -> tuple[str, ...]:
         """The releases that an environment pins at a revision, as beginnings of their paths.

@@ -31,6 +31,11 @@ class Rest:
     def end(self) -> None:
         self._since = None
 
+    @property
+    def begun(self) -> bool:
+        """Whether a pass had nothing to do; it rests as long as that `holds`."""
+        return self._since is not None
+
     def holds(self) -> bool:
         """Whether what is asked for is the same, and the environment still ours."""
         if self._since is None:

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.model.environment import Environment
+from reconciler.model.environment import Environment, Pin
 from reconciler.model.errors import Problem
 from reconciler.model.flags import described_as, mistyped
+from reconciler.model.layered import differing, layered
 from reconciler.model.release import Release
 from reconciler.model.same import once
+from reconciler.model.section import releases_of
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.target import FROZEN_FIELDS, RELEASES_KEPT_MAX, Workload, frozen_digest, workload
 from reconciler.model.version import Version
@@ -83,7 +85,8 @@ class Resolver:
 
 
 def _resolved(last: _Resolved, snapshot: Snapshot, frozen: Frozen) -> _Resolved:
-    renewed = _differing(last.snapshot.releases, snapshot.releases) | _differing(last.frozen, frozen)
+    changed = differing(last.snapshot.releases, snapshot.releases) | differing(last.frozen, frozen)
+    renewed = frozenset(service for service, _ in changed)
     releases = _releases(last.releases, snapshot, frozen, renewed) if renewed else last.releases
     unread = defaultdict[str, set[str]](set)
     for name, service in snapshot.blind_pins:
@@ -91,18 +94,39 @@ def _resolved(last: _Resolved, snapshot: Snapshot, frozen: Frozen) -> _Resolved:
     made = _Resolved(
         snapshot, frozen, {name: frozenset(services) for name, services in unread.items()}, releases, {}
     )
-    found = {name: _asked_for(last, made, name, renewed) for name in snapshot.environments}
+    anew, revision = _anew(last, made, renewed), snapshot.revision
+    found = {
+        name: Desired(revision, one.environment, one.workloads, one.blind, one.hidden, releases)
+        for name, one in last.found.items()
+    }
+    for name in anew:
+        if name in snapshot.environments:
+            found[name] = _asked_for(last.found.get(name), made, name)
+        else:
+            found.pop(name, None)
+    if not found.keys() <= last.found.keys():
+        found = dict(sorted(found.items()))
     return replace(made, found=found)
 
 
-def _differing(before: Frozen, after: Frozen) -> frozenset[str]:
-    """The services of which a release is another object, or gone."""
-    if before is after:
-        return frozenset()
-    found = {
-        service for (service, version), one in after.items() if before.get((service, version)) is not one
-    }
-    return frozenset(found.union(key[0] for key in before if key not in after))
+def _anew(last: _Resolved, now: _Resolved, renewed: frozenset[str]) -> set[str]:
+    """The environments of which something is asked otherwise, or may be: told by what was kept.
+
+    Pins that cannot be followed hang on what else is there.
+    """
+    before, after = last.snapshot, now.snapshot
+    found = differing(before.environments, after.environments) | differing(before.nodes, after.nodes)
+    found |= before.blind ^ after.blind
+    found.update(
+        name
+        for name in last.unread.keys() | now.unread.keys()
+        if last.unread.get(name) != now.unread.get(name)
+    )
+    if renewed:
+        found.update(
+            name for name, one in after.environments.items() if not one.pins.keys().isdisjoint(renewed)
+        )
+    return found
 
 
 def _releases(
@@ -112,43 +136,46 @@ def _releases(
     renewed: frozenset[str],
 ) -> Mapping[str, Mapping[Version, Release]]:
     """By service every release in force."""
-    found = defaultdict[str, dict[Version, Release]](dict)
-    for (service, _), release in snapshot.releases.items():
-        if service in renewed:
-            found[service][release.version] = in_force(release, frozen)
-    return {service: those for service, those in known.items() if service not in renewed} | found
+    found = {
+        service: {one.version: in_force(one, frozen) for one in releases}
+        for service in renewed
+        if (releases := releases_of(service, snapshot.sections))
+    }
+    return layered(known).changed(found, renewed - found.keys())
 
 
-def _alike(last: _Resolved, now: _Resolved, name: str, renewed: frozenset[str]) -> bool:
-    """Whether an environment asks for what it asked for. Pins that cannot be followed hang on what else is there."""
-    before, after = last.snapshot, now.snapshot
-    return (
-        name in last.found
-        and before.environments[name] is after.environments[name]
-        and before.nodes[name] is after.nodes[name]
-        and last.unread.get(name) == now.unread.get(name)
-        and (name in before.blind) == (name in after.blind)
-        and not any(service in after.environments[name].pins for service in renewed)
-    )
-
-
-def _asked_for(last: _Resolved, now: _Resolved, name: str, renewed: frozenset[str]) -> Desired:
-    snapshot, before = now.snapshot, last.found.get(name)
-    if before and _alike(last, now, name, renewed):
-        return replace(before, revision=snapshot.revision, releases=now.releases)
-    environment = snapshot.environments[name]
-    asked = {service: asked_of(snapshot, name, service, now.frozen) for service in environment.pins}
-    workloads = {service: work for service, work in asked.items() if work is not None}
+def _asked_for(before: Desired | None, now: _Resolved, name: str) -> Desired:
+    """What an environment asks for; of a pin that is as it was `before`, the very same."""
+    snapshot = now.snapshot
+    environment, nodes = snapshot.environments[name], snapshot.nodes[name]
     unread = now.unread.get(name, frozenset())
+    known = before if before and before.environment.flags == environment.flags else None
+    workloads, blind = dict[str, Workload](), set(unread)
+    for service, pin in environment.pins.items():
+        work = _still(known, pin, nodes[service], now) if known and service not in unread else None
+        work = work or asked_of(snapshot, name, service, now.frozen)
+        if work is None:
+            blind.add(service)
+        else:
+            workloads[service] = work
     return Desired(
         revision=snapshot.revision,
         environment=environment,
         # Most often a release has but frozen as it stood: what is equal stays the very same.
         workloads=before.workloads if before and before.workloads == workloads else workloads,
-        blind=unread.union(service for service, work in asked.items() if work is None),
+        blind=frozenset(blind),
         hidden=name in snapshot.blind,
         releases=now.releases,
     )
+
+
+def _still(before: Desired, pin: Pin, node: str, now: _Resolved) -> Workload | None:
+    """What a pin asked for before, where it asks the same of the same release in the same words."""
+    work = before.workloads.get(pin.service)
+    if work is None or work.node != node or before.environment.pins.get(pin.service) != pin:
+        return None
+    release = now.snapshot.releases[pin.service, pin.version.text]
+    return work if in_force(release, now.frozen) is work.release else None
 
 
 _NOTHING = Snapshot("", {}, {}, {}, (), frozenset(), frozenset())
@@ -171,23 +198,39 @@ def departed(last: Environment, revision: str) -> Desired:
     )
 
 
+class Thawer:
+    """Looks anew only at releases that changed, or froze, since it was asked last."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Frozen, Frozen, dict[tuple[str, str], Problem]] = {}, {}, {}
+
+    def __call__(self, snapshot: Snapshot, frozen: Frozen) -> list[Problem]:
+        """An error for every release whose frozen fields were edited after it was deployed."""
+        releases, (before, thought, known) = snapshot.releases, self._last
+        if releases is not before or frozen is not thought:
+            known = dict(known)
+            for key in differing(before, releases) | differing(thought, frozen):
+                known.pop(key, None)
+                release, kept = releases.get(key), frozen.get(key)
+                if release and kept and frozen_digest(kept) != frozen_digest(release):
+                    known[key] = _edited(release)
+            self._last = releases, frozen, known
+        return list(known.values())
+
+
+def _edited(release: Release) -> Problem:
+    what = f"{release.service} {release.version}"
+    return Problem(
+        release.place,
+        "",
+        f"{what} was deployed and is frozen, and this file no longer describes what was deployed",
+        f"put its {', '.join(FROZEN_FIELDS)} back, and publish the change as a new version",
+    )
+
+
 def thawed(snapshot: Snapshot, frozen: Frozen) -> list[Problem]:
-    """An error for every release whose frozen fields were edited after it was deployed."""
-    return _thawed(snapshot.releases, frozen)
-
-
-@once(1)
-def _thawed(releases: Mapping[tuple[str, str], Release], frozen: Frozen) -> list[Problem]:
-    return [
-        Problem(
-            release.place,
-            "",
-            f"{service} {version} was deployed and is frozen, and this file no longer describes what was deployed",
-            f"put its {', '.join(FROZEN_FIELDS)} back, and publish the change as a new version",
-        )
-        for (service, version), release in releases.items()
-        if (kept := frozen.get((service, version))) and frozen_digest(kept) != frozen_digest(release)
-    ]
+    """The same, all looked at."""
+    return Thawer()(snapshot, frozen)
 
 
 def in_force(release: Release, frozen: Frozen) -> Release:
@@ -202,7 +245,10 @@ def in_force(release: Release, frozen: Frozen) -> Release:
 @once(RELEASES_KEPT_MAX)
 def _as_frozen(release: Release, kept: Release) -> Release:
     fields = {name: getattr(kept, name) for name in FROZEN_FIELDS}
-    return replace(release, **fields | {"flags": described_as(kept.flags, release.flags)})
+    made = replace(release, **fields | {"flags": described_as(kept.flags, release.flags)})
+    return (
+        release if made == release else made
+    )  # the very same, where it is as it froze: what is asked stays as it was
 
 
 def asked_of(snapshot: Snapshot, environment: str, service: str, frozen: Frozen) -> Workload | None:

@@ -87,6 +87,17 @@ def name_of(path: str) -> str:
     return f"{top}/{rest.partition('/')[0].removesuffix('.yaml').removesuffix('.yml')}"
 
 
+def section_of(environment: str) -> str:
+    """The section that an environment's files make."""
+    return f"environments/{environment.casefold()}"
+
+
+def releases_of(service: str, sections: Mapping[str, Section]) -> list[Release]:
+    """Every release of a service."""
+    section = sections.get(f"releases/{service.casefold()}")
+    return [one for one in section.releases.values() if one.service == service] if section else []
+
+
 def matters(file: File) -> bool:
     """Whether anything is to be said of a file."""
     return is_document(file.path) or misplaced(file) is not None

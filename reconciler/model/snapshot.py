@@ -1,28 +1,26 @@
 """The whole repository at one revision: what is good in it, and what is wrong with the rest.
 
 It is put together of its sections. Of another revision those alone are read anew whose files differ, and of the
-environments those alone put together anew that one of these sections concerns.
+environments those alone put together anew that one of these sections concerns. What is wrong is gathered from where
+something is: what is right is not looked through.
 """
 
 from __future__ import annotations
 
-import difflib
-from bisect import bisect
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.model.engines import Kind
-from reconciler.model.environment import Environment, Pin
+from reconciler.model.environment import Environment
 from reconciler.model.errors import InputError, Place, Problem
-from reconciler.model.flags import misset, undeclared
+from reconciler.model.followed import Fitting, Followed, Related, follow, related
+from reconciler.model.layered import Layered, layered
 from reconciler.model.layout import File
 from reconciler.model.manifest import Merged
-from reconciler.model.misfits import misfits
 from reconciler.model.release import Release
-from reconciler.model.renaming import misnamed
 from reconciler.model.section import (
     Cache,
     Load,
@@ -32,29 +30,16 @@ from reconciler.model.section import (
     matters,
     name_of,
     read_section,
+    section_of,
     size_of,
 )
-from reconciler.model.standing import clashes
-from reconciler.model.train import astray
-from reconciler.model.version import Version
 
 __all__ = ["Cache", "Snapshot", "read", "reread"]
+T = TypeVar("T")
 FILES_MAX = 50_000
 TOTAL_BYTES_MAX = 64 << 20
 Changes = Mapping[str, File | None]
 """By path, what stands there now; None where nothing does any more."""
-
-
-class Followed(Struct, frozen=True):
-    """One environment with those pins alone that their releases can serve, and what is wrong with the others."""
-
-    environment: Environment
-    nodes: Mapping[str, str]
-    problems: frozenset[Problem]
-    blind: frozenset[str]
-    """Services whose pins cannot be followed."""
-    unreleased: bool
-    """A pin names no release: what is said of it hangs on all that is there of releases."""
 
 
 class Snapshot(Struct, frozen=True):
@@ -74,7 +59,16 @@ class Snapshot(Struct, frozen=True):
     """By environment and service: pins that are there and cannot be followed."""
     sections: Mapping[str, Section] = {}
     """What it was put together of, by name."""
+    merged: Mapping[str, Merged] = {}
     followed: Mapping[str, Followed] = {}
+    """By environment; also those that are left out for what they say of others."""
+    faulty: frozenset[str] = frozenset()
+    """Sections of which something is wrong."""
+    partial: frozenset[str] = frozenset()
+    """Environments of which some pin, or something about it, is wrong."""
+    unreleased: frozenset[str] = frozenset()
+    """Environments that pin a release which is not there."""
+    related: Related = Related()
     documents: int = 0
     """So many files were read for it, of `size_bytes`."""
     size_bytes: int = 0
@@ -106,23 +100,21 @@ def reread(
             # Were it read as an empty folder, everything in it would count as removed.
             raise InputError(Problem(Place(path), "", "this is not a folder", "put the folder back"))
         grouped[name_of(path)][path] = file if file is not None and matters(file) else None
-    for name, section in before.sections.items():
-        if section.looked_back:
+    for name in before.faulty:
+        if before.sections[name].looked_back:
             grouped[name] |= {}  # an earlier commit is another one now
     wanted = {name: _applied(before.sections.get(name), parts) for name, parts in grouped.items()}
     documents, size_bytes = _measured(before, wanted)
-    sections = dict(before.sections)
-    touched = set[str]()
+    read_anew = dict[str, Section | None]()
     for name, files in wanted.items():
-        old = sections.get(name)
-        if old is not None and old.files == files and not old.looked_back:
-            continue
-        touched.add(name)
-        if files:
-            sections[name] = read_section(files, load, cache, older)
-        else:
-            sections.pop(name, None)
-    made = _Composition(before, sections, touched).snapshot(revision)
+        old = before.sections.get(name)
+        if old is None or old.files != files or old.looked_back:
+            read_anew[name] = read_section(files, load, cache, older) if files else None
+    sections = layered(before.sections).changed(
+        {name: section for name, section in read_anew.items() if section},
+        [name for name, section in read_anew.items() if section is None],
+    )
+    made = _Composition(before, sections, read_anew.keys()).snapshot(revision)
     return replace(made, documents=documents, size_bytes=size_bytes)
 
 
@@ -141,9 +133,9 @@ def _measured(before: Snapshot, wanted: Mapping[str, Mapping[str, File]]) -> tup
     """How many documents there are, of how many bytes. Raises InputError before anything of too much is read."""
     count = before.documents
     size_bytes = before.size_bytes
-    for name in wanted.keys() & before.sections.keys():
-        count -= before.sections[name].documents
-        size_bytes -= before.sections[name].size_bytes
+    for section in filter(None, map(before.sections.get, wanted)):
+        count -= section.documents
+        size_bytes -= section.size_bytes
     for files in wanted.values():
         documents = documents_of(files)
         count += len(documents)
@@ -158,13 +150,11 @@ def _measured(before: Snapshot, wanted: Mapping[str, Mapping[str, File]]) -> tup
 class _Composition:
     """What the sections make together; what none of the `touched` concerns is as it was `before`."""
 
-    def __init__(self, before: Snapshot, sections: dict[str, Section], touched: Collection[str]) -> None:
+    def __init__(self, before: Snapshot, sections: Mapping[str, Section], touched: Collection[str]) -> None:
         self.before, self.sections, self.touched = before, sections, touched
         self.releases, self.renewed = self._releases()
-        self.problems: set[Problem] = set()
-        self.blind: set[str] = set()
-        self.fitting = set[tuple[Kind, bool, str, str]]()
-        """Releases that serve a pin which asks for nothing else, by what of its environment that hangs on."""
+        self.merged, self.changed = self._merged()
+        self.fitting: Fitting = set()
 
     def _releases(self) -> tuple[Mapping[tuple[str, str], Release], frozenset[str]]:
         """Every release, and the services of which one is another than before."""
@@ -176,136 +166,117 @@ class _Composition:
                 added.update(self.sections[name].releases)
         if not dropped and not added:
             return self.before.releases, frozenset()
-        kept = {key: release for key, release in self.before.releases.items() if key not in dropped}
-        services = frozenset(service for service, _ in (*dropped, *added))
-        return kept | added, services
+        kept = layered(self.before.releases).changed(added, dropped.keys() - added.keys())
+        return kept, frozenset(service for service, _ in (*dropped, *added))
+
+    def _merged(self) -> tuple[Mapping[str, Merged], frozenset[str]]:
+        """Every environment as its files have it, and which of them are others than before, or gone."""
+        dropped, added = set[str](), dict[str, Merged]()
+        for name in self.touched:
+            if name in self.before.sections:
+                dropped.update(self.before.sections[name].environments)
+            if name in self.sections:
+                added.update(self.sections[name].environments)
+        changed = frozenset(dropped | added.keys())
+        return _with(self.before.merged, changed, added), changed
 
     def snapshot(self, revision: str) -> Snapshot:
-        merged: dict[str, Merged] = {}
-        for section in self.sections.values():
-            if section.environments:
-                merged.update(section.environments)
-            if section.problems or section.blind:
-                self.problems |= section.problems
-                self.blind |= section.blind
-        followed = {
-            name: self.followed(name, merged[name], environment)
-            for name in sorted(merged)
-            if (environment := merged[name].environment)
-        }
-        environments = {name: one.environment for name, one in followed.items()}
-        for one in followed.values():
-            if one.problems:
-                self.problems |= one.problems
-        self.check_names(environments, merged.keys() | self.blind)
-        blind_pins = {(name, service) for name, one in merged.items() if one.torn for service in one.torn}
-        blind_pins.update(
-            (name, service) for name, one in followed.items() if one.blind for service in one.blind
+        before = self.before
+        followed, anew = self._followed()
+        faulty = _renewed(before.faulty, self.touched, lambda name: _is_faulty(self.sections.get(name)))
+        blind = frozenset[str]().union(*(self.sections[name].blind for name in faulty))
+        relations = self._related(followed, blind)
+        partial = _renewed(
+            before.partial, anew, lambda name: _is_partial(self.merged.get(name), followed.get(name))
         )
+        problems = frozenset(relations.problems).union(
+            relations.misnamed.values(),
+            *(self.sections[name].problems for name in faulty),
+            *(followed[name].problems for name in partial if name in followed),
+        )
+        other = anew | (relations.misnamed.keys() ^ before.related.misnamed.keys())
+        there = {
+            name: followed[name] for name in other if name in followed and name not in relations.misnamed
+        }
         return Snapshot(
             revision=revision,
             releases=self.releases,
-            environments=environments,
-            nodes={name: followed[name].nodes for name in environments},
-            problems=tuple(sorted(self.problems)),
-            blind=frozenset(self.blind),
-            blind_pins=frozenset(blind_pins),
+            environments=_with(
+                before.environments, other, {name: one.environment for name, one in there.items()}
+            ),
+            nodes=_with(before.nodes, other, {name: one.nodes for name, one in there.items()}),
+            problems=tuple(sorted(problems)),
+            blind=blind.union(relations.misnamed),
+            blind_pins=frozenset(
+                (name, service) for name in partial for service in self._unread(name, followed)
+            ),
             sections=self.sections,
+            merged=self.merged,
             followed=followed,
+            faulty=faulty,
+            partial=partial,
+            unreleased=_renewed(
+                before.unreleased, anew, lambda name: name in followed and followed[name].unreleased
+            ),
+            related=relations,
         )
 
-    def followed(self, name: str, merged: Merged, environment: Environment) -> Followed:
-        known = self.before.followed.get(name)
-        if known is None or name_of(f"environments/{name}") in self.touched:
-            return self.follow(merged, environment)
-        if known.unreleased and any(one.startswith("releases/") for one in self.touched):
-            return self.follow(merged, environment)
-        concerned = any(service in environment.pins for service in self.renewed)
-        return self.follow(merged, environment) if concerned else known
+    def _followed(self) -> tuple[Mapping[str, Followed], frozenset[str]]:
+        """Every environment that can be followed, and those of which that was worked out anew, or which are gone."""
+        anew = set(self.changed)
+        if any(name.startswith("releases/") for name in self.touched):
+            anew |= self.before.unreleased
+        if self.renewed:
+            anew.update(
+                name
+                for name, one in self.merged.items()
+                if one.environment and not one.environment.pins.keys().isdisjoint(self.renewed)
+            )
+        now = {name: self.merged[name] for name in anew if name in self.merged}
+        added = {
+            name: follow(one, one.environment, self.releases, self.sections, self.fitting)
+            for name, one in now.items()
+            if one.environment
+        }
+        return _with(self.before.followed, anew, added), frozenset(anew)
 
-    def follow(self, merged: Merged, environment: Environment) -> Followed:
-        """The environment with those pins alone that their release can serve."""
-        pins: dict[str, Pin] = {}
-        problems = set(self.idle_flags(environment, torn=bool(merged.torn)))
-        unreleased = False
-        for service, pin in environment.pins.items():
-            release = self.releases.get((service, pin.version.text))
-            if release is None:
-                unreleased = True
-                found = [self.unreleased(pin)]
-            elif not pin.plain:
-                found = misfits(pin, release, environment.flags, environment.driver.kind, environment.hosts)
-            else:
-                found = self.plain_misfits(pin, release, environment)
-            if found:
-                problems.update(found)
-            else:
-                pins[service] = pin
-        whole = len(pins) == len(environment.pins)
-        return Followed(
-            environment=environment if whole else replace(environment, pins=pins),
-            nodes=merged.nodes if whole else {service: merged.nodes[service] for service in pins},
-            problems=frozenset(problems),
-            blind=frozenset(environment.pins.keys() - pins.keys()),
-            unreleased=unreleased,
-        )
+    def _related(self, followed: Mapping[str, Followed], blind: frozenset[str]) -> Related:
+        """What environments say of one another: anew where one that came, went or changed says something else."""
+        before = self.before
 
-    def plain_misfits(self, pin: Pin, release: Release, environment: Environment) -> list[Problem]:
-        """The same for a pin that asks for nothing but a version: most often it was seen to fit elsewhere."""
-        kind, hosts = environment.driver.kind, environment.hosts
-        key = (kind, bool(hosts), pin.service, pin.version.text)
-        if key in self.fitting:
-            return []
-        found = misfits(pin, release, environment.flags, kind, hosts)
-        if not found and not release.flags:
-            self.fitting.add(key)
-        return found
+        def said(of: Snapshot | None, name: str) -> object:
+            places, sections = (of.followed, of.sections) if of else (followed, self.sections)
+            place = places[name].environment if name in places else None
+            paths = sections[section].files.keys() if (section := section_of(name)) in sections else ()
+            known = name in (of.merged if of else self.merged)
+            return known, tuple(paths), place and (place.renamed_from, place.policy.promote)
 
-    def idle_flags(self, environment: Environment, *, torn: bool) -> list[Problem]:
-        """Live flags with wrong values, or that two releases declare otherwise; and flags that nothing here declares:
-        nobody can say so while a pin, or a pin's release, is out of sight."""
-        pinned = [self.releases.get((pin.service, pin.version.text)) for pin in environment.pins.values()]
-        releases = [release for release in pinned if release]
-        section = self.sections[name_of(f"environments/{environment.name}")]
-        hidden = torn or environment.name in section.blind or len(releases) < len(pinned)
-        wrong = [*misset(releases, environment.flags).values(), *clashes(environment, releases)]
-        if hidden or not environment.flags:
-            return wrong
-        others = [one for one in self.releases.values() if one.service in environment.pins]
-        return [*wrong, *undeclared(releases, environment.flags, others)]
+        names = self.changed | (blind ^ before.blind)
+        if all(said(before, name) == said(None, name) for name in names):
+            return before.related
+        return related(followed, self.merged.keys() | blind, self.sections)
 
-    def check_names(self, environments: dict[str, Environment], names: Collection[str]) -> None:
-        """What environments say of one another. Those that cannot have been what they say are taken out."""
-        if not any(one.renamed_from or one.policy.promote for one in environments.values()):
-            return
-        described = [section for section in self.sections.values() if section.environments]
-        paths = {path for section in described for path in section.files}
-        for name, problem in misnamed(environments, names, paths).items():
-            self.problems.add(problem)
-            self.blind.add(name)
-            del environments[name]
-        self.problems.update(astray(environments, names, paths))
-
-    def unreleased(self, pin: Pin) -> Problem:
-        """The problem of a pin to a release that is not there, with what it could say instead."""
-        path, file = f"pins.{pin.service}", f"releases/{pin.service}/{pin.version}.yaml"
-        section = self.sections.get(name_of(file))
-        if section and file in section.files:
-            return Problem(pin.place, path, f"release {pin.version} cannot be used", f"correct {file}")
-        message = f"there is no release {pin.version}"
-        versions = sorted(
-            release.version for release in self.releases.values() if release.service == pin.service
-        )
-        if versions:
-            near = ", ".join(map(str, _nearest(pin.version, versions)))
-            return Problem(pin.place, path, message, f"add {file} or pin one of {near}")
-        services = sorted({service for service, _ in self.releases})
-        close = difflib.get_close_matches(pin.service, services, n=1)
-        hint = f"; did you mean the service {close[0]}?" if close else ""
-        return Problem(pin.place, path, f"{message} of {pin.service}", f"add {file}{hint}")
+    def _unread(self, name: str, followed: Mapping[str, Followed]) -> frozenset[str]:
+        merged, one = self.merged[name], followed.get(name)
+        return merged.torn | one.blind if one else merged.torn
 
 
-def _nearest(wanted: Version, versions: list[Version]) -> list[Version]:
-    """At most three of the sorted versions: two below and one above, the highest first."""
-    at = bisect(versions, wanted)
-    return versions[max(0, at - 2) : at + 1][::-1]
+def _with(before: Mapping[str, T], anew: Collection[str], now: Mapping[str, T]) -> Mapping[str, T]:
+    """By name, sorted, what was `before` of all but those `anew`, and of these what is `now`."""
+    if any(name not in before for name in now):
+        kept = {name: one for name, one in before.items() if name not in anew}
+        return Layered(dict(sorted({**kept, **now}.items())))
+    return layered(before).changed(now, [name for name in anew if name not in now and name in before])
+
+
+def _renewed(before: frozenset[str], anew: Collection[str], holds: Callable[[str], bool]) -> frozenset[str]:
+    """The names of which something holds, as it was said `before` of all but those `anew`."""
+    return before.difference(anew).union(name for name in anew if holds(name))
+
+
+def _is_faulty(section: Section | None) -> bool:
+    return section is not None and bool(section.problems or section.blind)
+
+
+def _is_partial(merged: Merged | None, followed: Followed | None) -> bool:
+    return merged is not None and bool(merged.torn or (followed and (followed.problems or followed.blind)))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from datetime import datetime
-from types import MappingProxyType
 
 from reconciler.model import codec
+from reconciler.model.layered import Layered
 from reconciler.model.release import Release
 from reconciler.model.target import Target, Workload, frozen_digest
 from reconciler.model.version import Version
@@ -15,7 +15,7 @@ from reconciler.store.database import Database, text_of, time_of
 
 
 class Versions(Database):
-    _frozen: Mapping[tuple[str, str], Release] = MappingProxyType({})
+    _frozen: Layered[tuple[str, str], Release] = Layered({})
     _frozen_to = 0
     """The newest row that it was read to."""
 
@@ -95,20 +95,19 @@ class Versions(Database):
         # Rows are never removed, so that only those are read that came since.
         sql = "SELECT rowid, service, version, workload FROM versions WHERE rowid > ? ORDER BY rowid"
         if rows := self._all(sql, (self._frozen_to,)):
-            found = dict(self._frozen)
+            new = dict[tuple[str, str], Release]()
             for row in rows:
-                if (row["service"], row["version"]) not in found:
-                    work = self._value(row["workload"], Workload)
-                    found[row["service"], row["version"]] = work.release
-            if len(found) > len(self._frozen):
-                self._frozen = MappingProxyType(found)
+                key = row["service"], row["version"]
+                if key not in self._frozen and key not in new:
+                    new[key] = self._value(row["workload"], Workload).release
+            self._frozen = self._frozen.changed(new)
             self._frozen_to = rows[-1]["rowid"]
         return self._frozen
 
     def _forget_all(self) -> None:
         super()._forget_all()
         # A row that was seen may have been taken back.
-        self._frozen, self._frozen_to = MappingProxyType({}), 0
+        self._frozen, self._frozen_to = Layered({}), 0
 
     def _good(self, rows: list[sqlite3.Row]) -> list[tuple[Workload, datetime]]:
         return [(self._value(row["workload"], Workload), time_of(row["healthy_at"])) for row in rows]

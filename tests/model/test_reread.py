@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.model.desired import Resolver, resolve
+from reconciler.model.desired import Resolver, Thawer, resolve, thawed
 from reconciler.model.release import Flag
 from reconciler.model.snapshot import Cache, Snapshot, read, reread
 from tests.build import release as build_release
@@ -66,6 +67,10 @@ trees = st.dictionaries(st.sampled_from(PATHS), st.sampled_from(CONTENTS), max_s
 BLOBS = {hashlib.sha1(text.encode()).hexdigest(): text.encode() for text in CONTENTS}
 
 
+def blobs_of(tree: dict[str, str]) -> dict[str, bytes]:
+    return {hashlib.sha1(text.encode()).hexdigest(): text.encode() for text in tree.values()}
+
+
 def listed(tree: dict[str, str]) -> dict[str, File]:
     return {
         path: File("100644", hashlib.sha1(text.encode()).hexdigest(), path, len(text.encode()))
@@ -99,13 +104,16 @@ def test_what_was_reread_is_what_is_read(history: list[dict[str, str]]) -> None:
 def test_what_is_asked_for_is_the_same_whatever_was_asked_for_before(
     history: list[tuple[dict[str, str], set[tuple[str, str]]]],
 ) -> None:
-    snapshot, before, resolver = whole({}), listed({}), Resolver()
+    snapshot, before, resolver, thawer = whole({}), listed({}), Resolver(), Thawer()
     for tree, deployed in history:
         after = listed(tree)
         changes = {path: after.get(path) for path in before | after if before.get(path) != after.get(path)}
         snapshot, before = reread(snapshot, "r", changes, BLOBS.__getitem__, PARSED, nothing_older), after
         frozen = {key: FROZEN[key] for key in sorted(deployed)}
-        assert resolver(snapshot, frozen) == resolve(whole(tree), frozen)
+        found = resolver(snapshot, frozen)
+        assert found == resolve(whole(tree), frozen)
+        assert list(found) == sorted(found)
+        assert sorted(thawer(snapshot, frozen)) == sorted(thawed(whole(tree), frozen))
 
 
 def test_only_what_differs_is_read() -> None:
@@ -124,6 +132,45 @@ def test_only_what_differs_is_read() -> None:
     assert after.environments["test"].pins["api"].version.text == "1.4.0"
     assert after.environments["live"] is before.environments["live"]
     assert after.releases is before.releases
+
+
+def calls_for_one_pin(environments: int) -> int:
+    """Of Python and of C, until it is known what every environment asks for, when one of them moves its pin."""
+    services = [f"s{number}" for number in range(environments)]
+    tree = {
+        f"releases/{name}/{version}.yaml": release(name, version)
+        for name in services
+        for version in ("1.0.0", "1.1.0")
+    }
+    tree |= {
+        f"environments/{name}.yaml": environment(name, f"{{{name}: '1.0.0', s0: '1.0.0'}}")
+        for name in services[1:]
+    }
+    before, resolver = (
+        read("r", listed(tree).values(), blobs_of(tree).__getitem__, Cache(), nothing_older),
+        Resolver(),
+    )
+    resolver(before, {})
+    tree["environments/s1.yaml"] = environment("s1", "{s1: '1.1.0', s0: '1.0.0'}")
+    changes = {"environments/s1.yaml": listed(tree)["environments/s1.yaml"]}
+    load, found = blobs_of(tree).__getitem__, 0
+
+    def seen(_frame: object, _event: str, _argument: object) -> None:
+        nonlocal found
+        found += 1
+
+    sys.setprofile(seen)
+    try:
+        after = resolver(reread(before, "r2", changes, load, Cache(), nothing_older), {})
+    finally:
+        sys.setprofile(None)
+    assert after["s1"].workloads["s1"].target.version.text == "1.1.0"
+    return found
+
+
+def test_a_pin_that_moves_is_the_same_work_however_much_there_is() -> None:
+    calls_for_one_pin(5)  # what is worked out once is worked out
+    assert calls_for_one_pin(300) == calls_for_one_pin(20)
 
 
 def test_what_an_earlier_commit_stood_in_for_is_looked_up_again() -> None:

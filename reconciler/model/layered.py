@@ -1,0 +1,74 @@
+"""A mapping that differs from an earlier one in few keys and shares the rest with it: work as what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from itertools import chain
+from typing import TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+SHARE = 64
+"""One that differs from what it shares in more than this part of it, or in so many keys, is written out."""
+
+
+class Layered(Mapping[K, V]):
+    """Never changed once it is made. In the order of what it shares; what is new comes last."""
+
+    __slots__ = ("_base", "_gone", "_new", "_over")
+
+    def __init__(self, base: dict[K, V]) -> None:
+        """`base` is kept, and not to be changed any more."""
+        self._base, self._over, self._gone = base, dict[K, V](), frozenset[K]()
+        self._new = 0
+
+    def changed(self, now: Mapping[K, V], gone: Collection[K] = ()) -> Layered[K, V]:
+        """The same with these values, and without the keys that are `gone`."""
+        if not now and not gone:
+            return self
+        base, over = self._base, {**self._over, **now}
+        for key in gone:
+            over.pop(key, None)
+        away = (self._gone - now.keys()) | (base.keys() & gone)
+        made = Layered(base)
+        made._over, made._gone = over, away
+        made._new = len(over.keys() - base.keys())
+        return Layered(dict(made.items())) if len(over) + len(away) > max(SHARE, len(base) // SHARE) else made
+
+    def __getitem__(self, key: K) -> V:
+        if key in self._over:
+            return self._over[key]
+        if key in self._gone:
+            raise KeyError(key)
+        return self._base[key]
+
+    def __iter__(self) -> Iterator[K]:
+        if not (self._gone or self._new):
+            return iter(self._base)
+        kept = (key for key in self._base if key not in self._gone)
+        return chain(kept, (key for key in self._over if key not in self._base))
+
+    def __len__(self) -> int:
+        return len(self._base) - len(self._gone) + self._new
+
+    def touched_since(self, before: Layered[K, V]) -> set[K] | None:
+        """Keys of which alone something can be otherwise than in `before`; None where they share nothing."""
+        if before._base is not self._base:
+            return None
+        return {*before._over, *self._over, *(before._gone ^ self._gone)}
+
+
+def layered(mapping: Mapping[K, V]) -> Layered[K, V]:
+    """The same mapping, to be shared by what comes after it."""
+    return mapping if isinstance(mapping, Layered) else Layered(dict(mapping))
+
+
+def differing(before: Mapping[K, V], after: Mapping[K, V]) -> set[K]:
+    """The keys whose value is another object, or is in one of both alone."""
+    if before is after:
+        return set()
+    shared = (
+        after.touched_since(before) if isinstance(after, Layered) and isinstance(before, Layered) else None
+    )
+    keys = before.keys() | after.keys() if shared is None else shared
+    return {key for key in keys if (key in before) != (key in after) or before.get(key) is not after.get(key)}
