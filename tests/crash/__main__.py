@@ -22,7 +22,7 @@ from tests.crash.campaign import Tally
 from tests.crash.failpoints import of_source
 from tests.crash.plans import PLANS, SHARES, run
 
-KILLS_OF_A_CAMPAIGN_MAX = 25
+KILLS_OF_A_CAMPAIGN_MAX = 20
 
 
 class Task(NamedTuple):

@@ -37,12 +37,14 @@ FAILING: tuple[Mode, ...] = ("unhealthy", "crash", "wrong-version")
 OPERATIONS = "--format=%(trailers:key=Ugs-Operation,valueonly)"
 TOLD = "failpoint "
 RESTORED = """\
-SELECT coalesce(nullif(json_extract(value, '$.taken_with'), ''), nullif(json_extract(value, '$.rollout'), ''), operation)
+SELECT coalesce(
+    nullif(json_extract(value, '$.taken_with'), ''), nullif(json_extract(value, '$.rollout'), ''), operation
+)
 FROM upgrades JOIN steps USING (operation) WHERE step = 'restore'
 AND (coalesce(json_extract(value, '$.rollout'), '') = '' OR coalesce(json_extract(value, '$.failed'), 0))
 """
-"""What was restored: by the operation that is quarantined: its own, that with which it goes back, or the rollout's. What
-goes back since it failed on another host is shut out by what that one has published."""
+"""What was restored: by the operation that is quarantined, which is its own, that with which it goes back, or the
+rollout's. What goes back since it failed on another host is shut out by what that one has published."""
 
 End = Literal["killed", "ended"]
 
