@@ -90,6 +90,27 @@ def test_a_person_may_have_it_fetch_now(world: World, how: str) -> None:
         running.until_runs("1.1.0")
 
 
+@pytest.mark.fault("OP-01")
+def test_a_file_that_was_broken_meanwhile_is_refused_by_the_next_start_and_by_no_sighup(world: World) -> None:
+    pid = deployed(world)
+    with world.over_http(password="s3cret"), daemon(world) as running:
+        running.until_runs("1.0.0")
+        config = world.folder / "ugs.yaml"
+        broken = config.read_text().replace("poll: 1h", "poll: [often]")
+        assert broken != config.read_text()
+        config.write_text(broken)
+        world.bump("1.1.0")
+        running.process.send_signal(signal.SIGHUP)
+        running.until_runs("1.1.0")
+        assert running.stop() == 0
+        refused = ugs("run", "--once", "--config", config)
+        assert refused.returncode == 1
+        assert f"{config}:1:" in refused.stderr
+        assert "repository.poll" in refused.stderr
+    assert world.answers() == "1.1.0"
+    assert world.pid() != pid
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_when_told_to_and_services_run_on(world: World, number: signal.Signals) -> None:
     pid = deployed(world)
