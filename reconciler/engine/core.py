@@ -105,6 +105,8 @@ class Core:
     """What is not in force because its commits are not trusted, by environment."""
     elsewhere: dict[str, Account] = field(default_factory=dict)
     """What Git tells of environments in other daemons' hands, by environment, where a train comes by them."""
+    stirred: set[str] = field(default_factory=set)
+    """Environments of which the health of something has changed."""
     promotions: dict[str, Mapping[str, Verdict]] = field(default_factory=dict)
     """By environment and service, what was last found about moving a pin to what soaked in the environment before."""
     flags: dict[str, Mapping[str, InForce]] = field(default_factory=dict)

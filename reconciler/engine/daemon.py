@@ -11,6 +11,7 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
+from reconciler.engine.aftermath import Aftermath
 from reconciler.engine.control import STOP_GRACE_S
 from reconciler.engine.core import Core
 from reconciler.engine.endure import endure, until_damaged
@@ -79,6 +80,7 @@ class Daemon:
             ("passes", self._environment_loops),
             ("rollouts", self.exchange.keep),
             ("notes", lambda: carry_notes(self.core)),
+            ("aftermath", lambda: Aftermath(self.core).keep()),
             ("proposals", Follower(self.core).keep),
             ("bumps", Bumper(self.core).keep),
             ("promotions", self.promoter.keep),

@@ -140,6 +140,8 @@ class Monitor:
         if state == "healthy":
             self._healthy_s[work.service] = self._core.clock.monotonic()
         changed = self._core.store.health(self._environment, work.service, state, detail)
+        if changed:
+            self._core.stirred.add(self._environment)
         if not changed or state == "unknown" or (state == "healthy" and before is None):
             return
         what = f"{self._environment}: {work.service} {work.target.version} is {state}"

@@ -25,11 +25,13 @@ DEGRADED, UNKNOWN = "is degraded", "has a health that is not known"
 def proved(core: Core, environment: str, service: str) -> Promoted | None:
     """What is last-good of a service there, and since when it has been healthy without being degraded in between.
 
-    Of an environment in the hands of another daemon: what the notes say succeeded last.
+    Of an environment in the hands of another daemon: what the notes say succeeded last, and has done since.
     """
     if not here(core, environment):
         told = core.elsewhere.get(environment, Account()).proven.get(service)
-        return Promoted(told.target.version, told.at) if told else None
+        if told is None:
+            return None
+        return Promoted(told.target.version, told.since or told.at, DEGRADED if told.degraded else "")
     good = core.store.good(environment, service, limit=1)
     if not good:
         return None
@@ -103,7 +105,7 @@ async def learn(core: Core) -> None:
         core.elsewhere.clear()
         return
     try:
-        found = await asyncio.to_thread(_accounts, core)
+        _, found = await asyncio.to_thread(accounts_of, core)
     except UgsError as error:
         log.warning("what other daemons did is not known: %s", error)
         return
@@ -118,12 +120,14 @@ def _upstream(name: str, places: Mapping[str, Environment]) -> tuple[str, ...]:
         return ()
 
 
-def _accounts(core: Core) -> dict[str, Account]:
+def accounts_of(core: Core) -> tuple[dict[str, list[str]], dict[str, Account]]:
+    """Blocking: all notes, by commit, and what Git tells of each environment's past."""
     mirror = core.repository.mirror
     tip = mirror.accepted()
     commits = mirror.log(None, tip, first_parent=False, limit=HISTORY_MAX) if tip else []
     told = (Commit(one.sha, one.at, one.trailers) for one in commits)
-    return accounts(mirror.all_notes(), told)
+    notes = mirror.all_notes()
+    return notes, accounts(notes, told)
 
 
 def here(core: Core, environment: str) -> bool:

@@ -39,6 +39,9 @@ class Line(Struct, frozen=True):
     reason: str = ""
     quarantined: str | None = None
     revert_commit: str | None = None
+    health: str = ""
+    """Of what succeeded: how it has done since, `degraded` or `healthy`; empty where nothing was said of it."""
+    health_since: datetime | None = None
 
 
 class Commit(Struct, frozen=True):
@@ -71,6 +74,11 @@ class Proven(Struct, frozen=True):
     target: Target
     revision: str
     at: datetime
+    operation: str = ""
+    degraded: bool = False
+    """It was so when that was last said."""
+    since: datetime | None = None
+    """Since when it is degraded, or healthy again; None where nothing was said of it since it succeeded."""
 
 
 class Account(Struct, frozen=True):
@@ -114,7 +122,9 @@ def accounts(
         if line.quarantined and (target := _target(line.quarantined)):
             failed[line.operation] = line.environment, _failed(sha, line, target, at)
         elif line.outcome == Phase.SUCCEEDED and (target := _target(line.to)):
-            proven[line.environment].append((line.service, Proven(target, sha, at)))
+            since = max(at, line.health_since) if line.health_since else None
+            one = Proven(target, sha, at, line.operation, line.health == "degraded", since)
+            proven[line.environment].append((line.service, one))
         elif line.outcome == Phase.SUCCEEDED and line.to is None:
             removed[line.environment][line.service] = at
     places = ended.keys() | {place for place, _ in failed.values()}
@@ -195,7 +205,8 @@ def _line(text: str) -> Line | None:
         return None
     names = line.operation, line.environment, line.service
     fit = all(name.isprintable() and 0 < len(name) <= TEXT_CHARS_MAX for name in names)
-    return line if fit and (line.ended_at is None or line.ended_at.tzinfo) else None
+    times = (one for one in (line.ended_at, line.health_since) if one)
+    return line if fit and all(one.tzinfo for one in times) else None
 
 
 def _target(text: str | None) -> Target | None:

@@ -114,3 +114,18 @@ def test_an_environment_that_was_renamed_has_one_past() -> None:
     assert list(told) == ["live"]
     assert shut(told["live"]) == [B]
     assert sorted(told["live"].proven) == ["api", "web"]
+
+
+def test_how_it_has_done_since_is_heard_and_leaves_when_it_succeeded_as_it_was() -> None:
+    later = (START + timedelta(hours=2)).isoformat()
+    [one] = production(line("one", 1, health="degraded", health_since=later)).proven.values()
+    assert (one.operation, one.degraded, one.since) == ("one", True, START + timedelta(hours=2))
+    assert one.at == START + timedelta(minutes=1)
+    [one] = production(line("one", 1, health="healthy", health_since=later)).proven.values()
+    assert (one.degraded, one.since) == (False, START + timedelta(hours=2))
+    [one] = production(line("one", 1)).proven.values()
+    assert (one.degraded, one.since) == (False, None)
+    early = (START - timedelta(hours=1)).isoformat()  # before it succeeded it was none of its doing
+    [one] = production(line("one", 1, health="healthy", health_since=early)).proven.values()
+    assert one.since == one.at
+    assert production(line("one", 1, health="healthy", health_since="2026-11-22T12:00:00")) == Account()

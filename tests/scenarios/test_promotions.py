@@ -8,9 +8,11 @@ from datetime import timedelta
 import pytest
 
 from reconciler.engine import permits
+from reconciler.engine.aftermath import Aftermath
 from reconciler.engine.daemon import Daemon
 from reconciler.engine.pull_requests.promotions import Promoter, promotion_of
 from reconciler.model.errors import TransientError
+from reconciler.model.observation import HealthState
 from tests.drivers.services import Mode, kill_all
 from tests.forge.dialects import Answer
 from tests.forge.server import ForgeServer
@@ -514,6 +516,78 @@ async def test_what_another_daemon_did_is_read_from_its_notes(world: World) -> N
             assert train.runs("production") == "1.1.0"
         assert train.promoted() == ["Promote api 1.1.0 to production"]
         assert train.why("production") == "1.1.0 runs there too"
+    finally:
+        kill_all(world.folder / "staging", "staging")
+
+
+async def test_what_degrades_elsewhere_after_it_succeeded_waits_until_it_has_soaked_anew(
+    world: World,
+) -> None:
+    staging = FILE.format(name="staging")
+
+    async def act_for(name: str, state: str = "") -> None:
+        """From now on we are this daemon, of this environment alone, and have looked around."""
+        world.forget()
+        world.state = world.folder / (state or name)
+        world.settings_more = f"environments: [{name}]\n"
+        await train.settle()
+
+    async def becomes(state: HealthState) -> None:
+        world.core.store.health("staging", "api", state, "as its probes say")
+        world.core.stirred.add("staging")
+        assert len(await told()) == 1
+        assert await told() == []
+
+    async def told() -> list[str]:
+        before = git(world.remote, "rev-parse", "refs/notes/ugs")
+        await aftermath.round()
+        return git(world.remote, "log", "--format=%s", f"{before}..refs/notes/ugs").splitlines()
+
+    train = Train(world)
+    world.more = train.production
+    for version in ("1.0.0", "1.1.0"):
+        world.release(version, deadline="60s")
+    world.pin("1.0.0")
+    world.files[staging] = PLACE.format(name="staging", more="", version="1.1.0", port=world.port("staging"))
+    world.merge("Start")
+    try:
+        await act_for("staging")
+        aftermath = Aftermath(world.core)
+        await world.deliver()
+        assert await told() == []  # it is as its note says
+        world.clock.move(25 * HOUR)
+        world.core.store.health("staging", "api", "degraded", "HTTP 500")
+        world.core.stirred.add("staging")
+        away = world.remote.rename(world.folder / "away")
+        await aftermath.round()
+        away.rename(world.remote)
+        assert len(await told()) == 1  # it was kept here meanwhile
+        assert await told() == []
+        await act_for("production")
+        assert train.why("production") == "1.1.0 is degraded in staging"
+
+        await act_for("staging")
+        aftermath = Aftermath(world.core)
+        await becomes("healthy")
+        await act_for("production")
+        assert "1.1.0 has to run healthily in staging until" in train.why("production")
+
+        await act_for("staging")
+        aftermath = Aftermath(world.core)
+        await becomes("degraded")
+        await act_for("staging", "another")  # of which nothing is known but what Git tells
+        aftermath = Aftermath(world.core)
+        assert await told() == []  # how it does is not known yet
+        world.core.store.health("staging", "api", "healthy", "")
+        world.core.stirred.add("staging")
+        assert len(await told()) == 1
+        assert world.core.store.upgrades(environment="staging") == []
+        world.clock.move(23 * HOUR)
+        await act_for("production")
+        assert "1.1.0 has to run healthily in staging until" in train.why("production")
+        world.clock.move(HOUR)
+        await train.settle()
+        assert train.runs("production") == "1.1.0"
     finally:
         kill_all(world.folder / "staging", "staging")
 
