@@ -141,12 +141,17 @@ async def _apply(core: Core, driver: Driver, upgrade: Upgrade, control: Control)
             return _leave(core, upgrade, steward, f"{error}; {why}")
         return await condemn(core, upgrade, control, str(error), to=Phase.RESTORING)
     except (HostError, TransientError) as error:
-        return _hindered(core, upgrade, steward, error)
+        return await _hindered(core, upgrade, control, steward, error)
     return core.move(upgrade, Phase.VERIFYING, "", verifying_at=core.clock.now())
 
 
-def _hindered(core: Core, upgrade: Upgrade, steward: Steward, error: HostError | TransientError) -> Upgrade:
-    """This machine keeps the new version from running: the old one comes back, and it is tried again later."""
+async def _hindered(
+    core: Core, upgrade: Upgrade, control: Control, steward: Steward, error: HostError | TransientError
+) -> Upgrade:
+    """This machine keeps the new version from running: the old one comes back, and it is tried again later, unless a
+    person has rolled it back meanwhile."""
+    if control.verdict:
+        return await _rolled_back(core, upgrade, control, steward)
     if why := steward.hopeless():
         return _leave(core, upgrade, steward, f"{error}; {why}")
     return core.move(
@@ -181,9 +186,9 @@ async def _verify(core: Core, driver: Driver, upgrade: Upgrade, control: Control
     try:
         upgrade, judgement = await prove(core, driver, upgrade, control)
     except ArtifactError as error:  # it ran here before: what has become of its files is this machine's doing
-        return _hindered(core, upgrade, steward, HostError(error.message, error.remedy))
+        return await _hindered(core, upgrade, control, steward, HostError(error.message, error.remedy))
     except (HostError, TransientError) as error:
-        return _hindered(core, upgrade, steward, error)
+        return await _hindered(core, upgrade, control, steward, error)
     return await _concluded(core, driver, upgrade, control, steward, judgement)
 
 
@@ -196,12 +201,10 @@ async def _concluded(
     judgement: Judgement | None,
 ) -> Upgrade:
     """What comes of a verdict, or of what someone said before there was one."""
-    if (word := control.verdict or control.aborted) and (why := steward.hopeless()):
-        return _leave(core, upgrade, steward, f"{word}; {why}")
     if control.verdict:
-        return await condemn(
-            core, replace(upgrade, actor=control.actor), control, control.verdict, to=Phase.RESTORING
-        )
+        return await _rolled_back(core, upgrade, control, steward)
+    if control.aborted and (why := steward.hopeless()):
+        return _leave(core, upgrade, steward, f"{control.aborted}; {why}")
     if control.taken_with:
         if judgement and judgement.verdict == "failed":
             return await condemn(core, upgrade, control, judgement.sentence, to=Phase.RESTORING)
@@ -214,7 +217,7 @@ async def _concluded(
         case "healthy" if not (batch := batch_of(core, upgrade)).last:
             return core.move(upgrade, Phase.APPLYING, batch.proven, batch=upgrade.batch + 1)
         case "healthy":
-            return await _succeed(core, driver, upgrade, control, judgement.sentence)
+            return await _succeed(core, driver, upgrade, control, steward, judgement.sentence)
         case "failed":
             return await _failed(core, upgrade, control, steward, judgement.sentence)
         case _:
@@ -224,9 +227,19 @@ async def _concluded(
             )
 
 
+async def _rolled_back(core: Core, upgrade: Upgrade, control: Control, steward: Steward) -> Upgrade:
+    """A person's verdict. Who was told that it counts must find it so, whatever we were about when it was given."""
+    if why := steward.hopeless():
+        return _leave(core, upgrade, steward, f"{control.verdict}; {why}")
+    upgrade = replace(upgrade, actor=control.actor)
+    return await condemn(core, upgrade, control, control.verdict, to=Phase.RESTORING)
+
+
 async def _failed(core: Core, upgrade: Upgrade, control: Control, steward: Steward, evidence: str) -> Upgrade:
     """Take it back, unless it must not be, or the probing itself looks broken: then a person looks."""
     controls = await control.controls() if control.controls else []
+    if control.verdict:
+        return await _rolled_back(core, upgrade, control, steward)
     if suspects_the_checker(controls):
         ill = f"{controls.count(False)} of {len(controls)} services that nobody touched fail too"
         reason = f"{evidence}; but {ill}: the probing itself is suspect, and everything is held"
@@ -272,7 +285,9 @@ async def _restore(core: Core, driver: Driver, upgrade: Upgrade, control: Contro
     return core.move(upgrade, Phase.CANCELLED if upgrade.aborted else Phase.WAITING, upgrade.reason)
 
 
-async def _succeed(core: Core, driver: Driver, upgrade: Upgrade, control: Control, reason: str) -> Upgrade:
+async def _succeed(
+    core: Core, driver: Driver, upgrade: Upgrade, control: Control, steward: Steward, reason: str
+) -> Upgrade:
     """Proven: what is left of the old version goes. Trouble with that takes nothing from the proof."""
     after, trouble, site = _after(upgrade), "", core.site_of(upgrade.environment)
     try:
@@ -283,6 +298,8 @@ async def _succeed(core: Core, driver: Driver, upgrade: Upgrade, control: Contro
         await core.step(upgrade, "tidy", driver.tidy, site, upgrade.environment, upgrade.service, keep)
     except (HostError, TransientError) as error:
         trouble = f"; but what the old version left could not be cleared away: {error}"
+    if control.verdict:
+        return await _rolled_back(core, upgrade, control, steward)
     if control.taken_with:
         return go_back(core, upgrade, control)
     with core.store.transaction():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from reconciler.engine import people
 from reconciler.engine.people import Conflict
+from reconciler.model.errors import HostError
 from reconciler.model.upgrade import Phase
 from tests.git.colleague import git
 from tests.world import World
@@ -98,6 +101,71 @@ async def test_a_version_that_is_being_verified_is_rolled_back(world: World) -> 
     assert world.phases() == ["succeeded", "reverted"]
     assert world.answers() == "1.0.0"
     assert "rolled back by Ada" in world.upgrades()[0].reason
+
+
+def begun(world: World, step: str) -> bool:
+    newest = world.newest()
+    return newest is not None and step in {one.step for one in world.core.store.steps(newest.operation)}
+
+
+@pytest.mark.fault("AP-09")
+@pytest.mark.parametrize("step", ["settle", "tidy"])
+async def test_a_rollback_in_the_last_moments_of_an_upgrade_counts(world: World, step: str) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    free = world.hold(step)
+    world.bump("1.1.0", deadline="2m")
+    await world.reach(Phase.VERIFYING)
+    await world.eventually(lambda: begun(world, step))
+    operation = await rollback(world)
+    free.set()
+    await world.settle()
+    assert world.phases() == ["succeeded", "reverted"]
+    assert world.answers() == "1.0.0"
+    assert world.upgrades()[0].operation == operation
+    assert world.upgrades()[0].actor == "Ada"
+    assert [row.target.version.text for row in world.core.store.quarantined("production")] == ["1.1.0"]
+
+
+@pytest.mark.fault("AP-09")
+async def test_a_rollback_of_what_this_machine_could_not_apply_is_no_later_try(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    free, own = threading.Event(), world.driver.apply
+
+    def full(*_: object) -> None:
+        assert free.wait(60)
+        world.driver.apply = own
+        raise HostError("the disk is full", "make room")
+
+    world.driver.apply = full
+    world.bump("1.1.0", deadline="2m")
+    await world.reach(Phase.APPLYING)
+    await world.eventually(lambda: begun(world, "apply"))
+    await rollback(world)
+    free.set()
+    await world.settle()
+    assert world.phases() == ["succeeded", "reverted"]
+    assert "rolled back by Ada" in world.upgrades()[0].reason
+    assert 'api: "1.0.0"' in world.pinned()
+
+
+@pytest.mark.fault("AP-09")
+async def test_a_rollback_counts_though_the_probing_turns_out_to_be_suspect(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.bump("1.1.0", "unhealthy", deadline="2m")
+    await world.reach(Phase.VERIFYING)
+
+    async def all_ill() -> list[bool]:
+        await rollback(world)
+        return [False] * 3
+
+    world.fleet.passes["production"].running["api"].control.controls = all_ill
+    await world.settle()
+    assert world.phases() == ["succeeded", "reverted"]
+    assert world.upgrades()[0].actor == "Ada"
+    assert world.core.store.permits("production").holds == ()
 
 
 async def test_what_a_rollback_brings_back_has_to_prove_itself_too(world: World) -> None:
