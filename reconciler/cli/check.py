@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,7 @@ import click
 
 from reconciler.cli.output import working
 from reconciler.cli.tree import content, read_tree
+from reconciler.config.caches import cache_folder
 from reconciler.model.codec import builtins
 from reconciler.model.document import read
 from reconciler.model.errors import InputError, Problem
@@ -73,7 +75,7 @@ def checked(folder: Path) -> tuple[tuple[Problem, ...], str]:
     """What is wrong in a folder, and one line that sums it up."""
     problems = _settings_problems(folder)
     try:
-        snapshot = read_tree(folder)
+        snapshot = read_tree(folder, cache_folder(os.environ))
     except InputError as error:
         return (*error.problems, *problems), "the repository cannot be read"
     problems = (*snapshot.problems, *problems)

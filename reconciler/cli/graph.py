@@ -83,6 +83,7 @@ def core_from(
     from reconciler.engine.lease import Leases
     from reconciler.engine.repository import Repository
     from reconciler.git import Mirror
+    from reconciler.parsed import Parsed
     from reconciler.store import FORGE
     from reconciler.store.opening import open_state
 
@@ -96,7 +97,7 @@ def core_from(
         closing_forge(settings) as forge,
         closing_aside(settings, remote, identity_of(settings), signers) as aside,
     ):
-        repository = Repository(mirror, remote)
+        repository = Repository(mirror, remote, parsed=Parsed(settings.state / "parsed.db"))
         yield Core(
             settings=settings,
             store=store,

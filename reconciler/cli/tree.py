@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -13,8 +14,14 @@ from msgspec import Struct
 from reconciler.collector import standing_still
 from reconciler.model.document import SIZE_BYTES_MAX
 from reconciler.model.errors import HostError, UgsError
-from reconciler.model.layout import FOLDERS
-from reconciler.model.snapshot import Cache, Snapshot, read
+from reconciler.model.layout import FOLDERS, REGULAR, is_document
+from reconciler.model.snapshot import FILES_MAX, TOTAL_BYTES_MAX, Cache, Snapshot, read
+
+MANY = 500
+"""So many files are worth remembering: fewer are read before the memory is."""
+NAME_LENGTH = 32
+MOST_BYTES = 1 << 14
+"""Most files are smaller."""
 
 
 class _File(Struct, frozen=True):
@@ -26,8 +33,11 @@ class _File(Struct, frozen=True):
     size: int
 
 
-def read_tree(folder: Path) -> Snapshot:
-    """The repository in a folder. Raises UgsError when there is none, InputError and HostError as reading does."""
+def read_tree(folder: Path, caches: Path | None = None) -> Snapshot:
+    """The repository in a folder. Raises UgsError when there is none, InputError and HostError as reading does.
+
+    `caches`: where it is remembered, of a large one, what its files describe; no matter whether that is possible.
+    """
     present = [name for name in FOLDERS if os.path.lexists(folder / name)]
     if not present:
         raise UgsError(
@@ -36,14 +46,47 @@ def read_tree(folder: Path) -> Snapshot:
         )
     with standing_still():
         files = [file for name in present for file in _files(folder, folder / name)]
+        if caches and MANY <= len(files) <= FILES_MAX:
+            return _remembered(folder, files, caches)
         return read("", files, lambda oid: content(folder / oid), Cache(), lambda _path: ())
+
+
+def _remembered(folder: Path, files: list[_File], caches: Path) -> Snapshot:
+    """The same, where files whose content was read before are not parsed again."""
+    from reconciler.parsed import Parsed
+
+    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:NAME_LENGTH]
+    parsed = Parsed(caches / f"{name}.parsed")
+    contents, size_bytes = dict[str, bytes](), 0
+    for index, file in enumerate(files):
+        if file.mode in REGULAR and is_document(file.path) and file.size <= SIZE_BYTES_MAX:
+            data = content(folder / file.path)
+            oid = hashlib.sha256(data).hexdigest()
+            if oid not in contents and parsed.recall(oid, file.path) is None:
+                # What is parsed is what was hashed, whoever writes to the file meanwhile.
+                size_bytes += len(data)
+                if size_bytes > TOTAL_BYTES_MAX:
+                    break  # more than may be read: so it is said of it, in a moment
+                contents[oid] = data
+            files[index] = _File(file.mode, oid, file.path, file.size)
+    cache = Cache(parsed.recall)
+
+    def load(oid: str) -> bytes:
+        known = contents.get(oid)
+        return content(folder / oid) if known is None else known
+
+    snapshot = read("", files, load, cache, lambda _path: ())
+    parsed.keep(snapshot.sections, cache)
+    return snapshot
 
 
 def content(path: Path) -> bytes:
     """A file's bytes, one more than a document may have at the most. Raises HostError."""
     try:
         with path.open("rb") as file:
-            return file.read(SIZE_BYTES_MAX + 1)
+            data = file.read(MOST_BYTES)
+            # Room for the largest would be made, and given back, for each of them.
+            return data + file.read(SIZE_BYTES_MAX + 1 - MOST_BYTES) if len(data) == MOST_BYTES else data
     except OSError as error:
         _unreadable(error)
 
@@ -51,26 +94,29 @@ def content(path: Path) -> bytes:
 def _files(root: Path, top: Path) -> Iterator[_File]:
     """Everything at and below `top` that is not a folder; links are not followed, submodules not entered."""
     if top.is_symlink() or not top.is_dir():
-        yield _file(root, top)
+        yield _file(top.lstat(), top.name)
         return
-    for name, folders, files in os.walk(top, onerror=_unreadable):
-        here = Path(name)
-        for folder in list(folders):
-            if (here / folder).is_symlink():
-                yield _file(root, here / folder)
-            elif os.path.lexists(here / folder / ".git"):
-                folders.remove(folder)
-                yield _file(root, here / folder, mode="160000")
-        for file in files:
-            yield _file(root, here / file)
+    before = len(f"{root / top.name}") - len(top.name)
+    folders = [f"{top}"]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    path = entry.path[before:]
+                    if not entry.is_dir(follow_symlinks=False):
+                        yield _file(entry.stat(follow_symlinks=False), path)
+                    elif os.path.lexists(f"{entry.path}/.git"):
+                        yield _file(entry.stat(follow_symlinks=False), path, mode="160000")
+                    else:
+                        folders.append(entry.path)
+        except OSError as error:
+            _unreadable(error)
 
 
-def _file(root: Path, path: Path, mode: str | None = None) -> _File:
-    status = path.lstat()
+def _file(status: os.stat_result, path: str, mode: str | None = None) -> _File:
     if mode is None:
         mode = "120000" if stat.S_ISLNK(status.st_mode) else "100644" if stat.S_ISREG(status.st_mode) else "0"
-    relative = path.relative_to(root).as_posix()
-    return _File(mode, relative, relative, status.st_size)
+    return _File(mode, path, path, status.st_size)
 
 
 def _unreadable(error: OSError) -> NoReturn:

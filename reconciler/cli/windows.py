@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -204,7 +205,7 @@ def environment_at(path: Path) -> Environment:
     name = document.data.get("environment")
     named = name if isinstance(name, str) and "/" not in name else "environment"
     try:
-        return parse_environment([replace(document, file=f"environments/{named}.yaml")])
+        return parse_environment([dataclasses.replace(document, file=f"environments/{named}.yaml")])
     except InputError as error:
         problems = [replace(one, place=replace(one.place, file=str(file))) for one in error.problems]
         raise InputError(*problems) from error

@@ -212,6 +212,8 @@ class Fleet:
         self.tip = snapshot.revision
         distrusted = self.guard.problems(judged.held, {*snapshot.environments, *snapshot.blind})
         refused = (*self.refused(snapshot), *renames.problems)
+        # In a thread of its own, and nobody waits for it: it is but a memory for the next start.
+        asyncio.get_running_loop().run_in_executor(None, core.repository.remember, snapshot.revision)
         self._tell_problems((*snapshot.problems, *self._thawed(snapshot, frozen), *refused, *distrusted))
         for name in core.flags.keys() - core.desired.keys() - snapshot.blind:
             del core.flags[name]

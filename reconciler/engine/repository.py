@@ -17,6 +17,7 @@ from reconciler.model.layout import FOLDERS
 from reconciler.model.section import Load
 from reconciler.model.snapshot import Cache, Snapshot, read, reread
 from reconciler.model.upgrade import RETRY_TRAILER
+from reconciler.parsed import Parsed
 
 OLDER_MAX = 20
 SNAPSHOTS_MAX = 20
@@ -49,10 +50,14 @@ class Fetched(Struct, frozen=True):
 class Repository:
     """Blocking; called in threads, one call that moves refs at a time."""
 
-    def __init__(self, mirror: Mirror, remote: Remote, *, cache: Cache | None = None) -> None:
+    def __init__(
+        self, mirror: Mirror, remote: Remote, *, cache: Cache | None = None, parsed: Parsed | None = None
+    ) -> None:
+        """`parsed`: what a former daemon has read of it, and this one will have."""
         self.mirror = mirror
         self.remote = remote
-        self._cache = cache or Cache()
+        self._parsed = parsed
+        self._cache = cache or (Cache(parsed.recall) if parsed else Cache())
         self._snapshots: dict[str, Snapshot] = {}
         self.past = Past(mirror, self.snapshot)
 
@@ -111,6 +116,12 @@ class Repository:
         be read anew, and what is equal would be other objects."""
         known = self._snapshots.get(self.mirror.accepted() or "")
         return [known] if known else list(self._snapshots.values())[-1:]
+
+    def remember(self, revision: str) -> None:
+        """Keep what was read of this revision, which is in force, for a daemon that starts after this one."""
+        if self._parsed and (snapshot := self._snapshots.get(revision)):
+            self._parsed.keep(snapshot.sections, self._cache)
+            self._parsed.forget()
 
     def pinned(self, revision: str, environment: str) -> tuple[str, ...]:
         """The releases that an environment pins at a revision, as beginnings of their paths.

@@ -1,5 +1,6 @@
 """Values to JSON and back, for the journal and the API: one place that knows our own types."""
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -22,6 +23,7 @@ def _decode_own(kind: type, value: Any) -> Any:
 
 
 _unordered = msgspec.json.Encoder(enc_hook=_encode_own)
+_packer = msgspec.msgpack.Encoder(enc_hook=_encode_own)
 _encoder = msgspec.json.Encoder(enc_hook=_encode_own, order="deterministic")
 
 
@@ -43,6 +45,16 @@ def builtins(value: object) -> Any:
 def decode(data: bytes | str, kind: type[T]) -> T:
     """The value that `encode` wrote. Raises msgspec.ValidationError on anything else."""
     return msgspec.json.decode(data, type=kind, dec_hook=_decode_own)
+
+
+def packed(value: object) -> bytes:
+    """The value as MessagePack, for files that only this version reads."""
+    return _packer.encode(value)
+
+
+def unpacker(kind: type[T]) -> Callable[[bytes], T]:
+    """What reads values of this type that `packed` wrote; to be made at import. Raises msgspec.MsgspecError."""
+    return msgspec.msgpack.Decoder(kind, dec_hook=_decode_own).decode
 
 
 def resolve_types(*kinds: type) -> None:

@@ -16,7 +16,14 @@ from reconciler.model.release import Release
 from reconciler.model.same import once
 from reconciler.model.section import releases_of
 from reconciler.model.snapshot import Snapshot
-from reconciler.model.target import FROZEN_FIELDS, RELEASES_KEPT_MAX, Workload, frozen_digest, workload
+from reconciler.model.target import (
+    FROZEN_FIELDS,
+    RELEASES_KEPT_MAX,
+    Workload,
+    frozen_digest,
+    likewise,
+    workload,
+)
 from reconciler.model.version import Version
 
 Frozen = Mapping[tuple[str, str], Release]
@@ -94,6 +101,7 @@ def _resolved(last: _Resolved, snapshot: Snapshot, frozen: Frozen) -> _Resolved:
     made = _Resolved(
         snapshot, frozen, {name: frozenset(services) for name, services in unread.items()}, releases, {}
     )
+    plain = dict[tuple[str, str], Workload]()
     anew, revision = _anew(last, made, renewed), snapshot.revision
     found = {
         name: Desired(revision, one.environment, one.workloads, one.blind, one.hidden, releases)
@@ -101,7 +109,7 @@ def _resolved(last: _Resolved, snapshot: Snapshot, frozen: Frozen) -> _Resolved:
     }
     for name in anew:
         if name in snapshot.environments:
-            found[name] = _asked_for(last.found.get(name), made, name)
+            found[name] = _asked_for(last.found.get(name), made, name, plain)
         else:
             found.pop(name, None)
     if not found.keys() <= last.found.keys():
@@ -144,8 +152,13 @@ def _releases(
     return layered(known).changed(found, renewed - found.keys())
 
 
-def _asked_for(before: Desired | None, now: _Resolved, name: str) -> Desired:
-    """What an environment asks for; of a pin that is as it was `before`, the very same."""
+def _asked_for(
+    before: Desired | None, now: _Resolved, name: str, plain: dict[tuple[str, str], Workload]
+) -> Desired:
+    """What an environment asks for; of a pin that is as it was `before`, the very same.
+
+    `plain`: by service and version what such a pin asks for that asks for nothing else; filled on the way.
+    """
     snapshot = now.snapshot
     environment, nodes = snapshot.environments[name], snapshot.nodes[name]
     unread = now.unread.get(name, frozenset())
@@ -153,7 +166,12 @@ def _asked_for(before: Desired | None, now: _Resolved, name: str) -> Desired:
     workloads, blind = dict[str, Workload](), set(unread)
     for service, pin in environment.pins.items():
         work = _still(known, pin, nodes[service], now) if known and service not in unread else None
+        simple = work is None and pin.plain and service not in unread
+        if simple and (same := plain.get((service, pin.version.text))):
+            work = likewise(same, name, pin, nodes[service])
         work = work or asked_of(snapshot, name, service, now.frozen)
+        if simple and work and not work.release.flags:
+            plain[service, pin.version.text] = work
         if work is None:
             blind.add(service)
         else:

@@ -31,28 +31,45 @@ Parsed = Release | Part | tuple[Problem, ...]
 """What a file describes, or what is wrong with it."""
 
 
+Recall = Callable[[str, str], Release | Part | None]
+"""(blob id, path) -> what an earlier process found there, if it is remembered."""
+
+
 class Cache:
     """What files were found to describe, by blob and path. `parsed` counts the files that were really read.
 
-    Threads may share one: at worst they read a file twice.
+    `recall`: what an earlier process found. Threads may share one: at worst they read a file twice.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, recall: Recall = lambda _oid, _path: None) -> None:
         self.parsed = 0
+        self._recall = recall
+        self._fresh = set[str]()
+        """Paths of which a blob was read since `taken` was asked."""
         self._kept: dict[tuple[str, str], Parsed] = {}
 
     def parse(self, oid: str, path: str, load: Callable[[], bytes]) -> Parsed:
         """What the file describes; read only when this blob was not yet seen at this path."""
         key = (oid, path)
-        known = self._kept.pop(key, None)
+        known = self._kept.pop(key, None) or self._recall(oid, path)
         if known is None:
             self.parsed += 1
             known = _parse(load(), path)
+            self._fresh.add(path)
         self._kept[key] = known  # last again: what was used longest ago stands first, and goes first
         if len(self._kept) > REMEMBERED_MAX:
             for old in list(self._kept)[: REMEMBERED_MAX // 10]:
                 self._kept.pop(old, None)
         return known
+
+    def known(self, oid: str, path: str) -> Parsed | None:
+        """The same, where it was read or remembered already."""
+        return self._kept.get((oid, path))
+
+    def taken(self) -> set[str]:
+        """The paths of which something was read since this was asked last."""
+        fresh, self._fresh = self._fresh, set()
+        return fresh
 
     def unknown(self, files: Iterable[File]) -> Iterator[File]:
         """Those that will have to be loaded."""
@@ -63,6 +80,7 @@ class Cache:
             and file.size <= SIZE_BYTES_MAX
             and is_document(file.path)
             and file.mode in REGULAR
+            and self._recall(file.oid, file.path) is None
         )
 
 

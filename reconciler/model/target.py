@@ -81,22 +81,26 @@ def workload(
     `flags`: what the environment sets, already known to be of the declared types.
     """
     if pin.plain and not release.flags:
-        alone = _alone(release)
-        return Workload(
-            environment,
-            pin.service,
-            alone.target,
-            release,
-            alone.config,
-            alone.instances,
-            alone.port,
-            alone.strategy,
-            pin.place,
-            node,
-            alone.flags,
-            alone.rollout,
-        )
+        return likewise(_alone(release), environment, pin, node)
     return _workload(environment, pin, release, node, flags)
+
+
+def likewise(work: Workload, environment: str, pin: Pin, node: str) -> Workload:
+    """What a plain pin asks for, given what another plain pin of the same release does, which has no flags."""
+    return Workload(
+        environment,
+        work.service,
+        work.target,
+        work.release,
+        work.config,
+        work.instances,
+        work.port,
+        work.strategy,
+        pin.place,
+        node,
+        work.flags,
+        work.rollout,
+    )
 
 
 @once(RELEASES_KEPT_MAX)

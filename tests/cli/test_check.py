@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from reconciler.cli import tree as reading
 from reconciler.cli.check import check
 from reconciler.cli.tree import content, read_tree
+from reconciler.model import section
 from reconciler.model.engines import ENGINES
 from reconciler.model.errors import HostError, UgsError
 
@@ -236,3 +238,25 @@ def test_the_programs_of_this_machine_are_held_against_their_floors(
     assert "programs" not in json.loads(run(tree, "--json").stdout)
     old.write_text("#!/bin/sh\nexit 3\n")
     assert isinstance(run(tree, "--programs").exception, HostError)
+
+
+def test_a_large_tree_is_not_read_twice_and_a_small_one_leaves_nothing_behind(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caches = tmp_path / "caches"
+    assert read_tree(tree, caches) == read_tree(tree)
+    assert not caches.exists()
+    monkeypatch.setattr(reading, "MANY", 2)
+    assert read_tree(tree, caches).releases == read_tree(tree).releases
+    (kept,) = caches.iterdir()
+
+    def nobody_parses(_data: bytes, _path: str) -> None:
+        raise AssertionError("this was read before")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(section, "_parse", nobody_parses)
+        assert read_tree(tree, caches).releases == read_tree(tree / ".", caches).releases
+    (tree / "releases/api/1.5.0.yaml").write_text("cut off")
+    assert read_tree(tree, caches).problems == read_tree(tree).problems != ()
+    assert [*caches.iterdir()] == [kept]
+    assert read_tree(tree, tree / "environments/test.yaml").problems != ()

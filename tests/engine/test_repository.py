@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from reconciler.engine import repository as reading
 from reconciler.engine.repository import Repository
-from reconciler.git import Identity, Mirror, Remote
+from reconciler.git import Identity, Mirror, Remote, ahead
 from reconciler.model.errors import TransientError
 from reconciler.model.layout import FOLDERS
+from reconciler.parsed import Parsed
 from tests.fleet_repository import FleetRepository
 from tests.git.colleague import ENVIRONMENT, git
 
@@ -54,3 +57,27 @@ def test_a_branch_that_was_looked_at_and_is_gone_keeps_nobody_from_reading_on(
     fleet.merge("Bump")
     tip = repository.fetch().tip
     assert repository.snapshot(tip).environments["production"].pins["api"].version.text == "1.1.0"
+
+
+def test_who_starts_again_reads_no_file_and_asks_git_for_none(fleet: FleetRepository, tmp_path: Path) -> None:
+    remote = Remote(str(fleet.remote), environment=ENVIRONMENT)
+    found = []
+    for _ in range(2):
+        with closing(Mirror(tmp_path / "mirror.git", remote, Identity("UGS", "ugs@example.org"))) as mirror:
+            repository = Repository(mirror, remote, parsed=Parsed(tmp_path / "parsed.db"))
+            tip = repository.fetch().tip
+            repository.remember(tip)  # nothing was read yet
+            found.append((repository.snapshot(tip), repository._cache.parsed))
+            repository.remember(tip)
+    assert found[0][0] == found[1][0]
+    assert (found[0][1] > 0, found[1][1]) == (True, 0)
+
+
+def test_of_a_long_first_reading_it_is_told_how_far_it_has_come(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ahead, "FEW", 0)
+    monkeypatch.setattr(reading, "MANY", 1)
+    with caplog.at_level(logging.INFO):
+        repository.snapshot(repository.fetch().tip)
+    assert "reading the repository: 2 of 2 files" in caplog.text

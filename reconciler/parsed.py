@@ -1,0 +1,208 @@
+"""What files of a repository were found to describe, on disk, so that who starts again does not read them all anew.
+
+It is a memory and nothing else: whatever is wrong with it, it is as if it was not there, and is made anew. Only what
+is good is kept, since what is wrong with a file may hang on more than the file. One row is one section of the tree, so
+that writing costs what changed; a row counts only with its checksum, and all of them only for the code that made them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from threading import Lock
+
+import msgspec
+
+from reconciler.model.codec import packed, unpacker
+from reconciler.model.manifest import Part
+from reconciler.model.release import Release
+from reconciler.model.section import Cache, Section, name_of
+from reconciler.model.window import check_zone
+
+SIZE_BYTES_MAX = 256 << 20
+"""Beyond that it is not kept: a repository holds at most 64 MiB of YAML."""
+BUSY_S = 2.0
+CHECKSUM_BYTES = 16
+MAKERS = ("ruamel.yaml", "ruamel.yaml.clib", "msgspec", "jsonschema-rs", "semver", "croniter")
+TABLES = """
+CREATE TABLE IF NOT EXISTS maker (fingerprint TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS sections (name TEXT PRIMARY KEY, checksum BLOB NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
+"""
+log = logging.getLogger("ugs")
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True):
+    """What the good files of one section describe: by blob and path."""
+
+    releases: tuple[tuple[str, str, Release], ...]
+    parts: tuple[tuple[str, str, Part], ...]
+
+
+_unpack = unpacker(Row)
+
+
+class Parsed:
+    """The memory in one file, for several threads and processes. Never raises for what is wrong with it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = Lock()
+        self._told = False
+        self._rows: dict[str, tuple[bytes, bytes]] | None = None
+        """Those that nobody has asked for yet; None before the file was read."""
+        self._known: dict[tuple[str, str], Release | Part] = {}
+        self._names: set[str] = set()
+
+    def recall(self, oid: str, path: str) -> Release | Part | None:
+        """What this blob was found to describe at this path, once."""
+        known = self._known.get((oid, path))
+        if known is not None or self._rows == {}:
+            return known
+        name = name_of(path)
+        with self._lock:
+            rows = self._load() if self._rows is None else self._rows
+            if row := rows.pop(name, None):
+                self._known.update(self._unpacked(name, *row))
+        return self._known.get((oid, path))
+
+    def forget(self) -> None:
+        """Let go of what is in memory here: whoever has read a repository has it in the cache."""
+        with self._lock:
+            self._rows, self._known = {}, {}
+
+    def keep(self, sections: Mapping[str, Section], found: Cache) -> None:
+        """Write what was read since, of these sections, and drop what there is of others."""
+        fresh = found.taken()
+        with self._lock:
+            if self._rows is None:
+                self._load()
+            names = {name_of(path) for path in fresh} | (sections.keys() - self._names)
+            made = {name: _row(sections[name], found) for name in names & sections.keys()}
+            rows = {name: row for name, row in made.items() if row.releases or row.parts}
+            gone = self._names - (sections.keys() - (made.keys() - rows.keys()))
+            if not gone and not rows:
+                return
+            try:
+                self._write(rows, gone)
+            except (OSError, sqlite3.Error) as error:
+                self._tell(f"it cannot be written: {error}")
+            else:
+                self._names = (self._names | rows.keys()) - gone
+
+    def _load(self) -> dict[str, tuple[bytes, bytes]]:
+        self._rows = self._read()
+        self._names = set(self._rows)
+        return self._rows
+
+    def _read(self) -> dict[str, tuple[bytes, bytes]]:
+        if not self._path.exists():
+            return {}
+        try:
+            with self._open() as database:
+                made_by = database.execute("SELECT fingerprint FROM maker").fetchall()
+                if made_by != [(fingerprint(),)]:
+                    log.info("%s: another version of UGS has made it: all is read anew", self._path)
+                    return {}
+                rows = database.execute("SELECT name, checksum, body FROM sections")
+                return {name: (checksum, body) for name, checksum, body in rows}
+        except (OSError, sqlite3.Error, UnicodeError) as error:
+            self._tell(str(error))
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
+            return {}
+
+    def _unpacked(
+        self, name: str, checksum: bytes, body: bytes
+    ) -> Iterator[tuple[tuple[str, str], Release | Part]]:
+        try:
+            if _checksum(name, body) != checksum:
+                raise ValueError("a checksum is wrong")
+            row = _unpack(body)
+            for _, _, part in row.parts:
+                if part.settings and part.settings.timezone:
+                    _zone_is_known(part.settings.timezone)
+        except (ValueError, TypeError, msgspec.MsgspecError) as error:
+            self._tell(str(error))
+            self._names.discard(name)
+            return
+        for oid, path, release in row.releases:
+            yield (oid, path), release
+        for oid, path, part in row.parts:
+            yield (oid, path), part
+
+    def _write(self, rows: Mapping[str, Row], gone: set[str]) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._open() as database, database:
+            if database.execute("SELECT fingerprint FROM maker").fetchall() != [(fingerprint(),)]:
+                database.executescript("DELETE FROM maker; DELETE FROM sections;")
+                database.execute("INSERT INTO maker VALUES (?)", (fingerprint(),))
+            bodies = ((name, packed(row)) for name, row in rows.items())
+            database.executemany(
+                "REPLACE INTO sections VALUES (?, ?, ?)",
+                ((name, _checksum(name, body), body) for name, body in bodies),
+            )
+            database.executemany("DELETE FROM sections WHERE name = ?", ((name,) for name in gone))
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        # Made by us, so that it is nobody else's from the first byte on; SQLite gives its journal the same mode.
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        os.close(os.open(self._path, flags, 0o600))
+        with contextlib.closing(
+            sqlite3.connect(self._path, timeout=BUSY_S, check_same_thread=False)
+        ) as database:
+            database.execute(
+                "PRAGMA synchronous = OFF"
+            )  # a memory: what a power cut spoils fails its checksum
+            pages = SIZE_BYTES_MAX // database.execute("PRAGMA page_size").fetchone()[0]
+            database.execute(f"PRAGMA max_page_count = {pages}")
+            database.executescript(TABLES)
+            yield database
+
+    def _tell(self, what: str) -> None:
+        if not self._told:
+            log.warning(
+                "%s: what was remembered of the repository is not used, and read anew: %s", self._path, what
+            )
+        self._told = True
+
+
+@cache
+def fingerprint() -> str:
+    """Of the code that makes values of files: other code may understand a file otherwise."""
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    schemas = next(folder for folder in (package / "schemas", package.parent / "schemas") if folder.is_dir())
+    for file in (Path(__file__), *sorted((package / "model").glob("*.py")), *sorted(schemas.glob("*.json"))):
+        data = file.read_bytes()
+        digest.update(f"{file.name} {len(data)}\n".encode() + data)
+    for name in MAKERS:
+        with contextlib.suppress(ModuleNotFoundError):  # importlib's own for a distribution that is not there
+            digest.update(f"{name} {version(name)}\n".encode())
+    return digest.hexdigest()
+
+
+@cache
+def _zone_is_known(zone: str) -> None:
+    check_zone(zone)
+
+
+def _row(section: Section, found: Cache) -> Row:
+    known = [(file.oid, file.path, found.known(file.oid, file.path)) for file in section.files.values()]
+    return Row(
+        tuple((oid, path, one) for oid, path, one in known if isinstance(one, Release)),
+        tuple((oid, path, one) for oid, path, one in known if isinstance(one, Part)),
+    )
+
+
+def _checksum(name: str, body: bytes) -> bytes:
+    digest = hashlib.blake2b(name.encode() + b"\0", digest_size=CHECKSUM_BYTES)
+    digest.update(body)
+    return digest.digest()
