@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import multiprocessing
 import os
 import sys
 import tempfile
@@ -15,14 +16,20 @@ import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.crash.campaign import Tally
 from tests.crash.failpoints import of_source
 from tests.crash.plans import PLANS, SHARES, run
+from tests.scenarios.hosts import OWN_NETWORK
 
 KILLS_OF_A_CAMPAIGN_MAX = 20
+WORKERS_MAX = 11
+"""Each has ports of its own, below those that the kernel gives to connections."""
+OWN = "CRASH_NETWORK"
+"""Set where this is the process in a network of its own."""
 
 
 class Task(NamedTuple):
@@ -37,12 +44,13 @@ class Task(NamedTuple):
 
 def one(folder: Path, until_s: float, task: Task) -> tuple[Task, Tally, str]:
     """(task, where it was killed, what went wrong); in a process of its own, with ports of its own."""
-    if time.monotonic() >= until_s:
-        return task, Tally(), ""
+    tally, wrong = Tally(), ""
     try:
-        return task, run(folder / f"{task.plan}-{task.seed}", *task, until_s=until_s), ""
+        if time.monotonic() < until_s:
+            run(folder / f"{task.plan}-{task.seed}", *task, tally=tally, until_s=until_s)
     except Exception:
-        return task, Tally(), traceback.format_exc()
+        wrong = traceback.format_exc()
+    return task, tally, wrong
 
 
 def tasks(plans: list[str], kills: int, seed: int) -> Iterator[Task]:
@@ -61,8 +69,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of each plan's first campaign")
     parser.add_argument("--plan", choices=PLANS, action="append", help="this one alone, or these")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin nothing more after so many")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--workers", type=int, default=min(WORKERS_MAX, os.cpu_count() or 1))
     asked = parser.parse_args()
+    _in_a_network_of_its_own()
     os.umask(0o077)  # the daemon does not start where others could read what holds a secret
     began_s = time.monotonic()
     until_s = began_s + 60 * asked.minutes
@@ -70,7 +79,10 @@ def main() -> int:
     # Every plan's first campaign before any second one, so that each has its turn however little time there is.
     wanted = sorted(tasks(asked.plan or list(PLANS), asked.kills, asked.seed), key=lambda task: task.seed)
     whole, failed = Tally(), 0
-    with ProcessPoolExecutor(asked.workers, initializer=_ports_of_its_own) as pool:
+    numbers: Queue[int] = multiprocessing.Queue()
+    for number in range(asked.workers):
+        numbers.put(number)
+    with ProcessPoolExecutor(asked.workers, initializer=_ports_of_its_own, initargs=(numbers,)) as pool:
         for done in as_completed([pool.submit(one, folder, until_s, task) for task in wanted]):
             task, tally, wrong = done.result()
             whole.add(tally)
@@ -92,10 +104,17 @@ def _tell(whole: Tally) -> None:
         print(f"{whole.killed[name]:7} {whole.met[name]:7} {name}")  # noqa: T201 - its output
 
 
-def _ports_of_its_own() -> None:
+def _ports_of_its_own(numbers: Queue[int]) -> None:
     from tests.drivers import services
 
-    services.PORTS = services.ports_of(os.getpid() % 20)
+    services.PORTS = services.ports_of(numbers.get())
+
+
+def _in_a_network_of_its_own() -> None:
+    """Become a process that shares no port with whatever else this machine does, where we may."""
+    if os.geteuid() == 0 and OWN not in os.environ:
+        again = (*OWN_NETWORK, sys.executable, "-m", "tests.crash", *sys.argv[1:])
+        os.execvpe(again[0], again, {**os.environ, OWN: "1"})
 
 
 if __name__ == "__main__":

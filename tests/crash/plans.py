@@ -25,11 +25,12 @@ SHARES = {"fleet": 8, "atomic": 3, "train": 3, "proposals": 2, "people": 2, "hos
 """Of the kills: those plans whose rounds take long get fewer."""
 
 
-def run(folder: Path, plan: str, seed: int, kills: int, *, until_s: float = math.inf) -> Tally:
-    """One campaign until so many kills were survived, or that time has come (monotonic): where they struck. Leaves no
-    process behind."""
+def run(folder: Path, plan: str, seed: int, kills: int, *, tally: Tally, until_s: float = math.inf) -> None:
+    """One campaign until so many kills were survived, or that time has come (monotonic). `tally`: where they struck, also
+    where it fails half-way. Leaves no process behind."""
     folder.mkdir(parents=True)
     campaign = PLANS[plan](folder, seed)
+    campaign.tally = tally
     end_s = time.monotonic() + 240 + KILL_S_MAX * kills
     try:
         campaign.start()
@@ -38,4 +39,3 @@ def run(folder: Path, plan: str, seed: int, kills: int, *, until_s: float = math
             campaign.round()
     finally:
         campaign.close()
-    return campaign.tally
