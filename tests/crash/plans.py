@@ -26,8 +26,8 @@ SHARES = {"fleet": 8, "atomic": 3, "train": 3, "proposals": 2, "people": 2, "hos
 
 
 def run(folder: Path, plan: str, seed: int, kills: int, *, tally: Tally, until_s: float = math.inf) -> None:
-    """One campaign until so many kills were survived, or that time (monotonic) has come. `tally`: where they struck, also
-    where it fails half-way. Leaves no process behind."""
+    """One campaign until so many kills were survived, or that time (monotonic) has come. `tally`: where they struck,
+    also where it fails half-way. Leaves no process behind."""
     folder.mkdir(parents=True)
     campaign = PLANS[plan](folder, seed)
     campaign.tally = tally

@@ -164,6 +164,9 @@ class Clone:
     def blob(self, oid: str) -> bytes:
         return BLOBS[oid]
 
+    def blobs(self, _wanted: object, _told: object = None) -> Callable[[str], bytes]:
+        return self.blob
+
     def blob_at(self, revision: str, path: str) -> bytes | None:
         oid = self.remote.made[revision].tree.get(path)
         return BLOBS[oid] if oid else None
