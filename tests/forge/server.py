@@ -130,8 +130,12 @@ class ForgeServer:
             self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
             self._thread.start()
 
+    @property
+    def is_down(self) -> bool:
+        return self._server is None
+
     def go_down(self) -> None:
-        """Refuse connections."""
+        """Refuse connections, and answer on none that is open."""
         if self._server is not None and self._thread is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -276,6 +280,9 @@ def _handler(forge: ForgeServer) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def handle_any(self) -> None:
+            if forge.is_down:  # a connection that was kept from before
+                self.close_connection = True
+                return
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             headers = {key.lower(): value for key, value in self.headers.items()}
             answer = forge.answer(self.command, self.path, headers, body)

@@ -13,6 +13,7 @@ from reconciler.engine.daemon import Daemon
 from reconciler.engine.pull_requests.promotions import Promoter, promotion_of
 from reconciler.model.errors import TransientError
 from reconciler.model.observation import HealthState
+from reconciler.model.pulls import Kept
 from tests.drivers.services import Mode, kill_all
 from tests.forge.dialects import Answer
 from tests.forge.server import ForgeServer
@@ -652,6 +653,42 @@ async def test_a_forge_that_does_not_take_it_is_asked_later(
     world.clock.move(HOUR)
     await train.settle()
     assert [pull.title for pull in forge.pulls.values()] == ["Promote api 1.1.0 to production"]
+
+
+async def test_no_more_are_opened_in_an_hour_than_allowed_and_none_is_lost_while_the_forge_is_down(
+    forge: ForgeServer, world: World
+) -> None:
+    train = Train(world, by="pull-request")
+    await train.start()
+    train.bump("1.1.0")
+    await train.settle()
+    world.clock.move(25 * HOUR)
+    await train.settle()
+    world.clock.move(25 * HOUR)
+    opened_in_this_hour(world, 10)
+    await train.settle()
+    assert forge.pulls == {}
+    assert train.why("production").endswith("10 were opened within an hour, and forge.pulls.hour_max is 10")
+    forge.go_down()
+    world.clock.move(HOUR)
+    await train.settle()
+    assert train.why("production") == "its pull request is not open yet: the forge has not taken it"
+    assert [train.runs(name) for name in ("dev", "staging", "production")] == ["1.1.0", "1.1.0", "1.0.0"]
+    forge.come_up()
+    world.clock.move(HOUR)
+    for _ in range(2):
+        await train.settle()
+    assert [pull.title for pull in forge.pulls.values()] == ["Promote api 1.1.0 to production"]
+
+
+def opened_in_this_hour(world: World, count: int) -> None:
+    """So many promotions of others were opened now, and are merged already."""
+    now = world.clock.now()
+    for number in range(100, 100 + count):
+        branch, ask = f"ugs-promote-production.s{number}", f"production/s{number} 1.0.0"
+        world.core.store.keep_pull(
+            Kept("promote", branch, "production", (ask,), now, "merged", number=number)
+        )
 
 
 async def test_who_asks_for_no_pull_requests_any_more_has_none(
