@@ -13,13 +13,14 @@ from reconciler.engine.control import Control
 from reconciler.engine.core import Core
 from reconciler.errand import Order, Outcome, StillRunning
 from reconciler.model.environment import Policy
-from reconciler.model.errors import ArtifactError
+from reconciler.model.errors import ArtifactError, TransientError
 from reconciler.model.release import Means, SecretName
 from reconciler.model.target import Workload
 from reconciler.model.upgrade import Upgrade
 
 OUTPUT_CHARS_MAX = 3_500
 """Of what a command wrote, in the journal."""
+LEASE_PAUSE_S = 1.0
 Argv = tuple[str, ...]
 
 
@@ -50,8 +51,7 @@ class Commands:
         note: Callable[[], None] | None = None,
     ) -> Outcome:
         """One command as a journaled step, which `close` ends; `note` records what must be so before it runs."""
-        if self._control.stopping:
-            raise StillRunning("the daemon ends", "the next one goes on")
+        await self._ours()
         core, operation = self.core, self.upgrade.operation
         order = await asyncio.to_thread(self._order, argv, means, place)
         with core.store.transaction():
@@ -69,6 +69,23 @@ class Commands:
         )
         core.failpoint(f"{step}:done")
         return outcome
+
+    async def _ours(self) -> None:
+        """Return when the environment, whose the data are, is this daemon's: as long as it is not known whose it is,
+        what has touched them waits. Raises Fenced, StillRunning; TransientError where nothing was touched yet."""
+        control = self._control
+        while True:
+            if control.stopping:
+                raise StillRunning("the daemon ends", "the next one goes on")
+            try:
+                await self.core.fence.passed()
+                return
+            except TransientError:
+                rows = self.core.store.migrations(self.upgrade.environment, self.upgrade.service)
+                if all(row.operation != self.upgrade.operation for row in rows):
+                    raise
+            control.wake.clear()
+            await self.core.clock.wait(control.wake, LEASE_PAUSE_S)
 
     def close(self, step: str, outcome: Outcome) -> None:
         """The step ended so; its evidence is kept with it."""
