@@ -48,6 +48,8 @@ class Backups:
         try:
             if not self.coming_back:
                 await self._save("rescue", "rescue", backup)
+                if late := self.refused():  # saving took long, or this machine was stopped meanwhile
+                    return late
             if await asyncio.to_thread(self._vault.measure, Path(saved.path)) != (
                 saved.size_bytes,
                 saved.sha256,
