@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 
+from reconciler.engine import data
 from reconciler.engine.core import Core
 from reconciler.model import sentence
 from reconciler.model.errors import UgsError
@@ -33,6 +34,7 @@ def take_up(core: Core, upgrade: Upgrade) -> bool:
             upgrade, Phase.STUCK, reason, severity="person", quarantine=reason if upgrade.after else None
         )
         core.store.mark(f"{MARK}{upgrade.operation}", None)
+        data.abandon(core, upgrade, reason)
     return False
 
 

@@ -70,6 +70,13 @@ class Versions(Database):
         )
         return list(found)
 
+    def has_proved(self, environment: str, service: str) -> bool:
+        """Whether any version ever proved healthy here, be it that it was removed since."""
+        sql = (
+            "SELECT 1 FROM versions WHERE environment = ? AND service = ? AND healthy_at IS NOT NULL LIMIT 1"
+        )
+        return self._one(sql, (environment, service)) is not None
+
     def services(self, environment: str) -> set[str]:
         """Every service that was ever deployed here."""
         rows = self._all(

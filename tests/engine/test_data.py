@@ -6,6 +6,7 @@ import os
 import pwd
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,11 +18,11 @@ from reconciler.config import Repository, Settings
 from reconciler.drivers.base import Site, Surroundings
 from reconciler.engine.control import Control
 from reconciler.engine.core import Core
-from reconciler.engine.data import Steward, Unsettled
+from reconciler.engine.data import Steward, Unsettled, abandon, commands
 from reconciler.errand import StillRunning
 from reconciler.model.codec import convert
 from reconciler.model.environment import Keeping, Policy, RestoreData
-from reconciler.model.errors import ArtifactError, HostError
+from reconciler.model.errors import ArtifactError, HostError, TransientError
 from reconciler.model.release import Backup, Migration, Run, SecretName, Upgrading
 from reconciler.model.upgrade import Phase, Upgrade
 from reconciler.store import Store
@@ -104,6 +105,48 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 async def test_where_nothing_was_ever_healthy_there_is_nothing_to_save(desk: Desk) -> None:
     await desk.steward(first=True).prepare()
     assert (desk.ledger.calls(), desk.store.backups()) == ([], [])
+
+
+async def test_what_was_removed_is_saved_before_something_migrates_its_data(desk: Desk) -> None:
+    desk.store.deployed(work("1.0.0"), revision="c0")
+    desk.store.healthy(work("1.0.0"))
+    desk.store.removed("production", "api")
+    await desk.steward(first=True).prepare()
+    assert desk.ledger.calls() == []
+    await desk.steward(desk.ledger.migration("early"), first=True).prepare()
+    assert desk.ledger.calls() == ["save data", "verify data"]
+    [backup] = desk.store.backups()
+    assert (backup.state, backup.version) == ("verified", "")
+
+
+class Doubtful:
+    """A fence that does not know whose the environment is, so many times."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    async def passed(self, *, ending: bool = False) -> None:
+        if self.times and not ending:
+            self.times -= 1
+            raise TransientError("the remote does not say whose it is")
+
+
+@pytest.mark.fault("GT-21")
+async def test_data_are_left_alone_while_nobody_knows_whose_the_environment_is(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "LEASE_PAUSE_S", 0.0)
+    early, late = desk.ledger.migration("early"), desk.ledger.migration("late")
+    desk.core = replace(desk.core, fence=cast(Any, Doubtful(1)))
+    with pytest.raises(TransientError):
+        await desk.steward(early).migrate("before")
+    assert (desk.ledger.calls(), desk.states()) == ([], {})
+
+    fence = Doubtful(0)
+    desk.core = replace(desk.core, fence=cast(Any, fence))
+    desk.at["before:early:done"] = lambda: setattr(fence, "times", 3)
+    await desk.steward(early, late).migrate("before")  # what was begun waits, and is not blamed
+    assert (fence.times, desk.states()) == (0, {"early": "done", "late": "done"})
 
 
 @pytest.mark.fault("RT-10")
@@ -241,6 +284,39 @@ async def test_a_backup_that_has_begun_to_come_back_does_however_late_it_is(desk
     assert await steward.take_back() == ""
     assert desk.ledger.tables() == ["orders"]
     assert desk.ledger.calls().count("save data") == 2
+
+
+async def test_a_backup_that_has_grown_old_while_what_is_there_was_saved_stays_where_it_is(
+    desk: Desk,
+) -> None:
+    desk.policy(restore_data=RestoreData(600.0))
+    steward = desk.steward(desk.ledger.migration("early", without="down"))
+    await steward.prepare()
+    await steward.migrate("before")
+    desk.at["rescue:done"] = lambda: desk.clock.move(timedelta(minutes=11))
+    assert "policy.restore_data allows 10m" in await steward.take_back()
+    assert "restore data" not in desk.ledger.calls()
+    assert desk.ledger.tables() == ["orders", "early"]
+
+
+async def test_what_nobody_carries_on_is_held_and_of_half_a_backup_nobody_knows(desk: Desk) -> None:
+    desk.policy(restore_data=RestoreData(600.0))
+    row = desk.upgrade(desk.ledger.migration("early", without="down"))
+    steward = Steward(desk.core, desk.driver, row, desk.control)
+    await steward.prepare()
+    await steward.migrate("before")
+    desk.core = replace(desk.core, drivers={"process": desk.driver})
+    abandon(desk.core, row, "the daemon died 10 times")
+    assert desk.store.permits("production").holds == ()  # the old version was never stopped
+    desk.store.begin(row.operation, "apply")
+    desk.at["restore-data:begun"] = lambda: desk.control.say(stopping=True)
+    desk.ledger.mood("restore", "data", "hang")
+    with pytest.raises(StillRunning):
+        await steward.take_back()
+    abandon(desk.core, row, "the daemon died 10 times")
+    [hold] = desk.store.permits("production").holds
+    assert (hold.service, hold.reason) == ("api", "the daemon died 10 times")
+    assert desk.states() == {"early": "unknown"}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from reconciler.model.errors import ArtifactError, UgsError
 from reconciler.model.release import Migration, MigrationPhase
 from reconciler.model.upgrade import Upgrade
 
+PHASES: tuple[MigrationPhase, ...] = ("before", "after")
 OWNER = "ugs: data"
 """Who holds a service of which no version may be started by itself."""
 
@@ -37,6 +38,17 @@ def _without_data(upgrade: Upgrade) -> Upgrade:
 
 class Unsettled(UgsError):
     """Nobody knows how far a migration came: nothing more is done until a person has looked."""
+
+
+def abandon(core: Core, upgrade: Upgrade, reason: str) -> None:
+    """Nobody carries it on: where its data are neither the new version's nor the old one's, neither is started."""
+    if upgrade.after is None:
+        return
+    steward = Steward(core, core.driver(upgrade.environment), upgrade, Control(lambda: ""))
+    started = any(step.step == "apply" for step in core.store.steps(upgrade.operation))
+    if started and (steward.owes or steward.hopeless()):
+        steward.doubt(reason)
+        steward.hold(reason)
 
 
 class Steward:
@@ -67,8 +79,17 @@ class Steward:
         recorded = self._migrations.recorded()
         for migration in data.doubtful(self._release, recorded, operation=self._upgrade.operation):
             await self._migrations.settle_doubt(migration)
-        if backup is not None and self._upgrade.before is not None:
+        if backup is not None and self._has_data():
             await self._backups.take(backup)
+
+    def _has_data(self) -> bool:
+        """Whether there is something to be saved. What was removed has left its data: they are saved before something
+        migrates them, though nothing runs that could be brought back."""
+        upgrade, recorded = self._upgrade, self._migrations.recorded()
+        if upgrade.before is not None:
+            return True
+        migrates = any(data.to_apply(self._release, phase, recorded) for phase in PHASES)
+        return migrates and self._core.store.has_proved(upgrade.environment, upgrade.service)
 
     async def migrate(self, phase: MigrationPhase) -> None:
         """Apply what is not applied yet. Raises ArtifactError for one that failed, Unsettled, HostError."""
@@ -98,6 +119,14 @@ class Steward:
             return plan.reason
         await self._core.step(self._upgrade, "stop", self._stop_new)
         return await (self._bring_back() if plan.how == "backup" else self._undo(plan.downs))
+
+    def doubt(self, reason: str) -> None:
+        """Where a backup was being brought back, nobody knows what is in the data."""
+        if not self._backups.coming_back:
+            return
+        for known in self._migrations.recorded().values():
+            if not known.proven and known.state not in data.ABSENT:
+                self._migrations.note(known.id, "unknown", reason)
 
     def hold(self, reason: str) -> None:
         """Let nothing of the service be started until a person has looked, be it after a reboot."""
