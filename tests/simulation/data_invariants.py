@@ -97,7 +97,16 @@ def data_come_back_only_as_allowed_3_9(simulation: Simulation, command: Command)
     return f"{command.operation} brings data back, and what was there was not saved"
 
 
+def what_another_daemon_has_is_left_alone_two_daemons(simulation: Simulation, command: Command) -> str:
+    """The data are the environment's: who has not its lease leaves them as they are."""
+    life = simulation.life
+    if life is None or not simulation.rival.has(command.environment, life.loop.handed_s):
+        return ""
+    return f"{command.verb} by {command.operation}, and {command.environment} is another daemon's"
+
+
 BEFORE_COMMAND = (
+    what_another_daemon_has_is_left_alone_two_daemons,
     intent_stands_before_a_command_3_8,
     no_migration_before_its_backup_is_verified_3_9,
     no_migration_is_applied_twice_3_9,

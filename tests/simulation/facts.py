@@ -9,6 +9,7 @@ from reconciler.engine.repository import Repository
 from reconciler.model.desired import resolve
 from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import Phase, Upgrade
+from tests.simulation import trust
 
 if TYPE_CHECKING:
     from tests.simulation.data import Backup, Command
@@ -44,6 +45,10 @@ class Facts:
         """Operations that have touched what runs."""
         self.restored: set[str] = set()
         """Operations that have brought the old version back, or tried to."""
+        self.trusted: set[str] = set()
+        """Commits that are known to count."""
+        self.in_force = "", 0.0
+        """The commit, and since when."""
         self.forced = False
         self.rewrite_accepted = False
         """Whether a person has agreed to the newest rewrite."""
@@ -109,6 +114,7 @@ class Facts:
 
         self._check(invariants.BEFORE_ACCEPT, before, after)
         self.rewrite_accepted = False
+        self.in_force = after, self._simulation.time.now_s
 
     def pushed(self, before: str, after: str, who: str) -> None:
         """The remote's branch has moved."""
@@ -130,8 +136,11 @@ class Facts:
         if before and before.phase is upgrade.phase:
             return
         key, target = (upgrade.environment, upgrade.service), upgrade.to
-        assert target is not None
         self.ended += upgrade.final and upgrade.started_at is not None
+        if target is None:
+            if upgrade.phase is Phase.SUCCEEDED:
+                self.proven.pop(key, None)
+            return
         match upgrade.phase:
             case Phase.APPLYING:
                 self.deployed.add(key)
@@ -163,6 +172,8 @@ class Facts:
                 self.prove(key, Target.parse(row["detail"]))
                 self.deployed.add(key)
             case "quarantine-released":
+                if wrong := trust.only_who_may_releases(self._simulation, row):
+                    raise Violation(wrong)
                 self.shut = {shut: by for shut, by in self.shut.items() if by != row["operation"]}
             case "bug":
                 raise Violation(f"a bug stopped {row['operation']} of {'/'.join(key)}")

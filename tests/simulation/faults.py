@@ -59,7 +59,9 @@ OF_DATA = (
     Fault("backup-rots", ("DB-11",), 1.0, "a backup changes after it was verified"),
 )
 """Drawn where there are data."""
-BY_NAME = {fault.name: fault for fault in (*FAULTS, *OF_DATA)}
+OF_TRUST = (Fault("signers-lost", ("HR-08",), 1.0, "nobody can say whose signatures count"),)
+"""Drawn where commits are signed."""
+BY_NAME = {fault.name: fault for fault in (*FAULTS, *OF_DATA, *OF_TRUST)}
 LASTS_S = (3.0, 25.0)
 
 

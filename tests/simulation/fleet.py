@@ -94,6 +94,10 @@ class Rules(NamedTuple):
     """Two services have data: their releases have a backup and migrations."""
     restores: bool
     """A backup may be brought back by itself, soon after it was taken."""
+    prune: bool
+    """What is pinned no longer is stopped."""
+    trusted: bool
+    """Commits count by their signatures, and not everybody may move production."""
 
     @property
     def environments(self) -> tuple[str, ...]:
@@ -106,6 +110,7 @@ class Rules(NamedTuple):
         policy += [f"approvals: {{minor: {self.approvals}}}"] if self.approvals else []
         policy += ["promote: {from: staging, soak: 2s}"] if self.promote and name == "production" else []
         policy += [] if self.revert else ["revert: off"]
+        policy += ["prune: true"] if self.prune else []
         policy += ["backups: {keep: 2}"] if self.data else []
         policy += [f"restore_data: {{within: {RESTORES_WITHIN_S}s}}"] if self.restores else []
         lines.append(f"policy: {{{', '.join(policy)}}}")
@@ -124,6 +129,8 @@ def rules(random: Random) -> Rules:
         leased=random.random() < 0.3,
         data=random.random() < 0.35,
         restores=random.random() < 0.5,
+        prune=random.random() < 0.5,
+        trusted=random.random() < 0.25,
     )
 
 
@@ -199,6 +206,14 @@ def with_pin(rules: Rules, data: bytes | None, service: str, version: str) -> by
     if f"\n  {service}: " in text:
         return re.sub(rf"^  {service}: .*$", line, text, flags=re.MULTILINE).encode()
     return f"{text}{line}\n".encode()
+
+
+def without_pin(data: bytes, service: str) -> bytes | None:
+    """The file without a pin; None where nothing else stood in it."""
+    text = re.sub(rf"^  {service}: .*\n", "", data.decode(), flags=re.MULTILINE)
+    if text.endswith("pins:\n"):
+        text = text.removesuffix("pins:\n") + "pins: {}\n"
+    return None if text == "pins: {}\n" else text.encode()
 
 
 def pins_of(tree: Tree, environment: str) -> dict[str, str]:

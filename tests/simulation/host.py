@@ -51,6 +51,8 @@ class Host:
     """(environment, service, target) whose artifact is here."""
     natures: dict[tuple[str, str], Nature] = field(default_factory=dict)
     """By service and version."""
+    foreign: set[Key] = field(default_factory=set)
+    """What runs and was not started by UGS."""
     evidence: set[tuple[str, str, Target]] = field(default_factory=set)
     """What has shown, to whoever asked, that it is not well."""
     answers: dict[tuple[str, str, Target], list[tuple[float, str]]] = field(default_factory=dict)
@@ -120,7 +122,12 @@ class SimulatedDriver:
     def observe(self, site: Site, environment: str) -> dict[str, Observation]:
         if self.host.weather.strikes("engine-blind"):
             raise HostError("the engine does not answer", "start it")
-        return {
+        foreign = {
+            key[1]: Observation(key[1], (), foreign="something that was started by hand")
+            for key in self.host.foreign
+            if key[0] == environment
+        }
+        return foreign | {
             key[1]: Observation(key[1], tuple(self._instances(key, processes)))
             for key, processes in self.host.processes.items()
             if key[0] == environment and processes

@@ -15,7 +15,7 @@ from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import NEXT, Phase, Upgrade
 from reconciler.store import SLACK
 from reconciler.store.database import time_of
-from tests.simulation import data_invariants, fleet
+from tests.simulation import data_invariants, fleet, removal, trust
 from tests.simulation.loop import EPOCH
 from tests.simulation.opening import closed
 from tests.simulation.remote import BLOBS
@@ -28,6 +28,7 @@ INTENTS = {
     ("apply", Phase.APPLYING): "apply",
     ("apply", Phase.VERIFYING): "again",
     ("restore", Phase.RESTORING): "restore",
+    ("restore", Phase.APPLYING): "remove",
 }
 """By effect and phase: the step whose intent stands before it."""
 BETWEEN_BATCHES = frozenset({"hold", "window", "approval"})
@@ -69,7 +70,7 @@ def starts_behind_open_gates_alone_3_2(
 def one_attempt_a_release_3_3(
     simulation: Simulation, _before: Upgrade | None, upgrade: Upgrade, _rows: list[Mapping[str, Any]]
 ) -> str:
-    if upgrade.phase is not Phase.APPLYING:
+    if upgrade.phase is not Phase.APPLYING or upgrade.after is None:
         return ""
     by = simulation.facts.shut.get((upgrade.environment, upgrade.service, _to(upgrade)))
     return f"{upgrade.operation} tries again what {by} found to fail" if by else ""
@@ -102,7 +103,7 @@ def success_is_proven_3_12(
 ) -> str:
     if before and upgrade.batch > before.batch:
         return _unproven(simulation, upgrade, upgrade.changed_at, "goes on to its next batch")
-    if upgrade.phase is not Phase.SUCCEEDED:
+    if upgrade.phase is not Phase.SUCCEEDED or upgrade.after is None:
         return ""
     steps = simulation.disk.all(
         "SELECT started_at FROM steps WHERE operation = ? AND step = 'settle'", upgrade.operation
@@ -175,6 +176,8 @@ AFTER_MOVE = (
     reverted_is_said_when_it_is_there_3_5,
     left_alone_is_said_when_it_is_so_3_6,
     data_invariants.success_has_migrated_3_9,
+    *removal.AFTER_MOVE,
+    trust.nothing_untrusted_ever_runs,
 )
 
 
@@ -235,7 +238,7 @@ def quarantine_stands_before_restore_3_3(
     upgrade = simulation.facts.upgrades[operation]
     if work is not None and work.target not in simulation.facts.proven.get(key, ()):
         return f"{operation} brings back {work.target}, which never proved healthy"
-    excused = upgrade.aborted or upgrade.parked_until is not None
+    excused = upgrade.after is None or upgrade.aborted or upgrade.parked_until is not None
     operation = upgrade.taken_with or operation
     return "" if excused or _quarantined(simulation, operation) else f"{operation} restores before quarantine"
 
@@ -249,7 +252,7 @@ def what_another_daemon_has_is_left_alone_two_daemons(
     if life is None or not rival.has(environment, life.loop.handed_s):
         return ""
     upgrade = simulation.facts.upgrades.get(operation)
-    strict = kind == "apply" and upgrade is not None and upgrade.phase is Phase.APPLYING
+    strict = upgrade is not None and upgrade.phase is Phase.APPLYING
     if not strict and not rival.known(environment, life.loop.handed_s):
         return ""
     return f"{kind} by {operation}, and {environment} is another daemon's"
@@ -276,6 +279,7 @@ BEFORE_EFFECT = (
     git_asks_for_what_starts_3_1,
     quarantine_stands_before_restore_3_3,
     data_invariants.no_version_starts_on_data_that_are_not_its_own_3_9,
+    *removal.BEFORE_EFFECT,
 )
 
 
@@ -373,7 +377,7 @@ def a_rewritten_branch_waits_for_a_person_3_5(simulation: Simulation, before: st
     return f"{after[:12]} is put in force, and does not contain {before[:12]}, which was"
 
 
-BEFORE_ACCEPT = (a_rewritten_branch_waits_for_a_person_3_5,)
+BEFORE_ACCEPT = (a_rewritten_branch_waits_for_a_person_3_5, trust.only_what_is_trusted_comes_into_force)
 
 
 def _trailer(simulation: Simulation, sha: str, key: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
@@ -17,6 +18,7 @@ from reconciler.engine.repository import Repository
 from reconciler.model.errors import HostError
 from reconciler.model.snapshot import Cache
 from reconciler.notify import Outbox
+from tests.simulation import trust
 from tests.simulation.data import SimulatedVault
 from tests.simulation.database import Connection, SimulatedStore
 from tests.simulation.loop import Loop, VirtualClock
@@ -49,8 +51,11 @@ class Life:
         repository = Repository(cast(Any, self.clone), cast(Any, simulation.remote))
         repository._cache = PARSED
         leases = RemoteLeases(cast(Any, simulation.register), OURS, store, self.clock)
+        settings = SETTINGS
+        if simulation.rules.trusted:
+            settings = dataclasses.replace(SETTINGS, trust=trust.settings(simulation.first))
         self.core = Core(
-            settings=SETTINGS,
+            settings=settings,
             store=store,
             repository=repository,
             site=Site(state=SETTINGS.state, secret=_no_secret, blob=repository.file),
@@ -61,6 +66,7 @@ class Life:
             vault=SimulatedVault(simulation.world),
             random=Random(simulation.scheduler.random()),
             leases=leases if simulation.rules.leased else Leases(),
+            own_key=trust.OWN_KEY if simulation.rules.trusted else "",
             failpoint=lambda name: simulation.may_kill(f"at {name}"),
         )
         self.daemon = Daemon(self.core)

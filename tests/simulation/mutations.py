@@ -175,6 +175,49 @@ MUTATIONS = {
     "a service whose data are in doubt is not held": Mutation(
         "reconciler.engine.data:Steward.hold", "store.hold(", "(lambda *_, **__: None)("
     ),
+    "data are worked on without the lease": Mutation(
+        "reconciler.engine.data.commands:Commands._ours", "await self.core.fence.passed()", "pass"
+    ),
+    "what was removed is migrated unsaved": Mutation(
+        "reconciler.engine.data:Steward._has_data", "return migrates and", "return False and"
+    ),
+    "data that nobody carries on are not held": Mutation(
+        "reconciler.engine.poison:take_up", "data.abandon(core, upgrade, reason)", "pass"
+    ),
+    "a pin that is out of sight counts as removed": Mutation(
+        "reconciler.model.plan:unwanted", "if desired.hidden or not", "if not"
+    ),
+    "what is not pinned is stopped, whatever the policy says": Mutation(
+        "reconciler.model.plan:unwanted", "or desired.environment.policy.prune)", "or True)"
+    ),
+    "the guard of removals is not asked": Mutation(
+        "reconciler.model.removal:much", "return removed > 0 and (", "return False and ("
+    ),
+    "what a push removes is not counted": Mutation(
+        "reconciler.model.removal:guard", "if asked and much(", "if False and much("
+    ),
+    "a pin that has come back is removed all the same": Mutation(
+        "reconciler.engine.heed:Heed.closed_now",
+        "if upgrade.pinned is None and service not in wanted:",
+        "if False:",
+    ),
+    "what another service needs is removed": Mutation(
+        "reconciler.model.gates:_dependency",
+        "if refused := around.refused.get(change.service):",
+        "if refused := '':",
+    ),
+    "trust is asked of the tip alone": Mutation(
+        "reconciler.engine.trust:Guard.judge", "in _pages(arrived):", "in _pages(arrived[-1:]):"
+    ),
+    "what is not signed is followed": Mutation(
+        "reconciler.engine.trust:Guard._after", "if signature.why:", "if False:"
+    ),
+    "any signer may move any environment": Mutation(
+        "reconciler.model.trust:Rule.permits", "return patterns is None or", "return True or"
+    ),
+    "a stranger's word releases what failed": Mutation(
+        "reconciler.engine.trust:Guard.may_release", "if environment not in self.rule.movers:", "if True:"
+    ),
 }
 """By name: what somebody might break."""
 

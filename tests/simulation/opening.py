@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Literal
 from reconciler.model.target import Target
 from reconciler.model.upgrade import Phase, Upgrade
 from reconciler.store.database import text_of
+from tests.simulation import fleet
 from tests.simulation.loop import instant
+from tests.simulation.removal import guarded
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -23,7 +25,6 @@ ENGAGED = frozenset({Phase.PREPARING, Phase.APPLYING, Phase.VERIFYING, Phase.RES
 
 def closed(simulation: Simulation, upgrade: Upgrade) -> list[str]:
     """The gates that keep this upgrade from starting at this moment, save those that someone has overridden."""
-    assert upgrade.after is not None
     now, where, service = text_of(instant(simulation.time.now_s)), upgrade.environment, upgrade.service
     passed = {
         row["gate"]
@@ -37,7 +38,7 @@ def closed(simulation: Simulation, upgrade: Upgrade) -> list[str]:
     found = []
     if held(simulation, where, service):
         found.append("hold")
-    if _window(simulation, upgrade):
+    if upgrade.after is not None and _window(simulation, upgrade):
         found.append("window")
     if _approvals(simulation, upgrade, now) < _approvals_needed(simulation, upgrade):
         found.append("approval")
@@ -46,9 +47,9 @@ def closed(simulation: Simulation, upgrade: Upgrade) -> list[str]:
     fetched_s = simulation.life.clone.fetched_s if simulation.life else None
     if fetched_s is None or simulation.time.now_s - fetched_s > STALE_S:
         found.append("stale")
-    if _unpromoted(simulation, upgrade):
+    if upgrade.after is not None and _unpromoted(simulation, upgrade):
         found.append("promotion")
-    if _unmet(simulation, upgrade):
+    if _unmet(simulation, upgrade) if upgrade.after else _needed(simulation, upgrade):
         found.append("dependency")
     return [gate for gate in found if gate not in passed]
 
@@ -95,6 +96,8 @@ def _window(simulation: Simulation, upgrade: Upgrade) -> bool:
 
 
 def _approvals_needed(simulation: Simulation, upgrade: Upgrade) -> int:
+    if upgrade.after is None:
+        return int(guarded(simulation, upgrade))
     if upgrade.change_class in ("rollback", "initial") or upgrade.before is None or upgrade.pinned is None:
         return 0
     return simulation.rules.approvals if _step(upgrade, upgrade.pinned.target) == "minor" else 0
@@ -102,14 +105,13 @@ def _approvals_needed(simulation: Simulation, upgrade: Upgrade) -> int:
 
 def _approvals(simulation: Simulation, upgrade: Upgrade, now: str) -> int:
     """How many people have approved this very version by this very commit."""
-    assert upgrade.pinned is not None
     [row] = simulation.disk.all(
         "SELECT count(DISTINCT approver) AS people FROM approvals WHERE environment = ? AND withdrawn_at IS NULL"
         " AND until > ? AND ask ->> 'service' = ? AND ask ->> 'to_target' = ? AND ask ->> 'revision' = ?",
         upgrade.environment,
         now,
         upgrade.service,
-        str(upgrade.pinned.target),
+        str(upgrade.pinned.target) if upgrade.pinned else "nothing",
         upgrade.revision,
     )
     return int(row["people"])
@@ -129,6 +131,21 @@ def _unpromoted(simulation: Simulation, upgrade: Upgrade) -> bool:
     if not good or good[0].version != upgrade.pinned.target.version:
         return True
     return simulation.time.now_s - simulation.facts.proven_s[(*key, good[0])] < PROMOTED_S
+
+
+def _needed(simulation: Simulation, upgrade: Upgrade) -> bool:
+    """Whether something that runs as it is pinned needs what is to be removed."""
+    tree = simulation.remote.made[simulation.facts.in_force[0]].tree
+    pins = fleet.pins_of(tree, upgrade.environment)
+    return any(
+        pins.get(service) == version
+        and any(
+            process.target.version.text == version
+            for process in simulation.host.processes.get((upgrade.environment, service), ())
+        )
+        for (service, version), (needed, _) in NEEDED.items()
+        if needed == upgrade.service
+    )
 
 
 def _unmet(simulation: Simulation, upgrade: Upgrade) -> bool:

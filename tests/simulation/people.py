@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.engine import people, permits
 from reconciler.model.upgrade import Phase
-from tests.simulation import fleet
+from tests.simulation import fleet, removal, trust
 from tests.simulation.fleet import SERVICES, VERSIONS
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ OVERRIDABLE = ("window", "hold", "approval", "concurrency")
 
 def act(simulation: Simulation) -> None:
     """One of the things that people do, with something that is there to do it to."""
+    if simulation.rules.trusted and simulation.people.random() < UNTRUSTED_ODDS:
+        simulation.people.choice(UNTRUSTED)(simulation)
+        return
     chosen = simulation.people.choices(ACTS, WEIGHTS)[0]
     chosen(simulation)
 
@@ -112,6 +115,9 @@ def hold(simulation: Simulation) -> None:
 def approve(simulation: Simulation) -> None:
     """`ugs approve`, of something that waits for it if anything does."""
     environment, service = simulation.somewhere()
+    removals = [one for one in simulation.facts.upgrades.values() if one.after is None and not one.final]
+    if removals:
+        environment, service = removals[-1].environment, removals[-1].service
     simulation.ask(
         lambda life: permits.approve(life.fleet, environment, service, actor="ada"), "approve", service
     )
@@ -163,5 +169,12 @@ ACTS: tuple[Callable[[Simulation], None], ...] = (
     override,
     write_something_else,
     settle_migration,
+    removal.remove_pins,
 )
-WEIGHTS = (60, 6, 4, 4, 4, 3, 4, 6, 2, 4, 2)
+WEIGHTS = (60, 6, 4, 4, 4, 3, 4, 6, 2, 4, 2, 6)
+UNTRUSTED: tuple[Callable[[Simulation], None], ...] = (
+    partial(trust.push_untrusted, bump=bump),
+    partial(trust.push_as_another, bump=bump),
+    trust.retry_without_right,
+)
+UNTRUSTED_ODDS = 0.15

@@ -10,8 +10,10 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-from reconciler.git import Commit, Entry, PushRefused, PushRejected
+from reconciler.git import Arrival, Commit, Entry, PushRefused, PushRejected
 from reconciler.model.errors import HostError, TransientError
+from reconciler.model.trust import Signature, Touched
+from tests.simulation import signing
 from tests.simulation.faults import Weather
 
 Tree = Mapping[str, str]
@@ -46,6 +48,8 @@ class Remote:
     def __init__(self) -> None:
         self.made: dict[str, Made] = {}
         self.tip = ""
+        self.signers: dict[str, str] = {}
+        """By commit: whose key signed it; of one that is not signed, nobody's."""
         self.notes: dict[tuple[str, str], str] = {}
         self.heads: dict[str, str] = {}
         self.branches: dict[str, str] = {}
@@ -198,7 +202,18 @@ class Clone:
         return next((commit.sha for commit in commits if (key, value) in commit.trailers), None)
 
     def commit(self, parent: str, changes: Mapping[str, bytes | None], message: str, *, at: datetime) -> str:
-        return self.remote.commit((parent,), changes, message, author="UGS", at=at)
+        sha = self.remote.commit((parent,), changes, message, author="UGS", at=at)
+        self.remote.signers[sha] = signing.OURS
+        return sha
+
+    def arrivals(self, since: str | None, tip: str, *, everything: bool) -> list[Arrival]:
+        return signing.arrivals(self.remote, since, tip)
+
+    def signatures(self, commits: Sequence[str]) -> list[Signature]:
+        return signing.signatures(self.remote, self.weather, commits)
+
+    def touched(self, arrived: Sequence[Arrival], paths: Sequence[str]) -> dict[str, list[Touched]]:
+        return signing.touched(self.remote, arrived, paths)
 
     def push(self, sha: str) -> None:
         self._reach("push")

@@ -11,12 +11,25 @@ from reconciler.model.upgrade import FINAL, Phase
 from reconciler.store import NOTE, SLACK
 from tests.simulation import data_invariants, fleet
 from tests.simulation.opening import held
+from tests.simulation.removal import unmoved
+from tests.simulation.trust import follows, pins_in_force
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
 LASTING = frozenset(
-    {"quarantine", "hold", "approval", "promotion", "window", "fit", "dependency", "path", "adoption"}
+    {
+        "quarantine",
+        "hold",
+        "approval",
+        "promotion",
+        "window",
+        "fit",
+        "dependency",
+        "path",
+        "adoption",
+        "trust",
+    }
 )
 """Gates that may keep a change for ever; the others are about what ends by itself."""
 
@@ -33,7 +46,7 @@ def restless(simulation: Simulation) -> list[str]:
         return ["no daemon lives"]
     if life.core.store.damage:
         return ["the daemon is about to end: its database is damaged"]
-    if life.fleet.state != "ok" or life.fleet.tip != simulation.remote.tip:
+    if not follows(simulation):
         return [f"the repository is {life.fleet.state}: {life.fleet.sentence}"]
     found = [
         f"{environment}: {why}"
@@ -58,20 +71,22 @@ def _in_environment(simulation: Simulation, environment: str) -> list[str]:
     ]
     if under_way:
         return [f"{', '.join(under_way)} under way"]
-    pins = simulation.pins(environment)
+    pins = pins_in_force(simulation, environment)
     return [why for service in fleet.SERVICES if (why := _of(simulation, here, service, pins.get(service)))]
 
 
 def _of(simulation: Simulation, here: EnvironmentPass, service: str, pinned: str | None) -> str:
     """Why a service is not at rest; empty when it is."""
     key = here.name, service
-    if pinned is None or service in here.running:
-        return ""  # not pinned, or in a file that cannot be read: it is left as it is
+    if service in here.running:
+        return ""
     if service in here.told and (gates := closed(here.told[service][1])):
         # What waits between its batches keeps its turn.
         lasting = LASTING | {"concurrency"} if here.running else LASTING
         passing = [gate.gate for gate in gates if gate.gate not in lasting]
         return f"{service} waits for {passing}" if passing else ""
+    if pinned is None:
+        return unmoved(simulation, here.name, service)
     running = [one.target.version.text for one in simulation.host.processes.get(key, ())]
     if running != [pinned] * simulation.rules.instances:
         if held(simulation, *key):

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 from reconciler.engine.repository import Repository
 from reconciler.model.errors import UgsError
-from tests.simulation import data, fleet, people, rest
+from tests.simulation import data, fleet, people, removal, rest, signing, trust
 from tests.simulation.database import Disk
 from tests.simulation.facts import Facts, Violation
-from tests.simulation.faults import OF_DATA, Weather
+from tests.simulation.faults import OF_DATA, OF_TRUST, Weather
 from tests.simulation.host import Host, SimulatedDriver, SimulatedProbes
 from tests.simulation.life import PARSED, Life
 from tests.simulation.loop import Time, instant
@@ -50,7 +50,9 @@ class Simulation:
         self.scheduler, self.people, self._chance = (
             self._random(name) for name in ("loop", "people", "chance")
         )
-        more = OF_DATA if self.rules.data else ()
+        more = (*(OF_DATA if self.rules.data else ()), *(OF_TRUST if self.rules.trusted else ()))
+        self.signer = signing.MOVER
+        """Who signs what people commit."""
         self.weather = Weather(self._random("weather"), self.time, clear_s=ACTIVE_S, more=more)
         self.remote, self.refs, self.disk = Remote(), Refs(), Disk()
         self.host = Host(self._random("host"), self.weather)
@@ -77,9 +79,10 @@ class Simulation:
 
     def _begin(self, story: Random) -> None:
         """The first commit; on half of the fleets it runs already, and is adopted."""
+        self.host.foreign |= {(name, removal.LEGACY) for name in self.rules.environments}
         for service in fleet.SERVICES:
             self.host.natures[service, fleet.FIRST] = "good"
-        self.commit(fleet.first_files(self.rules), "Begin")
+        self.first = self.commit(fleet.first_files(self.rules), "Begin")
         self.disk.moved, self.remote.moved = self.facts.committed, self.facts.pushed
         self.host.told, self.host.interrupt = self.facts.effect, lambda: self.may_kill("in an effect")
         self.world.told, self.world.interrupt = self.facts.command, lambda: self.may_kill("in a command")
@@ -98,10 +101,13 @@ class Simulation:
         self._until(ACTIVE_S)
         self.note("from here on nobody acts, and nothing fails")
         self.world.mended = True
+        self.tidies_up = self.rules.trusted and self.people.random() < 0.5
         restless = ["it has not been looked at"]
         while restless and self.time.now_s < ACTIVE_S + CALM_MAX_S:
             self._until(self.time.now_s + LOOK_S)
             restless = rest.restless(self)
+            if "the repository is untrusted" in "".join(restless) or self.tidies_up:
+                trust.take_off(self)
             if "waits for ['host']" in "".join(restless):
                 people.settle_migration(self)
             if "rewritten" in "".join(restless):
@@ -248,9 +254,10 @@ class Simulation:
         """Push a commit onto the tip, or a merge of a branch that holds it."""
         remote, at = self.remote, instant(self.time.now_s)
         parents = (remote.tip,) if remote.tip else ()
-        sha = remote.commit(parents, changes, f"{subject}\n\n{trailer}\n", author="Ada", at=at)
+        sha = remote.commit(parents, changes, f"{subject}\n\n{trailer}\n", author=self.signer or "Ada", at=at)
         if merged and parents:
             sha = remote.commit((*parents, sha), changes, f"Merge {subject}\n", author="Bob", at=at)
+        remote.signers[sha] = self.signer
         self.note(f"push {sha[:12]} {subject} {', '.join(sorted(changes)) if parents else ''}")
         remote.move(sha, "a person")
         if self.life and self.people.random() < 0.7:
@@ -284,6 +291,10 @@ class Simulation:
             people.write_something_else(self)
         else:
             people.bump(self)
+
+    def pass_time(self, lasting_s: float) -> None:
+        """Let the daemon live on while somebody thinks."""
+        self._until(min(ACTIVE_S, self.time.now_s + lasting_s))
 
     def _rewrite(self) -> None:
         """Someone drops the newest commit by force."""

@@ -1,0 +1,104 @@
+"""Pins that people remove, and what always holds of what is stopped for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from reconciler.model.target import Workload
+from reconciler.model.upgrade import Phase, Upgrade
+from tests.simulation import fleet
+from tests.simulation.remote import BLOBS, Tree
+from tests.simulation.trust import in_force
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+LEGACY = "legacy"
+"""What runs in every environment, has no pin, and was not started by UGS."""
+SHARE_MAX = 0.2
+HEARD_S = 1.0
+"""So long a commit may have been in force that a removal under way has only just heard of."""
+
+
+def remove_pins(simulation: Simulation) -> None:
+    """Remove one pin of an environment by one commit, or several, or all."""
+    random, environment = simulation.people, simulation.people.choice(simulation.rules.environments)
+    pins, tree = sorted(simulation.pins(environment)), simulation.remote.made[simulation.remote.tip].tree
+    if not pins:
+        return
+    count = random.choices((1, 2, len(pins)), (6, 2, 1))[0]
+    changes: dict[str, bytes | None] = {}
+    for service in random.sample(pins, min(count, len(pins))):
+        path = fleet.path_of(simulation.rules, environment, service)
+        data = changes.get(path) or BLOBS[tree[path]]
+        changes[path] = fleet.without_pin(data, service)
+    simulation.commit(changes, f"Remove from {environment}")
+
+
+def is_hidden(tree: Tree, environment: str) -> bool:
+    """Whether a file of the environment cannot be read: nobody knows what it pins."""
+    mine = (f"environments/{environment}.yaml", f"environments/{environment}/")
+    oids = [oid for path, oid in tree.items() if path.startswith(mine)]
+    return any(fleet.BROKEN in BLOBS[oid] for oid in oids) or not any(
+        fleet.DRIVER in BLOBS[oid] for oid in oids
+    )
+
+
+def guarded(simulation: Simulation, upgrade: Upgrade) -> bool:
+    """Whether so much goes that a person has to look: by what runs and is not pinned, or by the commit."""
+    where, made, accepted = upgrade.environment, simulation.remote.made, simulation.refs.accepted
+    pinned = fleet.pins_of(made[accepted or upgrade.revision].tree, where).keys()
+    runs = {key[1] for key, here in simulation.host.processes.items() if key[0] == where and here}
+    parents = made[upgrade.revision].commit.parents
+    before = fleet.pins_of(made[parents[0]].tree, where).keys() if parents else set()
+    left_out = before - fleet.pins_of(made[upgrade.revision].tree, where).keys()
+    return _much(len(runs - pinned), len(runs | pinned)) or _much(len(left_out), len(before))
+
+
+def _much(removed: int, of: int) -> bool:
+    return removed > 0 and (removed == of or (removed >= 2 and removed > SHARE_MAX * of))
+
+
+# after every move of an upgrade: (simulation, as it was, as it is, the audit rows of the same transaction)
+
+
+def nothing_is_removed_that_is_pinned_4(
+    simulation: Simulation, _before: Upgrade | None, upgrade: Upgrade, _rows: list[Mapping[str, Any]]
+) -> str:
+    if upgrade.after is not None or upgrade.phase is not Phase.APPLYING:
+        return ""
+    if not simulation.rules.prune:
+        return f"{upgrade.operation} removes {upgrade.service}, and policy.prune is off"
+    commit, since_s = simulation.facts.in_force
+    if simulation.time.now_s - since_s < HEARD_S:
+        return ""
+    tree = simulation.remote.made[commit].tree
+    if is_hidden(tree, upgrade.environment):
+        return f"{upgrade.operation} removes {upgrade.service}, whose pin may only be out of sight"
+    pinned = upgrade.service in fleet.pins_of(tree, upgrade.environment)
+    return f"{upgrade.operation} removes {upgrade.service}, which is pinned" if pinned else ""
+
+
+AFTER_MOVE = (nothing_is_removed_that_is_pinned_4,)
+
+
+# before every effect on what runs: (simulation, what, operation, what is to run, environment and service)
+
+
+def what_is_not_ours_is_left_alone_4(
+    simulation: Simulation, kind: str, operation: str, _work: Workload | None, key: tuple[str, str]
+) -> str:
+    return f"{kind} by {operation} of {key[1]}, which is not ours" if key[1] == LEGACY else ""
+
+
+BEFORE_EFFECT = (what_is_not_ours_is_left_alone_4,)
+
+
+def unmoved(simulation: Simulation, environment: str, service: str) -> str:
+    """Why something that is not pinned runs on, and nobody says why; empty when it does not, or may."""
+    tree = simulation.remote.made[in_force(simulation, environment)].tree
+    runs = bool(simulation.host.processes.get((environment, service)))
+    if not (simulation.rules.prune and runs) or is_hidden(tree, environment):
+        return ""
+    return f"{service} is not pinned, and runs on, and nothing says why"
