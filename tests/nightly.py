@@ -6,6 +6,7 @@ Whatever fails, the rest goes on; the exit code says whether anything did. Seeds
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -24,6 +25,7 @@ PYTHON = sys.executable
 PYTEST = (PYTHON, "-m", "pytest", "-p", "pytest_asyncio.plugin", "-p", "xdist.plugin", "-n", "4", "-q")
 SEEDS_AT_ONCE = 2000
 TAIL_LINES = 80
+ENDING_S = 60.0
 WRONG = re.compile(r"^(seed (\d+): .*)\nreplay: (.*)$", re.MULTILINE)
 COUNT = re.compile(r"^(\d+) seeds, (\d+) upgrades", re.MULTILINE)
 REPLAYS = re.compile(r"^(?:replay: (.*)|FAILED (\S+).*)$", re.MULTILINE)
@@ -107,7 +109,11 @@ def ran(argv: tuple[str, ...], log: Path, timeout_s: float, environment: Mapping
         try:
             return process.wait(max(1.0, timeout_s))
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGINT)  # tests then end the services that they have started
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(ENDING_S)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             return None
 
