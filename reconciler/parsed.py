@@ -35,6 +35,7 @@ TABLES = """
 CREATE TABLE IF NOT EXISTS maker (fingerprint TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS sections (name TEXT PRIMARY KEY, checksum BLOB NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 """
+NOTHING = hash(frozenset())
 log = logging.getLogger("ugs")
 
 
@@ -58,7 +59,10 @@ class Parsed:
         self._rows: dict[str, tuple[bytes, bytes]] | None = None
         """Those that nobody has asked for yet; None before the file was read."""
         self._known: dict[tuple[str, str], Release | Part] = {}
-        self._names: set[str] = set()
+        self._held: dict[str, int | None] = {}
+        """By section, which blobs at which paths its row tells of; None where nobody has looked into it yet."""
+        self._seen: dict[str, Section] = {}
+        """What was last seen to be written: of a section that is the very same nothing is to be done."""
 
     def recall(self, oid: str, path: str) -> Release | Part | None:
         """What this blob was found to describe at this path, once."""
@@ -78,27 +82,33 @@ class Parsed:
             self._rows, self._known = {}, {}
 
     def keep(self, sections: Mapping[str, Section], found: Cache) -> None:
-        """Write what was read since, of these sections, and drop what there is of others."""
-        fresh = found.taken()
+        """Write what these sections describe where it is not what stands there, and drop what there is of others."""
         with self._lock:
             if self._rows is None:
                 self._load()
-            names = {name_of(path) for path in fresh} | (sections.keys() - self._names)
-            made = {name: _row(sections[name], found) for name in names & sections.keys()}
-            rows = {name: row for name, row in made.items() if row.releases or row.parts}
-            gone = self._names - (sections.keys() - (made.keys() - rows.keys()))
-            if not gone and not rows:
-                return
+            rows = dict[str, Row]()
+            for name, section in sections.items():
+                if self._seen.get(name) is not section:
+                    row = _row(section, found)
+                    if _keys(row) != self._held.get(name, NOTHING):
+                        rows[name] = row
+            gone = self._held.keys() - sections.keys()
+            gone |= {name for name, row in rows.items() if _keys(row) == NOTHING}
+            rows = {name: row for name, row in rows.items() if name not in gone}
             try:
-                self._write(rows, gone)
+                if gone or rows:
+                    self._write(rows, gone)
             except (OSError, sqlite3.Error) as error:
                 self._tell(f"it cannot be written: {error}")
-            else:
-                self._names = (self._names | rows.keys()) - gone
+                return
+            self._held.update({name: _keys(row) for name, row in rows.items()})
+            for name in gone:
+                self._held.pop(name, None)
+            self._seen = dict(sections)
 
     def _load(self) -> dict[str, tuple[bytes, bytes]]:
         self._rows = self._read()
-        self._names = set(self._rows)
+        self._held = dict.fromkeys(self._rows)
         return self._rows
 
     def _read(self) -> dict[str, tuple[bytes, bytes]]:
@@ -130,8 +140,8 @@ class Parsed:
                     _zone_is_known(part.settings.timezone)
         except (ValueError, TypeError, msgspec.MsgspecError) as error:
             self._tell(str(error))
-            self._names.discard(name)
             return
+        self._held[name] = _keys(row)
         for oid, path, release in row.releases:
             yield (oid, path), release
         for oid, path, part in row.parts:
@@ -200,6 +210,10 @@ def _row(section: Section, found: Cache) -> Row:
         tuple((oid, path, one) for oid, path, one in known if isinstance(one, Release)),
         tuple((oid, path, one) for oid, path, one in known if isinstance(one, Part)),
     )
+
+
+def _keys(row: Row) -> int:
+    return hash(frozenset((oid, path) for oid, path, _ in (*row.releases, *row.parts)))
 
 
 def _checksum(name: str, body: bytes) -> bytes:

@@ -237,3 +237,18 @@ def test_a_person_keeps_such_things_in_one_folder() -> None:
     assert cache_folder({"HOME": "/home/ada"}) == Path("/home/ada/.cache/ugs")
     assert cache_folder({"HOME": "/home/ada", "XDG_CACHE_HOME": "/var/tmp"}) == Path("/var/tmp/ugs")
     assert cache_folder({"HOME": "relative", "XDG_CACHE_HOME": "also"}) is None
+
+
+def test_what_came_while_it_was_written_is_written_next(tmp_path: Path) -> None:
+    path = tmp_path / "parsed.db"
+    memory = Parsed(path)
+    cache = Cache(memory.recall)
+    later = TREE | {"releases/api/1.5.0.yaml": release("api", "1.5.0") + "# changed\n"}
+    blobs = {file.oid: later[name].encode() for name, file in listed(later).items()} | BLOBS
+    blobs |= {file.oid: TREE[name].encode() for name, file in listed(TREE).items()}
+    snapshots = [
+        read("r", listed(tree).values(), blobs.__getitem__, cache, nothing_older) for tree in (TREE, later)
+    ]
+    for snapshot in snapshots:
+        memory.keep(snapshot.sections, cache)
+    assert started(path, later) == (of(later), 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import subprocess
 import sys
@@ -95,7 +96,10 @@ def check_rows(size: Size, folder: Path) -> list[Row]:
 
     def check() -> None:
         subprocess.run(
-            (sys.executable, "-m", "reconciler.cli", "check", str(tree)), check=True, capture_output=True
+            (sys.executable, "-m", "reconciler.cli", "check", str(tree)),
+            check=True,
+            capture_output=True,
+            env={**os.environ, "XDG_CACHE_HOME": str(folder / "caches")},
         )
 
     def spent() -> float:

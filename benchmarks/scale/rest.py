@@ -7,7 +7,7 @@ import resource
 import time
 from pathlib import Path
 
-from benchmarks.scale import world
+from benchmarks.scale import restart, world
 from benchmarks.scale.generate import Size, environment
 from benchmarks.scale.read import commit
 from benchmarks.scale.row import Row
@@ -21,7 +21,8 @@ MIB = 1024
 def rows(size: Size, folder: Path) -> list[Row]:
     remote = world.repository(size, folder)
     with world.core_over(folder) as core:
-        return asyncio.run(_measured(core, size, remote))
+        found = asyncio.run(_measured(core, size, remote))
+    return [*found, *restart.rows(size, folder)]
 
 
 async def _measured(core: Core, size: Size, remote: Path) -> list[Row]:

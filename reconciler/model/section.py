@@ -44,8 +44,6 @@ class Cache:
     def __init__(self, recall: Recall = lambda _oid, _path: None) -> None:
         self.parsed = 0
         self._recall = recall
-        self._fresh = set[str]()
-        """Paths of which a blob was read since `taken` was asked."""
         self._kept: dict[tuple[str, str], Parsed] = {}
 
     def parse(self, oid: str, path: str, load: Callable[[], bytes]) -> Parsed:
@@ -55,7 +53,6 @@ class Cache:
         if known is None:
             self.parsed += 1
             known = _parse(load(), path)
-            self._fresh.add(path)
         self._kept[key] = known  # last again: what was used longest ago stands first, and goes first
         if len(self._kept) > REMEMBERED_MAX:
             for old in list(self._kept)[: REMEMBERED_MAX // 10]:
@@ -65,11 +62,6 @@ class Cache:
     def known(self, oid: str, path: str) -> Parsed | None:
         """The same, where it was read or remembered already."""
         return self._kept.get((oid, path))
-
-    def taken(self) -> set[str]:
-        """The paths of which something was read since this was asked last."""
-        fresh, self._fresh = self._fresh, set()
-        return fresh
 
     def unknown(self, files: Iterable[File]) -> Iterator[File]:
         """Those that will have to be loaded."""
