@@ -53,7 +53,8 @@ def guarded(simulation: Simulation, upgrade: Upgrade) -> bool:
     parents = made[upgrade.revision].commit.parents
     before = fleet.pins_of(made[parents[0]].tree, where).keys() if parents else set()
     left_out = before - fleet.pins_of(made[upgrade.revision].tree, where).keys()
-    return _much(len(runs - pinned), len(runs | pinned)) or _much(len(left_out), len(before))
+    gone = left_out - pinned  # what one fetch brings is one push
+    return _much(len(runs - pinned), len(runs | pinned)) or _much(len(gone), len(before))
 
 
 def _much(removed: int, of: int) -> bool:
