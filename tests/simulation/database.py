@@ -9,9 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from reconciler.model.codec import decode
 from reconciler.model.upgrade import Upgrade
 from reconciler.store import Store, schema
+from reconciler.store.database import _decoded
 from tests.simulation.faults import Weather
 
 FAULTS = {
@@ -21,10 +21,15 @@ FAULTS = {
 }
 
 
+PAGE_BYTES = 1024
+"""Whole pages are copied to be able to take a write back: small ones are sooner copied."""
+
+
 @lru_cache(maxsize=1)
 def template() -> sqlite3.Connection:
     """An empty database with today's schema, to be copied."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     schema.migrate(connection, Path("simulated.db"))
     return connection
 
@@ -51,6 +56,13 @@ class Connection:
         self._upgrades: list[Upgrade] = []
         self._rows: list[Mapping[str, Any]] = []
         self._marks: list[tuple[int, int]] = []
+        self._special: dict[str, Callable[[], object]] = {
+            "BEGIN IMMEDIATE": lambda: self._fail("database-locked", "disk-broken"),
+            "SAVEPOINT nested": lambda: self._marks.append((len(self._upgrades), len(self._rows))),
+            "RELEASE nested": self._release,
+            "ROLLBACK TO nested": self._undo,
+            "ROLLBACK": self._forget,
+        }
         if self._raw.in_transaction:
             self._raw.execute("ROLLBACK")  # what a killed daemon had not committed
 
@@ -67,28 +79,25 @@ class Connection:
     def execute(self, sql: str, values: Any = ()) -> sqlite3.Cursor:
         if sql.startswith("SELECT "):
             return self._raw.execute(sql, values)
-        match sql:
-            case "BEGIN IMMEDIATE":
-                self._fail("database-locked", "disk-broken")
-            case "SAVEPOINT nested":
-                self._marks.append((len(self._upgrades), len(self._rows)))
-            case "RELEASE nested":
-                self._marks.pop()
-            case "ROLLBACK TO nested":
-                upgrades, rows = self._marks[-1]
-                del self._upgrades[upgrades:], self._rows[rows:]
-            case "ROLLBACK":
-                self._forget()
-            case "COMMIT":
-                return self._commit(sql)
-            case _ if not self._raw.in_transaction:  # a transaction of its own
-                self._fail("database-locked", "disk-broken")
-                return self._commit(sql, values)
-            case _ if sql.startswith("INSERT INTO upgrades"):
-                self._upgrades.append(decode(values["value"], Upgrade))
-            case _ if sql.startswith("INSERT INTO maintenance_logs"):
-                self._rows.append(values)
+        if special := self._special.get(sql):
+            special()
+        elif sql == "COMMIT":
+            return self._commit(sql)
+        elif not self._raw.in_transaction:  # a transaction of its own
+            self._fail("database-locked", "disk-broken")
+            return self._commit(sql, values)
+        elif sql.startswith("INSERT INTO upgrades"):
+            self._upgrades.append(_decoded(values["value"], Upgrade))
+        elif sql.startswith("INSERT INTO maintenance_logs"):
+            self._rows.append(values)
         return self._raw.execute(sql, values)
+
+    def _release(self) -> None:
+        self._marks.pop()
+
+    def _undo(self) -> None:
+        upgrades, rows = self._marks[-1]
+        del self._upgrades[upgrades:], self._rows[rows:]
 
     def _commit(self, sql: str, values: Any = ()) -> sqlite3.Cursor:
         self._kill("before a commit")

@@ -57,10 +57,10 @@ version: "{version}"
 artifact: {{archive: {{url: "archives/{service}-{version}.tar.gz", sha256: "{digest}"}}}}
 run: {{command: ["bin/{service}", "{{port}}"], port: {port}, socket: pass}}
 {more}health:
-  soak: 300ms
+  soak: 400ms
   deadline: 2s
   probes:
-    - {{http: "http://127.0.0.1:{{port}}/version", interval: 300ms, timeout: 100ms, failures: 2}}
+    - {{http: "http://127.0.0.1:{{port}}/version", interval: 200ms, timeout: 100ms, failures: 2}}
 """
 ENVIRONMENT = """\
 environment: {name}

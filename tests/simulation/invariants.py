@@ -23,7 +23,7 @@ from tests.simulation.remote import BLOBS
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
-SOAK_S = 0.3
+SOAK_S = 0.4
 INTENTS = {
     ("apply", Phase.APPLYING): "apply",
     ("apply", Phase.VERIFYING): "again",

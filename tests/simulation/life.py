@@ -42,7 +42,7 @@ class Life:
 
     def __init__(self, simulation: Simulation) -> None:
         self.loop = Loop(simulation.scheduler, simulation.latency, simulation.time)  # type: ignore[abstract]  # the rest is never asked for
-        self.clock = VirtualClock(self.loop)
+        self.clock = VirtualClock(self.loop, simulation.time)
         connection = Connection(simulation.disk, simulation.weather, simulation.may_kill)
         store = SimulatedStore(connection, now=self.clock.now)
         self.clone = Clone(

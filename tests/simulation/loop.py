@@ -11,8 +11,10 @@ import contextlib
 import contextvars
 import heapq
 import itertools
+from collections import deque
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from random import Random
 from typing import Any, NamedTuple
 
@@ -20,6 +22,9 @@ from reconciler.clock import SystemClock
 
 EPOCH = datetime(2026, 3, 2, 9, 0, 40, tzinfo=UTC)
 """Where virtual time begins: on a Monday, in the last third of a minute."""
+INSTANTS_MAX = 1_000
+TASKS_MAX = 200
+"""Of so many that were made since, those that are done are forgotten."""
 
 
 class Time:
@@ -60,12 +65,6 @@ class Handle:
     def when(self) -> float:
         return self.when_s
 
-    def run(self) -> None:
-        if self.context is None:
-            self.callback(*self.arguments)
-        else:
-            self.context.run(self.callback, *self.arguments)
-
 
 class Task(asyncio.Task[Any]):
     """A task whose place in a set is the same at every replay: asyncio and the engine keep sets of them."""
@@ -81,13 +80,18 @@ class Task(asyncio.Task[Any]):
 class Loop(asyncio.AbstractEventLoop):
     """One daemon's loop. It ends with its daemon; the clock goes on with the next one's."""
 
-    def __init__(self, random: Random, latency: Callable[[str], tuple[float, float]], time: Time) -> None:
-        """`latency`: for a blocking call by name, how long until it has its effect, and until it answers."""
+    def __init__(
+        self, random: Random, latency: Callable[[str], tuple[float | None, float]], time: Time
+    ) -> None:
+        """`latency`: for a blocking call by name, how long until it has its effect, and until it answers; None: the
+        thread is done with it before anything else happens here."""
         self._random, self._latency = random.random, latency
         self._time = time
         self._ready: list[Handle] = []
         self._timers: list[tuple[float, int, Handle]] = []
         self._numbers = itertools.count(1)
+        self._tasks: list[Task] = []
+        self._tasks_max = TASKS_MAX
         self.events = 0
         self.handed_s = 0.0
         """When what is called at this moment was handed to a thread: what was decided by then counts for it."""
@@ -98,12 +102,21 @@ class Loop(asyncio.AbstractEventLoop):
 
     def run_until(self, end_s: float, stopped: Callable[[], bool] = lambda: False) -> None:
         """Let everything happen that is due until then, or until `stopped`."""
+        ready, random = self._ready, self._random
         asyncio._set_running_loop(self)
         try:
-            while not stopped():
-                if not self._ready and not self._advance(end_s):
-                    break
-                self._one()
+            while not stopped() and (ready or self._advance(end_s)):
+                if len(ready) > 1:
+                    at = int(random() * len(ready))
+                    ready[at], ready[-1] = ready[-1], ready[at]
+                handle = ready.pop()
+                if handle.gone:
+                    continue
+                self.events += 1
+                if handle.context is None:
+                    handle.callback(*handle.arguments)
+                else:
+                    handle.context.run(handle.callback, *handle.arguments)
         finally:
             asyncio._set_running_loop(None)
 
@@ -111,7 +124,7 @@ class Loop(asyncio.AbstractEventLoop):
         """Throw away all that was under way, here and now: later, the garbage collector would do so whenever it
         likes, and whatever tidies up behind itself would do that on the next daemon's loop."""
         asyncio._set_running_loop(self)
-        for task in sorted(asyncio.all_tasks(self), key=hash):
+        for task in [task for task in self._tasks if not task.done()]:
             with contextlib.suppress(RuntimeError):  # it would have awaited something more
                 task.get_coro().close()
         asyncio._set_running_loop(None)
@@ -130,15 +143,6 @@ class Loop(asyncio.AbstractEventLoop):
         while timers and timers[0][0] <= self._time.now_s:
             self._ready.append(heapq.heappop(timers)[2])
         return True
-
-    def _one(self) -> None:
-        ready = self._ready
-        at = int(self._random() * len(ready)) if len(ready) > 1 else 0
-        ready[at], ready[-1] = ready[-1], ready[at]
-        handle = ready.pop()
-        if not handle.gone:
-            self.events += 1
-            handle.run()
 
     # asyncio's side
 
@@ -175,13 +179,21 @@ class Loop(asyncio.AbstractEventLoop):
         *args: object,
         context: contextvars.Context | None = None,
     ) -> Handle:
-        return self.call_at(self._time.now_s + delay, callback, *args, context=context)
+        when_s = self._time.now_s + delay
+        handle = Handle(when_s, callback, args, context)
+        heapq.heappush(self._timers, (when_s, next(self._numbers), handle))
+        return handle
 
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)
 
     def create_task(self, coro: Any, **more: Any) -> Task:
-        return Task(coro, number=next(self._numbers), loop=self, **more)
+        if len(self._tasks) == self._tasks_max:
+            self._tasks = [task for task in self._tasks if not task.done()]
+            self._tasks_max = len(self._tasks) + TASKS_MAX
+        task = Task(coro, number=next(self._numbers), loop=self, **more)
+        self._tasks.append(task)
+        return task
 
     def run_in_executor(self, _executor: object, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]  # no threads here
         future = self.create_future()
@@ -202,7 +214,9 @@ class Loop(asyncio.AbstractEventLoop):
             else:
                 settle(future, answer, error)
 
-        if before_s:
+        if before_s is None:
+            call()
+        elif before_s:
             self.call_later(before_s, call)
         else:
             self.call_soon(call)
@@ -227,7 +241,7 @@ class Loop(asyncio.AbstractEventLoop):
 
 
 def settle(future: asyncio.Future[Any], answer: object, error: Exception | None) -> None:
-    if future.cancelled():
+    if future.done():  # cancelled, or awaited no longer
         return
     if error is not None:
         future.set_exception(error)
@@ -244,16 +258,32 @@ def _name(func: Callable[..., object]) -> str:
 class VirtualClock(SystemClock):
     """The clock that the engine reads: the loop's."""
 
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
+    def __init__(self, loop: Loop, time: Time) -> None:
+        self._loop, self._time = loop, time
 
     def now(self) -> datetime:
-        return instant(self._loop.time())
+        return instant(self._time.now_s)
 
     def monotonic(self) -> float:
-        return self._loop.time()
+        return self._time.now_s
+
+    async def wait(self, event: asyncio.Event, timeout_s: float) -> bool:
+        """As the real one, without its detour: there, the end of a time is a cancellation, and takes it back."""
+        if event.is_set():
+            return True
+        came = self._loop.create_future()
+        waiting: deque[asyncio.Future[Any]] = event._waiters  # as Event.wait does
+        waiting.append(came)
+        end = self._loop.call_later(timeout_s, settle, came, False, None)
+        try:
+            answer: bool = await came
+        finally:
+            end.cancel()
+            waiting.remove(came)
+        return answer
 
 
+@lru_cache(maxsize=INSTANTS_MAX)
 def instant(at_s: float) -> datetime:
     """The virtual instant, `at_s` seconds after the beginning."""
     return EPOCH + timedelta(seconds=at_s)

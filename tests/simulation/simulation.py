@@ -30,7 +30,9 @@ LOOKS = int(ACTIVE_S / RIVAL_LOOKS_S)
 """How often the rival looks: to the end of what people do, so that all is given back by then."""
 RESTART_S = 2.0
 EVENTS_MAX = 400_000
-QUICK = frozenset({"observe", "_look", "snapshot", "asked"})
+AT_ONCE = 0.6
+"""Of the quick calls, so many are done before anything else happens."""
+QUICK = frozenset({"_look", "asked", "read", "strange_step"})
 KILLED = {"in an effect": "killed-in-effect", "in a command": "killed-in-command"}
 EFFECTS = frozenset({"apply", "restore", "_restore", "prepare", "settle"})
 
@@ -235,7 +237,7 @@ class Simulation:
                 raise Violation("bounds (13): told to stop, the daemon does not")
         self.bury()
 
-    def latency(self, name: str) -> tuple[float, float]:
+    def latency(self, name: str) -> tuple[float | None, float]:
         """How long a blocking call takes to have its effect, and then to answer, in seconds."""
         if name in EFFECTS and self.weather.strikes("engine-slow"):
             return 30.0, 0.0
@@ -243,6 +245,8 @@ class Simulation:
         if name == "prepare" and chance < 0.2:
             return 20.0 * chance, 0.0  # a large artifact
         if name in QUICK:
+            if chance < AT_ONCE:
+                return None, 0.0
             return (0.0, 0.0) if chance < 0.9 else (0.01 * chance, 0.0)
         return 0.05 * chance, 0.03 * ((chance * 7919) % 1)
 
