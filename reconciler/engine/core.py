@@ -169,7 +169,7 @@ class Core:
 
     def adopted(self, environment: str, service: str) -> bool:
         """Whether a person lets what has the service's name, and is not ours, be taken over."""
-        given = self.store.permits(environment).adoptions
+        given = self.store.adoptions(environment)
         return adopted(given, service, now=self.clock.now()) is not None
 
     async def git(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -228,9 +228,8 @@ class Core:
         noted = moved.started_at is not None and (moved.final or moved.failed) and not moved.rollout
         # What goes well on one host of many is told of the rollout.
         tell = tell and (severity != "info" or not moved.rollout)
-        with (
-            self.store.transaction() if quarantine is not None else nullcontext()
-        ):  # one record is whole by itself
+        whole = quarantine is None and not ends  # one record is, by itself
+        with nullcontext() if whole else self.store.transaction():
             if quarantine is not None:
                 self.store.quarantine(moved, reason=quarantine)
             self.store.record(

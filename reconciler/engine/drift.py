@@ -92,7 +92,7 @@ class Drifts:
         for service, (_, last_s) in list(self._tried.items()):
             if now_s - last_s > STEADY_S:
                 del self._tried[service]
-        if desired.environment.policy.drift == "report":
+        if not found or desired.environment.policy.drift == "report":
             return False
         permits, now = core.store.permits(self._environment), core.clock.now()
         due = [

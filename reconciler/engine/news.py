@@ -47,7 +47,8 @@ class News:
 
     def stir(self) -> None:
         """Something was observed; it may be as before."""
-        self._stirred.set()
+        if self._listeners:
+            self._stirred.set()
 
     def listen(self, listener: Listener) -> None:
         """From now on, until `leave`."""
@@ -110,8 +111,9 @@ class News:
             await clock.sleep(max(LOOK_MIN_S, (clock.monotonic() - began_s) / LOOK_SHARE))
 
     def _heard(self) -> None:
-        self._committed.set()
-        self._stirred.set()
+        if self._listeners:  # whoever comes later catches up by itself
+            self._committed.set()
+            self._stirred.set()
 
     def _catch_up(self) -> None:
         """Take what is new in the audit, and hand it on."""

@@ -41,13 +41,13 @@ def take_up(core: Core, upgrade: Upgrade) -> bool:
 def _counted(core: Core, upgrade: Upgrade) -> tuple[int, int]:
     """How often it ended in this very phase: with the daemon, and by a bug."""
     key = f"{MARK}{upgrade.operation}"
-    phase, *counts = core.store.marks(key).get(key, "").split(" ")
+    phase, *counts = core.store.marks(MARK).get(key, "").split(" ")
     return (int(counts[0]), int(counts[1])) if phase == upgrade.phase else (0, 0)
 
 
 def put_down(core: Core, operation: str) -> None:
     """It was carried to its end, to a safe point, or for long enough."""
-    if core.store.marks(key := f"{MARK}{operation}"):
+    if (key := f"{MARK}{operation}") in core.store.marks(MARK):
         core.store.mark(key, None)
 
 

@@ -241,7 +241,9 @@ class EnvironmentPass:
     def _gates(self, change: Change, around: Circumstances) -> tuple[Change, tuple[Gate, ...]]:
         asked, now = around.asked.get(change.service), self.core.clock.now()
         change = judged(change, asked, around.environment.policy, now=now) if asked else change
-        return change, evaluate(change, replace(around, busy=self.engaged), now=now)
+        if (busy := self.engaged) != around.busy:
+            around = replace(around, busy=busy)
+        return change, evaluate(change, around, now=now)
 
     def _around(self, desired: Desired, changes: list[Change], asked: Mapping[str, Asked]) -> Circumstances:
         return self.weigher.circumstances(

@@ -179,6 +179,9 @@ class Repairs:
     async def mend(self, environment: Environment, lacking: list[Workload], crowded: list[Workload]) -> None:
         """Start the lacking again, and stop what runs beside the crowded, unless it is held (no other gate counts)
         or was tried too recently."""
+        if not (lacking or crowded):
+            self._tried.clear()
+            return
         permits, now = self.core.store.permits(self.environment), self.core.clock.now()
 
         def allowed(works: list[Workload]) -> list[Workload]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from contextlib import nullcontext
 
 from reconciler.model import codec
 from reconciler.store.database import Database, bounded, time_of
@@ -37,7 +36,7 @@ class Audit(Database):
         detail: str = "",
     ) -> None:
         """Append one row. Join it to what it tells of by a `transaction` around both."""
-        with nullcontext() if self._depth else self.transaction():  # so that nobody else appends in between
+        with self._together():  # so that nobody else appends in between
             last = self.head()
             row: dict[str, str | int] = {
                 "id": last.row + 1 if last else 1,

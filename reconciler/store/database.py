@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -24,11 +24,13 @@ from reconciler.store.witness import Witness
 
 TEXT_CHARS_MAX = 4_000
 DECODED_MAX = 2_000
+INSTANTS_MAX = 1_000
 NEWEST = "SELECT id, hash FROM maintenance_logs ORDER BY id DESC LIMIT 1"
 
 T = TypeVar("T")
 
 
+@lru_cache(maxsize=INSTANTS_MAX)
 def text_of(at: datetime) -> str:
     """RFC 3339 in UTC at a fixed width, so that text sorts as time does."""
     return at.astimezone(UTC).isoformat(timespec="microseconds")
@@ -39,6 +41,7 @@ def hour_of(at: datetime) -> str:
     return text_of(hour_began(at))
 
 
+@lru_cache(maxsize=INSTANTS_MAX)
 def time_of(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
@@ -147,6 +150,11 @@ class Database:
                     self._execute("RELEASE nested")
             raise
 
+    def _together(self) -> AbstractContextManager[None]:
+        """All or nothing: part of the caller's transaction where there is one, which nobody goes on with after an
+        error; else one of its own. A savepoint less than `transaction`."""
+        return nullcontext() if self._depth else self.transaction()
+
     def head(self) -> Head | None:
         """The newest row of the audit; None when it has none."""
         return self._known(NEWEST, (), _head)
@@ -241,16 +249,17 @@ class Database:
         self, sql: str, values: Values, read: Callable[[list[sqlite3.Row]], T], *, of: Subject = None
     ) -> T:
         """What `read` makes of the rows; remembered, so that nobody changes it. `of`: what all the rows are of."""
-        if self._memory is None or not is_question(sql):
+        memory = self._memory
+        if memory is None or not is_question(sql):
             return read(self._fetch(sql, values))
-        self._usable()
-        self._catch_up()
+        changes = self._usable().total_changes
+        memory.catch_up(changes, None if self._depth else self._version())
         asked = question(sql, values, read, of)
-        answer = self._memory.answer(asked)
+        answer = memory.answer(asked)
         if answer is NOTHING:
             rows = self._fetch(sql, values)
             answer = read(rows)
-            self._memory.keep(asked, answer, len(rows))
+            memory.keep(asked, answer, len(rows))
         known: T = answer
         return known
 

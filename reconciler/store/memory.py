@@ -38,7 +38,8 @@ class Question(NamedTuple):
 def question(
     sql: str, values: Values, read: Callable[[list[sqlite3.Row]], Any], of: Subject = None
 ) -> Question:
-    return Question(sql, tuple(values.items() if isinstance(values, dict) else values), read, of)
+    known = tuple(values.items()) if isinstance(values, dict) else tuple(values)
+    return tuple.__new__(Question, (sql, known, read, of))  # a third of the time: it is made for every look
 
 
 @lru_cache(maxsize=1_000)
@@ -113,12 +114,13 @@ class Memory:
             for subject in self._gone(asked, of):
                 for gone in asked.pop(subject, ()):
                     del self._answers[gone]
-                    for other in tables_of(gone.sql) - {table}:
-                        self._asked[other][subject].discard(gone)
+                    for other in tables_of(gone.sql):
+                        if other != table:
+                            self._asked[other][subject].discard(gone)
 
     @staticmethod
-    def _gone(asked: Iterable[Subject], of: Sequence[Subject]) -> list[Subject]:
-        return [None, *of] if of else list(asked)
+    def _gone(asked: Iterable[Subject], of: Sequence[Subject]) -> Iterable[Subject]:
+        return (None, *of) if of else tuple(asked)
 
     def forget_all(self) -> None:
         self._answers.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import datetime
@@ -27,7 +28,7 @@ class Outbox(Database):
 
     def tell(self, notice: Notice) -> None:
         """To be told to people, in the thread of its upgrade if it has one: once in each channel."""
-        with self.transaction():
+        with self._together():
             for channel in self._route(notice) if self._route else (SLACK,):
                 self._enqueue(channel, notice.operation or "", notice)
 
@@ -53,7 +54,7 @@ class Outbox(Database):
 
     def _enqueue(self, channel: str, key: str, value: Notice | Note) -> None:
         urgent = bool(key) and isinstance(value, Notice) and value.urgent
-        with self.transaction() if urgent else nullcontext():
+        with self._together() if urgent else nullcontext():
             if urgent:
                 # What is urgent waits for no digest, nor does what comes before it in its thread.
                 self._run(
@@ -180,12 +181,10 @@ class Outbox(Database):
     def thread(self, operation: str, outbox: str) -> tuple[str, str] | None:
         """Where the message of the upgrade stands in one channel of the outbox: channel and timestamp, in the
         messenger's own terms."""
-        row = self._one(
-            "SELECT channel, ts FROM threads WHERE operation = ? AND outbox = ?",
-            (operation, outbox),
-            of=operation,
-        )
-        return (row["channel"], row["ts"]) if row else None
+        # Not asked for one outbox: the name of that column is a table's, too, with every write of which what was
+        # read of it is forgotten.
+        found = self._known("SELECT * FROM threads WHERE operation = ?", (operation,), _threads, of=operation)
+        return found.get(outbox)
 
     def remember_thread(self, operation: str, outbox: str, channel: str, ts: str) -> None:
         self._write(
@@ -193,3 +192,7 @@ class Outbox(Database):
             (operation, outbox, channel, ts),
             of=[operation],
         )
+
+
+def _threads(rows: list[sqlite3.Row]) -> dict[str, tuple[str, str]]:
+    return {row["outbox"]: (row["channel"], row["ts"]) for row in rows}

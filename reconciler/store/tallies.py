@@ -21,11 +21,10 @@ class Tally(Struct, frozen=True):
 class Tallies(Database):
     def tally(self, environment: str, event: str, change_class: str) -> None:
         """One more."""
-        with self.transaction():
-            self._run(
-                "INSERT INTO tallies VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET count = count + 1",
-                (environment, change_class, event),
-            )
+        self._write(
+            "INSERT INTO tallies VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET count = count + 1",
+            (environment, change_class, event),
+        )
 
     def tallies(self) -> list[Tally]:
         return [

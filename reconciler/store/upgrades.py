@@ -41,7 +41,7 @@ class Upgrades(Audit, Outbox):
         reports: Sequence[tuple[Report, datetime | None]] = (),
     ) -> None:
         """One move in one transaction: the upgrade as it is now, its audit row, what is to be told of it."""
-        with self.transaction():
+        with self._together():
             self._run(
                 UPSERT,
                 {
@@ -58,7 +58,11 @@ class Upgrades(Audit, Outbox):
                     "ended_at": text_of(upgrade.ended_at) if upgrade.ended_at else None,
                     "value": codec.encode(upgrade).decode(),
                 },
-                of=[upgrade.operation, (upgrade.environment, upgrade.service)],
+                of=[
+                    upgrade.operation,
+                    (upgrade.environment, upgrade.service),
+                    *([_ended(upgrade.environment, upgrade.service)] if upgrade.final else []),
+                ],
             )
             self.audit(
                 event,
@@ -124,7 +128,7 @@ class Upgrades(Audit, Outbox):
             "SELECT count(*) AS ended FROM upgrades WHERE environment = ? AND service = ? AND revision = ?"
             " AND from_target = ? AND to_target = ? AND final = 1",
             (environment, service, revision, _text(before), _text(after)),
-            of=(environment, service),
+            of=_ended(environment, service),
         )
         return int(row["ended"]) if row else 0
 
@@ -135,7 +139,7 @@ class Upgrades(Audit, Outbox):
             " ORDER BY created_at DESC, rowid DESC LIMIT ?",
             (environment, service, Phase.SUCCEEDED.value, limit),
             self._moved,
-            of=(environment, service),
+            of=_ended(environment, service),
         )
         return [(u.ended_at - u.started_at).total_seconds() for u in ended if u.ended_at and u.started_at]
 
@@ -182,6 +186,12 @@ def _steps(rows: list[sqlite3.Row]) -> list[Step]:
         )
         for row in rows
     ]
+
+
+def _ended(environment: str, service: str) -> tuple[str, str, str]:
+    """What rows of upgrades of a service are of that have ended: an upgrade under way is none of them, and one that
+    has ended goes nowhere else."""
+    return environment, service, "ended"
 
 
 def _text(target: Target | None) -> str:

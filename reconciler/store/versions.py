@@ -21,7 +21,7 @@ class Versions(Database):
 
     def deployed(self, work: Workload, *, revision: str) -> None:
         """It is being started here, for the commit `revision`. Its release freezes."""
-        with self.transaction():
+        with self._together():
             self._see(work, revision)
             self._run(
                 "UPDATE versions SET workload = ?, revision = ?,"
