@@ -63,7 +63,8 @@ class Backups:
         with self._commands.core.store.transaction():
             if outcome.code == 0:
                 back(f"backup {saved.id} was brought back")
-            self._commands.close(BRING_BACK, outcome)
+            self._commands.end(BRING_BACK, outcome)
+        self._commands.forget(BRING_BACK)
         return "" if outcome.code == 0 else f"backup {saved.id} could not be brought back: {told(outcome)}"
 
     def verified(self) -> Saved | None:

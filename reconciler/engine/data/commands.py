@@ -88,12 +88,20 @@ class Commands:
             await self.core.clock.wait(control.wake, LEASE_PAUSE_S)
 
     def close(self, step: str, outcome: Outcome) -> None:
-        """The step ended so; its evidence is kept with it."""
+        """The step ended so; its evidence is kept with it. Not in a transaction, which may yet be lost: see `end`."""
+        self.end(step, outcome)
+        self.forget(step)
+
+    def end(self, step: str, outcome: Outcome) -> None:
+        """The same on record alone; `forget` follows once that is durable."""
         operation = self.upgrade.operation
         self.core.store.end(
             operation, step, outcome="ok" if outcome.code == 0 else "failed", detail=evidence(outcome)
         )
-        self.core.vault.forget(self.folder("errands"), f"{operation}.{step}")
+
+    def forget(self, step: str) -> None:
+        """How it ended is on record: whoever forgets it before would have it run again."""
+        self.core.vault.forget(self.folder("errands"), f"{self.upgrade.operation}.{step}")
 
     def unfinished(self, step: str) -> bool:
         """Whether the step has begun, and did not end well."""

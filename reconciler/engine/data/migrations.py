@@ -71,7 +71,8 @@ class Migrations:
     def _settle(self, step: str, migration: Migration, state: State, outcome: Outcome) -> None:
         with self._commands.core.store.transaction():
             self.note(migration.id, state, evidence(outcome))
-            self._commands.close(step, outcome)
+            self._commands.end(step, outcome)
+        self._commands.forget(step)
 
     def note(self, name: str, state: State, seen: str = "") -> None:
         """Put a migration's newest state on record, with what was seen of it."""
