@@ -11,10 +11,11 @@ import time
 from pathlib import Path
 
 from _ruamel_yaml import CParser  # type: ignore[import-not-found]  # a C extension without stubs
+from msgspec.structs import replace
 from ruamel.yaml.events import StreamEndEvent
 
 from benchmarks.scale.generate import AT_S, Size, environment, make
-from benchmarks.scale.row import Row, cpu_ms, wall_ms
+from benchmarks.scale.row import Row, cpu_ms, paired_ms, wall_ms
 from reconciler.engine.repository import Repository
 from reconciler.git import Identity, Mirror, Remote
 from reconciler.model.desired import Resolver
@@ -22,6 +23,9 @@ from reconciler.model.layout import FOLDERS
 from tests.git.colleague import git
 
 MOVES = 7
+BESIDE_MAX = 1.5
+"""How many times what the repository alone takes it may be beside what is not UGS's: what a busy machine adds."""
+POLLS = 25
 
 
 def rows(size: Size, folder: Path) -> list[Row]:
@@ -34,14 +38,63 @@ def rows(size: Size, folder: Path) -> list[Row]:
         began_s = time.perf_counter()
         resolve(repository.snapshot(tip), {})
         cold = (time.perf_counter() - began_s) * 1000
-        found = [Row(f"first reading of {here}", "ms", cold, floor=floor, factor=3.0)]
+        repository.accept(tip)
+        found = [
+            Row(
+                f"first reading of {here}",
+                "ms",
+                cold,
+                floor=floor,
+                factor=3.0,
+                curve="first reading",
+                pins=size.pins,
+            )
+        ]
         figures = [understood(repository, resolve, size, Path(remote.url), number) for number in range(MOVES)]
-        moved = sorted(figures)[MOVES // 2]
-        found.append(Row(f"one of {here} moved: fetched → resolved", "ms of CPU", moved, bound=10.0))
+        moved, what = sorted(figures)[MOVES // 2], "one pin moved: fetched → resolved"
+        found.append(
+            Row(
+                f"one of {here} moved: fetched → resolved",
+                "ms of CPU",
+                moved,
+                bound=10.0,
+                curve=what,
+                pins=size.pins,
+            )
+        )
         asked = ("git", "ls-remote", "--quiet", remote.url, "refs/heads/main")
-        bare_poll = wall_ms(lambda: subprocess.run(asked, check=True, capture_output=True), rounds=11)
-        poll = wall_ms(lambda: repository.fetch(poll=True), rounds=11)
-        found.append(Row(f"a poll without news, {here}", "ms", poll, floor=bare_poll, factor=1.5))
+        repository.fetch(poll=True)
+        poll, bare_poll = paired_ms(
+            lambda: repository.fetch(poll=True),
+            lambda: subprocess.run(asked, check=True, capture_output=True),
+            POLLS,
+        )
+        found.append(
+            Row(
+                f"a poll without news, {here}",
+                "ms of CPU",
+                poll,
+                floor=bare_poll,
+                factor=1.5,
+                curve="a poll without news",
+                pins=size.pins,
+            )
+        )
+    return found
+
+
+def beside_rows(size: Size, unrelated: int, commits: int, folder: Path) -> list[Row]:
+    """The same repository beside files that are not UGS's, and after a long history: neither is to cost anything."""
+    others = {"": size, f" beside {unrelated:,} other files": replace(size, unrelated=unrelated)}
+    others[f" after {commits:,} commits"] = replace(size, commits=commits)
+    found, floor = list[Row](), dict[str, float]()
+    for number, (how, one) in enumerate(others.items()):
+        (here := folder / str(number)).mkdir()
+        for row in rows(one, here):
+            if how and row.curve:
+                what = f"{row.what}{how}"
+                found.append(Row(what, row.unit, row.figure, floor=floor[row.what], factor=BESIDE_MAX))
+            floor.setdefault(row.what, row.figure)
     return found
 
 
@@ -49,7 +102,9 @@ def understood(repository: Repository, resolve: Resolver, size: Size, remote: Pa
     """A commit that moves one pin is there: milliseconds of CPU until it is known what each environment asks for."""
     commit(remote, number % size.environments, environment(size, number % size.environments, moved=True))
     tip = repository.fetch().tip
-    return cpu_ms(lambda: resolve(repository.snapshot(tip), {}), rounds=1)
+    took = cpu_ms(lambda: resolve(repository.snapshot(tip), {}), rounds=1)
+    repository.accept(tip)
+    return took
 
 
 def commit(remote: Path, index: int, text: str) -> None:
