@@ -102,9 +102,9 @@ bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.scale 1000 10000
 
-# The same table at a hundred thousand pins too: the figures of docs/performance.md.
+# The same table at a hundred thousand pins too: writes the figures and the drawing of docs/performance.md.
 bench-full: $(VENV)/ready
-	$(BIN)/python -m benchmarks.scale 1000 10000 100000
+	$(BIN)/python -m benchmarks.scale 1000 10000 100000 --write docs/performance.md
 
 # How far a bad release gets on 100,000 hosts: the figures of docs/hosts.md.
 spread: $(VENV)/ready

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+from msgspec import Struct
+
 from benchmarks.result import Result
 from reconciler.engine.view import ServiceView, view_of
 from reconciler.model.circumstances import Circumstances, Gate
 from reconciler.model.desired import Desired
 from reconciler.model.gates import GATES, evaluate
 from reconciler.model.itinerary import Step, itinerary
+from reconciler.model.observation import Observation
 from reconciler.model.order import Running, arrange
 from reconciler.model.plan import Change, Good, Records, plan
 from reconciler.model.target import Workload
@@ -22,31 +25,47 @@ DEPENDENCIES = 3
 ROUNDS = 9
 
 
-def run() -> Result:
-    """Milliseconds of CPU for a plan of all, and for explaining one service out of it."""
-    old = [_work("1.0.0", number) for number in range(SERVICES)]
-    new = [_work("1.1.0", number) for number in range(SERVICES)]
-    wanted = desired(*new, pins=[pin("1.1.0", one.service) for one in new])
-    records = Records(
-        good={one.service: (Good(one, NOW),) for one in old},
-        attempted={one.service: Version("1.0.0") for one in old},
-    )
-    running = {one.service: Running(one.target.version, one.release.requires) for one in old}
-    observed = seen(*old)
+class Fleet(Struct):
+    """One environment whose services all have new pins."""
 
-    def planned() -> tuple[Circumstances, dict[str, tuple[Change, tuple[Gate, ...]]]]:
-        changes = plan(wanted, observed, records, now=NOW)
-        order = arrange(changes, running)
-        around = _around(wanted, order.refused, order.after)
+    wanted: Desired
+    records: Records
+    observed: dict[str, Observation]
+    running: dict[str, Running]
+
+    def planned(self) -> tuple[Circumstances, dict[str, tuple[Change, tuple[Gate, ...]]]]:
+        """The plan of all, in order, with every gate."""
+        changes = plan(self.wanted, self.observed, self.records, now=NOW)
+        order = arrange(changes, self.running)
+        around = _around(self.wanted, order.refused, order.after)
         return around, {change.service: (change, evaluate(change, around, now=NOW)) for change in changes}
 
+
+def fleet() -> Fleet:
+    old = [_work("1.0.0", number) for number in range(SERVICES)]
+    new = [_work("1.1.0", number) for number in range(SERVICES)]
+    return Fleet(
+        desired(*new, pins=[pin("1.1.0", one.service) for one in new]),
+        Records(
+            good={one.service: (Good(one, NOW),) for one in old},
+            attempted={one.service: Version("1.0.0") for one in old},
+        ),
+        seen(*old),
+        {one.service: Running(one.target.version, one.release.requires) for one in old},
+    )
+
+
+def run() -> Result:
+    """Milliseconds of CPU for a plan of all, and for explaining one service out of it."""
+    here = fleet()
+    wanted, observed, planned = here.wanted, here.observed, here.planned
     around, told = planned()
     waiting = sum(any(not gate.open for gate in gates) for _, gates in told.values())
     if not 0 < waiting < SERVICES:
         raise SystemExit(f"{waiting} of {SERVICES} changes wait: this measures something else than it says")
 
     def explained() -> tuple[ServiceView, tuple[Step, ...]]:
-        name = new[-1].service
+        name = max(wanted.workloads)
         one = {name: told[name]}
         steps = itinerary(told[name][0], wanted.releases.get(name, {}), around, now=NOW, first=GATES)
         return view_of(wanted, {name: observed[name]}, one, {}, {}, {}, now=NOW)[name], steps

@@ -22,7 +22,7 @@ from tests.world import World, a_world
 
 ROUNDS = 25
 WAIT_S = 60.0
-ARRIVED = '#!/bin/sh\ndate +%s.%N > "{file}"\n'
+ARRIVED = '#!/bin/sh\ndate +%s.%N > "{file}.new" && mv "{file}.new" "{file}"\n'
 
 
 def run(rounds: int = ROUNDS) -> Result:
@@ -58,9 +58,12 @@ def run(rounds: int = ROUNDS) -> Result:
 
 def taken_back(world: World, version: str, arrived: Path) -> dict[str, float]:
     """Pin a version that is not healthy, and see when what was done about it."""
+    arrived.unlink(missing_ok=True)
     world.pin(version)
     world.merge(f"Bump to {version}")
     upgrade = until_reverted(world, version)
+    while not arrived.exists():  # what was seen to arrive is told a moment later
+        time.sleep(0.01)
     with contextlib.closing(store_of(world)) as store:
         at = {row.event: row.at for row in store.audit_rows(limit=100) if row.operation == upgrade.operation}
         [restore] = [step for step in store.steps(upgrade.operation) if step.step == "restore"]

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from benchmarks.scale.row import Row
 
-WIDTH, HEIGHT = 760, 420
-LEFT, RIGHT, TOP, BOTTOM = 70, 250, 20, 50
+WIDTH, HEIGHT = 880, 420
+LEFT, RIGHT, TOP, BOTTOM = 70, 330, 20, 50
 COLOURS = ("#3b82f6", "#ef4444", "#10b981", "#f59e0b", "#8b5cf6", "#64748b", "#db2777", "#0d9488")
 STYLE = """\
 text { font: 12px system-ui, sans-serif; fill: #334155 }

@@ -61,6 +61,8 @@ class Mirror:
         self._objects = Objects(self._git)
         self._accepted: str | None = None
         """As this process, which alone writes it, has read or written it last."""
+        self._fetched: str | None = None
+        """The tip that was fetched last."""
         self._polled: tuple[bytes, str] | None = None
         """What the remote said of its refs, and the tip that was fetched then."""
         self._differences = Differences(self._git, self._objects)
@@ -73,7 +75,6 @@ class Mirror:
 
     def fetch(self) -> str:
         """Bring the branch and the notes here; the branch's tip, also when it was rewritten."""
-        before = self._git.ref(transfer.FETCHED_REF)
         # Forced, so that a rewritten branch can be seen; whether it is accepted is decided elsewhere.
         transfer.fetch(self._git, f"+{self._git.remote.ref}:{transfer.FETCHED_REF}", transfer.NOTES_REFSPEC)
         tip = (
@@ -81,7 +82,8 @@ class Mirror:
             .decode("ascii")
             .strip()
         )
-        if tip != before:
+        if tip != self._fetched:
+            self._fetched = tip
             with suppress(TransientError), self._git.writing():
                 self._git.ask("gc", "--auto", "--quiet")  # Mere tidiness: it may fail.
         return tip
