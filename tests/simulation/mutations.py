@@ -218,11 +218,6 @@ MUTATIONS = {
     "a stranger's word releases what failed": Mutation(
         "reconciler.engine.trust:Guard.may_release", "if environment not in self.rule.movers:", "if True:"
     ),
-    "how a migration ended is forgotten before it is on record": Mutation(
-        "reconciler.engine.data.migrations:Migrations._settle",
-        "self._commands.end(step, outcome)",
-        "self._commands.close(step, outcome)",
-    ),
 }
 """By name: what somebody might break."""
 
