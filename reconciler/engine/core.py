@@ -238,7 +238,7 @@ class Core:
                 actor=actor,
                 detail=reason,
                 notices=[notice_of(moved, severity, now, ask=ask)] if tell else [],
-                note=note_of(moved) if noted else None,
+                note=note_of(moved, quarantined=quarantine is not None) if noted else None,
                 reports=reports_of(upgrade, moved) if self.forge else (),
             )
             if ends:
@@ -263,8 +263,9 @@ def cause_of(upgrade: Upgrade, *, adopted: bool = False) -> Cause:
     return Cause(upgrade.operation, upgrade.revision, adopted)
 
 
-def note_of(upgrade: Upgrade) -> Note:
-    """The line that the deployed commit carries under refs/notes/ugs."""
+def note_of(upgrade: Upgrade, *, quarantined: bool = False) -> Note:
+    """The line that the deployed commit carries under refs/notes/ugs. `quarantined`: its target is from now on, though
+    it has not failed, as when it is stuck."""
     ended = upgrade.ended_at or upgrade.changed_at
     line: dict[str, object] = {
         "operation": upgrade.operation,
@@ -278,7 +279,7 @@ def note_of(upgrade: Upgrade) -> Note:
         "ended_at": upgrade.ended_at.isoformat() if upgrade.ended_at else None,
         "duration_s": round((ended - upgrade.started_at).total_seconds(), 3) if upgrade.started_at else None,
     }
-    if upgrade.failed:
+    if upgrade.failed or quarantined:
         line |= {"reason": upgrade.reason, "quarantined": str(upgrade.to)}
     if upgrade.taken_with:
         line["taken_with"] = upgrade.taken_with

@@ -52,9 +52,11 @@ class Drifts:
     async def mend(self, desired: Desired, busy: frozenset[str], *, recovery: Recovery | None) -> bool:
         """Tell of it, and make it as it was where the policy says so. True when something was done.
 
-        In safe mode nobody knows what was applied; of what is being upgraded, neither.
+        In safe mode nobody knows what was applied; of what is being upgraded, neither; and what another daemon has
+        applied since the lease ended is nobody's hand.
         """
-        if recovery is not None or self._core.desired.get(self._environment) is not desired:
+        held = self._core.leases.standing(self._core.share(self._environment)) == "held"
+        if not held or recovery is not None or self._core.desired.get(self._environment) is not desired:
             return False
         found = [drift for service, drift in self.found.items() if service not in busy]
         self._follow(found, busy, desired.environment.policy.drift)

@@ -103,7 +103,10 @@ class Fleet:
         """
         core = self.core
         async with self._refreshing:
-            asked_at = core.clock.now()  # who is stopped while he fetches knows what was so before
+            asked_at, asked_s = (
+                core.clock.now(),
+                core.clock.monotonic(),
+            )  # who is stopped while he fetches knows what was so before
             try:
                 fetched = await core.git(core.repository.fetch, accept_rewrite=accept_rewrite, poll=poll)
                 judged = await self.guard.judge(fetched.tip)
@@ -125,7 +128,7 @@ class Fleet:
                 if news:
                     core.look_at_pulls()
                 self._seen = fetched.tip, judged
-                await self._recall.look(fetched.tip, self.passes)
+                await self._recall.look(fetched.tip, self.passes, asked_s)
                 await soak.learn(core)
             except UgsError as error:
                 self._tell(*trouble_of(error), str(error))

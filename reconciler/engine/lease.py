@@ -28,6 +28,10 @@ ANSWER_S = 5.0
 LOOKS_MAX = 2
 """In one round: who came too late looks again at once, to see whose it is now."""
 HOLDER_MARK = "lease-holder"
+LAST = "lease last: "
+"""By environment or share: the last epoch under which it was held."""
+BEHIND = "lease behind: "
+"""By environment: that others have had it since, and what they did was not read yet."""
 _NO_HOST = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -45,6 +49,14 @@ class Leases:
     def opening(self, _environment: str) -> Opening:
         """The gate `lease`, with the sentence that says whose an environment is when it is not ours."""
         return rules.OPEN
+
+    def behind_s(self, _environment: str) -> float | None:
+        """Since when an environment is ours that others have had, and of which Git was not asked yet what they did;
+        in monotonic seconds. None when nothing is to be read first. Until `caught_up`, it does not count as held."""
+        return None
+
+    def caught_up(self, _environment: str) -> None:
+        """What others did to an environment is known here now."""
 
     def refusals(self) -> list[str]:
         """What a person has to mend before the environments can be held."""
@@ -81,14 +93,31 @@ class RemoteLeases(Leases):
         self._wanted = asyncio.Event()
         self._ended = asyncio.Event()
         """Set, and replaced, at the end of every round."""
+        self._last = {key.removeprefix(LAST): int(epoch) for key, epoch in store.marks(LAST).items()}
+        now_s = clock.monotonic()
+        self._behind_s = {key.removeprefix(BEHIND): now_s for key in store.marks(BEHIND)}
 
     def standing(self, environment: str) -> Standing:
+        found = self._by_the_remote(environment)
+        return "unsure" if found == "held" and environment in self._behind_s else found
+
+    def _by_the_remote(self, environment: str) -> Standing:
         return rules.standing(self._lease(environment), self._me, now_s=self._clock.monotonic())
+
+    def behind_s(self, environment: str) -> float | None:
+        return self._behind_s.get(environment) if self._by_the_remote(environment) == "held" else None
+
+    def caught_up(self, environment: str) -> None:
+        self._store.mark(f"{BEHIND}{environment}", None)
+        self._behind_s.pop(environment, None)
+        self._wanted.set()  # a round is what tells it
 
     def epoch(self, environment: str) -> int:
         return self._lease(environment).epoch
 
     def opening(self, environment: str) -> Opening:
+        if self.behind_s(environment) is not None:
+            return rules.behind(environment)
         seen, trouble = self._lease(environment).seen, self._trouble.get(environment)
         claim = seen.claim if seen else None
         return rules.opening(
@@ -104,7 +133,7 @@ class RemoteLeases(Leases):
 
     async def settled(self, environment: str) -> None:
         end_s = self._clock.monotonic() + ANSWER_S
-        while self.standing(environment) == "unsure" and self._asked_s.get(
+        while self._by_the_remote(environment) == "unsure" and self._asked_s.get(
             environment, -1.0
         ) < rules.doubted_s(self._lease(environment)):
             if (left_s := end_s - self._clock.monotonic()) <= 0:
@@ -209,6 +238,7 @@ class RemoteLeases(Leases):
             name = named[ref]
             match answer:
                 case str():
+                    self._follow(name, claims[name][1].epoch)
                     self._leases[name] = rules.won(answer, claims[name][1], asked_s=asked_s)
                 case Late():
                     self._leases[name] = rules.lost(self._lease(name))
@@ -216,6 +246,19 @@ class RemoteLeases(Leases):
                 case Refused():
                     refused[name] = self._refusal(name, answer)
         return late, refused
+
+    def _follow(self, name: str, epoch: int) -> None:
+        """It is about to be ours under this epoch. Where others have had it since it last was, that stands first."""
+        last = self._last.get(name, 0)
+        if epoch == last:
+            return
+        with self._store.transaction():
+            self._store.mark(f"{LAST}{name}", str(epoch))
+            if epoch > last + 1 and name == rules.environment_of(name):
+                self._store.mark(f"{BEHIND}{name}", f"epoch {last}")
+        self._last[name] = epoch
+        if epoch > last + 1 and name == rules.environment_of(name):
+            self._behind_s[name] = self._clock.monotonic()
 
     def _refusal(self, environment: str, error: Refused) -> Refused:
         allow = self._register.allow(rules.ref_of(environment))
@@ -226,6 +269,8 @@ class RemoteLeases(Leases):
 
     def _tell(self, name: str) -> bool:
         """Log, audit and, where people would want to know, tell it when whose an environment is has changed."""
+        if self.behind_s(name) is not None:
+            return True  # to be read by a pass; told once that is done
         standing, epoch, before = self.standing(name), self.epoch(name), self._told.get(name)
         sentence = (
             f"{name} is in our hands (epoch {epoch})" if standing == "held" else self.opening(name).reason

@@ -38,6 +38,7 @@ from reconciler.model.errors import UgsError
 from reconciler.model.gates import closed, evaluate, judged, starts_at
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Change, Records
+from reconciler.model.recovery import Recovery
 from reconciler.model.target import Target
 from reconciler.model.upgrade import Phase, Upgrade
 
@@ -140,7 +141,7 @@ class EnvironmentPass:
             await flags.settle(core, desired)
         if excluded(self, desired):
             return
-        await core.leases.settled(share := core.share(self.name))
+        share = await self._settled()
         await self.slots.give_back()
         busy = self.busy
         try:
@@ -152,6 +153,9 @@ class EnvironmentPass:
         observed = concerning(desired, self.seen)
         self.trouble, self.observed = "", observed
         recovery = core.store.recovery(self.name)
+        if self._is_behind(recovery):
+            self.told = await self._weighed(desired, records_of(core, self.name, observed))
+            return
         await adopt(core, self.monitor, desired, observed, busy=self.busy, recovery=recovery)
         records = records_of(core, self.name, observed)
         await flags.settle(core, desired, flags.Seen(observed, records.good))
@@ -176,6 +180,19 @@ class EnvironmentPass:
             departure.close(core, self.name)
         elif standing == "held" and recovery is None and nothing_left(self, desired, records):
             self.rest.begin(desired)
+
+    async def _settled(self) -> str:
+        """Whose the environment is has been asked; of what others had, also what they did. The lease that it needs."""
+        share = self.core.share(self.name)
+        await self.core.leases.settled(share)
+        if self.core.leases.behind_s(share) is not None:
+            await self.refresh()
+        return share
+
+    def _is_behind(self, recovery: Recovery | None) -> bool:
+        """Whether what is remembered may be long out of date, and Git was not asked yet."""
+        unread = recovery is not None and recovery.base is None
+        return unread or self.core.leases.behind_s(self.core.share(self.name)) is not None
 
     def _observe(self) -> dict[str, Observation]:
         return self.core.driver(self.name).observe(self.core.site_of(self.name), self.name)

@@ -8,19 +8,20 @@ import logging
 import platform
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from reconciler.engine.control import STOP_GRACE_S
 from reconciler.engine.core import Core
+from reconciler.engine.data import has_migrated
 from reconciler.engine.reconcile import EnvironmentPass
-from reconciler.engine.upgrade import ACTIVE
 from reconciler.model.errors import UgsError
-from reconciler.model.notice import Notice
+from reconciler.model.notice import Notice, notice_of
 from reconciler.model.observation import Observation
 from reconciler.model.recovery import Account, Commit, Failed, Proven, Recovery, accounts
 from reconciler.model.target import Target, Workload
-from reconciler.model.upgrade import Phase, Upgrade, check_move
+from reconciler.model.upgrade import NOT_BEGUN, Phase, Upgrade, check_move
 from reconciler.store import EVERYWHERE, KNOWN, Head, Quarantine
 
 log = logging.getLogger("ugs")
@@ -40,6 +41,21 @@ ENDS = {
 Passes = Mapping[str, EnvironmentPass]
 
 
+class Why(NamedTuple):
+    """Why Git is asked of the past: in words, and how an upgrade ends whose own end nobody remembers."""
+
+    text: str
+    ends: dict[Phase, Phase]
+
+
+SAFE = Why("safe mode", ENDS)
+LENT = Why(
+    "it was in another daemon's hands",
+    # What puts a pin back asks the remote what became of that, and goes on.
+    {phase: to for phase, to in ENDS.items() if phase is not Phase.REVERTING},
+)
+
+
 class Recall:
     """What one run of the daemon does about the past, before it starts anything."""
 
@@ -47,17 +63,20 @@ class Recall:
         self._core = core
         self._compared = False
 
-    async def look(self, tip: str, passes: Passes) -> None:
+    async def look(self, tip: str, passes: Passes, asked_s: float) -> None:
         """After every fetch: whether the past is known here, and where it is not, what Git says of it.
 
-        Raises UgsError, and is then to be called again: until it has succeeded, nothing starts.
+        `asked_s`: when the fetch began, in monotonic seconds. Raises UgsError, and is then to be called again: until
+        it has succeeded, nothing starts.
         """
         if not self._compared:
             await self._compare(passes)
             self._compared = True
         store, seen = self._core.store, set(self._core.store.marks(KNOWN))
         strangers = [name for name in passes if f"{KNOWN}{name}" not in seen]
-        if not strangers and all(one.base for one in store.recoveries().values()):
+        leases = self._core.leases
+        behind = [name for name in passes if (at_s := leases.behind_s(name)) is not None and at_s <= asked_s]
+        if not strangers and not behind and all(one.base for one in store.recoveries().values()):
             return
         told = await asyncio.to_thread(self._accounts, tip)
         with store.transaction():
@@ -70,8 +89,13 @@ class Recall:
         for name in sorted(names | store.recoveries().keys() - {EVERYWHERE}):
             recovery = store.recoveries().get(name) or everywhere
             if recovery and recovery.base is None:
-                await self._learn(name, recovery, told.get(name, Account()), tip, passes.get(name))
+                await self._recover(name, recovery, told.get(name, Account()), tip, passes.get(name))
         store.keep_recovery(EVERYWHERE, None)
+        for name in behind:
+            if not self._core.hosted(name):  # there each host has records of its own share
+                await self._learn(name, LENT, told.get(name, Account()), tip, passes[name])
+            leases.caught_up(name)
+            passes[name].wake.set()
         self._core.wake.notices.set()
 
     async def _compare(self, passes: Passes) -> None:
@@ -102,13 +126,22 @@ class Recall:
             {old: name for old, name in now.items() if old and old not in self._core.desired},
         )
 
-    async def _learn(
+    async def _recover(
         self, name: str, recovery: Recovery, account: Account, tip: str, here: EnvironmentPass | None
+    ) -> None:
+        """What safe mode begins with: from now on, a pin that a later commit moves may start."""
+        await self._learn(name, SAFE, account, tip, here)
+        self._core.store.keep_recovery(name, replace(recovery, base=tip))
+        log.warning("%s: safe mode: %s", name, recovery.reason)
+
+    async def _learn(
+        self, name: str, why: Why, account: Account, tip: str, here: EnvironmentPass | None
     ) -> None:
         """Take over what Git says of one environment; go on taking back what failed, and end the rest."""
         store = self._core.store
         proven = await self._proven(name, account, tip)
         backwards = await self._taken_back(name, account, tip)
+        goes_on = await self._going_on(name, account) if why is LENT else set()
         with store.transaction():
             for failed in account.failed:
                 store.recall_quarantine(_record(name, failed))
@@ -118,18 +151,20 @@ class Recall:
                 store.healthy(work, at=one.at)
             for upgrade in backwards:
                 store.record(upgrade, event="taken-back-again", detail=upgrade.reason)
-            self._end_the_unknown(name, account, {upgrade.operation for upgrade in backwards})
-            store.keep_recovery(name, replace(recovery, base=tip))
+            carried = goes_on | {upgrade.operation for upgrade in backwards}
+            self._end_the_unknown(name, why, account, carried)
             store.audit("recalled", environment=name, detail=f"from Git, at {tip}")
-        log.warning("%s: safe mode: %s", name, recovery.reason)
         if here:
-            here.left.extend(backwards)
+            if why is SAFE:  # else whoever carries it still is let go first; the next pass takes it up
+                here.left.extend(backwards)
             here.wake.set()
 
     async def _proven(self, name: str, account: Account, tip: str) -> list[tuple[Workload, Proven]]:
         """The last that Git says succeeded, where nothing newer is remembered and the repository describes it."""
-        found = []
+        found, shut = [], {(row.service, row.target) for row in self._core.store.quarantined(name)}
         for service, one in account.proven.items():
+            if (service, one.target) in shut:  # here, and Git was not told yet
+                continue
             newest = self._core.store.good(name, service, limit=1)
             if newest and newest[0][1] >= one.at:
                 continue
@@ -164,25 +199,44 @@ class Recall:
                     found.append(_upgrade(name, failed, before, after))
         return found
 
+    async def _going_on(self, name: str, account: Account) -> set[str]:
+        """What this daemon left under way, of which Git tells nothing and nothing else runs: what was being proven,
+        and what has changed its data, is brought to its end."""
+        core, shut = self._core, {(one.service, one.target) for one in account.failed}
+        left = [
+            upgrade
+            for upgrade in core.store.upgrades(environment=name, unfinished=True)
+            if (upgrade.phase is Phase.VERIFYING or has_migrated(core, upgrade))
+            and upgrade.operation not in account.ended
+            and (upgrade.service, upgrade.to) not in shut
+        ]
+        if not left:
+            return set()
+        seen = await asyncio.to_thread(core.driver(name).observe, core.site_of(name), name)
+        return {upgrade.operation for upgrade in left if _as_it_left(upgrade, seen.get(upgrade.service))}
+
     async def _described(self, tip: str, name: str, service: str, target: Target) -> Workload | None:
         past, frozen = self._core.repository.past, self._core.frozen
         return await asyncio.to_thread(past.workload_of, tip, name, service, target, frozen)
 
-    def _end_the_unknown(self, name: str, account: Account, carried_on: Collection[str]) -> None:
-        """Nothing goes on from where an older database left it: what came of it is in Git, or nobody knows."""
+    def _end_the_unknown(self, name: str, why: Why, account: Account, carried_on: Collection[str]) -> None:
+        """Nothing goes on from where it was left: what came of it is in Git, or nobody knows."""
         now = self._core.clock.now()
         for upgrade in self._core.store.upgrades(environment=name, unfinished=True):
-            if upgrade.phase not in ACTIVE or upgrade.operation in carried_on:
-                continue
             told = account.ended.get(upgrade.operation)
+            # What only waits here and was carried out elsewhere is another attempt when it is made again.
+            ends = why.ends | (dict.fromkeys(NOT_BEGUN, Phase.CANCELLED) if told else {})
+            if upgrade.phase not in ends or upgrade.operation in carried_on:
+                continue
             known = f"Git says: {told}" if told else "what came of it is not known"
-            to = ENDS[upgrade.phase]
+            to = ends[upgrade.phase]
             check_move(upgrade, to)
             ended = replace(
-                upgrade, phase=to, reason=f"safe mode: {known}", changed_at=now, ended_at=now, failed=False
+                upgrade, phase=to, reason=f"{why.text}: {known}", changed_at=now, ended_at=now, failed=False
             )
             # No note: it would take the place of what Git says.
-            self._core.store.record(ended, event=to.value, detail=ended.reason)
+            notices = [notice_of(ended, "info", now)]
+            self._core.store.record(ended, event=to.value, detail=ended.reason, notices=notices)
 
 
 def accept(core: Core, passes: Passes, environment: str | None, *, actor: str) -> list[str]:
@@ -241,6 +295,13 @@ def daemon_id(core: Core) -> str:
 
 def _runs(seen: Mapping[str, Observation], service: str, target: Target | None) -> bool:
     return service in seen and target in seen[service].targets
+
+
+def _as_it_left(upgrade: Upgrade, seen: Observation | None) -> bool:
+    """Whether nothing runs but what the upgrade started and what it replaces."""
+    old = {upgrade.before.target} if upgrade.before else set[Target]()
+    new = upgrade.phase is not Phase.VERIFYING or (seen is not None and upgrade.to in seen.targets)
+    return new and (seen is None or seen.targets <= old | {upgrade.to})
 
 
 def _record(environment: str, failed: Failed) -> Quarantine:

@@ -163,6 +163,12 @@ def opening(environment: str, state: Standing, claim: Claim | None, trouble: str
     return Opening(False, reason, None, "a remote that accepts it")
 
 
+def behind(environment: str) -> Opening:
+    """The gate `lease` of what is ours again, and was another daemon's meanwhile."""
+    reason = f"{environment} was in other hands: what was done there is read from Git first"
+    return Opening(False, reason, None, "a fetch that succeeds")
+
+
 def whose(environment: str, claim: Claim) -> str:
     """The sentence that a daemon says when it leaves an environment to another."""
     return f"{environment} is in the hands of daemon {claim.holder} on {claim.host} (epoch {claim.epoch})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -130,7 +130,8 @@ def accounts(
     places = ended.keys() | {place for place, _ in failed.values()}
     return {
         place: _account(
-            [one for at, one in failed.values() if at == place and one.operation not in retried],
+            [one for at, one in failed.values() if at == place],
+            retried,
             proven[place],
             ended[place],
             removed[place],
@@ -140,26 +141,28 @@ def accounts(
 
 
 def _account(
-    failed: Iterable[Failed],
+    failed: Sequence[Failed],
+    retried: Collection[str],
     proven: Sequence[tuple[str, Proven]],
     ended: Mapping[str, str],
     removed: Mapping[str, datetime],
 ) -> Account:
-    """`proven`: oldest first. What failed and then proved healthy was released; what failed after is not good, and
-    neither is what was `removed` after."""
+    """`proven`: oldest first. What failed and then proved healthy was released; what failed after is not good, be it
+    `retried` or not, and neither is what was `removed` after."""
     shut = [
         one
         for one in sorted(failed, key=lambda one: one.at)
-        if not any(
+        if one.operation not in retried
+        and not any(
             service == one.service and good.target == one.target and good.at > one.at
             for service, good in proven
         )
     ]
-    bad = {(one.service, one.target) for one in shut}
+    last = {(one.service, one.target): one.at for one in sorted(failed, key=lambda one: one.at)}
     good = {
         service: one
         for service, one in proven
-        if (service, one.target) not in bad and one.at >= removed.get(service, BEGINNING)
+        if last.get((service, one.target), BEGINNING) < one.at and one.at >= removed.get(service, BEGINNING)
     }
     return Account(failed=tuple(shut), proven=good, ended=ended)
 

@@ -34,13 +34,18 @@ def open_state(state: Path, *, now: Callable[[], datetime]) -> Store:
         lost = f"{error.message}; it is kept as {aside}"
         store = Store(path, now=now, witness=witness)
     try:
-        lost = lost or _lost(store, newest, was_there=was_there)
-        if lost:
-            store.enter_recovery(EVERYWHERE, lost)
+        notice_loss(store, newest, was_there=was_there, lost=lost)
     except BaseException:
         store.close()
         raise
     return store
+
+
+def notice_loss(store: Store, newest: Head | None, *, was_there: bool, lost: str = "") -> None:
+    """Safe mode, where the database is not the newest. `newest`: what stands beside it; `was_there`: whether there was
+    a file at all; `lost`: why it is known already that another took its place."""
+    if lost := lost or _lost(store, newest, was_there=was_there):
+        store.enter_recovery(EVERYWHERE, lost)
 
 
 def set_aside(path: Path, why: str, at: datetime) -> Path:

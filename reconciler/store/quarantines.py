@@ -22,7 +22,8 @@ class Quarantines(Audit, Versions):
             added = self._run(
                 "INSERT INTO rollback_records (operation, environment, service, failed_target,"
                 " restored_target, reason, quarantined_at) VALUES (?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT DO NOTHING",
+                " ON CONFLICT (operation) DO UPDATE SET reason = excluded.reason, released_at = NULL,"
+                " quarantined_at = excluded.quarantined_at WHERE released_at IS NOT NULL",
                 (
                     upgrade.named,
                     upgrade.environment,
