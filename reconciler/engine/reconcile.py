@@ -135,8 +135,7 @@ class EnvironmentPass:
         if desired is None:
             return
         poison.outlive(core, {one.operation: one.since_s for one in self.running.values()}, self.broken)
-        while self.left:
-            self.carrying.launch(self.left.pop())
+        self._launch_what_was_left()
         if flags.waiting(core, self.name):  # first: it needs nothing of the engine, which may hang
             await flags.settle(core, desired)
         if excluded(self, desired):
@@ -180,6 +179,10 @@ class EnvironmentPass:
             departure.close(core, self.name)
         elif standing == "held" and recovery is None and nothing_left(self, desired, records):
             self.rest.begin(desired)
+
+    def _launch_what_was_left(self) -> None:
+        while self.left:
+            self.carrying.launch(self.left.pop())
 
     async def _settled(self) -> str:
         """Whose the environment is has been asked; of what others had, also what they did. The lease that it needs."""

@@ -128,9 +128,9 @@ class Connection:
 class SimulatedStore(Store):
     """The store over what a former daemon left."""
 
-    def __init__(self, connection: Connection, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, connection: Connection, *, now: Callable[[], datetime], witness: Any = None) -> None:
         self._given = connection
-        super().__init__(Path("simulated.db"), now=now)
+        super().__init__(Path("simulated.db"), now=now, witness=witness)
 
     def _connect(self, *, read_only: bool) -> Any:
         return self._given

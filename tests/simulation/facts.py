@@ -35,6 +35,8 @@ class Facts:
         self.proven: dict[Key, list[Target]] = {}
         """By service, what proved healthy, the last first."""
         self.proven_s: dict[tuple[str, str, Target], float] = {}
+        self.proven_by: dict[tuple[str, str, Target], str] = {}
+        """By which operation; not there where it was adopted."""
         self.deployed: set[Key] = set()
         """Where anything was ever started or tried."""
         self.applied: set[str] = set()
@@ -151,6 +153,7 @@ class Facts:
                 self.applied.discard(upgrade.operation)
             case Phase.SUCCEEDED:
                 self.prove(key, target)
+                self.proven_by[(*key, target)] = upgrade.operation
         if upgrade.failed or upgrade.phase is Phase.STUCK:
             if not (before and before.failed):
                 self.shut[(*key, target)] = upgrade.operation
@@ -167,13 +170,18 @@ class Facts:
 
     def _audited(self, row: Mapping[str, Any]) -> None:
         key = row["environment"], row["service"]
+        if loss := self._simulation.loss:
+            loss.audited(row["event"], row["environment"], row["detail"])
         match row["event"]:
             case "adopted":
-                self.prove(key, Target.parse(row["detail"]))
+                target = Target.parse(row["detail"])
+                if self.proven.get(key, [None])[0] != target:  # else another daemon has known it before
+                    self.prove(key, target)
                 self.deployed.add(key)
             case "quarantine-released":
                 if wrong := trust.only_who_may_releases(self._simulation, row):
                     raise Violation(wrong)
-                self.shut = {shut: by for shut, by in self.shut.items() if by != row["operation"]}
+                for shut in [shut for shut, by in self.shut.items() if by == row["operation"]]:
+                    del self.shut[shut]
             case "bug":
                 raise Violation(f"a bug stopped {row['operation']} of {'/'.join(key)}")

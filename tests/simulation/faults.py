@@ -100,6 +100,11 @@ class Weather:
         spell = self._spells.get(name)
         return spell is not None and spell[0] <= self._time.now_s < spell[1]
 
+    def spare(self, *names: str) -> None:
+        """These do not strike at all."""
+        for name in names:
+            self._spells.pop(name, None)
+
     def moments(self, name: str) -> list[float]:
         """For what happens at instants of its own: some within its time."""
         if name not in self._spells:

@@ -57,6 +57,10 @@ class Host:
     """What has shown, to whoever asked, that it is not well."""
     answers: dict[tuple[str, str, Target], list[tuple[float, str]]] = field(default_factory=dict)
     """When what was answered about a target."""
+    asker: Callable[[], object] | None = None
+    """With two daemons: who asks at this moment."""
+    heard: dict[tuple[object, str, str, Target], list[tuple[float, str]]] = field(default_factory=dict)
+    """With two daemons: what was answered to each."""
     told: Callable[[str, str, Workload | None, Key], None] = lambda _kind, _operation, _work, _key: None
     interrupt: Callable[[], None] = lambda: None
     """Where a kill may strike in the midst of an effect."""
@@ -109,6 +113,8 @@ class Host:
 
     def answered(self, key: Key, target: Target, verdict: str) -> None:
         self.answers.setdefault((*key, target), []).append((self.weather.now_s, verdict))
+        if self.asker:
+            self.heard.setdefault((self.asker(), *key, target), []).append((self.weather.now_s, verdict))
         if verdict == "failed":
             self.evidence.add((*key, target))
 

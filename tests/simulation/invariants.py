@@ -17,6 +17,7 @@ from reconciler.store import SLACK
 from reconciler.store.database import time_of
 from tests.simulation import data_invariants, fleet, removal, trust
 from tests.simulation.loop import EPOCH
+from tests.simulation.loss import safe_mode_changes_nothing_that_runs_6, safe_mode_starts_nothing_6
 from tests.simulation.opening import closed
 from tests.simulation.remote import BLOBS
 
@@ -52,7 +53,7 @@ def each_move_has_one_audit_row_3_10(
     _simulation: Simulation, _before: Upgrade | None, upgrade: Upgrade, rows: list[Mapping[str, Any]]
 ) -> str:
     events = [row["event"] for row in rows if row["operation"] == upgrade.operation]
-    count = events.count(upgrade.phase.value)
+    count = events.count(upgrade.phase.value) + events.count("taken-back-again")
     return "" if count == 1 else f"{upgrade.operation} is {upgrade.phase} with {count} rows in the audit"
 
 
@@ -73,7 +74,8 @@ def one_attempt_a_release_3_3(
     if upgrade.phase is not Phase.APPLYING or upgrade.after is None:
         return ""
     by = simulation.facts.shut.get((upgrade.environment, upgrade.service, _to(upgrade)))
-    return f"{upgrade.operation} tries again what {by} found to fail" if by else ""
+    known = by and simulation.knows(by)
+    return f"{upgrade.operation} tries again what {by} found to fail" if known else ""
 
 
 def quarantine_stands_first_3_3(
@@ -115,7 +117,8 @@ def success_is_proven_3_12(
 def _unproven(simulation: Simulation, upgrade: Upgrade, judged_at: datetime, what: str) -> str:
     """Whether what counted as healthy at that instant had not been so for long enough."""
     judged_s = (judged_at - EPOCH).total_seconds()
-    answers = simulation.host.answers.get((upgrade.environment, upgrade.service, _to(upgrade)), [])
+    host, of = simulation.host, (upgrade.environment, upgrade.service, _to(upgrade))
+    answers = host.heard.get((simulation, *of), []) if host.asker else host.answers.get(of, [])
     heard = [(at_s, verdict) for at_s, verdict in answers if at_s <= judged_s]
     run = list(takewhile(lambda answer: answer[1] == "healthy", reversed(heard)))
     if run and judged_s - run[0][0] <= RECENT_S and judged_s - run[-1][0] >= SOAK_S - HEARD_S:
@@ -165,6 +168,7 @@ def left_alone_is_said_when_it_is_so_3_6(
 
 
 AFTER_MOVE = (
+    safe_mode_starts_nothing_6,
     moves_are_legal_3_8,
     each_move_has_one_audit_row_3_10,
     starts_behind_open_gates_alone_3_2,
@@ -220,8 +224,12 @@ def git_asks_for_what_starts_3_1(
     if kind != "apply" or work is None:
         return ""
     if operation == "repair":
-        good = simulation.facts.proven.get(key, [None])[0]
-        return "" if work.target == good else f"a repair starts {work.target}, and last-good is {good}"
+        for good in simulation.facts.proven.get(key, ()):
+            if work.target == good:
+                return ""
+            if simulation.knows(simulation.facts.proven_by.get((*key, good), "")):
+                return f"a repair starts {work.target}, and last-good is {good}"
+        return f"a repair starts {work.target}, which never proved healthy"
     upgrade = simulation.facts.upgrades[operation]
     pins = fleet.pins_of(simulation.remote.made[upgrade.revision].tree, key[0])
     wanted = upgrade.pinned.target.version.text if upgrade.pinned else None
@@ -272,6 +280,7 @@ def no_batch_is_larger_than_it_may_be_4(
 
 
 BEFORE_EFFECT = (
+    safe_mode_changes_nothing_that_runs_6,
     no_batch_is_larger_than_it_may_be_4,
     what_another_daemon_has_is_left_alone_two_daemons,
     intent_stands_before_effect_3_8,

@@ -18,12 +18,12 @@ from reconciler.engine.repository import Repository
 from reconciler.model.errors import HostError
 from reconciler.model.snapshot import Cache
 from reconciler.notify import Outbox
+from reconciler.store.opening import notice_loss
 from tests.simulation import trust
 from tests.simulation.data import SimulatedVault
 from tests.simulation.database import Connection, SimulatedStore
 from tests.simulation.loop import Loop, VirtualClock
 from tests.simulation.remote import Clone
-from tests.simulation.rival import OURS
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -44,21 +44,26 @@ class Life:
         self.loop = Loop(simulation.scheduler, simulation.latency, simulation.time)  # type: ignore[abstract]  # the rest is never asked for
         self.clock = VirtualClock(self.loop, simulation.time)
         connection = Connection(simulation.disk, simulation.weather, simulation.may_kill)
-        store = SimulatedStore(connection, now=self.clock.now)
+        loss = simulation.loss
+        newest = loss.witness.read() if loss else None
+        store = SimulatedStore(connection, now=self.clock.now, witness=loss.witness if loss else None)
+        if loss:
+            notice_loss(store, newest, was_there=loss.was_there, lost=loss.damage)
+            loss.was_there, loss.damage = True, ""
         self.clone = Clone(
-            simulation.remote, simulation.refs, simulation.weather, simulation.race, simulation.facts.accepted
+            simulation.remote, simulation.refs, simulation.link, simulation.race, simulation.facts.accepted
         )
         repository = Repository(cast(Any, self.clone), cast(Any, simulation.remote))
         repository._cache = PARSED
-        leases = RemoteLeases(cast(Any, simulation.register), OURS, store, self.clock)
-        settings = SETTINGS
+        leases = RemoteLeases(cast(Any, simulation.register), simulation.holder, store, self.clock)
+        settings = simulation.settings
         if simulation.rules.trusted:
-            settings = dataclasses.replace(SETTINGS, trust=trust.settings(simulation.first))
+            settings = dataclasses.replace(settings, trust=trust.settings(simulation.first))
         self.core = Core(
             settings=settings,
             store=store,
             repository=repository,
-            site=Site(state=SETTINGS.state, secret=_no_secret, blob=repository.file),
+            site=Site(state=simulation.settings.state, secret=_no_secret, blob=repository.file),
             clock=self.clock,
             outboxes=(Outbox(store, simulation.messenger, now=self.clock.now),),
             drivers={"process": simulation.driver},

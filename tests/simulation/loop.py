@@ -11,6 +11,7 @@ import contextlib
 import contextvars
 import heapq
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
@@ -119,6 +120,14 @@ class Loop(asyncio.AbstractEventLoop):
                     handle.context.run(handle.callback, *handle.arguments)
         finally:
             asyncio._set_running_loop(None)
+
+    def due_s(self) -> float:
+        """When something is to happen next, infinity when nothing is."""
+        if self._ready:
+            return self._time.now_s
+        while self._timers and self._timers[0][2].gone:
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else math.inf
 
     def die(self) -> None:
         """Throw away all that was under way, here and now: later, the garbage collector would do so whenever it

@@ -115,6 +115,47 @@ MUTATIONS = {
         "counts = batches(work, ENGINES[kind]) if upgrade.before else",
         "counts =",
     ),
+    "what was left goes on before it is read what others did": Mutation(
+        "reconciler.engine.fence:Fence.check", "if self._leases.behind_s(name) is not None:", "if False:"
+    ),
+    "a lease is taken before it has run out": Mutation(
+        "reconciler.model.lease:_free_s", "seen.claim.lasts_s * PATIENCE", "0.1"
+    ),
+    "what another daemon did meanwhile is not read": Mutation(
+        "reconciler.engine.lease:RemoteLeases._follow",
+        "self._behind_s[name] = self._clock.monotonic()",
+        "pass",
+    ),
+    "quarantine is not read back from Git": Mutation(
+        "reconciler.engine.recovery:Recall._learn", "store.recall_quarantine(_record(name, failed))", "pass"
+    ),
+    "what Git says succeeded is not last-good": Mutation(
+        "reconciler.engine.recovery:Recall._learn", "store.healthy(work, at=one.at)", "pass"
+    ),
+    "what is stuck is not quarantined in Git": Mutation(
+        "reconciler.engine.core:Core.move", "quarantined=quarantine is not None", "quarantined=False"
+    ),
+    "what another daemon has applied counts as drift": Mutation(
+        "reconciler.engine.drift:Drifts.mend", "if not held or recovery", "if recovery"
+    ),
+    "what another daemon tried is not quarantined here when it fails again": Mutation(
+        "reconciler.store.quarantines:Quarantines.quarantine", "released_at IS NOT NULL", "released_at IS 0"
+    ),
+    "an older database is not noticed": Mutation(
+        "reconciler.store.opening:_lost", "if newest is None or", "if True or"
+    ),
+    "the remote is not asked how far the database had come": Mutation(
+        "reconciler.engine.recovery:Recall._compare", "if head is None or", "if True or"
+    ),
+    "safe mode closes no gate": Mutation(
+        "reconciler.model.gates:_recovery", "if around.recovery is None or", "if True or"
+    ),
+    "what an older database left under way goes on": Mutation(
+        "reconciler.engine.recovery:Recall._end_the_unknown", "if upgrade.phase not in ends or", "if True or"
+    ),
+    "in safe mode all that lacks is started again": Mutation(
+        "reconciler.engine.upkeep:known_since", "if recovery is None:", "if True:"
+    ),
     "a broken database is borne with": Mutation(
         "reconciler.engine.endure:until_damaged", "store.mourners.append(heard.set)", ""
     ),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.model.gates import closed
-from reconciler.model.upgrade import FINAL, Phase
+from reconciler.model.upgrade import FINAL, Phase, Upgrade
 from reconciler.store import NOTE, SLACK
 from tests.simulation import data_invariants, fleet
 from tests.simulation.opening import held
@@ -29,11 +30,13 @@ LASTING = frozenset(
         "path",
         "adoption",
         "trust",
+        "recovery",
     }
 )
 """Gates that may keep a change for ever; the others are about what ends by itself."""
 
 
+FROM_GIT = "safe mode: ", "it was in another daemon's hands: "
 BETWEEN_BATCHES = re.compile(r"the next batch waits: (held by |needs \d+ approval)")
 """A hold, the breaker's for one, or an approval that was taken back keeps the rest of an update from its turn until a
 person acts."""
@@ -41,6 +44,13 @@ person acts."""
 
 def restless(simulation: Simulation) -> list[str]:
     """What is not yet in sync, waiting for a named gate, or stuck with a person called. (INV-9)"""
+    if found := of_the_daemon(simulation):
+        return found
+    return [why for name in simulation.rules.environments for why in of_the_environment(simulation, name)]
+
+
+def of_the_daemon(simulation: Simulation) -> list[str]:
+    """Why a daemon is not at rest, wherever it may act."""
     life = simulation.life
     if life is None:
         return ["no daemon lives"]
@@ -48,14 +58,14 @@ def restless(simulation: Simulation) -> list[str]:
         return ["the daemon is about to end: its database is damaged"]
     if not follows(simulation):
         return [f"the repository is {life.fleet.state}: {life.fleet.sentence}"]
-    found = [
-        f"{environment}: {why}"
-        for environment in simulation.rules.environments
-        for why in _in_environment(simulation, environment)
-    ]
-    store = life.core.store
-    found += [f"the outbox holds {channel}s" for channel in (SLACK, NOTE) if store.pending(channel)]
-    return found
+    return ["the outbox holds notices"] if life.core.store.pending(SLACK) else []
+
+
+def of_the_environment(simulation: Simulation, environment: str) -> list[str]:
+    """Why what a daemon has in its hands is not at rest."""
+    assert simulation.life is not None
+    found = [f"{environment}: {why}" for why in _in_environment(simulation, environment)]
+    return found + (["the outbox holds notes"] if simulation.life.core.store.pending(NOTE) else [])
 
 
 def _in_environment(simulation: Simulation, environment: str) -> list[str]:
@@ -77,6 +87,7 @@ def _in_environment(simulation: Simulation, environment: str) -> list[str]:
 
 def _of(simulation: Simulation, here: EnvironmentPass, service: str, pinned: str | None) -> str:
     """Why a service is not at rest; empty when it is."""
+    assert simulation.life is not None
     key = here.name, service
     if service in here.running:
         return ""
@@ -89,7 +100,7 @@ def _of(simulation: Simulation, here: EnvironmentPass, service: str, pinned: str
         return unmoved(simulation, here.name, service)
     running = [one.target.version.text for one in simulation.host.processes.get(key, ())]
     if running != [pinned] * simulation.rules.instances:
-        if held(simulation, *key):
+        if held(simulation, *key) or simulation.life.core.store.recovery(here.name):
             return ""  # hold keeps from starting again, too, what should run already
         return f"{service} is pinned at {pinned}, and {running} runs, and nothing says why"
     ill = len(simulation.host.running(key)) < len(running)
@@ -98,20 +109,21 @@ def _of(simulation: Simulation, here: EnvironmentPass, service: str, pinned: str
     return ""
 
 
-def at_the_end(simulation: Simulation) -> str:
+def at_the_end(simulation: Simulation, environments: Collection[str]) -> str:
     """What must hold in the end; empty when it does."""
     assert simulation.life is not None
     store, facts = simulation.life.core.store, simulation.facts
     if broken := store.verify_audit():
         return f"the audit is broken at {broken.id}: {broken.reason}"  # 3.10, INV-6
-    for upgrade in facts.upgrades.values():
+    upgrades = [one for one in facts.upgrades.values() if one.environment in environments]
+    for upgrade in upgrades:
         if upgrade.phase not in FINAL | {Phase.WAITING} and not BETWEEN_BATCHES.search(upgrade.reason):
             return f"{upgrade.operation} was left {upgrade.phase}"  # INV-2
         noted = any(operation == upgrade.operation for _, operation in simulation.remote.notes)
-        if upgrade.final and upgrade.started_at and not noted:
+        if upgrade.final and upgrade.started_at and not (noted or _ended_by_what_git_says(upgrade)):
             return f"{upgrade.operation} ended, and no note says so"
     told = {(notice.operation, notice.phase) for notice in simulation.messenger.told}
-    for upgrade in facts.upgrades.values():
+    for upgrade in upgrades:
         if upgrade.final and upgrade.started_at and (upgrade.operation, upgrade.phase.value) not in told:
             return f"{upgrade.operation} is {upgrade.phase}, and nobody was told"
     if wrong := data_invariants.at_the_end(simulation):
@@ -119,3 +131,8 @@ def at_the_end(simulation: Simulation) -> str:
     if simulation.life.loop.trouble:
         return f"asyncio says: {simulation.life.loop.trouble[0]}"
     return ""
+
+
+def _ended_by_what_git_says(upgrade: Upgrade) -> bool:
+    """What came of it is in Git, or nobody knows: no note of its own takes the place of what is there."""
+    return upgrade.reason.startswith(FROM_GIT)

@@ -49,7 +49,7 @@ def play(seed: int, mutation: str | None = None) -> Failure:
         except Exception:
             wrong = f"the simulation itself failed:\n{traceback.format_exc()}"
         with contextlib.suppress(SystemExit):  # a last effect of what is thrown away
-            simulation.bury()
+            simulation.end()
     drawn = ", ".join(fault.name for fault in simulation.weather.drawn) or "none"
     story = [f"seed {seed}: {simulation.rules}; faults: {drawn}"]
     story += [f"{at_s:9.3f}  {text}" for at_s, text in simulation.trace]

@@ -9,15 +9,18 @@ from typing import Any, cast
 from reconciler.engine.repository import Repository
 from reconciler.model.errors import UgsError
 from tests.simulation import data, fleet, people, removal, rest, signing, trust
+from tests.simulation import loss as lost
 from tests.simulation.database import Disk
 from tests.simulation.facts import Facts, Violation
 from tests.simulation.faults import OF_DATA, OF_TRUST, Weather
 from tests.simulation.host import Host, SimulatedDriver, SimulatedProbes
-from tests.simulation.life import PARSED, Life
+from tests.simulation.life import PARSED, SETTINGS, Life
 from tests.simulation.loop import Time, instant
+from tests.simulation.loss import Loss
 from tests.simulation.messenger import Messenger
 from tests.simulation.remote import BLOBS, Clone, Refs, Remote
-from tests.simulation.rival import Register, Rival
+from tests.simulation.rival import OURS, Register, Rival
+from tests.simulation.second import ODDS, Pair
 
 ACTIVE_S = 45.0
 """For so long people act and faults strike."""
@@ -48,7 +51,10 @@ class Simulation:
         self.seed = seed
         self.time = Time()
         story = self._random("story")
-        self.rules = fleet.rules(story)
+        self.rules, scene = fleet.rules(story), self._random("scene").random()
+        paired, loses = scene < ODDS, ODDS <= scene < ODDS + lost.ODDS
+        if paired or loses:
+            self.rules = self.rules._replace(data=False, trusted=False, leased=paired or self.rules.leased)
         self.scheduler, self.people, self._chance = (
             self._random(name) for name in ("loop", "people", "chance")
         )
@@ -56,7 +62,10 @@ class Simulation:
         self.signer = signing.MOVER
         """Who signs what people commit."""
         self.weather = Weather(self._random("weather"), self.time, clear_s=ACTIVE_S, more=more)
+        self.link: Weather = self.weather
+        """The same, as the daemon has it on its way to the remote."""
         self.remote, self.refs, self.disk = Remote(), Refs(), Disk()
+        self.holder, self.settings = OURS, SETTINGS
         self.host = Host(self._random("host"), self.weather)
         self.world = data.World(self._random("data"), self.weather)
         self.register = Register(self.weather)
@@ -68,7 +77,24 @@ class Simulation:
         self.life: Life | None = None
         self.lives = 0
         self.events = 0
+        self.loss = Loss(self, self._random("loss")) if loses else None
+        """In some seeds the database is lost."""
+        self.pair = Pair(self, self._random("second")) if paired else None
+        """In some there is a second whole daemon, in place of the rival."""
         self._begin(story)
+
+    def knows(self, operation: str) -> bool:
+        """Whether this daemon can know how an upgrade ended."""
+        if self.pair:
+            return self.pair.knows(self, operation)
+        if self.loss is None or self.loss.struck_s is None:
+            return True
+        return operation in self.facts.upgrades or self.loss.told(operation)
+
+    @property
+    def acting(self) -> Simulation:
+        """Whose daemon does something at this moment."""
+        return self.pair.acting if self.pair else self
 
     def _clone(self) -> Repository:
         clone = Clone(self.remote, self.refs, self.weather, self.race, self.facts.accepted)
@@ -85,8 +111,10 @@ class Simulation:
         for service in fleet.SERVICES:
             self.host.natures[service, fleet.FIRST] = "good"
         self.first = self.commit(fleet.first_files(self.rules), "Begin")
-        self.disk.moved, self.remote.moved = self.facts.committed, self.facts.pushed
-        self.host.told, self.host.interrupt = self.facts.effect, lambda: self.may_kill("in an effect")
+        self.disk.moved, self.host.interrupt = self.facts.committed, lambda: self.may_kill("in an effect")
+        # Whose facts, is asked when it happens.
+        self.remote.moved = lambda before, after, who: self.acting.facts.pushed(before, after, who)  # noqa: PLW0108
+        self.host.told = lambda *happened: self.acting.facts.effect(*happened)  # noqa: PLW0108
         self.world.told, self.world.interrupt = self.facts.command, lambda: self.may_kill("in a command")
         self.world.dropped = self.facts.dropped
         if story.random() < 0.5:
@@ -107,17 +135,20 @@ class Simulation:
         restless = ["it has not been looked at"]
         while restless and self.time.now_s < ACTIVE_S + CALM_MAX_S:
             self._until(self.time.now_s + LOOK_S)
-            restless = rest.restless(self)
+            restless = self.pair.restless() if self.pair else rest.restless(self)
             if "the repository is untrusted" in "".join(restless) or self.tidies_up:
                 trust.take_off(self)
             if "waits for ['host']" in "".join(restless):
                 people.settle_migration(self)
             if "rewritten" in "".join(restless):
-                self.facts.rewrite_accepted = True
-                self.ask(lambda life: life.fleet.refresh(accept_rewrite=True), "accept the rewrite", "")
+                for peer in self.pair.peers if self.pair else (self,):
+                    peer.facts.rewrite_accepted = True
+                    accepting = lambda life: life.fleet.refresh(accept_rewrite=True)  # noqa: E731
+                    self.ask(accepting, "accept the rewrite", "", peer.life)
         if restless:
             raise Violation("liveness: " + "; ".join(restless))
-        if wrong := rest.at_the_end(self):
+        wrong = self.pair.at_the_end() if self.pair else rest.at_the_end(self, self.rules.environments)
+        if wrong:
             raise Violation(f"in the end: {wrong}")
         self._stop()
 
@@ -125,7 +156,11 @@ class Simulation:
         moments: list[tuple[float, Callable[[], None]]] = [
             (at_s, lambda: people.act(self)) for at_s in self.acts
         ]
-        if self.rules.leased:
+        if self.loss:
+            moments += self.loss.moments()
+        if self.pair:
+            moments += self.pair.moments(ACTIVE_S)
+        elif self.rules.leased:
             moments += [(at * RIVAL_LOOKS_S, self._rival_looks) for at in range(1, LOOKS)]
             if "stopped" not in [fault.name for fault in self.weather.drawn]:
                 moments += [(self.people.uniform(2.0, ACTIVE_S / 2), self._struck("stopped", self._stopped))]
@@ -153,6 +188,9 @@ class Simulation:
 
     def _until(self, end_s: float) -> None:
         """Let the daemon live until then, starting it again whenever it ends."""
+        if self.pair:
+            self.pair.until(end_s)
+            return
         while self.time.now_s < end_s:
             if self.life is None:
                 self.life = Life(self)
@@ -165,9 +203,12 @@ class Simulation:
                 self.note(f"kill -9 {kill}")
                 self.bury()
                 continue
-            self._check(life)
+            if self.ended(life):
+                self.bury()
+                self.time.now_s += RESTART_S
 
-    def _check(self, life: Life) -> None:
+    def ended(self, life: Life) -> bool:
+        """Whether a daemon has ended; not by a bug, nor has it answered anybody with one."""
         if self.events + life.loop.events > EVENTS_MAX:
             raise Violation("bounds (13): it goes round and round")
         for said in [said for said in life.said if said.done()]:
@@ -179,9 +220,8 @@ class Simulation:
             error = None if life.task.cancelled() else life.task.exception()
             if error is not None and not isinstance(error, UgsError):
                 raise Violation(f"a bug ended the daemon: {error!r}") from error
-            self.note(f"the daemon ends: {error}")
-            self.bury()
-            self.time.now_s += RESTART_S
+            self.acting.note(f"the daemon ends: {error}")
+        return life.task.done()
 
     def bury(self) -> None:
         """Throw the daemon away, as it stands."""
@@ -189,6 +229,11 @@ class Simulation:
             self.events += self.life.loop.events
             self.life.loop.die()
         self.life = None
+
+    def end(self) -> None:
+        """Throw away all that still lives."""
+        for peer in self.pair.peers if self.pair else (self,):
+            peer.bury()
 
     # what happens to the daemon and its host
 
@@ -214,7 +259,7 @@ class Simulation:
 
     def _stopped(self) -> None:
         """SIGSTOP: the daemon does nothing, its threads neither, and time goes on; then SIGCONT."""
-        if self.life is None:
+        if self.life is None or self.pair:
             return
         end_s = self.time.now_s + self.people.uniform(2.0, 12.0)
         while self.time.now_s < end_s:
@@ -318,23 +363,25 @@ class Simulation:
             self._until(min(ACTIVE_S, self.time.now_s + self.people.uniform(1.0, 8.0)))
             self.commit({path: BLOBS[oid]}, "Mend")
 
-    def ask(self, what: Callable[[Life], Awaitable[object]], name: str, whom: str) -> None:
+    def ask(
+        self, what: Callable[[Life], Awaitable[object]], name: str, whom: str, asked: Life | None = None
+    ) -> None:
         """A person asks the daemon for something; it may be refused."""
-        if self.life is None:
+        life = asked or (self.pair.whom().life if self.pair else self.life)
+        if life is None:
             return
-        life = self.life
         self.note(f"a person says {name} {whom}")
 
-        async def asked() -> None:
+        async def answered() -> None:
             await what(life)
 
-        life.said.append(life.loop.create_task(asked()))
+        life.said.append(life.loop.create_task(answered()))
 
-    def say(self, what: Callable[[Life], object], name: str, whom: str) -> None:
+    def say(self, what: Callable[[Life], object], name: str, whom: str, asked: Life | None = None) -> None:
         async def said(life: Life) -> None:
             what(life)
 
-        self.ask(said, name, whom)
+        self.ask(said, name, whom, asked)
 
     def note(self, text: str) -> None:
         self.trace.append((self.time.now_s, text))

@@ -1,0 +1,304 @@
+"""A second whole daemon on the same remote and the same engine, with a database and a clone of its own.
+
+Who has an environment's lease acts on it. One is killed, stopped, or cut off from the remote for a while, and the
+other takes over, in the midst of upgrades.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import TYPE_CHECKING, Any, cast
+
+from reconciler.engine.recovery import accept
+from reconciler.model.codec import decode
+from reconciler.model.lease import Claim, Holder, ref_of
+from reconciler.model.register import Late, Move, Refused
+from reconciler.model.upgrade import Phase
+from tests.simulation import rest
+from tests.simulation.database import Disk
+from tests.simulation.facts import Facts
+from tests.simulation.faults import Weather
+from tests.simulation.life import SETTINGS, Life
+from tests.simulation.loss import told
+from tests.simulation.remote import Refs
+from tests.simulation.rival import ANSWER_MAX_S, LASTS_S, Register
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+ODDS = 0.1
+"""How many of the seeds have a second daemon."""
+JOINS_MAX_S = 12.0
+AWAY_S = (0.5, 14.0)
+RESTART_S = 2.0
+THEIRS = Holder("ba9876543210", "theirs", LASTS_S)
+SKEW_MAX_S = 3.0
+
+
+class Link(Weather):
+    """The weather as one daemon has it: its way to the remote may be cut."""
+
+    def __init__(self, weather: Weather) -> None:
+        self._weather, self.cut_until_s = weather, 0.0
+
+    @property
+    def now_s(self) -> float:
+        return self._weather.now_s
+
+    def strikes(self, name: str) -> bool:
+        cut = name == "remote-down" and self.now_s < self.cut_until_s
+        return cut or self._weather.strikes(name)
+
+    def lasts(self, name: str) -> bool:
+        return self._weather.lasts(name)
+
+
+class SharedRegister(Register):
+    """The leases as one of two daemons reaches them. `hands`: by reference, the last claim, and since when its holder
+    has had it without a break."""
+
+    def __init__(
+        self, link: Link, refs: dict[str, tuple[str, str]], hands: dict[str, tuple[Claim, float]]
+    ) -> None:
+        super().__init__(link)
+        self.refs, self._hands = refs, hands
+
+    def _swap(self, name: str, move: Move) -> str | Late | Refused:
+        done = super()._swap(name, move)
+        if isinstance(done, str):
+            claim, (before, since_s) = decode(move.body, Claim), self._hands.get(name, (None, 0.0))
+            same = before and (before.holder, before.epoch) == (claim.holder, claim.epoch)
+            self._hands[name] = claim, since_s if same else self._weather.now_s
+        return done
+
+
+class Others:
+    """What a rival is to the invariants: whether the other of two whole daemons has an environment."""
+
+    def __init__(
+        self, me: Holder, register: SharedRegister, hands: Mapping[str, tuple[Claim, float]]
+    ) -> None:
+        self._me, self._register, self._hands = me, register, hands
+
+    def look(self, _environments: tuple[str, ...], *, waits: bool) -> list[str]:
+        return []
+
+    def has(self, environment: str, since_s: float) -> bool:
+        claim, taken_s = self._hands.get(ref_of(environment), (None, 0.0))
+        return (
+            claim is not None
+            and bool(claim.lasts_s)
+            and claim.holder != self._me.holder
+            and taken_s < since_s
+        )
+
+    def known(self, environment: str, by_s: float) -> bool:
+        """Whether this daemon had heard by then whose it is."""
+        value, _ = self._register.refs[ref_of(environment)]
+        return self._register.told_s.get(value, by_s) < by_s - ANSWER_MAX_S
+
+
+class Second:
+    """The other daemon and what is its own; all else it shares with the first."""
+
+    def __init__(self, first: Simulation, pair: Pair) -> None:
+        self._first = first
+        self.life: Life | None = None
+        self.lives = 0
+        self.refs, self.disk = Refs(), Disk()
+        self.link = Link(first.weather)
+        self.holder, self.settings = THEIRS, dataclasses.replace(SETTINGS, state=SETTINGS.state / "theirs")
+        self.register = SharedRegister(self.link, pair.refs, pair.hands)
+        self.rival = Others(self.holder, self.register, pair.hands)
+        self.facts = Facts(cast(Any, self))
+        shared = first.facts
+        self.facts.shut, self.facts.proven, self.facts.proven_s = shared.shut, shared.proven, shared.proven_s
+        self.facts.proven_by = shared.proven_by
+        self.facts.deployed, self.facts.reverts = shared.deployed, shared.reverts
+        self.disk.moved = self.facts.committed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._first, name)
+
+    def knows(self, operation: str) -> bool:
+        return bool(self.pair.knows(self, operation))
+
+    def note(self, text: str) -> None:
+        self._first.note(f"[theirs] {text}")
+
+    def bury(self) -> None:
+        type(self._first).bury(cast(Any, self))
+
+
+Peer = Any
+"""The simulation itself, which is the first daemon's world, or `Second`."""
+
+
+class Pair:
+    """Both daemons, in one time: at each instant those live for whom something is due."""
+
+    def __init__(self, first: Simulation, random: Random) -> None:
+        self.first, self._random = first, random
+        first.weather.spare("engine-slow")  # what it strikes has its effect after the lease has changed hands
+        self.refs: dict[str, tuple[str, str]] = {}
+        self.hands: dict[str, tuple[Claim, float]] = {}
+        first.link = Link(first.weather)
+        first.register = SharedRegister(first.link, self.refs, self.hands)
+        first.rival = cast(Any, Others(first.holder, first.register, self.hands))
+        self.second = Second(first, self)
+        first.host.asker = lambda: self.acting
+        self.peers: tuple[Peer, Peer] = (first, self.second)
+        self.acting: Peer = first
+        self._away_s: dict[Peer, float] = {self.second: random.uniform(0.0, JOINS_MAX_S)}
+        """Who does not live, or stands still, until when."""
+
+    # what happens to them
+
+    def moments(self, end_s: float) -> list[tuple[float, Callable[[], None]]]:
+        random = self._random
+        acts = (self._kill, self._terminate, self._stop, self._cut)
+        found: list[tuple[float, Callable[[], None]]] = []
+        for _ in range(random.randint(2, 5)):
+            act, away_s = random.choice(acts), random.uniform(*AWAY_S)
+
+            def strike(act: Callable[[Peer, float], None] = act, away_s: float = away_s) -> None:
+                act(self._chosen(), min(end_s, self.first.time.now_s + away_s))
+
+            found.append((random.uniform(2.0, end_s - 2.0), strike))
+        found += [(random.uniform(2.0, end_s), self._accept) for _ in range(3)]
+        return found
+
+    def _chosen(self) -> Peer:
+        """Mostly who has an environment."""
+        holder = self.holder(self._random.choice(self.first.rules.environments))
+        return holder if holder and self._random.random() < 0.75 else self._random.choice(self.peers)
+
+    def kill(self, peer: Peer, until_s: float) -> None:
+        if peer.life:
+            peer.note("kill -9")
+        peer.bury()
+        self._away_s[peer] = until_s
+
+    _kill = kill
+
+    def _terminate(self, peer: Peer, until_s: float) -> None:
+        if peer.life:
+            peer.note("SIGTERM")
+            peer.life.daemon.stop()
+            self._away_s.pop(peer, None)
+            self._next_away_s = until_s
+
+    def _stop(self, peer: Peer, until_s: float) -> None:
+        if peer.life:
+            peer.note("SIGSTOP")
+            self._away_s[peer] = until_s
+
+    def _cut(self, peer: Peer, until_s: float) -> None:
+        peer.note("cut off from the remote")
+        peer.link.cut_until_s = until_s
+
+    def _accept(self) -> None:
+        """`ugs recover --accept`, where anything is in safe mode."""
+        for peer in self.peers:
+            store = peer.life.core.store if peer.life else None
+            if store and not store.damage and store.recoveries():
+                self.first.say(
+                    lambda life: accept(life.core, life.fleet.passes, None, actor="ada"),
+                    "recover",
+                    "",
+                    peer.life,
+                )
+
+    def holder(self, environment: str) -> Peer | None:
+        """Who may act on it now, by what it itself knows."""
+        for peer in self.peers:
+            if peer.life and peer.life.core.leases.standing(environment) == "held":
+                return peer
+        return None
+
+    def whom(self) -> Peer:
+        """Whom a person asks: mostly who has it."""
+        return self._chosen()
+
+    def knows(self, peer: Peer, operation: str) -> bool:
+        """Whether a daemon can know how an upgrade ended: by itself, or by what Git says."""
+        own = peer.facts.upgrades.get(operation)
+        if own and (own.failed or own.phase is Phase.SUCCEEDED):
+            return True
+        return told(self.first.remote, peer.facts.reverts, operation)
+
+    # time
+
+    def until(self, end_s: float) -> None:
+        time = self.first.time
+        while time.now_s < end_s:
+            self._start_who_is_back()
+            at_s, due = end_s, list[Peer]()
+            for peer in self.peers:
+                when_s = self._due_s(peer, time.now_s)
+                if when_s < at_s:
+                    at_s, due = when_s, [peer]
+                elif when_s == at_s and due:
+                    due.append(peer)
+            if not due or (
+                at_s > time.now_s and any(time.now_s < back_s <= at_s for back_s in self._away_s.values())
+            ):
+                backs = [back_s for back_s in self._away_s.values() if time.now_s < back_s <= at_s]
+                time.now_s = min([at_s, *backs])
+                continue
+            self._step(due[0] if len(due) == 1 else self._random.choice(due), at_s)
+
+    def _due_s(self, peer: Peer, now_s: float) -> float:
+        if peer.life is None or self._away_s.get(peer, 0.0) > now_s:
+            return float("inf")
+        return max(now_s, float(peer.life.loop.due_s()))
+
+    def _start_who_is_back(self) -> None:
+        now_s = self.first.time.now_s
+        for peer in self.peers:
+            if self._away_s.get(peer, 0.0) > now_s:
+                continue
+            if peer.life is not None and self._away_s.pop(peer, None) is not None:
+                peer.note("SIGCONT")
+            if peer.life is None:
+                self._away_s.pop(peer, None)
+                peer.life = Life(peer)
+                peer.lives += 1
+                peer.note(f"daemon {peer.lives} starts")
+
+    def _step(self, peer: Peer, at_s: float) -> None:
+        from tests.simulation.simulation import Killed
+
+        self.acting, life = peer, peer.life
+        try:
+            life.loop.run_until(at_s, life.task.done)
+        except Killed as kill:
+            peer.note(f"kill -9 {kill}")
+            peer.bury()
+            return
+        if self.first.ended(life):
+            peer.bury()
+            self._away_s[peer] = max(at_s + RESTART_S, getattr(self, "_next_away_s", 0.0))
+            self._next_away_s = 0.0
+
+    # what is looked at
+
+    def restless(self) -> list[str]:
+        """What is not at rest: each daemon by itself, and each environment as its holder sees it."""
+        found = [why for peer in self.peers for why in rest.of_the_daemon(peer)]
+        if found:
+            return found
+        for environment in self.first.rules.environments:
+            if (holder := self.holder(environment)) is None:
+                found.append(f"{environment} is in nobody's hands")
+            else:
+                found += rest.of_the_environment(holder, environment)
+        return found
+
+    def at_the_end(self) -> str:
+        for environment in self.first.rules.environments:
+            if wrong := rest.at_the_end(cast(Any, self.holder(environment)), (environment,)):
+                return wrong
+        return ""
