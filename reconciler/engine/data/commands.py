@@ -51,9 +51,9 @@ class Commands:
         note: Callable[[], None] | None = None,
     ) -> Outcome:
         """One command as a journaled step, which `close` ends; `note` records what must be so before it runs."""
-        await self._ours()
         core, operation = self.core, self.upgrade.operation
         order = await asyncio.to_thread(self._order, argv, means, place)
+        await self._ours()  # last: this machine may be stopped at any await
         with core.store.transaction():
             if note is not None:
                 note()
