@@ -268,6 +268,26 @@ async def test_what_has_no_down_comes_back_from_the_backup_after_what_is_there_w
     assert not steward.owes
 
 
+async def test_what_was_in_the_data_when_they_were_saved_is_in_them_again(desk: Desk) -> None:
+    desk.policy(restore_data=RestoreData(600.0))
+    early, late = (
+        desk.ledger.migration("early", without="down"),
+        desk.ledger.migration("late", without="down"),
+    )
+    first = desk.steward(early)
+    await first.prepare()
+    await first.migrate("before")
+    first._migrations.note("early", "unknown")
+    desk.clock.move(timedelta(minutes=1))
+    second = desk.steward(early, late, number=2)
+    await second.prepare()  # the check says that it is applied, and then the data are saved
+    desk.clock.move(timedelta(seconds=1))
+    await second.migrate("before")
+    assert await second.take_back() == ""
+    assert desk.ledger.tables() == ["orders", "early"]
+    assert desk.states() == {"early": "done", "late": "undone"}
+
+
 async def test_a_backup_that_has_begun_to_come_back_does_however_late_it_is(desk: Desk) -> None:
     desk.policy(restore_data=RestoreData(600.0))
     steward = desk.steward(desk.ledger.migration("early", without="down"))

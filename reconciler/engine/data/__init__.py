@@ -11,7 +11,7 @@ from reconciler.engine.data.backups import Backups
 from reconciler.engine.data.commands import Commands
 from reconciler.engine.data.migrations import Migrations
 from reconciler.model import data
-from reconciler.model.data import Recall
+from reconciler.model.data import Recall, Saved
 from reconciler.model.errors import ArtifactError, UgsError
 from reconciler.model.release import Migration, MigrationPhase
 from reconciler.model.upgrade import Upgrade
@@ -172,9 +172,10 @@ class Steward:
         backup = self._release.backup
         if backup is None:
             return "the release has no backup"
-        return await self._backups.bring_back(backup, back=self._all_undone)
+        return await self._backups.bring_back(backup, back=self._undone_since)
 
-    def _all_undone(self, why: str) -> None:
+    def _undone_since(self, saved: Saved, why: str) -> None:
+        """What was in the data when they were saved is in them again."""
         for known in self._migrations.recorded().values():
-            if not known.proven and known.state not in data.ABSENT:
+            if not known.proven and known.state not in data.ABSENT and known.changed_at > saved.saved_at:
                 self._migrations.note(known.id, "undone", why)

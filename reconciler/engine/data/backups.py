@@ -37,7 +37,7 @@ class Backups:
         """Whether one is being brought back: what has begun is finished, however long the daemon was away."""
         return self._commands.unfinished(BRING_BACK)
 
-    async def bring_back(self, backup: Backup, *, back: Callable[[str], None]) -> str:
+    async def bring_back(self, backup: Backup, *, back: Callable[[Saved, str], None]) -> str:
         """The one of this operation over what is there, which is saved first. Empty, or why that did not work.
 
         `back` records, in the same transaction as the step's end, what the data is again.
@@ -62,7 +62,7 @@ class Backups:
             return f"its backup could not be brought back: {error}"
         with self._commands.core.store.transaction():
             if outcome.code == 0:
-                back(f"backup {saved.id} was brought back")
+                back(saved, f"backup {saved.id} was brought back")
             self._commands.end(BRING_BACK, outcome)
         self._commands.forget(BRING_BACK)
         return "" if outcome.code == 0 else f"backup {saved.id} could not be brought back: {told(outcome)}"
