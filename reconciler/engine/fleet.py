@@ -157,7 +157,9 @@ class Fleet:
     async def _accept(self, previous: str | None, tip: str) -> None:
         """From now on this is in force, with what people released in the commits that came."""
         core = self.core
-        if tip == self.tip:
+        if (
+            tip == self.tip == previous
+        ):  # else a daemon that ended meanwhile had found it trusted, and no more
             return
         if previous is not None:
             for retry in await asyncio.to_thread(core.repository.retries, previous, tip):
