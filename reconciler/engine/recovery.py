@@ -146,6 +146,9 @@ class Recall:
             for failed in account.failed:
                 store.recall_quarantine(_record(name, failed))
                 store.forget_good(name, failed.service, failed.target)
+            for service, at in account.removed.items():
+                if any(healthy_at <= at for _, healthy_at in store.good(name, service, limit=1)):
+                    store.removed(name, service)
             for work, one in proven:
                 store.deployed(work, revision=one.revision)
                 store.healthy(work, at=one.at)

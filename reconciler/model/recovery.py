@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 from msgspec import Struct, field
@@ -14,6 +14,8 @@ from reconciler.model.target import Target
 from reconciler.model.upgrade import OPERATION_TRAILER, RETRY_TRAILER, Phase
 
 TEXT_CHARS_MAX = 300
+YEAR_MAX = 9_000
+DURATION_S_MAX = 366 * 86_400.0
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
@@ -35,13 +37,23 @@ class Line(Struct, frozen=True):
     outcome: str
     from_: str | None = field(name="from", default=None)
     to: str | None = None
+    started_at: datetime | None = None
     ended_at: datetime | None = None
+    duration_s: float | None = None
+    """From when it started to when this was said."""
     reason: str = ""
     quarantined: str | None = None
     revert_commit: str | None = None
     health: str = ""
     """Of what succeeded: how it has done since, `degraded` or `healthy`; empty where nothing was said of it."""
     health_since: datetime | None = None
+
+    @property
+    def said_at(self) -> datetime:
+        """When it stood so: of one that has not ended, as when it is being taken back, too."""
+        if self.ended_at is not None or self.started_at is None:
+            return self.ended_at or BEGINNING
+        return self.started_at + timedelta(seconds=min(max(self.duration_s or 0.0, 0.0), DURATION_S_MAX))
 
 
 class Commit(Struct, frozen=True):
@@ -88,6 +100,8 @@ class Account(Struct, frozen=True):
     proven: Mapping[str, Proven] = {}
     ended: Mapping[str, str] = {}
     """By operation: how it last stood."""
+    removed: Mapping[str, datetime] = {}
+    """By service that was stopped on purpose, and did not succeed since: when."""
 
     def proven_since(self, service: str, target: Target | None, at: datetime) -> bool:
         """Whether this target succeeded after that."""
@@ -116,8 +130,8 @@ def accounts(
         retried.update(value for key, value in commit.trailers if key == RETRY_TRAILER)
         if found := _reverted(commit):
             failed[found[1].operation] = renamed.get(found[0], found[0]), found[1]
-    for sha, line in sorted(lines, key=lambda one: one[1].ended_at or BEGINNING):
-        at = line.ended_at or BEGINNING
+    for sha, line in sorted(lines, key=lambda one: one[1].said_at):
+        at = line.said_at
         ended[line.environment][line.operation] = line.outcome
         if line.quarantined and (target := _target(line.quarantined)):
             failed[line.operation] = line.environment, _failed(sha, line, target, at)
@@ -164,7 +178,8 @@ def _account(
         for service, one in proven
         if last.get((service, one.target), BEGINNING) < one.at and one.at >= removed.get(service, BEGINNING)
     }
-    return Account(failed=tuple(shut), proven=good, ended=ended)
+    gone = {service: at for service, at in removed.items() if service not in good or good[service].at < at}
+    return Account(failed=tuple(shut), proven=good, ended=ended, removed=gone)
 
 
 def _failed(sha: str, line: Line, target: Target, at: datetime) -> Failed:
@@ -208,8 +223,8 @@ def _line(text: str) -> Line | None:
         return None
     names = line.operation, line.environment, line.service
     fit = all(name.isprintable() and 0 < len(name) <= TEXT_CHARS_MAX for name in names)
-    times = (one for one in (line.ended_at, line.health_since) if one)
-    return line if fit and all(one.tzinfo for one in times) else None
+    times = [one for one in (line.started_at, line.ended_at, line.health_since) if one]
+    return line if fit and all(one.tzinfo and one.year < YEAR_MAX for one in times) else None
 
 
 def _target(text: str | None) -> Target | None:

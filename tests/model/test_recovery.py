@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -129,3 +130,24 @@ def test_how_it_has_done_since_is_heard_and_leaves_when_it_succeeded_as_it_was()
     [one] = production(line("one", 1, health="healthy", health_since=early)).proven.values()
     assert one.since == one.at
     assert production(line("one", 1, health="healthy", health_since="2026-11-22T12:00:00")) == Account()
+
+
+def test_what_was_removed_since_it_last_succeeded_is_told() -> None:
+    gone = production(line("one", 1, to=A), line("two", 2, to=None))
+    assert gone.removed == {"api": START + timedelta(minutes=2)}
+    assert production(line("two", 2, to=None), line("three", 3)).removed == {}
+
+
+def test_what_is_being_taken_back_failed_when_that_was_said() -> None:
+    began = START + timedelta(minutes=3)
+    under_way: dict[str, Any] = {"ended_at": None, "started_at": began.isoformat(), "duration_s": 60.0, "quarantined": B}
+    account = production(line("one", 1, to=A), line("two", 2), line("three", 0, "restoring", **under_way))
+    assert shut(account) == [B]
+    assert account.failed[0].at == began + timedelta(minutes=1)
+    assert str(account.proven["api"].target) == A
+    assert shut(production(line("two", 5), line("three", 0, "restoring", **under_way))) == []
+
+
+def test_times_that_no_calendar_has_are_nobodys() -> None:
+    far: dict[str, Any] = {"ended_at": None, "started_at": "9999-12-31T23:00:00+00:00", "duration_s": 1e300}
+    assert production(line("one", 0, **far)) == Account()
