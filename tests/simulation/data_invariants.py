@@ -157,8 +157,9 @@ def no_version_starts_on_data_that_are_not_its_own_3_9(
     if upgrade and upgrade.after and upgrade.after.release.upgrade.reversible:
         vouched.update(one.id for one in upgrade.after.release.migrations)
     strange = (set(data.applied) ^ proven) - vouched
-    if operation == "repair" and strange:
-        strange = set() if _hold_is_overridden(simulation, key) else strange - _borne(simulation, key)
+    strange -= _borne(simulation, key)
+    if operation == "repair" and strange and _hold_is_overridden(simulation, key):
+        strange = set()
     if not strange:
         return ""
     return f"{kind} by {operation} of {work.target.version}, and of {sorted(strange)} its data are not as it left them"

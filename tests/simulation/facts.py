@@ -36,6 +36,7 @@ class Facts:
         """By service, what proved healthy, the last first."""
         self.proven_s: dict[tuple[str, str, Target], float] = {}
         self.proven_by: dict[tuple[str, str, Target], str] = {}
+        self.rolled_back: dict[tuple[str, str, Target], str] = {}
         """By which operation; not there where it was adopted."""
         self.deployed: set[Key] = set()
         """Where anything was ever started or tried."""
@@ -159,6 +160,7 @@ class Facts:
                 self.shut[(*key, target)] = upgrade.operation
             if upgrade.reason.startswith("rolled back by") and target in self.proven.get(key, ()):
                 self.proven[key].remove(target)
+                self.rolled_back[(*key, target)] = upgrade.operation
 
     def prove(self, key: Key, target: Target) -> None:
         known = self.proven.setdefault(key, [])

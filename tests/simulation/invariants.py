@@ -156,7 +156,9 @@ def left_alone_is_said_when_it_is_so_3_6(
 ) -> str:
     """A revert may put back those alone that go back with it, where a person has moved its own pin meanwhile."""
     commit = simulation.facts.reverts.get(upgrade.operation)
-    if upgrade.phase is not Phase.RESTORED or commit is None:
+    if (
+        upgrade.phase is not Phase.RESTORED or commit is None or simulation.pair
+    ):  # the other daemon may have done it
         return ""
     made, service = simulation.remote.made, upgrade.service
     was, now = (
@@ -224,6 +226,9 @@ def git_asks_for_what_starts_3_1(
     if kind != "apply" or work is None:
         return ""
     if operation == "repair":
+        rolled_back = simulation.facts.rolled_back.get((*key, work.target))
+        if rolled_back and not simulation.knows(rolled_back):
+            return ""  # before Git was told of it, what did know was lost
         for good in simulation.facts.proven.get(key, ()):
             if work.target == good:
                 return ""

@@ -52,9 +52,17 @@ def guarded(simulation: Simulation, upgrade: Upgrade) -> bool:
     runs = {key[1] for key, here in simulation.host.processes.items() if key[0] == where and here}
     parents = made[upgrade.revision].commit.parents
     before = fleet.pins_of(made[parents[0]].tree, where).keys() if parents else set()
+    tree = made[accepted or upgrade.revision].tree
+    hidden = {one for one in runs | before if _is_out_of_sight(simulation, tree, where, one)}
     left_out = before - fleet.pins_of(made[upgrade.revision].tree, where).keys()
-    gone = left_out - pinned  # what one fetch brings is one push
-    return _much(len(runs - pinned), len(runs | pinned)) or _much(len(gone), len(before))
+    gone = left_out - pinned - hidden  # what one fetch brings is one push
+    return _much(len(runs - pinned - hidden), len(runs | pinned)) or _much(len(gone), len(before))
+
+
+def _is_out_of_sight(simulation: Simulation, tree: Tree, environment: str, service: str) -> bool:
+    """Whether the file in which it is pinned, if it is, cannot be read."""
+    oid = tree.get(fleet.path_of(simulation.rules, environment, service))
+    return oid is not None and fleet.BROKEN in BLOBS[oid]
 
 
 def _much(removed: int, of: int) -> bool:

@@ -115,7 +115,7 @@ class Second:
         self.facts = Facts(cast(Any, self))
         shared = first.facts
         self.facts.shut, self.facts.proven, self.facts.proven_s = shared.shut, shared.proven, shared.proven_s
-        self.facts.proven_by = shared.proven_by
+        self.facts.proven_by, self.facts.rolled_back = shared.proven_by, shared.rolled_back
         self.facts.deployed, self.facts.reverts = shared.deployed, shared.reverts
         self.disk.moved = self.facts.committed
 
