@@ -140,7 +140,12 @@ def test_what_was_removed_since_it_last_succeeded_is_told() -> None:
 
 def test_what_is_being_taken_back_failed_when_that_was_said() -> None:
     began = START + timedelta(minutes=3)
-    under_way: dict[str, Any] = {"ended_at": None, "started_at": began.isoformat(), "duration_s": 60.0, "quarantined": B}
+    under_way: dict[str, Any] = {
+        "ended_at": None,
+        "started_at": began.isoformat(),
+        "duration_s": 60.0,
+        "quarantined": B,
+    }
     account = production(line("one", 1, to=A), line("two", 2), line("three", 0, "restoring", **under_way))
     assert shut(account) == [B]
     assert account.failed[0].at == began + timedelta(minutes=1)
