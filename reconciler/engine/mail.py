@@ -9,9 +9,9 @@ from collections import defaultdict
 from datetime import timedelta
 
 from reconciler.engine.core import Core
+from reconciler.engine.head import keep_head
 from reconciler.engine.pull_requests.report import Reporter
 from reconciler.engine.pull_requests.reverts import Follower
-from reconciler.engine.recovery import keep_head
 from reconciler.model.codec import decode
 from reconciler.model.errors import UgsError
 from reconciler.model.notice import Notice

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import platform
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -15,6 +12,7 @@ from msgspec.structs import replace
 from reconciler.engine.control import STOP_GRACE_S
 from reconciler.engine.core import Core
 from reconciler.engine.data import has_migrated
+from reconciler.engine.head import daemon_id
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.model.errors import UgsError
 from reconciler.model.notice import Notice, notice_of
@@ -25,9 +23,7 @@ from reconciler.model.upgrade import NOT_BEGUN, Phase, Upgrade, check_move
 from reconciler.store import EVERYWHERE, KNOWN, Head, Quarantine
 
 log = logging.getLogger("ugs")
-MACHINE_ID = Path("/etc/machine-id")
 HISTORY_MAX = 10_000
-DAEMON_MARK = "daemon"
 SUPERSEDED_MARK = "head superseded"
 ENDS = {
     Phase.PREPARING: Phase.CANCELLED,
@@ -271,29 +267,6 @@ def accept(core: Core, passes: Passes, environment: str | None, *, actor: str) -
             passes[name].wake.set()
     core.wake.notices.set()
     return wanted
-
-
-async def keep_head(core: Core) -> None:
-    """Let the remote remember how far this database has come. Never in anyone's way."""
-    head = core.store.head()
-    if head is None:
-        return
-    try:
-        await core.git(core.repository.mirror.keep_head, daemon_id(core), str(head), at=core.clock.now())
-    except UgsError as error:
-        log.info("the remote does not remember how far the database has come: %s", error)
-
-
-def daemon_id(core: Core) -> str:
-    """Sixteen hex digits: made from the machine and the state folder, so that it is found again when both are
-    what is left; kept from then on, whatever they become."""
-    kept = core.store.marks(DAEMON_MARK)
-    if DAEMON_MARK in kept:
-        return kept[DAEMON_MARK]
-    machine = MACHINE_ID.read_text() if MACHINE_ID.is_file() else platform.node()
-    made = hashlib.sha256(f"{machine.strip()}\0{core.settings.state}".encode()).hexdigest()[:16]
-    core.store.mark(DAEMON_MARK, made)
-    return made
 
 
 def _runs(seen: Mapping[str, Observation], service: str, target: Target | None) -> bool:

@@ -34,7 +34,6 @@ JOINS_MAX_S = 12.0
 AWAY_S = (0.5, 14.0)
 RESTART_S = 2.0
 THEIRS = Holder("ba9876543210", "theirs", LASTS_S)
-SKEW_MAX_S = 3.0
 
 
 class Link(Weather):
