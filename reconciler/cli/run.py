@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import logging
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from reconciler.engine.daemon import Daemon
 
 LEVELS = ("debug", "info", "warning", "error")
+THREADS_MAX = 64
+"""For all that blocks: drivers, Git, forges. Each environment whose engine hangs keeps one, and by default there are
+six on two cores."""
 
 
 @click.command()
@@ -92,6 +96,7 @@ async def _serve(daemon: Daemon, settings: Settings) -> None:
     from reconciler.api.signin import routes_of
     from reconciler.api.web import pages
 
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="ugs"))
     companions, routes = hearing(daemon, settings)
     doors = [partial(serve, application(daemon, by_socket), settings.state / client.SOCKET_NAME)]
     if settings.listen:

@@ -44,6 +44,36 @@ def test_a_push_to_a_local_remote_is_noticed_at_once(world: World) -> None:
         running.until_runs("1.1.0")
 
 
+def test_engines_that_hang_elsewhere_keep_no_environment_waiting(world: World) -> None:
+    hanging = world.folder / "hanging"
+    released = world.folder / "released"
+    hanging.write_text(f"#!/bin/sh\nwhile [ ! -e {released} ]; do sleep 0.2; done\n")
+    hanging.chmod(0o755)
+    world.settings_more += (
+        "drivers: [process, command]\n"
+        f"engines: {{command: {{programs: {{hangs: {{argv: ['{hanging}'], observe_timeout: 1h}}}}}}}}\n"
+    )
+    for number in range(12):  # twice as many as there are threads by default, on two cores
+        world.ada.commit(
+            {
+                f"environments/elsewhere-{number}.yaml": (
+                    f"environment: elsewhere-{number}\ndriver: {{kind: command, program: hangs}}\n"
+                    "pins: {}\n"
+                )
+            },
+            f"Add elsewhere-{number}",
+        )
+    world.deploy_first("1.0.0")
+    try:
+        with daemon(world) as running:
+            running.until_runs("1.0.0")
+            world.bump("1.1.0")
+            running.until_runs("1.1.0")
+            released.touch()
+    finally:
+        released.touch()
+
+
 @pytest.mark.fault("RT-15")
 def test_what_the_watch_missed_is_found_by_polling(world: World) -> None:
     deployed(world)
