@@ -23,6 +23,10 @@ class Write:
     back: bool
     began_at: datetime
     ended_at: datetime
+    by_itself: bool = False
+    """It went back because it failed, and nobody had to ask for it."""
+    outlived: bool = False
+    """Something newer was pinned before this was proven, and takes its place from what was good before."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,15 @@ def unsound(writes: Iterable[Write], requests: Iterable[Request], runs: str | No
     for write in sorted(writes, key=lambda one: one.began_at):
         if last and write.began_at < last.ended_at:
             found.append(f"{write.operation} began while {last.operation} was at work")
-        if write.found != state:
+        replaces = last is not None and last.outlived and not write.back
+        if write.found != state and not replaces:
             found.append(f"{write.operation} began from {write.found}, and {state} ran")
         state, last = write.left, write
         if write.back:
             backs.append(write.operation)
             request = asked.get(write.operation)
+            if request is None and write.by_itself:
+                continue
             if request is None:
                 found.append(f"{write.operation} was taken back, and nobody was told so")
             elif write.began_at < request.sent_at:

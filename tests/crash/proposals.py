@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sqlite3
 import subprocess
@@ -42,8 +43,8 @@ class Proposals(Campaign):
 
     def __init__(self, folder: Path, seed: int) -> None:
         super().__init__(folder, seed)
-        self._forge = ForgeServer("gitea", self.world.remote)
-        self._forge.come_up()
+        self._standing = contextlib.ExitStack()
+        self._forge = self._standing.enter_context(ForgeServer("gitea", self.world.remote))
         self.world.report_to(self._forge)
         self._number = 0
         self._runs = "1.0.0"
@@ -52,7 +53,7 @@ class Proposals(Campaign):
 
     def close(self) -> None:
         super().close()
-        self._forge.go_down()
+        self._standing.close()
 
     def start(self) -> None:
         self.world.more = POLICY

@@ -16,7 +16,9 @@ BRANCH = pulls.branch_for("bump", "production", "api")
 WANTED = Wanted(
     "bump", BRANCH, "production", ("production/api 1.5.0",), "Bump it", "Do.", "Bump it\n", ("ugs",)
 )
-KEPT = Kept("bump", BRANCH, "production", WANTED.asks, NOW, number=7, digest=WANTED.digest, id=1)
+KEPT = Kept(
+    "bump", BRANCH, "production", WANTED.asks, NOW, number=7, digest=WANTED.digest, labels=("ugs",), id=1
+)
 FINE = There("ours", "open", changes=True, alike=True)
 
 
@@ -51,6 +53,10 @@ def decided(
 )
 def test_what_is_open_is_kept_up_or_ended(there: There, expected: tuple[str, str]) -> None:
     assert decided(there) == expected
+
+
+def test_of_what_was_opened_before_labels_were_remembered_they_are_put_right() -> None:
+    assert decided(FINE, replace(KEPT, labels=())) == ("edit", "open")
 
 
 def test_what_is_not_open_is_opened_where_it_may_be() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from reconciler.cli.graph import settings_from, store_of
 from reconciler.model.target import Workload
-from reconciler.model.upgrade import FINAL
+from reconciler.model.upgrade import FINAL, Phase
 from tests.api.test_routes import ask
 from tests.daemon_process import DaemonProcess, daemon
 from tests.history import Request, Write, unsound
@@ -43,7 +43,11 @@ def writes(world: World) -> list[Write]:
                     back = step.step == "restore"
                     before = version(row.before)
                     ends = (reached, before) if back else (before, reached)
-                    found.append(Write(row.operation, *ends, back, step.started_at, step.ended_at))
+                    failed = back and "rolled back by" not in row.reason  # a machine may be that busy
+                    outlived = row.phase is Phase.SUPERSEDED
+                    found.append(
+                        Write(row.operation, *ends, back, step.started_at, step.ended_at, failed, outlived)
+                    )
     return found
 
 
