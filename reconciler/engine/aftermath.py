@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from reconciler.engine.core import Core
-from reconciler.engine.soak import DEGRADED, accounts_of, here, places_of, unbroken
+from reconciler.engine.soak import DEGRADED, here, places_of, told_in_force, unbroken
 from reconciler.model.environment import Environment
 from reconciler.model.errors import UgsError
 from reconciler.model.recovery import Account, Proven
@@ -51,7 +51,7 @@ class Aftermath:
             return
         core.stirred.difference_update(due)
         try:
-            notes, found = await asyncio.to_thread(accounts_of, core)
+            notes, found = await asyncio.to_thread(told_in_force, core)
             lines = self._lines(sorted(due), notes, found)
             if lines or self._owed:
                 self._owed = True

@@ -14,16 +14,16 @@ from reconciler.engine.core import Core
 from reconciler.engine.data import has_migrated
 from reconciler.engine.head import daemon_id
 from reconciler.engine.reconcile import EnvironmentPass
+from reconciler.engine.told import told
 from reconciler.model.errors import UgsError
 from reconciler.model.notice import Notice, notice_of
 from reconciler.model.observation import Observation
-from reconciler.model.recovery import Account, Commit, Failed, Proven, Recovery, accounts
+from reconciler.model.recovery import Account, Failed, Proven, Recovery
 from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import NOT_BEGUN, Phase, Upgrade, check_move
 from reconciler.store import EVERYWHERE, KNOWN, Head, Quarantine
 
 log = logging.getLogger("ugs")
-HISTORY_MAX = 10_000
 SUPERSEDED_MARK = "head superseded"
 ENDS = {
     Phase.PREPARING: Phase.CANCELLED,
@@ -74,10 +74,10 @@ class Recall:
         behind = [name for name in passes if (at_s := leases.behind_s(name)) is not None and at_s <= asked_s]
         if not strangers and not behind and all(one.base for one in store.recoveries().values()):
             return
-        told = await asyncio.to_thread(self._accounts, tip)
+        accounts = await asyncio.to_thread(self._accounts, tip)
         with store.transaction():
             for name in strangers:
-                if name in told and not store.attempted(name):
+                if name in accounts and not store.attempted(name):
                     store.enter_recovery(name, "Git tells of upgrades here of which nothing is known")
                 store.mark(f"{KNOWN}{name}", "seen")
         names = {key.removeprefix(KNOWN) for key in store.marks(KNOWN)}
@@ -85,11 +85,11 @@ class Recall:
         for name in sorted(names | store.recoveries().keys() - {EVERYWHERE}):
             recovery = store.recoveries().get(name) or everywhere
             if recovery and recovery.base is None:
-                await self._recover(name, recovery, told.get(name, Account()), tip, passes.get(name))
+                await self._recover(name, recovery, accounts.get(name, Account()), tip, passes.get(name))
         store.keep_recovery(EVERYWHERE, None)
         for name in behind:
             if not self._core.hosted(name):  # there each host has records of its own share
-                await self._learn(name, LENT, told.get(name, Account()), tip, passes[name])
+                await self._learn(name, LENT, accounts.get(name, Account()), tip, passes[name])
             leases.caught_up(name)
             passes[name].wake.set()
         self._core.wake.notices.set()
@@ -113,14 +113,9 @@ class Recall:
             await asyncio.wait(under_way, timeout=STOP_GRACE_S)
 
     def _accounts(self, tip: str) -> dict[str, Account]:
-        mirror = self._core.repository.mirror
-        commits = mirror.log(None, tip, first_parent=False, limit=HISTORY_MAX)
         now = {one.environment.renamed_from: name for name, one in self._core.desired.items()}
-        return accounts(
-            mirror.all_notes(),
-            (Commit(commit.sha, commit.at, commit.trailers) for commit in commits),
-            {old: name for old, name in now.items() if old and old not in self._core.desired},
-        )
+        renamed = {old: name for old, name in now.items() if old and old not in self._core.desired}
+        return told(self._core.repository.mirror, tip, renamed).accounts
 
     async def _recover(
         self, name: str, recovery: Recovery, account: Account, tip: str, here: EnvironmentPass | None
@@ -222,12 +217,12 @@ class Recall:
         """Nothing goes on from where it was left: what came of it is in Git, or nobody knows."""
         now = self._core.clock.now()
         for upgrade in self._core.store.upgrades(environment=name, unfinished=True):
-            told = account.ended.get(upgrade.operation)
+            ended_as = account.ended.get(upgrade.operation)
             # What only waits here and was carried out elsewhere is another attempt when it is made again.
-            ends = why.ends | (dict.fromkeys(NOT_BEGUN, Phase.CANCELLED) if told else {})
+            ends = why.ends | (dict.fromkeys(NOT_BEGUN, Phase.CANCELLED) if ended_as else {})
             if upgrade.phase not in ends or upgrade.operation in carried_on:
                 continue
-            known = f"Git says: {told}" if told else "what came of it is not known"
+            known = f"Git says: {ended_as}" if ended_as else "what came of it is not known"
             to = ends[upgrade.phase]
             check_move(upgrade, to)
             ended = replace(

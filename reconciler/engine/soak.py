@@ -9,16 +9,16 @@ from datetime import datetime
 
 from reconciler.engine.core import Core
 from reconciler.engine.share import unlisted
+from reconciler.engine.told import Told, told
 from reconciler.model.circumstances import Promoted
 from reconciler.model.environment import Environment
 from reconciler.model.errors import UgsError
 from reconciler.model.promotion import Stage
-from reconciler.model.recovery import Account, Commit, accounts
+from reconciler.model.recovery import Account
 from reconciler.model.train import upstream
 from reconciler.store import Transition
 
 log = logging.getLogger("ugs")
-HISTORY_MAX = 10_000
 DEGRADED, UNKNOWN = "is degraded", "has a health that is not known"
 
 
@@ -28,10 +28,10 @@ def proved(core: Core, environment: str, service: str) -> Promoted | None:
     Of an environment in the hands of another daemon: what the notes say succeeded last, and has done since.
     """
     if not here(core, environment):
-        told = core.elsewhere.get(environment, Account()).proven.get(service)
-        if told is None:
+        last = core.elsewhere.get(environment, Account()).proven.get(service)
+        if last is None:
             return None
-        return Promoted(told.target.version, told.since or told.at, DEGRADED if told.degraded else "")
+        return Promoted(last.target.version, last.since or last.at, DEGRADED if last.degraded else "")
     good = core.store.good(environment, service, limit=1)
     if not good:
         return None
@@ -105,7 +105,7 @@ async def learn(core: Core) -> None:
         core.elsewhere.clear()
         return
     try:
-        _, found = await asyncio.to_thread(accounts_of, core)
+        found = (await asyncio.to_thread(told_in_force, core)).accounts
     except UgsError as error:
         log.warning("what other daemons did is not known: %s", error)
         return
@@ -120,14 +120,10 @@ def _upstream(name: str, places: Mapping[str, Environment]) -> tuple[str, ...]:
         return ()
 
 
-def accounts_of(core: Core) -> tuple[dict[str, list[str]], dict[str, Account]]:
-    """Blocking: all notes, by commit, and what Git tells of each environment's past."""
+def told_in_force(core: Core) -> Told:
+    """Blocking: what Git tells by the commit in force. Raises UgsError."""
     mirror = core.repository.mirror
-    tip = mirror.accepted()
-    commits = mirror.log(None, tip, first_parent=False, limit=HISTORY_MAX) if tip else []
-    told = (Commit(one.sha, one.at, one.trailers) for one in commits)
-    notes = mirror.all_notes()
-    return notes, accounts(notes, told)
+    return told(mirror, mirror.accepted())
 
 
 def here(core: Core, environment: str) -> bool:

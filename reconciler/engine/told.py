@@ -1,0 +1,28 @@
+"""What Git tells of the past of environments: the notes on commits, and the trailers in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from reconciler.git import Mirror
+from reconciler.model.recovery import Account, Commit, accounts
+
+HISTORY_MAX = 10_000
+"""So many commits are looked at for trailers."""
+
+
+class Told(NamedTuple):
+    """`notes`: by commit, its lines as they stand. `accounts`: by environment, what they and the commits come to."""
+
+    notes: Mapping[str, list[str]]
+    accounts: dict[str, Account]
+
+
+def told(mirror: Mirror, tip: str | None, renamed: Mapping[str, str] = {}) -> Told:
+    """Blocking. By the commits up to `tip` (None: by notes alone). `renamed`: by former name, the environments that
+    have another one now. Raises UgsError."""
+    commits = mirror.log(None, tip, first_parent=False, limit=HISTORY_MAX) if tip else []
+    notes = mirror.all_notes()
+    said = (Commit(one.sha, one.at, one.trailers) for one in commits)
+    return Told(notes, accounts(notes, said, renamed))
