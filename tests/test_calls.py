@@ -18,6 +18,7 @@ import pytest
 from benchmarks import decide
 from reconciler.model.desired import Resolver
 from reconciler.model.snapshot import Cache, read, reread
+from tests.counting import calls
 from tests.model.test_reread import blobs_of, listed, nothing_older
 from tests.model.test_snapshot import environment, release
 
@@ -29,21 +30,10 @@ SERVICES = 50
 ENVIRONMENTS = 20
 
 
-def calls(do: Callable[[], object]) -> int:
-    """Calls and returns, in Python and in C, of what is worked out a second time: what is learned once is known."""
+def learnt(do: Callable[[], object]) -> int:
+    """The calls of what is worked out a second time: what is learned once is known."""
     do()
-    found = 0
-
-    def seen(_frame: object, _event: str, _argument: object) -> None:
-        nonlocal found
-        found += 1
-
-    sys.setprofile(seen)
-    try:
-        do()
-    finally:
-        sys.setprofile(None)
-    return found
+    return calls(do)
 
 
 def counted() -> dict[str, int]:
@@ -66,14 +56,14 @@ def counted() -> dict[str, int]:
         resolver(bumped, {})
 
     return {
-        "read 100 manifests and 1,000 pins": calls(
+        "read 100 manifests and 1,000 pins": learnt(
             lambda: read("r", files.values(), load, Cache(), nothing_older)
         ),
-        "read one pin that moved": calls(
+        "read one pin that moved": learnt(
             lambda: reread(whole, "r2", listed(moved), after, Cache(), nothing_older)
         ),
-        "resolve 1,000 pins, and one that moved": calls(resolved_anew),
-        "plan 1,000 services with dependencies": calls(decide.fleet().planned),
+        "resolve 1,000 pins, and one that moved": learnt(resolved_anew),
+        "plan 1,000 services with dependencies": learnt(decide.fleet().planned),
     }
 
 

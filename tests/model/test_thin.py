@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-
 import pytest
 
 from benchmarks import hostile
 from reconciler.model.document import read
 from reconciler.model.errors import InputError, Problem
 from reconciler.model.schema import PROBLEMS_MAX, check
+from tests.counting import calls
 
 ENVIRONMENT = "environment: test\ntimezone: UTC\ndriver: {kind: process}\n"
 CALLS_MAX, CALLS_PER_FILE_MAX = 500_000, 12
@@ -59,23 +57,7 @@ def test_what_is_missing_beside_thousands_is_told() -> None:
 def test_whatever_is_hostile_is_refused_soon_and_spoils_nothing() -> None:
     over = {}
     for name, files, contents in hostile.repositories():
-        [calls] = hostile.refused(name, files, contents, 1, _calls)
-        if calls > CALLS_MAX + CALLS_PER_FILE_MAX * len(files):
-            over[name] = calls
+        [found] = hostile.refused(name, files, contents, 1, calls)
+        if found > CALLS_MAX + CALLS_PER_FILE_MAX * len(files):
+            over[name] = found
     assert not over
-
-
-def _calls(do: Callable[[], object]) -> float:
-    """Calls of functions and returns from them, in Python and in C: the same on every machine."""
-    found = 0
-
-    def seen(_frame: object, _event: str, _argument: object) -> None:
-        nonlocal found
-        found += 1
-
-    sys.setprofile(seen)
-    try:
-        do()
-    finally:
-        sys.setprofile(None)
-    return found
