@@ -13,15 +13,9 @@ from reconciler.drivers import DRIVERS
 from tests.crash.campaign import OPERATIONS, UPGRADES_MAX, Campaign, end_of
 from tests.drivers.services import answered, wait_until
 from tests.git.colleague import git
+from tests.train import FILE, PLACE
 
 NAMES = ("dev", "staging", "production")
-FILE = "environments/{name}.yaml"
-PLACE = """\
-environment: {name}
-driver: {{kind: process}}
-{more}pins:
-  api: {{version: "{version}", port: {port}}}   # {name}'s own
-"""
 PROMOTE = "policy: {{promote: {{from: {before}, by: commit}}}}\n"
 PROMOTIONS = "--format=%(trailers:key=Ugs-Promotion,valueonly)"
 GOOD_IN_ALL = 0.5

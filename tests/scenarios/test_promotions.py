@@ -18,18 +18,12 @@ from tests.drivers.services import Mode, kill_all
 from tests.forge.dialects import Answer
 from tests.forge.server import ForgeServer
 from tests.git.colleague import git
+from tests.train import FILE, PLACE
 from tests.world import World
 
 pytestmark = pytest.mark.slow
 
 HOUR = timedelta(hours=1)
-FILE = "environments/{name}.yaml"
-PLACE = """\
-environment: {name}
-driver: {{kind: process}}
-{more}pins:
-  api: {{version: "{version}", port: {port}}}   # {name}'s own
-"""
 
 
 class Train:
@@ -39,6 +33,14 @@ class Train:
         self.world = world
         self.production = f"policy: {{promote: {{from: staging, soak: 24h, by: {by}{more}}}}}\n"
         self.staging = "policy: {promote: {from: dev, soak: 1h, by: commit}}\n"
+
+    async def due_in_production(self) -> None:
+        """1.1.0 has come to staging, and has been there for longer than it has to."""
+        await self.start()
+        self.bump("1.1.0")
+        for _ in range(2):
+            await self.settle()
+            self.world.clock.move(25 * HOUR)
 
     async def start(self) -> None:
         world = self.world
@@ -639,12 +641,7 @@ async def test_a_forge_that_does_not_take_it_is_asked_later(
     forge: ForgeServer, world: World, status: int
 ) -> None:
     train = Train(world, by="pull-request")
-    await train.start()
-    train.bump("1.1.0")
-    await train.settle()
-    world.clock.move(25 * HOUR)
-    await train.settle()
-    world.clock.move(25 * HOUR)
+    await train.due_in_production()
     await world.settle()
     forge.answer_next(Answer(status, {"message": "Resource not accessible"}))
     await Promoter(world.fleet).round()
@@ -659,12 +656,7 @@ async def test_no_more_are_opened_in_an_hour_than_allowed_and_none_is_lost_while
     forge: ForgeServer, world: World
 ) -> None:
     train = Train(world, by="pull-request")
-    await train.start()
-    train.bump("1.1.0")
-    await train.settle()
-    world.clock.move(25 * HOUR)
-    await train.settle()
-    world.clock.move(25 * HOUR)
+    await train.due_in_production()
     opened_in_this_hour(world, 10)
     await train.settle()
     assert forge.pulls == {}
