@@ -21,6 +21,7 @@ from threading import Lock
 import msgspec
 
 from reconciler.model.codec import packed, unpacker
+from reconciler.model.layered import differing
 from reconciler.model.manifest import Part
 from reconciler.model.release import Release
 from reconciler.model.section import Cache, Section, name_of
@@ -61,7 +62,7 @@ class Parsed:
         self._known: dict[tuple[str, str], Release | Part] = {}
         self._held: dict[str, int | None] = {}
         """By section, which blobs at which paths its row tells of; None where nobody has looked into it yet."""
-        self._seen: dict[str, Section] = {}
+        self._seen: Mapping[str, Section] = {}
         """What was last seen to be written: of a section that is the very same nothing is to be done."""
 
     def recall(self, oid: str, path: str) -> Release | Part | None:
@@ -82,17 +83,20 @@ class Parsed:
             self._rows, self._known = {}, {}
 
     def keep(self, sections: Mapping[str, Section], found: Cache) -> None:
-        """Write what these sections describe where it is not what stands there, and drop what there is of others."""
+        """Write what these sections describe where it is not what stands there, and drop what there is of others.
+
+        `sections` is kept, and not to be changed any more.
+        """
         with self._lock:
             if self._rows is None:
                 self._load()
+            others = differing(self._seen, sections)
             rows = dict[str, Row]()
-            for name, section in sections.items():
-                if self._seen.get(name) is not section:
-                    row = _row(section, found)
-                    if _keys(row) != self._held.get(name, NOTHING):
-                        rows[name] = row
-            gone = self._held.keys() - sections.keys()
+            for name in others & sections.keys():
+                row = _row(sections[name], found)
+                if _keys(row) != self._held.get(name, NOTHING):
+                    rows[name] = row
+            gone = (self._held.keys() & others if self._seen else {*self._held}) - sections.keys()
             gone |= {name for name, row in rows.items() if _keys(row) == NOTHING}
             rows = {name: row for name, row in rows.items() if name not in gone}
             try:
@@ -104,7 +108,7 @@ class Parsed:
             self._held.update({name: _keys(row) for name, row in rows.items()})
             for name in gone:
                 self._held.pop(name, None)
-            self._seen = dict(sections)
+            self._seen = sections
 
     def _load(self) -> dict[str, tuple[bytes, bytes]]:
         self._rows = self._read()
@@ -168,9 +172,8 @@ class Parsed:
         with contextlib.closing(
             sqlite3.connect(self._path, timeout=BUSY_S, check_same_thread=False)
         ) as database:
-            database.execute(
-                "PRAGMA synchronous = OFF"
-            )  # a memory: what a power cut spoils fails its checksum
+            # A memory: what a power cut spoils fails its checksum.
+            database.execute("PRAGMA synchronous = OFF")
             pages = SIZE_BYTES_MAX // database.execute("PRAGMA page_size").fetchone()[0]
             database.execute(f"PRAGMA max_page_count = {pages}")
             database.executescript(TABLES)
