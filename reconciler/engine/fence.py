@@ -36,9 +36,7 @@ class Fence:
         """The same by what is known at this moment, from any thread."""
         for name, before in self._epochs.items():
             standing, epoch = self._leases.standing(name), self._leases.epoch(name)
-            if self._leases.behind_s(name) is not None:
-                raise Fenced(self._leases.opening(name).reason)
-            if standing == "elsewhere":
+            if standing == "elsewhere" or self._leases.behind_s(name) is not None:
                 raise Fenced(self._leases.opening(name).reason)
             if standing == "held":
                 if before not in (0, epoch):

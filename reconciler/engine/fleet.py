@@ -103,10 +103,8 @@ class Fleet:
         """
         core = self.core
         async with self._refreshing:
-            asked_at, asked_s = (
-                core.clock.now(),
-                core.clock.monotonic(),
-            )  # who is stopped while he fetches knows what was so before
+            # Who is stopped while he fetches knows what was so before.
+            asked_at, asked_s = core.clock.now(), core.clock.monotonic()
             try:
                 fetched = await core.git(core.repository.fetch, accept_rewrite=accept_rewrite, poll=poll)
                 judged = await self.guard.judge(fetched.tip)
@@ -157,9 +155,8 @@ class Fleet:
     async def _accept(self, previous: str | None, tip: str) -> None:
         """From now on this is in force, with what people released in the commits that came."""
         core = self.core
-        if (
-            tip == self.tip == previous
-        ):  # else a daemon that ended meanwhile had found it trusted, and no more
+        # Where it is not on record yet, a daemon that ended meanwhile had found it trusted, and no more.
+        if tip == self.tip == previous:
             return
         if previous is not None:
             for retry in await asyncio.to_thread(core.repository.retries, previous, tip):

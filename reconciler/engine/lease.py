@@ -252,12 +252,13 @@ class RemoteLeases(Leases):
         last = self._last.get(name, 0)
         if epoch == last:
             return
+        missed = epoch > last + 1 and name == rules.environment_of(name)
         with self._store.transaction():
             self._store.mark(f"{LAST}{name}", str(epoch))
-            if epoch > last + 1 and name == rules.environment_of(name):
+            if missed:
                 self._store.mark(f"{BEHIND}{name}", f"epoch {last}")
         self._last[name] = epoch
-        if epoch > last + 1 and name == rules.environment_of(name):
+        if missed:
             self._behind_s[name] = self._clock.monotonic()
 
     def _refusal(self, environment: str, error: Refused) -> Refused:

@@ -23,8 +23,6 @@ OLDER_MAX = 20
 SNAPSHOTS_MAX = 20
 MANY = 5_000
 """Of so many files it is told how far reading them has come."""
-
-
 log = logging.getLogger("ugs")
 
 

@@ -15,7 +15,7 @@ from reconciler.model.layered import differing, layered
 from reconciler.model.release import Release
 from reconciler.model.same import once
 from reconciler.model.section import releases_of
-from reconciler.model.snapshot import Snapshot
+from reconciler.model.snapshot import NOTHING, Snapshot
 from reconciler.model.target import (
     FROZEN_FIELDS,
     RELEASES_KEPT_MAX,
@@ -75,7 +75,7 @@ class Resolver:
     """
 
     def __init__(self) -> None:
-        self._last = _Resolved(_NOTHING, {}, {}, {}, {})
+        self._last = _Resolved(NOTHING, {}, {}, {}, {})
 
     def beside(self) -> Resolver:
         """Another one, which knows as much to begin with."""
@@ -196,9 +196,6 @@ def _still(before: Desired, pin: Pin, node: str, now: _Resolved) -> Workload | N
     return work if in_force(release, now.frozen) is work.release else None
 
 
-_NOTHING = Snapshot("", {}, {}, {}, (), frozenset(), frozenset())
-
-
 def resolve(snapshot: Snapshot, frozen: Frozen) -> Mapping[str, Desired]:
     """What every environment of one snapshot asks for, worked out from nothing."""
     return Resolver()(snapshot, frozen)
@@ -264,9 +261,8 @@ def in_force(release: Release, frozen: Frozen) -> Release:
 def _as_frozen(release: Release, kept: Release) -> Release:
     fields = {name: getattr(kept, name) for name in FROZEN_FIELDS}
     made = replace(release, **fields | {"flags": described_as(kept.flags, release.flags)})
-    return (
-        release if made == release else made
-    )  # the very same, where it is as it froze: what is asked stays as it was
+    # The very same, where it is as it froze: what is asked stays as it was.
+    return release if made == release else made
 
 
 def asked_of(snapshot: Snapshot, environment: str, service: str, frozen: Frozen) -> Workload | None:

@@ -34,7 +34,7 @@ from reconciler.model.section import (
     size_of,
 )
 
-__all__ = ["Cache", "Snapshot", "read", "reread"]
+__all__ = ["NOTHING", "Cache", "Snapshot", "read", "reread"]
 T = TypeVar("T")
 FILES_MAX = 50_000
 TOTAL_BYTES_MAX = 64 << 20
@@ -79,15 +79,19 @@ class Snapshot(Struct, frozen=True):
         return not (self.releases or self.environments or self.problems)
 
 
+NOTHING = Snapshot("", {}, {}, {}, (), frozenset(), frozenset())
+"""An empty repository, of no revision."""
+
+
 def read(revision: str, files: Iterable[File], load: Load, cache: Cache, older: Older) -> Snapshot:
     """The repository at `revision`, given every file under `releases/` and `environments/`.
 
     `load` gives a blob's bytes by its id. Raises InputError only where there is more than can be read at all.
     """
-    nothing, listed = Snapshot(revision, {}, {}, {}, (), frozenset(), frozenset()), list(files)
+    listed = list(files)
     if len(listed) > FILES_MAX:  # before any of them is looked at more closely
-        _measured(nothing, {"": {file.path: file for file in listed}})
-    return reread(nothing, revision, {file.path: file for file in listed}, load, cache, older)
+        _measured(NOTHING, {"": {file.path: file for file in listed}})
+    return reread(NOTHING, revision, {file.path: file for file in listed}, load, cache, older)
 
 
 def reread(

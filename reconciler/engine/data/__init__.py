@@ -11,7 +11,7 @@ from reconciler.engine.data.backups import Backups
 from reconciler.engine.data.commands import Commands
 from reconciler.engine.data.migrations import Migrations
 from reconciler.model import data
-from reconciler.model.data import Recall, Saved
+from reconciler.model.data import Recall, Recorded, Saved
 from reconciler.model.errors import ArtifactError, UgsError
 from reconciler.model.release import Migration, MigrationPhase
 from reconciler.model.upgrade import Upgrade
@@ -124,9 +124,8 @@ class Steward:
         """Where a backup was being brought back, nobody knows what is in the data."""
         if not self._backups.coming_back:
             return
-        for known in self._migrations.recorded().values():
-            if not known.proven and known.state not in data.ABSENT:
-                self._migrations.note(known.id, "unknown", reason)
+        for known in self._unproven():
+            self._migrations.note(known.id, "unknown", reason)
 
     def hold(self, reason: str) -> None:
         """Let nothing of the service be started until a person has looked, be it after a reboot."""
@@ -176,6 +175,11 @@ class Steward:
 
     def _undone_since(self, saved: Saved, why: str) -> None:
         """What was in the data when they were saved is in them again."""
-        for known in self._migrations.recorded().values():
-            if not known.proven and known.state not in data.ABSENT and known.changed_at > saved.saved_at:
+        for known in self._unproven():
+            if known.changed_at > saved.saved_at:
                 self._migrations.note(known.id, "undone", why)
+
+    def _unproven(self) -> list[Recorded]:
+        """What is in the data, or may be, and nothing has proved healthy with."""
+        recorded = self._migrations.recorded().values()
+        return [one for one in recorded if not one.proven and one.state not in data.ABSENT]
