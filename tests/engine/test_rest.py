@@ -42,7 +42,7 @@ async def test_what_stopped_meanwhile_is_seen_and_started_again(world: World) ->
     world.stop()
     assert await here.tick() is True
     await world.settle(refresh=False)
-    assert world.answers() == "1.0.0"
+    await world.eventually(lambda: world.answers() == "1.0.0")
 
 
 async def test_a_commit_that_moves_its_pin_wakes_it_and_another_does_not(world: World) -> None:

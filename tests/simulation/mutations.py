@@ -102,7 +102,7 @@ MUTATIONS = {
         "        self._rows.delivered([rows[0].id])\n        await self._sender.tell(notice, thread)\n",
     ),
     "what is known to be another daemon's is acted upon": Mutation(
-        "reconciler.engine.fence:Fence.check", 'if standing == "elsewhere":', 'if standing == "nowhere":'
+        "reconciler.engine.fence:Fence.check", 'standing == "elsewhere"', 'standing == "nowhere"'
     ),
     "a lease that has ended counts as held": Mutation(
         "reconciler.model.lease:standing", 'if now_s < lease.grip.until_s else "unsure"', "if True else ''"
@@ -116,7 +116,7 @@ MUTATIONS = {
         "counts =",
     ),
     "what was left goes on before it is read what others did": Mutation(
-        "reconciler.engine.fence:Fence.check", "if self._leases.behind_s(name) is not None:", "if False:"
+        "reconciler.engine.fence:Fence.check", "or self._leases.behind_s(name) is not None", "or False"
     ),
     "a lease is taken before it has run out": Mutation(
         "reconciler.model.lease:_free_s", "seen.claim.lasts_s * PATIENCE", "0.1"
