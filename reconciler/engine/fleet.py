@@ -8,6 +8,7 @@ import logging
 from datetime import datetime
 from typing import Literal
 
+from reconciler.collector import standing_still
 from reconciler.engine import departure, flags, rename, soak
 from reconciler.engine.core import Core
 from reconciler.engine.reading import Reading, Resolvers, accepted_environments, read
@@ -82,19 +83,21 @@ class Fleet:
             except UgsError as error:
                 self._tell("untrusted", "person", str(error))  # nothing is followed until it can be verified
             else:
-                if reading := await asyncio.to_thread(read, self.core.repository, accepted, judged):
-                    departure.keep(
-                        self.core,
-                        await asyncio.to_thread(accepted_environments, self.core.repository),
-                        reading,
-                    )
-                    await self._take(reading, judged)
+                with standing_still():
+                    await self._take_again(accepted, judged)
         for upgrade in self.core.store.upgrades(unfinished=True):
             here, recovery = self._pass(upgrade.environment), self.core.store.recovery(upgrade.environment)
             if (
                 recovery is None or recovery.base
             ):  # else nothing goes on before Git was asked what became of it
                 here.resume([upgrade])
+
+    async def _take_again(self, accepted: str, judged: Judged) -> None:
+        core = self.core
+        if reading := await asyncio.to_thread(read, core.repository, accepted, judged):
+            here = await asyncio.to_thread(accepted_environments, core.repository)
+            departure.keep(core, here, reading)
+            await self._take(reading, judged)
 
     async def refresh(self, *, accept_rewrite: bool = False, poll: bool = False) -> str:
         """Fetch, and take what is new and trusted into force. Returns the tip; raises UgsError after telling it.

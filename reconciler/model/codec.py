@@ -1,6 +1,7 @@
 """Values to JSON and back, for the journal and the API: one place that knows our own types."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -8,6 +9,7 @@ import msgspec
 from reconciler.model.version import Version
 
 T = TypeVar("T")
+VALUES_MAX = 10_000
 
 
 def _encode_own(value: Any) -> Any:
@@ -16,9 +18,13 @@ def _encode_own(value: Any) -> Any:
     raise NotImplementedError(type(value))
 
 
+# A repository names the same few versions again and again: one value serves wherever its text stands.
+_version = lru_cache(maxsize=VALUES_MAX)(Version)
+
+
 def _decode_own(kind: type, value: Any) -> Any:
     if kind is Version:
-        return Version(value)
+        return _version(value)
     raise NotImplementedError(kind)
 
 

@@ -226,7 +226,8 @@ class Thawer:
             known = dict(known)
             for key in differing(before, releases) | differing(thought, frozen):
                 known.pop(key, None)
-                release, kept = releases.get(key), frozen.get(key)
+                kept = frozen.get(key)
+                release = releases.get(key) if kept else None
                 if release and kept and frozen_digest(kept) != frozen_digest(release):
                     known[key] = _edited(release)
             self._last = releases, frozen, known

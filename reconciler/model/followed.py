@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import difflib
 from bisect import bisect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -54,10 +54,11 @@ def follow(
 ) -> Followed:
     """The environment with those pins alone that their release can serve."""
     pins: dict[str, Pin] = {}
-    problems = set(_idle_flags(environment, releases, sections, torn=bool(merged.torn)))
+    pinned = {service: releases.get((service, pin.version.text)) for service, pin in environment.pins.items()}
+    problems = set(_idle_flags(environment, list(pinned.values()), sections, torn=bool(merged.torn)))
     unreleased = False
     for service, pin in environment.pins.items():
-        release = releases.get((service, pin.version.text))
+        release = pinned[service]
         if release is None:
             unreleased = True
             found = [_unreleased(pin, releases, sections)]
@@ -105,16 +106,16 @@ def related(followed: Mapping[str, Followed], names: Collection[str], sections: 
 
 
 def _idle_flags(
-    environment: Environment, releases: Releases, sections: Sections, *, torn: bool
+    environment: Environment, found: Sequence[Release | None], sections: Sections, *, torn: bool
 ) -> list[Problem]:
     """Live flags with wrong values, or that two releases declare otherwise; and flags that nothing here declares:
     nobody can say so while a pin, or a pin's release, is out of sight."""
-    found = [releases.get((pin.service, pin.version.text)) for pin in environment.pins.values()]
     pinned = [release for release in found if release]
+    declaring = [release for release in pinned if release.flags]
     hidden = (
         torn or environment.name in sections[section_of(environment.name)].blind or len(pinned) < len(found)
     )
-    wrong = [*misset(pinned, environment.flags).values(), *clashes(environment, pinned)]
+    wrong = [*misset(declaring, environment.flags).values(), *clashes(environment, declaring)]
     if hidden or not environment.flags:
         return wrong
     others = [one for service in environment.pins for one in releases_of(service, sections)]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from itertools import chain
-from typing import TypeVar
+from typing import TypeVar, overload
 
 K = TypeVar("K")
 V = TypeVar("V")
+T = TypeVar("T")
 SHARE = 64
 """One that differs from what it shares in more than this part of it, or in so many keys, is written out."""
 
@@ -42,6 +43,19 @@ class Layered(Mapping[K, V]):
             raise KeyError(key)
         return self._base[key]
 
+    @overload
+    def get(self, key: K, /) -> V | None: ...
+    @overload
+    def get(self, key: K, /, default: V | T) -> V | T: ...
+    def get(self, key: K, /, default: V | T | None = None) -> V | T | None:
+        """Written out, as is `in`: what a mapping has of itself raises an error for each key that is not there."""
+        if key in self._over:
+            return self._over[key]
+        return self._base[key] if key in self._base and key not in self._gone else default
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._over or (key in self._base and key not in self._gone)
+
     def __iter__(self) -> Iterator[K]:
         if not (self._gone or self._new):
             return iter(self._base)
@@ -67,6 +81,8 @@ def differing(before: Mapping[K, V], after: Mapping[K, V]) -> set[K]:
     """The keys whose value is another object, or is in one of both alone."""
     if before is after:
         return set()
+    if not before:
+        return set(after)
     shared = (
         after.touched_since(before) if isinstance(after, Layered) and isinstance(before, Layered) else None
     )

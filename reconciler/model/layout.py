@@ -30,10 +30,10 @@ class File(Protocol):
 
 def is_document(path: str) -> bool:
     """Whether the repository format gives the file at this path a meaning."""
-    top, *rest = path.split("/")
     if not path.endswith(".yaml"):
         return False
-    return len(rest) == 2 or (top == "environments" and len(rest) == 1)
+    depth = path.count("/")
+    return depth == 2 or (depth == 1 and path.startswith("environments/"))
 
 
 def main_file(environment: str, paths: Container[str]) -> str:

@@ -13,6 +13,13 @@ from reconciler.model.target import Target, Workload, frozen_digest
 from reconciler.model.version import Version
 from reconciler.store.database import Database, text_of, time_of
 
+SINCE = "SELECT rowid AS newest, service, version, workload FROM versions WHERE rowid > ? ORDER BY rowid"
+FIRST = (
+    "SELECT (SELECT max(rowid) FROM versions) AS newest, service, version, workload FROM versions"
+    " WHERE rowid IN (SELECT min(rowid) FROM versions WHERE rowid > ? GROUP BY service, version)"
+)
+"""Only what is the first of its release: of a thousand environments that run one, only an index is looked through."""
+
 
 class Versions(Database):
     _frozen: Layered[tuple[str, str], Release] = Layered({})
@@ -100,21 +107,24 @@ class Versions(Database):
         As long as no other release is deployed or quarantined, it is the very same mapping.
         """
         # Rows are never removed, so that only those are read that came since.
-        sql = "SELECT rowid, service, version, workload FROM versions WHERE rowid > ? ORDER BY rowid"
-        if rows := self._all(sql, (self._frozen_to,)):
-            new = dict[tuple[str, str], Release]()
-            for row in rows:
-                key = row["service"], row["version"]
-                if key not in self._frozen and key not in new:
-                    new[key] = self._value(row["workload"], Workload).release
-            self._frozen = self._frozen.changed(new)
-            self._frozen_to = rows[-1]["rowid"]
+        sql = SINCE if self._frozen_to else FIRST
+        new, newest = self._known(sql, (self._frozen_to,), self._froze)
+        self._frozen, self._frozen_to = self._frozen.changed(new), newest
         return self._frozen
 
     def _forget_all(self) -> None:
         super()._forget_all()
         # A row that was seen may have been taken back.
         self._frozen, self._frozen_to = Layered({}), 0
+
+    def _froze(self, rows: list[sqlite3.Row]) -> tuple[dict[tuple[str, str], Release], int]:
+        """What is frozen by these rows and was not yet, and the newest row."""
+        new = dict[tuple[str, str], Release]()
+        for row in rows:
+            key = row["service"], row["version"]
+            if key not in self._frozen and key not in new:
+                new[key] = self._value(row["workload"], Workload).release
+        return new, rows[-1]["newest"] if rows else self._frozen_to
 
     def _good(self, rows: list[sqlite3.Row]) -> list[tuple[Workload, datetime]]:
         return [(self._value(row["workload"], Workload), time_of(row["healthy_at"])) for row in rows]

@@ -26,6 +26,8 @@ def test_it_is_what_a_plain_mapping_would_be(
         assert len(made) == len(plain)
         assert set(made) == set(plain)
         assert all((key in made) == (key in plain) for key in range(13))
+        assert all(made.get(key) == plain.get(key) for key in range(13))
+        assert all(made.get(key, "?") == plain.get(key, "?") for key in range(13))
         assert before == was  # what came before it stays as it was
         other = {key for key in was.keys() | plain.keys() if was.get(key) is not plain.get(key)}
         assert differing(before, made) == differing(made, before) == other

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from unittest.mock import patch
 
-from reconciler.engine import repository
+from reconciler.engine import fleet, repository
 from tests.simulation.facts import Violation
 from tests.simulation.mutations import MUTATIONS, mutated
 from tests.simulation.simulation import Simulation
@@ -40,8 +40,10 @@ def play(seed: int, mutation: str | None = None) -> Failure:
     wrong = ""
     broken = mutated(MUTATIONS[mutation]) if mutation else contextlib.nullcontext()
     # The collector is this module's own affair: it must not start in the midst of a seed, nor keep all of them.
-    let_be = patch.object(repository, "standing_still", contextlib.nullcontext)
-    with broken, let_be, _noted(simulation), _unheard():
+    let_be, too = (
+        patch.object(module, "standing_still", contextlib.nullcontext) for module in (repository, fleet)
+    )
+    with broken, let_be, too, _noted(simulation), _unheard():
         try:
             simulation.run()
         except Violation as violation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
 
 import msgspec
@@ -139,6 +140,24 @@ def test_a_release_is_frozen_as_it_was_first_deployed_anywhere(store: Store) -> 
     store.deployed(edited, revision="b" * 40)
     assert frozen_digest(edited.release) != frozen_digest(work("1.4.0").release)
     assert store.frozen() == {("api", "1.4.0"): work("1.4.0").release}
+
+
+def test_what_is_frozen_is_the_same_for_who_follows_the_rows_and_for_who_starts(
+    store: Store, clock: HandClock
+) -> None:
+    followed = []
+    for environment, soak_s in (("staging", 10), ("production", 20), ("live", 30)):
+        for version in ("1.4.0", "1.5.0") if environment == "live" else ("1.4.0",):
+            store.deployed(
+                work(version, environment=environment, soak_s=soak_s, workers=int(soak_s)), revision="a" * 40
+            )
+            followed.append(dict(store.frozen()))
+    with contextlib.closing(Store(store.path, now=clock.now)) as started:
+        assert repr(dict(started.frozen())) == repr(dict(store.frozen())) == repr(followed[-1])
+        assert started.frozen()["api", "1.4.0"].health.soak_s == 10
+        assert started.frozen() is started.frozen()
+        store.deployed(work("1.6.0"), revision="b" * 40)
+        assert set(started.frozen()) == {("api", version) for version in ("1.4.0", "1.5.0", "1.6.0")}
 
 
 def test_quarantine_freezes_a_release_that_never_ran(store: Store) -> None:
