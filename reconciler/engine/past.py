@@ -14,6 +14,7 @@ from reconciler.model.circumstances import AT_COMMIT, BEFORE_COMMIT, BEFORE_PUSH
 from reconciler.model.desired import Frozen
 from reconciler.model.environment import Environment
 from reconciler.model.errors import InputError
+from reconciler.model.plan import hop
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.standing import Standing, standings
 from reconciler.model.target import Target, Workload
@@ -42,6 +43,13 @@ class Then(Struct, frozen=True):
     def workload(self, service: str) -> Workload | None:
         """What it asked of a service; None where nothing, or nothing readable."""
         return desiring.asked_of(self.snapshot, self.name, service, self.frozen)
+
+    def on_the_way(self, service: str, version: Version) -> Workload | None:
+        """What it asked of a service with that version on the way to the pinned one; None where nothing of that."""
+        goal, release = self.workload(service), self.snapshot.releases.get((service, version.text))
+        if goal is None or release is None or self.environment is None:
+            return None
+        return hop(self.environment, goal, desiring.in_force(release, self.frozen))
 
     def asks(self, service: str, work: Workload | None) -> bool:
         """Whether it asked for `work` to run, or with None for the service to be removed."""
@@ -160,12 +168,16 @@ class Past:
     def workload_of(
         self, tip: str, environment: str, service: str, target: Target, frozen: Frozen
     ) -> Workload | None:
-        """What describes a running target, from the recent past of the repository."""
+        """What describes a running target, from the recent past of the repository: as it was pinned, or else as it was
+        passed on the way to a newer version."""
+        passed: Workload | None = None
         for then in self._walk(tip, environment, service, frozen):
             candidate = then.workload(service)
             if candidate is not None and candidate.target == target:
                 return replace(candidate, environment=environment)
-        return None
+            if passed is None and (found := then.on_the_way(service, target.version)):
+                passed = replace(found, environment=environment) if found.target == target else None
+        return passed
 
     def _push_of(self, revision: str, advances: Sequence[Advance]) -> Advance | None:
         """What brought a commit into force; None where nothing is known of it."""

@@ -12,10 +12,11 @@ from msgspec.structs import replace
 from reconciler.model.codec import encode
 from reconciler.model.desired import Desired
 from reconciler.model.drift import drift_of
-from reconciler.model.environment import ChangeClass, Policy
+from reconciler.model.environment import ChangeClass, Environment, Policy
 from reconciler.model.misfits import misfits
 from reconciler.model.observation import Observation, Sync
 from reconciler.model.path import NoWay, way
+from reconciler.model.release import Release
 from reconciler.model.target import Target, Workload, workload
 from reconciler.model.version import Version, step_between
 
@@ -254,17 +255,21 @@ def _way(desired: Desired, goal: Workload, base: Version | None) -> _Steps:
     path = tuple(step.version.text for step in steps)
     if len(steps) == 1:
         return _Steps(goal, path)
-    pin = replace(desired.environment.pins[goal.service], version=steps[0].version)
-    flags = desired.environment.flags
     place = desired.environment
-    if problems := misfits(pin, steps[0], flags, place.driver.kind, place.hosts):
+    pin = replace(place.pins[goal.service], version=steps[0].version)
+    if problems := misfits(pin, steps[0], place.flags, place.driver.kind, place.hosts):
         why = f"on the way to {version}: {problems[0].path}: {problems[0].message}"
         return _Steps(goal, blocked=why, unblocked_by=problems[0].remedy)
-    node = node_at(goal.node, steps[0].version)
-    return _Steps(workload(desired.environment.name, pin, steps[0], node=node, flags=flags), path)
+    return _Steps(hop(place, goal, steps[0]), path)
 
 
-def node_at(node: str, version: Version) -> str:
+def hop(place: Environment, goal: Workload, release: Release) -> Workload:
+    """What the pin of `goal` asks for with another release on the way there."""
+    pin = replace(place.pins[goal.service], version=release.version)
+    return workload(place.name, pin, release, node=_node_at(goal.node, release.version), flags=place.flags)
+
+
+def _node_at(node: str, version: Version) -> str:
     """A pin's value, as JSON, with another version in it."""
     value: object = msgspec.json.decode(node)
     return encode(value | {"version": version.text} if isinstance(value, dict) else version.text).decode()

@@ -12,9 +12,13 @@ import pytest
 from reconciler.engine import repository as reading
 from reconciler.engine.repository import Repository
 from reconciler.git import Identity, Mirror, Remote, ahead
+from reconciler.model.desired import resolve
 from reconciler.model.errors import TransientError
 from reconciler.model.layout import FOLDERS
+from reconciler.model.plan import change_to
+from reconciler.model.target import Target
 from reconciler.parsed import Parsed
+from tests.build import NOW, good
 from tests.fleet_repository import FleetRepository
 from tests.git.colleague import ENVIRONMENT, git
 
@@ -81,3 +85,29 @@ def test_of_a_long_first_reading_it_is_told_how_far_it_has_come(
     with caplog.at_level(logging.INFO):
         repository.snapshot(repository.fetch().tip)
     assert "reading the repository: 2 of 2 files" in caplog.text
+
+
+def test_what_was_only_passed_on_the_way_to_a_pin_is_described_by_the_pin(
+    fleet: FleetRepository, repository: Repository
+) -> None:
+    first = repository.fetch().tip
+    started = resolve(repository.snapshot(first), {})["production"].workloads["api"]
+    fleet.release("1.1.0")
+    fleet.release("2.0.0", more='upgrade: {from: ">=1.1.0"}\n')
+    fleet.pin('{version: "2.0.0", instances: 2}')
+    fleet.merge("Bump")
+    fleet.pin('{version: "2.0.0", instances: 3}')
+    fleet.merge("Scale")
+    tip = repository.fetch().tip
+    asked = resolve(repository.snapshot(tip), {})["production"]
+    change = change_to(asked, asked.workloads["api"], None, good(started), now=NOW)
+    passed = change.after
+    assert passed
+    assert (change.path, passed.instances) == (("1.1.0", "2.0.0"), 3)
+    fleet.pin("2.0.0")
+    fleet.merge("Let one do")
+    tip = repository.fetch().tip
+    past = repository.past
+    assert past.workload_of(tip, "production", "api", passed.target, {}) == passed
+    strange = Target(passed.target.version, "0" * 64)
+    assert past.workload_of(tip, "production", "api", strange, {}) is None
