@@ -9,6 +9,8 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
+from tests.simulation.kinds import KINDS, seeds
+from tests.simulation.mutations import MUTATIONS
 from tests.simulation.runner import Failure, play, search, timed
 
 HASH_SEED = "0"
@@ -24,22 +26,34 @@ def main() -> int:
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed")
     parser.add_argument("--seed", type=int, help="one seed alone, and its story")
     parser.add_argument("--mutation", help="with this mutation of the engine; 'all': see that each is found")
+    parser.add_argument(
+        "--kind",
+        default="any",
+        type=_kind,
+        help="only seeds of this kind: a scene, a fault, both as scene+fault",
+    )
     asked = parser.parse_args()
     gc.freeze()
     if asked.mutation == "all":
         return search(asked.seeds, asked.first)
     if asked.seed is not None:
         return _tell(play(asked.seed, asked.mutation), always=True)
-    return _many(asked.first, asked.seeds, asked.mutation)
+    kind = asked.kind or (MUTATIONS[asked.mutation].kind if asked.mutation else "any")
+    return _many(list(seeds(kind, asked.first, asked.seeds)), asked.mutation)
 
 
-def _many(first: int, count: int, mutation: str | None) -> int:
-    """One process a core. Stops at the lowest seed that does not hold."""
-    spent_s, upgrades = 0.0, 0
-    with ProcessPoolExecutor(os.cpu_count() or 1) as pool:
-        seeds = range(first, first + count)
+def _kind(text: str) -> str:
+    if unknown := set(text.split("+")) - set(KINDS):
+        raise argparse.ArgumentTypeError(f"there is no {', '.join(unknown)}; there are {', '.join(KINDS)}")
+    return text
+
+
+def _many(numbers: list[int], mutation: str | None) -> int:
+    """One process for each core that it may have. Stops at the lowest seed that does not hold."""
+    spent_s, upgrades, count = 0.0, 0, len(numbers)
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for done, (played, took_s) in enumerate(
-            pool.map(partial(timed, mutation=mutation), seeds, chunksize=10), 1
+            pool.map(partial(timed, mutation=mutation), numbers, chunksize=10), 1
         ):
             upgrades, spent_s = upgrades + played.upgrades, spent_s + took_s
             if played.wrong:

@@ -175,6 +175,8 @@ class Facts:
         if loss := self._simulation.loss:
             loss.audited(row["event"], row["environment"], row["detail"])
         match row["event"]:
+            case "recalled":
+                self._simulation.register.read_past(row["environment"])
             case "adopted":
                 target = Target.parse(row["detail"])
                 if self.proven.get(key, [None])[0] != target:  # else another daemon has known it before

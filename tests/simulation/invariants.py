@@ -15,7 +15,7 @@ from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import NEXT, Phase, Upgrade
 from reconciler.store import SLACK
 from reconciler.store.database import time_of
-from tests.simulation import data_invariants, fleet, removal, trust
+from tests.simulation import data_invariants, fleet, hands, removal, trust
 from tests.simulation.loop import EPOCH
 from tests.simulation.loss import safe_mode_changes_nothing_that_runs_6, safe_mode_starts_nothing_6
 from tests.simulation.opening import closed
@@ -170,6 +170,7 @@ def left_alone_is_said_when_it_is_so_3_6(
 
 
 AFTER_MOVE = (
+    hands.what_others_did_is_read_first,
     safe_mode_starts_nothing_6,
     moves_are_legal_3_8,
     each_move_has_one_audit_row_3_10,
@@ -256,21 +257,6 @@ def quarantine_stands_before_restore_3_3(
     return "" if excused or _quarantined(simulation, operation) else f"{operation} restores before quarantine"
 
 
-def what_another_daemon_has_is_left_alone_two_daemons(
-    simulation: Simulation, kind: str, operation: str, _work: Workload | None, key: tuple[str, str]
-) -> str:
-    """What was handed to a thread before it changed hands is excused, and so is what brings back what this daemon has
-    applied, or keeps it running, as long as it could not know."""
-    life, rival, environment = simulation.life, simulation.rival, key[0]
-    if life is None or not rival.has(environment, life.loop.handed_s):
-        return ""
-    upgrade = simulation.facts.upgrades.get(operation)
-    strict = upgrade is not None and upgrade.phase is Phase.APPLYING
-    if not strict and not rival.known(environment, life.loop.handed_s):
-        return ""
-    return f"{kind} by {operation}, and {environment} is another daemon's"
-
-
 def no_batch_is_larger_than_it_may_be_4(
     simulation: Simulation, kind: str, operation: str, work: Workload | None, _key: tuple[str, str]
 ) -> str:
@@ -285,9 +271,10 @@ def no_batch_is_larger_than_it_may_be_4(
 
 
 BEFORE_EFFECT = (
+    hands.nothing_moves_before_what_others_did_is_read,
     safe_mode_changes_nothing_that_runs_6,
     no_batch_is_larger_than_it_may_be_4,
-    what_another_daemon_has_is_left_alone_two_daemons,
+    hands.what_another_daemon_has_is_left_alone,
     intent_stands_before_effect_3_8,
     applied_once_inv_1,
     git_asks_for_what_starts_3_1,
@@ -361,20 +348,8 @@ def restoring_comes_before_reverting_4(simulation: Simulation, _before: str, aft
     return "" if restored else f"{operation} is reverted, and nothing was restored"
 
 
-def who_has_not_the_lease_reverts_nothing_two_daemons(
-    simulation: Simulation, _before: str, after: str
-) -> str:
-    operation = _trailer(simulation, after, "Ugs-Operation")
-    if operation is None or simulation.life is None:
-        return ""
-    environment = simulation.facts.upgrades[operation].environment
-    if not simulation.rival.has(environment, simulation.life.loop.handed_s):
-        return ""
-    return f"{operation} is reverted, and {environment} is another daemon's"
-
-
 AFTER_PUSH = (
-    who_has_not_the_lease_reverts_nothing_two_daemons,
+    hands.who_has_not_the_lease_reverts_nothing,
     only_fast_forward_3_5,
     one_revert_an_operation_3_4,
     a_revert_moves_what_failed_3_6,

@@ -22,8 +22,6 @@ from tests.simulation.remote import Refs, Remote
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
-ODDS = 0.08
-"""How many of the seeds lose their database."""
 KEPT_S, LOST_S, ACCEPTED_S = (2.0, 20.0), (8.0, 38.0), (0.5, 20.0)
 OF_THE_DISK = "disk-full", "database-locked", "disk-broken", "killed-at-commit"
 """Faults that such seeds have not: they would strike while the database is opened."""

@@ -12,11 +12,13 @@ from typing import NamedTuple
 
 
 class Mutation(NamedTuple):
-    """`where` is module:function; in its source, `new` stands in place of `old`."""
+    """`where` is module:function; in its source, `new` stands in place of `old`. `kind`: of which kind the seeds are
+    that can show it."""
 
     where: str
     old: str
     new: str
+    kind: str = "any"
 
 
 MUTATIONS = {
@@ -61,10 +63,16 @@ MUTATIONS = {
         'return Gate("hold", open=True)',
     ),
     "windows are overlooked": Mutation(
-        "reconciler.model.rules:window", "return _strictest(", 'return Gate("window", open=True) or ('
+        "reconciler.model.rules:window",
+        "return _strictest(",
+        'return Gate("window", open=True) or (',
+        kind="windows",
     ),
     "approvals are overlooked": Mutation(
-        "reconciler.model.rules:approval", "return _strictest(", 'return Gate("approval", open=True) or ('
+        "reconciler.model.rules:approval",
+        "return _strictest(",
+        'return Gate("approval", open=True) or (',
+        kind="approvals",
     ),
     "everything starts at once": Mutation(
         "reconciler.model.gates:_concurrency", "len(around.busy) < limit", "len(around.busy) < limit + 9"
@@ -102,59 +110,106 @@ MUTATIONS = {
         "        self._rows.delivered([rows[0].id])\n        await self._sender.tell(notice, thread)\n",
     ),
     "what is known to be another daemon's is acted upon": Mutation(
-        "reconciler.engine.fence:Fence.check", 'standing == "elsewhere"', 'standing == "nowhere"'
+        "reconciler.engine.fence:Fence.check",
+        'standing == "elsewhere"',
+        'standing == "nowhere"',
+        kind="leased",
     ),
     "a lease that has ended counts as held": Mutation(
-        "reconciler.model.lease:standing", 'if now_s < lease.grip.until_s else "unsure"', "if True else ''"
+        "reconciler.model.lease:standing",
+        'if now_s < lease.grip.until_s else "unsure"',
+        "if True else ''",
+        kind="leased",
     ),
     "the next batch asks no gate": Mutation(
-        "reconciler.engine.batch:prove", "(shut := await control.paused())", '(shut := "")'
+        "reconciler.engine.batch:prove",
+        "(shut := await control.paused())",
+        '(shut := "")',
+        kind="batches",
     ),
     "all instances are replaced at once": Mutation(
         "reconciler.engine.batch:batch_of",
         "counts = batches(work, ENGINES[kind]) if upgrade.before else",
         "counts =",
+        kind="batches",
     ),
     "what was left goes on before it is read what others did": Mutation(
-        "reconciler.engine.fence:Fence.check", "or self._leases.behind_s(name) is not None", "or False"
+        "reconciler.engine.fence:Fence.check",
+        "or self._leases.behind_s(name) is not None",
+        "or False",
+        kind="paired",
     ),
     "a lease is taken before it has run out": Mutation(
-        "reconciler.model.lease:_free_s", "seen.claim.lasts_s * PATIENCE", "0.1"
+        "reconciler.model.lease:_free_s",
+        "seen.claim.lasts_s * PATIENCE",
+        "0.1",
+        kind="leased",
     ),
     "what another daemon did meanwhile is not read": Mutation(
         "reconciler.engine.lease:RemoteLeases._follow",
         "self._behind_s[name] = self._clock.monotonic()",
         "pass",
+        kind="paired",
     ),
     "quarantine is not read back from Git": Mutation(
-        "reconciler.engine.recovery:Recall._learn", "store.recall_quarantine(_record(name, failed))", "pass"
+        "reconciler.engine.recovery:Recall._learn",
+        "store.recall_quarantine(_record(name, failed))",
+        "pass",
+        kind="lost",
     ),
     "what Git says succeeded is not last-good": Mutation(
-        "reconciler.engine.recovery:Recall._learn", "store.healthy(work, at=one.at)", "pass"
+        "reconciler.engine.recovery:Recall._learn",
+        "store.healthy(work, at=one.at)",
+        "pass",
+        kind="lost",
     ),
     "what is stuck is not quarantined in Git": Mutation(
-        "reconciler.engine.core:Core.move", "quarantined=quarantine is not None", "quarantined=False"
+        "reconciler.engine.core:Core.move",
+        "quarantined=quarantine is not None",
+        "quarantined=False",
+        kind="paired",
     ),
     "what another daemon has applied counts as drift": Mutation(
-        "reconciler.engine.drift:Drifts.mend", "if not held or recovery", "if recovery"
+        "reconciler.engine.drift:Drifts.mend",
+        "if not held or recovery",
+        "if recovery",
+        kind="paired",
     ),
     "what another daemon tried is not quarantined here when it fails again": Mutation(
-        "reconciler.store.quarantines:Quarantines.quarantine", "released_at IS NOT NULL", "released_at IS 0"
+        "reconciler.store.quarantines:Quarantines.quarantine",
+        "released_at IS NOT NULL",
+        "released_at IS 0",
+        kind="paired",
     ),
     "an older database is not noticed": Mutation(
-        "reconciler.store.opening:_lost", "if newest is None or", "if True or"
+        "reconciler.store.opening:_lost",
+        "if newest is None or",
+        "if True or",
+        kind="lost",
     ),
     "the remote is not asked how far the database had come": Mutation(
-        "reconciler.engine.recovery:Recall._compare", "if head is None or", "if True or"
+        "reconciler.engine.recovery:Recall._compare",
+        "if head is None or",
+        "if True or",
+        kind="lost",
     ),
     "safe mode closes no gate": Mutation(
-        "reconciler.model.gates:_recovery", "if around.recovery is None or", "if True or"
+        "reconciler.model.gates:_recovery",
+        "if around.recovery is None or",
+        "if True or",
+        kind="lost",
     ),
     "what an older database left under way goes on": Mutation(
-        "reconciler.engine.recovery:Recall._end_the_unknown", "if upgrade.phase not in ends or", "if True or"
+        "reconciler.engine.recovery:Recall._end_the_unknown",
+        "if upgrade.phase not in ends or",
+        "if True or",
+        kind="lost",
     ),
     "in safe mode all that lacks is started again": Mutation(
-        "reconciler.engine.upkeep:known_since", "if recovery is None:", "if True:"
+        "reconciler.engine.upkeep:known_since",
+        "if recovery is None:",
+        "if True:",
+        kind="lost",
     ),
     "a broken database is borne with": Mutation(
         "reconciler.engine.endure:until_damaged", "store.mourners.append(heard.set)", ""
@@ -163,101 +218,166 @@ MUTATIONS = {
         "reconciler.engine.data.backups:Backups.take",
         'await self._verify(backup, await self._save("backup", "upgrade", backup))',
         'await self._save("backup", "upgrade", backup)',
+        kind="data",
     ),
     "a migration that a crash cut short is begun anew": Mutation(
         "reconciler.engine.data.migrations:Migrations.move",
         "migration, anew=anew, note=begin",
         "migration, anew=True, note=begin",
+        kind="data",
     ),
     "a migration that was cut short counts as not applied": Mutation(
         "reconciler.model.data:settled",
         "applied = None if code is None or code < 0 or timed_out else (code == 0) is up",
         "applied = (code == 0) is up",
+        kind="data",
     ),
     "the check of a migration is not asked": Mutation(
         "reconciler.engine.data.migrations:Migrations.move",
         "await self._ask(migration) if migration.check else",
         "(outcome.code == 0, '') if migration.check else",
+        kind="data",
     ),
     "what is applied already is applied again": Mutation(
-        "reconciler.model.data:to_apply", 'recorded[one.id].state != "done"', "True"
+        "reconciler.model.data:to_apply",
+        'recorded[one.id].state != "done"',
+        "True",
+        kind="data",
     ),
     "what runs already has no migrations behind it": Mutation(
-        "reconciler.engine.upkeep:adopt_migrations", "if migration.id not in known:", "if False:"
+        "reconciler.engine.upkeep:adopt_migrations",
+        "if migration.id not in known:",
+        "if False:",
+        kind="data",
     ),
     "a migration is on record only once it has run": Mutation(
         "reconciler.engine.data.migrations:Migrations.move",
         "begin = partial(self.note, migration.id, under_way) if anew else None",
         "begin = None",
+        kind="data",
     ),
     "the new version starts before its migrations": Mutation(
-        "reconciler.engine.upgrade:_apply", 'await steward.migrate("before")', "pass"
+        "reconciler.engine.upgrade:_apply",
+        'await steward.migrate("before")',
+        "pass",
+        kind="data",
     ),
     "the old version starts on what the new one left": Mutation(
-        "reconciler.engine.data:Steward.take_back", "if plan.reason or plan.how in", "if True or plan.how in"
+        "reconciler.engine.data:Steward.take_back",
+        "if plan.reason or plan.how in",
+        "if True or plan.how in",
+        kind="data",
     ),
     "data go back under the version that failed": Mutation(
         "reconciler.engine.data:Steward.take_back",
         'await self._core.step(self._upgrade, "stop", self._stop_new)',
         "pass",
+        kind="data",
     ),
     "migrations are undone in the order in which they were applied": Mutation(
-        "reconciler.model.data:recall", "for one in reversed(ordered)", "for one in ordered"
+        "reconciler.model.data:recall",
+        "for one in reversed(ordered)",
+        "for one in ordered",
+        kind="data",
     ),
     "a backup of any age is brought back": Mutation(
-        "reconciler.model.data:refused", "if age_s > within_s:", "if False:"
+        "reconciler.model.data:refused",
+        "if age_s > within_s:",
+        "if False:",
+        kind="data",
     ),
     "nothing is saved before a backup is brought back": Mutation(
-        "reconciler.engine.data.backups:Backups.bring_back", "if not self.coming_back:", "if False:"
+        "reconciler.engine.data.backups:Backups.bring_back",
+        "if not self.coming_back:",
+        "if False:",
+        kind="data",
     ),
     "the only good backup is removed": Mutation(
-        "reconciler.model.data:surplus", "if one is not best and (rank >= rule.keep or", "if (rank >= 0 or"
+        "reconciler.model.data:surplus",
+        "if one is not best and (rank >= rule.keep or",
+        "if (rank >= 0 or",
+        kind="data",
     ),
     "a service whose data are in doubt is not held": Mutation(
-        "reconciler.engine.data:Steward.hold", "store.hold(", "(lambda *_, **__: None)("
+        "reconciler.engine.data:Steward.hold",
+        "store.hold(",
+        "(lambda *_, **__: None)(",
+        kind="data",
     ),
     "data are worked on without the lease": Mutation(
-        "reconciler.engine.data.commands:Commands._ours", "await self.core.fence.passed()", "pass"
+        "reconciler.engine.data.commands:Commands._ours",
+        "await self.core.fence.passed()",
+        "pass",
+        kind="data+leased",
     ),
     "what was removed is migrated unsaved": Mutation(
-        "reconciler.engine.data:Steward._has_data", "return migrates and", "return False and"
+        "reconciler.engine.data:Steward._has_data",
+        "return migrates and",
+        "return False and",
+        kind="data",
     ),
     "data that nobody carries on are not held": Mutation(
-        "reconciler.engine.poison:take_up", "data.abandon(core, upgrade, reason)", "pass"
+        "reconciler.engine.poison:take_up",
+        "data.abandon(core, upgrade, reason)",
+        "pass",
+        kind="data",
     ),
     "a pin that is out of sight counts as removed": Mutation(
-        "reconciler.model.plan:unwanted", "if desired.hidden or not", "if not"
+        "reconciler.model.plan:unwanted",
+        "if desired.hidden or not",
+        "if not",
+        kind="prune+bad-file",
     ),
     "what is not pinned is stopped, whatever the policy says": Mutation(
         "reconciler.model.plan:unwanted", "or desired.environment.policy.prune)", "or True)"
     ),
     "the guard of removals is not asked": Mutation(
-        "reconciler.model.removal:much", "return removed > 0 and (", "return False and ("
+        "reconciler.model.removal:much",
+        "return removed > 0 and (",
+        "return False and (",
+        kind="prune",
     ),
     "what a push removes is not counted": Mutation(
-        "reconciler.model.removal:guard", "if asked and much(", "if False and much("
+        "reconciler.model.removal:guard",
+        "if asked and much(",
+        "if False and much(",
+        kind="prune",
     ),
     "a pin that has come back is removed all the same": Mutation(
         "reconciler.engine.heed:Heed.closed_now",
         "if upgrade.pinned is None and service not in wanted:",
         "if False:",
+        kind="prune",
     ),
     "what another service needs is removed": Mutation(
         "reconciler.model.gates:_dependency",
         "if refused := around.refused.get(change.service):",
         "if refused := '':",
+        kind="prune",
     ),
     "trust is asked of the tip alone": Mutation(
-        "reconciler.engine.trust:Guard.judge", "in _pages(arrived):", "in _pages(arrived[-1:]):"
+        "reconciler.engine.trust:Guard.judge",
+        "in _pages(arrived):",
+        "in _pages(arrived[-1:]):",
+        kind="trusted",
     ),
     "what is not signed is followed": Mutation(
-        "reconciler.engine.trust:Guard._after", "if signature.why:", "if False:"
+        "reconciler.engine.trust:Guard._after",
+        "if signature.why:",
+        "if False:",
+        kind="trusted",
     ),
     "any signer may move any environment": Mutation(
-        "reconciler.model.trust:Rule.permits", "return patterns is None or", "return True or"
+        "reconciler.model.trust:Rule.permits",
+        "return patterns is None or",
+        "return True or",
+        kind="trusted",
     ),
     "a stranger's word releases what failed": Mutation(
-        "reconciler.engine.trust:Guard.may_release", "if environment not in self.rule.movers:", "if True:"
+        "reconciler.engine.trust:Guard.may_release",
+        "if environment not in self.rule.movers:",
+        "if True:",
+        kind="trusted",
     ),
 }
 """By name: what somebody might break."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from reconciler.engine import permits
 from reconciler.model.target import Workload
 from reconciler.model.upgrade import Phase, Upgrade
 from tests.simulation import fleet
@@ -19,6 +20,9 @@ LEGACY = "legacy"
 SHARE_MAX = 0.2
 HEARD_S = 1.0
 """So long a commit may have been in force that a removal under way has only just heard of."""
+COMES_BACK_ODDS, LOOKS_S = 0.25, 3.0
+"""How often somebody puts a pin back while the daemon looks up who has removed it, and how long it looks then."""
+APPROVED_ODDS, APPROVED_S = 0.7, (1.5, 4.0)
 
 
 def remove_pins(simulation: Simulation) -> None:
@@ -34,15 +38,58 @@ def remove_pins(simulation: Simulation) -> None:
         data = changes.get(path) or BLOBS[tree[path]]
         changes[path] = fleet.without_pin(data, service)
     simulation.commit(changes, f"Remove from {environment}")
+    if len(changes) > 1 and simulation.doubts.random() < APPROVED_ODDS:
+        simulation.pass_time(simulation.doubts.uniform(*APPROVED_S))
+        _approve_one(simulation, environment)
 
 
-def is_hidden(tree: Tree, environment: str) -> bool:
-    """Whether a file of the environment cannot be read: nobody knows what it pins."""
-    mine = (f"environments/{environment}.yaml", f"environments/{environment}/")
-    oids = [oid for path, oid in tree.items() if path.startswith(mine)]
-    return any(fleet.BROKEN in BLOBS[oid] for oid in oids) or not any(
-        fleet.DRIVER in BLOBS[oid] for oid in oids
-    )
+def _approve_one(simulation: Simulation, environment: str) -> None:
+    """Somebody looks at one of the removals that wait, and at none of the others."""
+    waiting = [
+        one.service
+        for one in simulation.facts.upgrades.values()
+        if one.after is None and not one.final and one.environment == environment
+    ]
+    if waiting:
+        service = simulation.doubts.choice(waiting)
+        simulation.ask(
+            lambda life: permits.approve(life.fleet, environment, service, actor="ada"), "approve", service
+        )
+
+
+def comes_back(simulation: Simulation, *, until_s: float) -> bool:
+    """Whether somebody puts a pin back at this moment, while what runs of it is about to be stopped."""
+    if not simulation.rules.prune or simulation.pair or simulation.time.now_s > until_s:
+        return False
+    gone = [
+        (environment, service, here[0].target.version.text)
+        for (environment, service), here in sorted(simulation.host.processes.items())
+        if here and service in fleet.SERVICES and service not in simulation.pins(environment)
+    ]
+    if not gone or simulation.doubts.random() >= COMES_BACK_ODDS:
+        return False
+    environment, service, version = simulation.doubts.choice(gone)
+    simulation.commit_pins(environment, {service: version}, "Put back")
+    return True
+
+
+def standing(simulation: Simulation, commit: str, environment: str) -> Tree | None:
+    """The files of a commit, and for each of the environment's that cannot be read what it said last; None where it
+    never said anything: nobody knows what it pins."""
+    whole, folder = f"environments/{environment}.yaml", f"environments/{environment}/"
+    tree = dict(simulation.remote.made[commit].tree)
+    for path in [path for path in tree if path == whole or path.startswith(folder)]:
+        history = (made.tree.get(path) for made in simulation.remote.history(commit, first_parent=True))
+        read = next((oid for oid in history if oid and not _is_unreadable(oid, whole=path == whole)), None)
+        if read is None:
+            return None
+        tree[path] = read
+    return tree
+
+
+def _is_unreadable(oid: str, *, whole: bool) -> bool:
+    """`whole`: it is all that is said of the environment."""
+    return fleet.BROKEN in BLOBS[oid] or (whole and fleet.DRIVER not in BLOBS[oid])
 
 
 def guarded(simulation: Simulation, upgrade: Upgrade) -> bool:
@@ -82,8 +129,8 @@ def nothing_is_removed_that_is_pinned_4(
     commit, since_s = simulation.facts.in_force
     if simulation.time.now_s - since_s < HEARD_S:
         return ""
-    tree = simulation.remote.made[commit].tree
-    if is_hidden(tree, upgrade.environment):
+    tree = standing(simulation, commit, upgrade.environment)
+    if tree is None:
         return f"{upgrade.operation} removes {upgrade.service}, whose pin may only be out of sight"
     pinned = upgrade.service in fleet.pins_of(tree, upgrade.environment)
     return f"{upgrade.operation} removes {upgrade.service}, which is pinned" if pinned else ""
@@ -106,8 +153,8 @@ BEFORE_EFFECT = (what_is_not_ours_is_left_alone_4,)
 
 def unmoved(simulation: Simulation, environment: str, service: str) -> str:
     """Why something that is not pinned runs on, and nobody says why; empty when it does not, or may."""
-    tree = simulation.remote.made[in_force(simulation, environment)].tree
+    tree = standing(simulation, in_force(simulation, environment), environment)
     runs = bool(simulation.host.processes.get((environment, service)))
-    if not (simulation.rules.prune and runs) or is_hidden(tree, environment):
+    if not (simulation.rules.prune and runs) or tree is None or service in fleet.pins_of(tree, environment):
         return ""
     return f"{service} is not pinned, and runs on, and nothing says why"

@@ -26,10 +26,15 @@ THEIRS = "ba9876543210"
 class Register:
     """What reconciler.git.Register is: references on the remote, moved by compare-and-swap. It outlives daemons."""
 
-    def __init__(self, weather: Weather) -> None:
-        self._weather = weather
+    def __init__(self, weather: Weather, me: Holder = OURS) -> None:
+        self._weather, self._me = weather, me
         self.refs: dict[str, tuple[str, str]] = {}
         """By name: the value, and what it says."""
+        self._lent: set[str] = set()
+        """What others have had since our daemon last had it, and it has not heard yet that it has it again."""
+        self.unread_s: dict[str, float] = {}
+        """By name of what others have had: since when our daemon knows that it has it again, until it has read what
+        they did."""
         self.told_s: dict[str, float] = {}
         """By value: when our daemon first asked, and was answered that."""
 
@@ -42,10 +47,27 @@ class Register:
 
     def swap(self, moves: Mapping[str, Move], *, at: datetime) -> dict[str, str | Late | Refused]:
         self._reach("push of the leases")
+        before = {name: self.refs.get(name, ("", ""))[1] for name in moves}
         answers = {name: self._swap(name, move) for name, move in moves.items()}
+        won = {name for name, answer in answers.items() if isinstance(answer, str)}
+        self._lent |= {name for name in won if before[name] and self._is_anothers(before[name])}
         if self._weather.strikes("push-unanswered"):
             raise TransientError("push of the leases: the connection was closed", "it is tried again")
+        for name in won & self._lent:
+            self.unread_s.setdefault(name, self._weather.now_s)
+            self._lent.remove(name)
         return answers
+
+    def _is_anothers(self, said: str) -> bool:
+        return decode(said, Claim).holder != self._me.holder
+
+    def is_unread(self, environment: str, at_s: float) -> bool:
+        """Whether our daemon had it by then, and knew neither what others had done to it."""
+        return self.unread_s.get(ref_of(environment), at_s) < at_s - ANSWER_MAX_S
+
+    def read_past(self, environment: str) -> None:
+        """Our daemon has read what others did."""
+        self.unread_s.pop(ref_of(environment), None)
 
     def _swap(self, name: str, move: Move) -> str | Late | Refused:
         if self.refs.get(name, ("", ""))[0] != move.expected:

@@ -28,11 +28,12 @@ from tests.simulation.rival import ANSWER_MAX_S, LASTS_S, Register
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
-ODDS = 0.1
-"""How many of the seeds have a second daemon."""
 JOINS_MAX_S = 12.0
 AWAY_S = (0.5, 14.0)
 RESTART_S = 2.0
+LENDS_ODDS, LENDS_LOOKS = 0.5, 12
+LENT_S, GIVES_BACK_S = (6.5, 10.0), (0.1, 1.5)
+"""How long somebody stands still whose environments the other takes, and gives back so long before."""
 THEIRS = Holder("ba9876543210", "theirs", LASTS_S)
 
 
@@ -59,9 +60,13 @@ class SharedRegister(Register):
     has had it without a break."""
 
     def __init__(
-        self, link: Link, refs: dict[str, tuple[str, str]], hands: dict[str, tuple[Claim, float]]
+        self,
+        link: Link,
+        me: Holder,
+        refs: dict[str, tuple[str, str]],
+        hands: dict[str, tuple[Claim, float]],
     ) -> None:
-        super().__init__(link)
+        super().__init__(link, me)
         self.refs, self._hands = refs, hands
 
     def _swap(self, name: str, move: Move) -> str | Late | Refused:
@@ -109,7 +114,7 @@ class Second:
         self.refs, self.disk = Refs(), Disk()
         self.link = Link(first.weather)
         self.holder, self.settings = THEIRS, dataclasses.replace(SETTINGS, state=SETTINGS.state / "theirs")
-        self.register = SharedRegister(self.link, pair.refs, pair.hands)
+        self.register = SharedRegister(self.link, self.holder, pair.refs, pair.hands)
         self.rival = Others(self.holder, self.register, pair.hands)
         self.facts = Facts(cast(Any, self))
         shared = first.facts
@@ -131,6 +136,15 @@ class Second:
         type(self._first).bury(cast(Any, self))
 
 
+def _has_under_way(peer: Peer) -> bool:
+    found = peer.facts.upgrades.values()
+    return any(
+        one.phase in (Phase.APPLYING, Phase.VERIFYING, Phase.RESTORING)
+        and peer.life.core.leases.standing(one.environment) == "held"
+        for one in found
+    )
+
+
 Peer = Any
 """The simulation itself, which is the first daemon's world, or `Second`."""
 
@@ -144,12 +158,13 @@ class Pair:
         self.refs: dict[str, tuple[str, str]] = {}
         self.hands: dict[str, tuple[Claim, float]] = {}
         first.link = Link(first.weather)
-        first.register = SharedRegister(first.link, self.refs, self.hands)
+        first.register = SharedRegister(first.link, first.holder, self.refs, self.hands)
         first.rival = cast(Any, Others(first.holder, first.register, self.hands))
         self.second = Second(first, self)
         first.host.asker = lambda: self.acting
         self.peers: tuple[Peer, Peer] = (first, self.second)
         self.acting: Peer = first
+        self._lent = False
         self._away_s: dict[Peer, float] = {self.second: random.uniform(0.0, JOINS_MAX_S)}
         """Who does not live, or stands still, until when."""
 
@@ -167,7 +182,23 @@ class Pair:
 
             found.append((random.uniform(2.0, end_s - 2.0), strike))
         found += [(random.uniform(2.0, end_s), self._accept) for _ in range(3)]
+        lends = self.first._random("lend")
+        if lends.random() < LENDS_ODDS:
+            found += [(lends.uniform(3.0, end_s - 12.0), self._lend) for _ in range(LENDS_LOOKS)]
         return found
+
+    def _lend(self) -> None:
+        """Once, stop who has something under way until the other had it all, and has just given it back."""
+        first, owners = self.first, [peer for peer in self.peers if peer.life and _has_under_way(peer)]
+        if self._lent or not owners:
+            return
+        self._lent, owner = True, owners[0]
+        other = next(peer for peer in self.peers if peer is not owner)
+        random, began_s = first._random("lent"), first.time.now_s
+        self._away_s.pop(other, None)
+        self._stop(owner, began_s + random.uniform(*LENT_S))
+        first.pass_time(self._away_s[owner] - began_s - random.uniform(*GIVES_BACK_S))
+        self._terminate(other, first.time.now_s + 10.0)
 
     def _chosen(self) -> Peer:
         """Mostly who has an environment."""

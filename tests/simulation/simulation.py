@@ -8,11 +8,10 @@ from typing import Any, cast
 
 from reconciler.engine.repository import Repository
 from reconciler.model.errors import UgsError
-from tests.simulation import data, fleet, people, removal, rest, signing, trust
-from tests.simulation import loss as lost
+from tests.simulation import data, fleet, kinds, people, removal, rest, signing, trust
 from tests.simulation.database import Disk
 from tests.simulation.facts import Facts, Violation
-from tests.simulation.faults import OF_DATA, OF_TRUST, Weather
+from tests.simulation.faults import Weather
 from tests.simulation.host import Host, SimulatedDriver, SimulatedProbes
 from tests.simulation.life import PARSED, SETTINGS, Life
 from tests.simulation.loop import Time, instant
@@ -20,7 +19,7 @@ from tests.simulation.loss import Loss
 from tests.simulation.messenger import Messenger
 from tests.simulation.remote import BLOBS, Clone, Refs, Remote
 from tests.simulation.rival import OURS, Register, Rival
-from tests.simulation.second import ODDS, Pair
+from tests.simulation.second import Pair
 
 ACTIVE_S = 45.0
 """For so long people act and faults strike."""
@@ -51,17 +50,16 @@ class Simulation:
         self.seed = seed
         self.time = Time()
         story = self._random("story")
-        self.rules, scene = fleet.rules(story), self._random("scene").random()
-        paired, loses = scene < ODDS, ODDS <= scene < ODDS + lost.ODDS
-        if paired or loses:
-            self.rules = self.rules._replace(data=False, trusted=False, leased=paired or self.rules.leased)
+        drawn = kinds.draw(story, self._random("scene"))
+        self.rules = drawn.rules
         self.scheduler, self.people, self._chance = (
             self._random(name) for name in ("loop", "people", "chance")
         )
-        more = (*(OF_DATA if self.rules.data else ()), *(OF_TRUST if self.rules.trusted else ()))
+        self.doubts = self._random("doubts")
+        """Of who changes their mind about a removal, or looks at one alone, and of who meets a broken file anew."""
         self.signer = signing.MOVER
         """Who signs what people commit."""
-        self.weather = Weather(self._random("weather"), self.time, clear_s=ACTIVE_S, more=more)
+        self.weather = Weather(self._random("weather"), self.time, clear_s=ACTIVE_S, more=drawn.faults)
         self.link: Weather = self.weather
         """The same, as the daemon has it on its way to the remote."""
         self.remote, self.refs, self.disk = Remote(), Refs(), Disk()
@@ -77,9 +75,9 @@ class Simulation:
         self.life: Life | None = None
         self.lives = 0
         self.events = 0
-        self.loss = Loss(self, self._random("loss")) if loses else None
+        self.loss = Loss(self, self._random("loss")) if drawn.loses else None
         """In some seeds the database is lost."""
-        self.pair = Pair(self, self._random("second")) if paired else None
+        self.pair = Pair(self, self._random("second")) if drawn.paired else None
         """In some there is a second whole daemon, in place of the rival."""
         self._begin(story)
 
@@ -103,7 +101,7 @@ class Simulation:
         return repository
 
     def _random(self, name: str) -> Random:
-        return Random(f"{self.seed} {name}")
+        return kinds.dice(self.seed, name)
 
     def _begin(self, story: Random) -> None:
         """The first commit; on half of the fleets it runs already, and is adopted."""
@@ -286,6 +284,8 @@ class Simulation:
         """How long a blocking call takes to have its effect, and then to answer, in seconds."""
         if name in EFFECTS and self.weather.strikes("engine-slow"):
             return 30.0, 0.0
+        if name == "asked" and removal.comes_back(self, until_s=ACTIVE_S - removal.LOOKS_S):
+            return removal.LOOKS_S, 0.0
         chance = self._chance.random()
         if name == "prepare" and chance < 0.2:
             return 20.0 * chance, 0.0  # a large artifact
@@ -352,16 +352,21 @@ class Simulation:
             self.remote.move(parents[0], "force")
 
     def _break_file(self) -> None:
-        """A pin's file is broken; it is mended a little later."""
+        """A pin's file is broken, or what replaces it is; it is mended a little later."""
         environment, service = self.somewhere()
         path = fleet.path_of(self.rules, environment, service)
         oid = self.remote.made[self.remote.tip].tree.get(path)
         if oid is None or BLOBS[oid] == fleet.BROKEN:
             return
-        self.commit({path: fleet.BROKEN}, "Break")
+        broken: dict[str, bytes | None] = {path: fleet.BROKEN}
+        mended: dict[str, bytes | None] = {path: BLOBS[oid]}
+        if self.rules.split and self.doubts.random() < 0.5:  # of which no older commit tells what it pins
+            other = path.replace(".yaml", "-pins.yaml")
+            broken, mended = {path: None, other: fleet.BROKEN}, mended | {other: None}
+        self.commit(broken, "Break")
         if self.people.random() < 0.5:
             self._until(min(ACTIVE_S, self.time.now_s + self.people.uniform(1.0, 8.0)))
-            self.commit({path: BLOBS[oid]}, "Mend")
+            self.commit(mended, "Mend")
 
     def ask(
         self, what: Callable[[Life], Awaitable[object]], name: str, whom: str, asked: Life | None = None

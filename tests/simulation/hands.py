@@ -1,0 +1,67 @@
+"""Whose an environment is: what always holds where several daemons want it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from reconciler.model.target import Workload
+from reconciler.model.upgrade import Phase, Upgrade
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+UNDER_WAY = frozenset({Phase.APPLYING, Phase.VERIFYING, Phase.RESTORING})
+TRAILER = "Ugs-Operation"
+
+
+# after every move of an upgrade: (simulation, as it was, as it is, the audit rows of the same transaction)
+
+
+def what_others_did_is_read_first(
+    simulation: Simulation, before: Upgrade | None, upgrade: Upgrade, rows: list[Mapping[str, Any]]
+) -> str:
+    """Of an environment that was another's meanwhile, nothing goes on by what was so before."""
+    if before is None or before.phase not in UNDER_WAY or any(row["event"] == "recalled" for row in rows):
+        return ""
+    unread = simulation.register.is_unread(upgrade.environment, simulation.time.now_s)
+    return f"{upgrade.operation} goes on, and what others did was not read" if unread else ""
+
+
+# before every effect on what runs: (simulation, what, operation, what is to run, environment and service)
+
+
+def what_another_daemon_has_is_left_alone(
+    simulation: Simulation, kind: str, operation: str, _work: Workload | None, key: tuple[str, str]
+) -> str:
+    """What was handed to a thread before it changed hands is excused, and so is what brings back what this daemon has
+    applied, or keeps it running, as long as it could not know."""
+    life, rival, environment = simulation.life, simulation.rival, key[0]
+    if life is None or not rival.has(environment, life.loop.handed_s):
+        return ""
+    upgrade = simulation.facts.upgrades.get(operation)
+    strict = upgrade is not None and upgrade.phase is Phase.APPLYING
+    if not strict and not rival.known(environment, life.loop.handed_s):
+        return ""
+    return f"{kind} by {operation}, and {environment} is another daemon's"
+
+
+def nothing_moves_before_what_others_did_is_read(
+    simulation: Simulation, kind: str, operation: str, _work: Workload | None, key: tuple[str, str]
+) -> str:
+    life = simulation.life
+    unread = life is not None and simulation.register.is_unread(key[0], life.loop.handed_s)
+    return f"{kind} by {operation}, and what others did was not read" if unread else ""
+
+
+# after every push of ours: (simulation, the branch before, the branch after)
+
+
+def who_has_not_the_lease_reverts_nothing(simulation: Simulation, _before: str, after: str) -> str:
+    operation = dict(simulation.remote.made[after].commit.trailers).get(TRAILER)
+    if operation is None or simulation.life is None:
+        return ""
+    environment = simulation.facts.upgrades[operation].environment
+    if not simulation.rival.has(environment, simulation.life.loop.handed_s):
+        return ""
+    return f"{operation} is reverted, and {environment} is another daemon's"

@@ -1,0 +1,76 @@
+"""Which kind of world a seed draws; known without playing it, so that seeds of one kind alone can be played."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count, islice
+from random import Random
+from typing import NamedTuple
+
+from tests.simulation.faults import BY_NAME, LASTS_S, OF_DATA, OF_TRUST, Fault, Weather
+from tests.simulation.fleet import Rules, rules
+from tests.simulation.loop import Time
+
+PAIRED, LOST = 0.1, 0.08
+"""How many of the seeds have a second daemon, and how many lose their database."""
+
+
+class World(NamedTuple):
+    """What is drawn first: the rest of the story plays in it."""
+
+    rules: Rules
+    paired: bool
+    """There is a second whole daemon, in place of the rival."""
+    loses: bool
+    """The database is lost."""
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Those that can be drawn here beside those of every world."""
+        return (*(OF_DATA if self.rules.data else ()), *(OF_TRUST if self.rules.trusted else ()))
+
+
+def dice(seed: int, name: str) -> Random:
+    """What a seed draws one sort of thing with."""
+    return Random(f"{seed} {name}")
+
+
+def draw(story: Random, scene: Random) -> World:
+    """The world of a seed, by its dice."""
+    drawn, where = rules(story), scene.random()
+    paired, loses = where < PAIRED, PAIRED <= where < PAIRED + LOST
+    if paired or loses:
+        drawn = drawn._replace(data=False, trusted=False, leased=paired or drawn.leased)
+    return World(drawn, paired, loses)
+
+
+SCENES: dict[str, Callable[[World], bool]] = {
+    "any": lambda _world: True,
+    "approvals": lambda world: world.rules.approvals > 0,
+    "batches": lambda world: world.rules.instances > 1,
+    "data": lambda world: world.rules.data,
+    "leased": lambda world: world.rules.leased,
+    "lost": lambda world: world.loses,
+    "paired": lambda world: world.paired,
+    "promote": lambda world: world.rules.promote,
+    "prune": lambda world: world.rules.prune,
+    "trusted": lambda world: world.rules.trusted,
+    "windows": lambda world: world.rules.windows,
+}
+"""By name: whether a world is of that kind. One may be of several."""
+KINDS = (*SCENES, *BY_NAME)
+"""Scenes, and faults that are drawn."""
+
+
+def seeds(kind: str, first: int, number: int) -> Iterator[int]:
+    """So many seeds of one kind. A scene and a fault may be asked for at once: `prune+bad-file`."""
+    parts = kind.split("+")
+    return islice((seed for seed in count(first) if all(_is(seed, part) for part in parts)), number)
+
+
+def _is(seed: int, kind: str) -> bool:
+    world = draw(dice(seed, "story"), dice(seed, "scene"))
+    if kind in SCENES:
+        return SCENES[kind](world)
+    weather = Weather(dice(seed, "weather"), Time(), clear_s=LASTS_S[1], more=world.faults)
+    return kind in [fault.name for fault in weather.drawn]
