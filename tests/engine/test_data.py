@@ -13,12 +13,15 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace as renewed
 
 from reconciler.config import Repository, Settings
 from reconciler.drivers.base import Site, Surroundings
 from reconciler.engine.control import Control
 from reconciler.engine.core import Core
 from reconciler.engine.data import Steward, Unsettled, abandon, commands
+from reconciler.engine.fence import Fenced
+from reconciler.engine.vault import OnDisk
 from reconciler.errand import StillRunning
 from reconciler.model.codec import convert
 from reconciler.model.environment import Keeping, Policy, RestoreData
@@ -147,6 +150,66 @@ async def test_data_are_left_alone_while_nobody_knows_whose_the_environment_is(
     desk.at["before:early:done"] = lambda: setattr(fence, "times", 3)
     await desk.steward(early, late).migrate("before")  # what was begun waits, and is not blamed
     assert (fence.times, desk.states()) == (0, {"early": "done", "late": "done"})
+
+
+@pytest.mark.fault("GT-21")
+async def test_an_environment_that_is_taken_while_a_command_is_made_ready_keeps_its_data(desk: Desk) -> None:
+    class Taken:
+        mine = True
+
+        async def passed(self, **_how: bool) -> None:
+            if not self.mine:
+                raise Fenced("production is in the hands of daemon b0b")
+
+    fence = Taken()
+
+    def secret(*_: str) -> str:
+        fence.mine = False  # the machine stood still meanwhile
+        return CANARY
+
+    early = desk.ledger.migration("early", environment={"TOKEN": {"secret": "token"}})
+    desk.core = replace(desk.core, fence=cast(Any, fence), site=renewed(desk.core.site, secret=secret))
+    with pytest.raises(Fenced):
+        await desk.steward(early).migrate("before")
+    assert (desk.ledger.calls(), desk.states()) == ([], {})
+
+
+class Dying(OnDisk):
+    """A vault whose daemon is killed right after it has forgotten how this step ended."""
+
+    def __init__(self, step: str) -> None:
+        self.step = step
+
+    def forget(self, folder: Path, name: str) -> None:
+        OnDisk.forget(folder, name)
+        if name.endswith(self.step):
+            raise KeyboardInterrupt
+
+
+@pytest.mark.fault("CR-03")
+async def test_a_migration_whose_end_was_being_recorded_is_not_run_again(desk: Desk) -> None:
+    early = desk.ledger.migration("early", without="check")
+    desk.core = replace(desk.core, vault=Dying("before:early"))
+    with pytest.raises(KeyboardInterrupt):
+        await desk.steward(early).migrate("before")
+    desk.core = replace(desk.core, vault=OnDisk())
+    await desk.steward(early).migrate("before")
+    assert (desk.ledger.calls(), desk.states()) == (["up early"], {"early": "done"})
+
+
+@pytest.mark.fault("CR-03")
+async def test_a_backup_whose_coming_back_was_being_recorded_does_not_come_back_again(desk: Desk) -> None:
+    desk.policy(restore_data=RestoreData(600.0))
+    early = desk.ledger.migration("early", without="down")
+    await desk.steward(early).prepare()
+    await desk.steward(early).migrate("before")
+    desk.core = replace(desk.core, vault=Dying("restore-data"))
+    with pytest.raises(KeyboardInterrupt):
+        await desk.steward(early).take_back()
+    desk.core = replace(desk.core, vault=OnDisk())
+    assert await desk.steward(early).take_back() == ""
+    assert desk.ledger.calls().count("restore data") == 1
+    assert desk.states() == {"early": "undone"}
 
 
 @pytest.mark.fault("RT-10")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.drivers.base import Cause
 from reconciler.engine import people
 from reconciler.engine.attention import needs_person
 from reconciler.engine.lease import holder_of
@@ -21,7 +22,7 @@ from reconciler.model.register import ABSENT, Move
 from reconciler.model.upgrade import Phase
 from tests.git.colleague import AT, ENVIRONMENT, git
 from tests.git.http_backend import serve
-from tests.world import WAIT_S, World
+from tests.world import WAIT_S, World, patiently
 
 REF = "refs/ugs/lease/production"
 BOB = Claim("b0b", "web-2", 7, 0, 90.0)
@@ -429,3 +430,50 @@ async def test_an_upgrade_that_was_left_and_is_over_elsewhere_ends_as_git_says(
         good = world.core.store.good("production", "api", limit=1)
         assert [str(work.target.version) for work, _ in good] == ["1.1.0"]
         assert world.answers() == "1.1.0"
+
+
+async def test_nothing_is_started_again_before_what_another_daemon_did_is_read(
+    world: World, rival: Rival
+) -> None:
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
+        await a_third_passes(world)
+        commit = patiently(world, "1.1.0")
+        await world.settle()
+        await tell(world, commit, Phase.SUCCEEDED)
+        world.stop()  # with the machine that it ran on
+        rival.gives_back(2)
+        await a_third_passes(world)
+        world.remote.rename(world.folder / "away.git")
+        await world.a_pass()
+        await world.rest()
+        assert (world.answers(), world.phases()) == ("", ["succeeded"])
+        (world.folder / "away.git").rename(world.remote)
+        await world.settle()
+        await world.eventually(lambda: world.answers() == "1.1.0")
+        assert "repair api" in world.events()
+
+
+async def test_what_another_daemon_may_have_applied_is_nobodys_hand(world: World, rival: Rival) -> None:
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        old = world.core.store.good("production", "api")[0][0]
+        patiently(world, "1.1.0")
+        await world.settle()
+        assert world.answers() == "1.1.0"
+        remote_is_silent_for_long(world)
+        assert world.core.leases.standing("production") == "unsure"
+        site, bobs = world.core.site_of("production"), Cause("b0b5")
+        world.driver.restore(site, bobs, old, environment="production", service="api")
+        await world.eventually(lambda: world.answers() == "1.0.0")
+        await world.a_pass()
+        assert world.answers() == "1.0.0"
+        assert "drift api" not in world.events()
+        remote_is_back(world)
+        await world.eventually(lambda: world.core.leases.standing("production") == "held")
+        await world.settle()
+        await world.eventually(lambda: world.answers() == "1.1.0")
+        assert "drift api" in world.events()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from reconciler.engine import people
@@ -56,6 +58,20 @@ async def test_unrelated_commits_do_not_announce_it_anew(world: World) -> None:
 
     assert [sentence for sentence in world.told() if "api" in sentence] == told
     assert world.answers("web") == "1.0.0"
+
+
+async def test_what_is_stuck_is_shut_out_in_git_too(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    commit = world.bump("1.1.0", "unhealthy", more="upgrade: {reversible: false}\n")
+    await world.settle()
+    assert world.phases() == ["succeeded", "stuck"]
+    stuck = world.newest()
+    assert stuck
+    await world.deliver()
+    [line] = [json.loads(line) for line in world.notes(commit).splitlines()]
+    assert (line["operation"], line["outcome"]) == (stuck.operation, "stuck")
+    assert (line["quarantined"], line["reason"]) == (str(stuck.to), stuck.reason)
 
 
 async def test_a_person_has_it_tried_once_more(world: World) -> None:

@@ -487,3 +487,27 @@ async def test_a_rule_for_an_environment_that_does_not_exist_is_told(world: Worl
         "trust.environments.prodution",
         "the repository has no such environment",
     )
+
+
+async def test_what_was_found_trusted_before_a_kill_is_put_in_force_by_the_next_start(
+    world: World, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.bump("1.0.0")
+    await world.settle()
+    world.bump("1.1.0", "unhealthy")
+    await world.settle()
+    [failed] = world.core.store.quarantined("production")
+    tip = world.merge(f"Try again\n\nUgs-Retry: {failed.operation}\n")
+
+    def killed(*_: str) -> None:
+        raise HostError("the daemon is killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.core.repository, "retries", killed)
+        with pytest.raises(HostError, match="is killed"):
+            await world.fleet.refresh()
+    world.forget()
+    await world.fleet.start()
+    await world.fleet.refresh()
+    assert world.core.repository.mirror.accepted() == tip
+    assert world.core.store.quarantined("production") == []

@@ -193,6 +193,22 @@ def test_a_quarantine_stands_once_until_it_is_released(store: Store) -> None:
     assert store.release_quarantine("production", "api", operation=None, by="ann", why="again") == []
 
 
+def test_what_was_released_and_failed_again_under_the_same_operation_stands_again(
+    store: Store, clock: HandClock
+) -> None:
+    store.quarantine(bump(), reason="http probe: 500")  # as Git told of another daemon's attempt
+    store.release_quarantine("production", "api", operation=None, by="ann", why="fixed upstream")
+    clock.move(60)
+    store.quarantine(bump(), reason="http probe: 502")
+    [record] = store.quarantined("production")
+    assert (record.reason, record.quarantined_at) == ("http probe: 502", START + timedelta(seconds=60))
+    assert [row.event for row in store.audit_rows(limit=10)] == [
+        "quarantined",
+        "quarantine-released",
+        "quarantined",
+    ]
+
+
 def test_one_quarantine_of_several_can_be_released(store: Store) -> None:
     first, second = bump(), bump(attempt=2)
     web = upgrade(after=work("2.0.0", service="web"))

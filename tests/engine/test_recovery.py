@@ -1,0 +1,58 @@
+"""What is remembered here against what Git tells: when neither may be acted upon, and which of them counts."""
+
+from __future__ import annotations
+
+from reconciler.engine import people
+from reconciler.model.lease import Claim
+from reconciler.model.upgrade import Phase
+from reconciler.store import EVERYWHERE
+from tests.engine.test_lease import Rival, a_third_passes
+from tests.world import World, patiently
+
+
+async def test_what_an_older_database_left_under_way_waits_until_git_was_asked(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.bump("1.1.0", soak="60s", deadline="120s")
+    await world.reach(Phase.VERIFYING)
+    await world.eventually(world.answers)
+    pid = world.pid()
+    await world.stopped()
+
+    world.core.store.enter_recovery(EVERYWHERE, "it is older than it was")
+    away = world.folder / "away.git"
+    world.remote.rename(away)
+    await world.fleet.start()
+    await world.a_pass()
+    assert world.fleet.passes["production"].running == {}
+    assert (world.phases(), world.pid()) == (["succeeded", "verifying"], pid)
+    away.rename(world.remote)
+    await world.settle()
+    assert (world.phases(), world.pid()) == (["succeeded", "superseded"], pid)
+    ended = world.newest()
+    assert ended
+    assert ended.reason == "safe mode: what came of it is not known"
+
+
+async def test_what_failed_here_and_git_was_not_told_of_is_not_last_good_by_what_git_says(
+    world: World,
+) -> None:
+    world.leased, world.more = True, "policy: {revert: off}\n"
+    rival = Rival(world)
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        patiently(world, "1.1.0")
+        await world.settle()
+        await world.deliver()  # from here on Git says that it succeeded
+        await people.rollback(world.fleet, "production", "api", actor="Ada", reason="it loses orders")
+        await world.settle()
+        await world.eventually(lambda: world.answers() == "1.0.0")
+        rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
+        await a_third_passes(world)
+        rival.gives_back(2)
+        await a_third_passes(world)
+        await world.settle()
+        assert "recalled" in world.events()
+        good = world.core.store.good("production", "api", limit=1)
+        assert [work.target.version.text for work, _ in good] == ["1.0.0"]
