@@ -24,7 +24,7 @@ from reconciler.model.codec import packed, unpacker
 from reconciler.model.layered import differing
 from reconciler.model.manifest import Part
 from reconciler.model.release import Release
-from reconciler.model.section import Cache, Section, name_of
+from reconciler.model.section import Cache, Section
 from reconciler.model.window import check_zone
 
 SIZE_BYTES_MAX = 256 << 20
@@ -37,6 +37,8 @@ CREATE TABLE IF NOT EXISTS maker (fingerprint TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS sections (name TEXT PRIMARY KEY, checksum BLOB NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 """
 NOTHING = hash(frozenset())
+Known = dict[tuple[str, str], Release | Part]
+"""What files describe, by blob and path."""
 log = logging.getLogger("ugs")
 
 
@@ -57,30 +59,25 @@ class Parsed:
         self._path = path
         self._lock = Lock()
         self._told = False
-        self._rows: dict[str, tuple[bytes, bytes]] | None = None
-        """Those that nobody has asked for yet; None before the file was read."""
-        self._known: dict[tuple[str, str], Release | Part] = {}
+        self._known: Known | None = None
+        """None before the file was read."""
         self._held: dict[str, int | None] = {}
-        """By section, which blobs at which paths its row tells of; None where nobody has looked into it yet."""
+        """By section, which blobs at which paths its row tells of; None where nobody can read it."""
         self._seen: Mapping[str, Section] = {}
         """What was last seen to be written: of a section that is the very same nothing is to be done."""
 
     def recall(self, oid: str, path: str) -> Release | Part | None:
         """What this blob was found to describe at this path, once."""
-        known = self._known.get((oid, path))
-        if known is not None or self._rows == {}:
-            return known
-        name = name_of(path)
-        with self._lock:
-            rows = self._load() if self._rows is None else self._rows
-            if row := rows.pop(name, None):
-                self._known.update(self._unpacked(name, *row))
-        return self._known.get((oid, path))
+        known = self._known
+        if known is None:
+            with self._lock:
+                known = self._load()
+        return known.get((oid, path))
 
     def forget(self) -> None:
         """Let go of what is in memory here: whoever has read a repository has it in the cache."""
         with self._lock:
-            self._rows, self._known = {}, {}
+            self._known = {}
 
     def keep(self, sections: Mapping[str, Section], found: Cache) -> None:
         """Write what these sections describe where it is not what stands there, and drop what there is of others.
@@ -88,53 +85,52 @@ class Parsed:
         `sections` is kept, and not to be changed any more.
         """
         with self._lock:
-            if self._rows is None:
-                self._load()
+            self._load()
             others = differing(self._seen, sections)
-            rows = dict[str, Row]()
-            for name in others & sections.keys():
-                row = _row(sections[name], found)
-                if _keys(row) != self._held.get(name, NOTHING):
-                    rows[name] = row
+            keys = {name: _keys(_good(sections[name], found)) for name in others & sections.keys()}
+            moved = {name for name, held in keys.items() if held != self._held.get(name, NOTHING)}
             gone = (self._held.keys() & others if self._seen else {*self._held}) - sections.keys()
-            gone |= {name for name, row in rows.items() if _keys(row) == NOTHING}
-            rows = {name: row for name, row in rows.items() if name not in gone}
+            gone |= {name for name in moved if keys[name] == NOTHING}
+            rows = {name: _row(_good(sections[name], found)) for name in moved - gone}
             try:
                 if gone or rows:
                     self._write(rows, gone)
             except (OSError, sqlite3.Error) as error:
                 self._tell(f"it cannot be written: {error}")
                 return
-            self._held.update({name: _keys(row) for name, row in rows.items()})
+            self._held.update({name: keys[name] for name in rows})
             for name in gone:
                 self._held.pop(name, None)
             self._seen = sections
 
-    def _load(self) -> dict[str, tuple[bytes, bytes]]:
-        self._rows = self._read()
-        self._held = dict.fromkeys(self._rows)
-        return self._rows
+    def _load(self) -> Known:
+        """What there is in memory; read where it was not."""
+        if self._known is None:
+            known = Known()
+            for name, checksum, body in self._read():
+                found = self._unpacked(name, checksum, body)
+                self._held[name] = None if found is None else _keys(found)
+                known.update(found or {})
+            self._known = known
+        return self._known
 
-    def _read(self) -> dict[str, tuple[bytes, bytes]]:
+    def _read(self) -> list[tuple[str, bytes, bytes]]:
         if not self._path.exists():
-            return {}
+            return []
         try:
             with self._open() as database:
                 made_by = database.execute("SELECT fingerprint FROM maker").fetchall()
                 if made_by != [(fingerprint(),)]:
                     log.info("%s: another version of UGS has made it: all is read anew", self._path)
-                    return {}
-                rows = database.execute("SELECT name, checksum, body FROM sections")
-                return {name: (checksum, body) for name, checksum, body in rows}
+                    return []
+                return database.execute("SELECT name, checksum, body FROM sections").fetchall()
         except (OSError, sqlite3.Error, UnicodeError) as error:
             self._tell(str(error))
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
-            return {}
+            return []
 
-    def _unpacked(
-        self, name: str, checksum: bytes, body: bytes
-    ) -> Iterator[tuple[tuple[str, str], Release | Part]]:
+    def _unpacked(self, name: str, checksum: bytes, body: bytes) -> Known | None:
         try:
             if _checksum(name, body) != checksum:
                 raise ValueError("a checksum is wrong")
@@ -144,12 +140,9 @@ class Parsed:
                     _zone_is_known(part.settings.timezone)
         except (ValueError, TypeError, msgspec.MsgspecError) as error:
             self._tell(str(error))
-            return
-        self._held[name] = _keys(row)
-        for oid, path, release in row.releases:
-            yield (oid, path), release
-        for oid, path, part in row.parts:
-            yield (oid, path), part
+            return None
+        releases: Known = {(oid, path): release for oid, path, release in row.releases}
+        return releases | {(oid, path): part for oid, path, part in row.parts}
 
     def _write(self, rows: Mapping[str, Row], gone: set[str]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -207,19 +200,25 @@ def _zone_is_known(zone: str) -> None:
     check_zone(zone)
 
 
-def _row(section: Section, found: Cache) -> Row:
-    known = [(file.oid, file.path, found.known(file.oid, file.path)) for file in section.files.values()]
+def _good(section: Section, found: Cache) -> Known:
+    """What the good files of a section describe."""
+    known = {(file.oid, file.path): found.known(file.oid, file.path) for file in section.files.values()}
+    return {key: one for key, one in known.items() if isinstance(one, Release | Part)}
+
+
+def _row(good: Known) -> Row:
     return Row(
-        tuple((oid, path, one) for oid, path, one in known if isinstance(one, Release)),
-        tuple((oid, path, one) for oid, path, one in known if isinstance(one, Part)),
+        tuple((oid, path, one) for (oid, path), one in good.items() if isinstance(one, Release)),
+        tuple((oid, path, one) for (oid, path), one in good.items() if isinstance(one, Part)),
     )
 
 
-def _keys(row: Row) -> int:
-    return hash(frozenset((oid, path) for oid, path, _ in (*row.releases, *row.parts)))
+def _keys(good: Known) -> int:
+    return hash(frozenset(good))
 
 
 def _checksum(name: str, body: bytes) -> bytes:
-    digest = hashlib.blake2b(name.encode() + b"\0", digest_size=CHECKSUM_BYTES)
+    # A name that is no text stands in no row of ours, and its checksum is wrong.
+    digest = hashlib.blake2b(f"{name}\0".encode(), digest_size=CHECKSUM_BYTES)
     digest.update(body)
     return digest.digest()

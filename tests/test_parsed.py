@@ -145,6 +145,10 @@ def no_text(path: Path) -> None:
     changed(path, "UPDATE sections SET body = 'text', checksum = 7")
 
 
+def no_name(path: Path) -> None:
+    changed(path, "UPDATE sections SET name = x'ff00' WHERE name = 'releases/web'")
+
+
 def no_row(path: Path) -> None:
     body = packed([1, 2, 3])
     changed(path, "UPDATE sections SET body = ?, checksum = ?", body, parsed._checksum("releases/api", body))
@@ -177,6 +181,7 @@ def nobodys(path: Path) -> None:
         one_bit,
         swapped,
         no_text,
+        no_name,
         no_row,
         unknown_zone,
         other_version,

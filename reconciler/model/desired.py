@@ -166,12 +166,12 @@ def _asked_for(
     workloads, blind = dict[str, Workload](), set(unread)
     for service, pin in environment.pins.items():
         work = _still(known, pin, nodes[service], now) if known and service not in unread else None
-        simple = work is None and pin.plain and service not in unread
-        if simple and (same := plain.get((service, pin.version.text))):
-            work = likewise(same, name, pin, nodes[service])
-        work = work or asked_of(snapshot, name, service, now.frozen)
-        if simple and work and not work.release.flags:
-            plain[service, pin.version.text] = work
+        if work is None:
+            key = (service, pin.version.text) if pin.plain and service not in unread else None
+            if key in plain:
+                work = likewise(plain[key], name, pin, nodes[service])
+            elif (work := asked_of(snapshot, name, service, now.frozen)) and key and not work.release.flags:
+                plain[key] = work
         if work is None:
             blind.add(service)
         else:

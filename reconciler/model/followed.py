@@ -56,20 +56,22 @@ def follow(
     pins: dict[str, Pin] = {}
     pinned = {service: releases.get((service, pin.version.text)) for service, pin in environment.pins.items()}
     problems = set(_idle_flags(environment, list(pinned.values()), sections, torn=bool(merged.torn)))
-    unreleased = False
+    unreleased, kind, hosts = False, environment.driver.kind, environment.hosts
     for service, pin in environment.pins.items():
         release = pinned[service]
         if release is None:
             unreleased = True
-            found = [_unreleased(pin, releases, sections)]
-        elif not pin.plain:
-            found = misfits(pin, release, environment.flags, environment.driver.kind, environment.hosts)
-        else:
-            found = _plain_misfits(pin, release, environment, fitting)
-        if found:
-            problems.update(found)
-        else:
-            pins[service] = pin
+            problems.add(_unreleased(pin, releases, sections))
+            continue
+        # Most often it was seen to fit elsewhere.
+        key = (kind, bool(hosts), service, pin.version.text) if pin.plain else None
+        if key not in fitting:
+            if found := misfits(pin, release, environment.flags, kind, hosts):
+                problems.update(found)
+                continue
+            if key and not release.flags:
+                fitting.add(key)
+        pins[service] = pin
     whole = len(pins) == len(environment.pins)
     return Followed(
         environment=environment if whole else replace(environment, pins=pins),
@@ -78,18 +80,6 @@ def follow(
         blind=frozenset(environment.pins.keys() - pins.keys()),
         unreleased=unreleased,
     )
-
-
-def _plain_misfits(pin: Pin, release: Release, environment: Environment, fitting: Fitting) -> list[Problem]:
-    """The same for a pin that asks for nothing but a version: most often it was seen to fit elsewhere."""
-    kind, hosts = environment.driver.kind, environment.hosts
-    key = (kind, bool(hosts), pin.service, pin.version.text)
-    if key in fitting:
-        return []
-    found = misfits(pin, release, environment.flags, kind, hosts)
-    if not found and not release.flags:
-        fitting.add(key)
-    return found
 
 
 def related(followed: Mapping[str, Followed], names: Collection[str], sections: Sections) -> Related:

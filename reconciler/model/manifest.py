@@ -149,14 +149,13 @@ def merge(parts: Iterable[Part], older: Iterable[Part] = ()) -> Merged:
     owners: dict[str, Part] = {}
     problems: dict[str, Problem] = {}
     for part in current:
-        for service, pin in part.pins.items():
-            if service in owners:
-                problems[service] = _pinned_twice(owners[service].pins[service], pin)
-            owners.setdefault(service, part)
+        twice = {service: owners[service] for service in part.pins if service in owners}
+        for service, first in twice.items():
+            problems[service] = _pinned_twice(first.pins[service], part.pins[service])
+        owners.update(dict.fromkeys(part.pins, part) | twice)
     for part in stale:
-        for service in part.pins:
-            owners.setdefault(service, part)
-    sound = {service: owner for service, owner in sorted(owners.items()) if service not in problems}
+        owners.update({service: part for service in part.pins if service not in owners})
+    sound = {service: owners[service] for service in sorted(owners) if service not in problems}
     pins = {service: owner.pins[service] for service, owner in sound.items()}
     environment = replace(mains[0].settings, pins=pins) if mains and mains[0].settings else None
     nodes = {service: owner.nodes[service] for service, owner in sound.items()}

@@ -139,10 +139,11 @@ class _Reading:
         self.looked_back = False
 
     def section(self) -> Section:
-        folded = Counter(path.casefold() for path in self.files)
+        folded = Counter(map(str.casefold, self.files))
+        alike = len(folded) < len(self.files)
         for file in self.files.values():
             problem = misplaced(file)
-            if folded[file.path.casefold()] > 1:
+            if alike and folded[file.path.casefold()] > 1:
                 message = "another file's name differs only in upper and lower case"
                 place = Place(printable(file.path))
                 self.spoil(file.path, Problem(place, "", message, "rename or remove one"))
