@@ -66,7 +66,8 @@ def _verdict(core: Core, environment: str, service: str, running: Target | None,
     desired = core.desired.get(environment)
     if bad is None and desired and (pinned := desired.workloads.get(service)) and pinned.target == running:
         bad = pinned
-    back = next((work for work in good if work.target != running), None)
+    shut = {row.target for row in core.store.quarantined(environment) if row.service == service}
+    back = next((work for work in good if work.target != running and work.target not in shut), None)
     if bad is None or back is None:
         raise Conflict(
             f"{environment}: there is nothing that {service} could be rolled back to",

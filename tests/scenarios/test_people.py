@@ -55,6 +55,27 @@ async def test_what_was_rolled_back_is_not_last_good_any_more(world: World) -> N
     assert 'api: "1.0.0"' in world.pinned()
 
 
+async def test_what_was_rolled_back_before_it_had_proved_itself_again_is_not_brought_back_either(
+    world: World,
+) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.bump("1.1.0")
+    await world.settle()
+    free = world.hold("apply")
+    world.pin("1.0.0")
+    world.merge("Back to 1.0.0")
+    await world.reach(Phase.APPLYING)
+    await rollback(world)
+    free.set()
+    await world.settle()
+    assert world.answers() == "1.1.0"
+
+    with pytest.raises(Conflict, match="nothing that api could be rolled back to"):
+        await rollback(world)
+    assert world.answers() == "1.1.0"
+
+
 async def test_what_waits_for_another_attempt_makes_way_for_the_verdict(world: World) -> None:
     world.deploy_first("1.0.0")
     await world.settle()
