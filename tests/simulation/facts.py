@@ -36,6 +36,8 @@ class Facts:
         """By service, what proved healthy, the last first."""
         self.proven_s: dict[tuple[str, str, Target], float] = {}
         self.proven_by: dict[tuple[str, str, Target], str] = {}
+        self.removed: dict[Key, tuple[str, list[Target]]] = {}
+        """By which operation, and what had proven healthy until then."""
         self.rolled_back: dict[tuple[str, str, Target], str] = {}
         """By which operation; not there where it was adopted."""
         self.deployed: set[Key] = set()
@@ -142,7 +144,7 @@ class Facts:
         self.ended += upgrade.final and upgrade.started_at is not None
         if target is None:
             if upgrade.phase is Phase.SUCCEEDED:
-                self.proven.pop(key, None)
+                self.removed[key] = upgrade.operation, self.proven.pop(key, [])
             return
         match upgrade.phase:
             case Phase.APPLYING:

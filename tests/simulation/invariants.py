@@ -230,7 +230,7 @@ def git_asks_for_what_starts_3_1(
         rolled_back = simulation.facts.rolled_back.get((*key, work.target))
         if rolled_back and not simulation.knows(rolled_back):
             return ""  # before Git was told of it, what did know was lost
-        for good in simulation.facts.proven.get(key, ()):
+        for good in _proven(simulation, key):
             if work.target == good:
                 return ""
             if simulation.knows(simulation.facts.proven_by.get((*key, good), "")):
@@ -242,6 +242,13 @@ def git_asks_for_what_starts_3_1(
     return (
         "" if pins.get(key[1]) == wanted else f"{operation} starts what {upgrade.revision[:12]} does not pin"
     )
+
+
+def _proven(simulation: Simulation, key: tuple[str, str]) -> list[Target]:
+    """What proved healthy, the last first, as far as this daemon can know: also what another has removed meanwhile."""
+    found = simulation.facts.proven.get(key, [])
+    removal, before = simulation.facts.removed.get(key, ("", []))
+    return found if not removal or simulation.knows(removal) else [*found, *before]
 
 
 def quarantine_stands_before_restore_3_3(

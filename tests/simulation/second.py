@@ -120,6 +120,7 @@ class Second:
         shared = first.facts
         self.facts.shut, self.facts.proven, self.facts.proven_s = shared.shut, shared.proven, shared.proven_s
         self.facts.proven_by, self.facts.rolled_back = shared.proven_by, shared.rolled_back
+        self.facts.removed = shared.removed
         self.facts.deployed, self.facts.reverts = shared.deployed, shared.reverts
         self.disk.moved = self.facts.committed
 
@@ -257,7 +258,8 @@ class Pair:
         own = peer.facts.upgrades.get(operation)
         if own and (own.failed or own.phase is Phase.SUCCEEDED):
             return True
-        return told(self.first.remote, peer.facts.reverts, operation)
+        cut_off = self.first.time.now_s < peer.link.cut_until_s
+        return not cut_off and told(self.first.remote, peer.facts.reverts, operation)
 
     # time
 
