@@ -16,6 +16,7 @@ from benchmarks.scale import world
 from benchmarks.scale.generate import environment, sized
 from benchmarks.scale.read import commit
 from benchmarks.scale.row import Row, used_s
+from reconciler.engine.patrol import Patrol
 from tests.git.colleague import Colleague, git
 
 ANSIBLE = "ansible-core>=2.16,<2.20"
@@ -63,13 +64,15 @@ async def _ours(pins: int, folder: Path) -> tuple[float, float]:
             async def look() -> float:
                 before = used_s()
                 await fleet.refresh(poll=True)
+                await Patrol(fleet).round()
                 for here in fleet.passes.values():
-                    here.wake.clear()
-                    await here.tick()
+                    if here.wake.is_set():
+                        here.wake.clear()
+                        await here.once()
                 return (used_s() - before) * 1000
 
-            for _ in range(2):
-                await look()  # everything was put on record a moment ago
+            await world.at_rest(fleet)
+            await look()  # everything was put on record a moment ago
             same = sorted([await look() for _ in range(3)])[1]
             commit(remote, 0, environment(size, 0, moved=True))
             return same, await look()

@@ -65,3 +65,10 @@ async def settled(core: Core) -> AsyncIterator[Fleet]:
         keeping.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await keeping
+
+
+async def at_rest(fleet: Fleet) -> None:
+    """Every environment is passed over, and has nothing left to do."""
+    for here in fleet.passes.values():
+        await here.once()
+        here.wake.clear()

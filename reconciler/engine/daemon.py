@@ -20,6 +20,7 @@ from reconciler.engine.fleet import Fleet
 from reconciler.engine.mail import carry_notes, carry_notices, empty_outbox, keep_house
 from reconciler.engine.metrics import Metrics
 from reconciler.engine.news import News
+from reconciler.engine.patrol import Patrol
 from reconciler.engine.profiling import Profiler
 from reconciler.engine.pull_requests.bumps import Bumper
 from reconciler.engine.pull_requests.previews import Previewer
@@ -28,6 +29,7 @@ from reconciler.engine.pull_requests.report import Reporter
 from reconciler.engine.pull_requests.reverts import Follower
 from reconciler.engine.pull_requests.reviews import Reviews
 from reconciler.engine.reconcile import EnvironmentPass
+from reconciler.engine.rest import REST_S_MAX
 from reconciler.engine.share import unlisted
 from reconciler.engine.supervisor import Supervisor
 from reconciler.engine.trust import Untrusted
@@ -53,6 +55,7 @@ class Daemon:
         self.core = core
         self.fleet = Fleet(core, accept_first=accept_first)
         self.exchange = Exchange(core, self.fleet)
+        self.patrol = Patrol(self.fleet)
         self.promoter = Promoter(self.fleet)
         self.reviews = Reviews(core, self.fleet)
         self.news = News(self.fleet)
@@ -78,6 +81,7 @@ class Daemon:
             ("leases", self._lease_loop),
             ("fetching", self._fetch_loop),
             ("passes", self._environment_loops),
+            ("looks at rest", self.patrol.keep),
             ("rollouts", self.exchange.keep),
             ("notes", lambda: carry_notes(self.core)),
             ("aftermath", lambda: Aftermath(self.core).keep()),
@@ -233,7 +237,7 @@ class Daemon:
             raise group_error.exceptions[0] from None  # the first is the cause; the others were cancelled
 
     async def _environment_loop(self, environment: EnvironmentPass) -> None:
-        """Pass, then wait for news, for a gate that opens, or for the next look at what runs."""
+        """Pass, then wait for news, a gate that opens, or the next look at what runs, which at rest the patrol has."""
         while True:
             called = environment.wake.is_set()
             environment.wake.clear()
@@ -245,7 +249,7 @@ class Daemon:
                 await environment.look(only_new=True)
                 self.news.stir()
             opens = environment.opens_at()
-            tick_s = TICK_BUSY_S if environment.busy else TICK_S
+            tick_s = REST_S_MAX if environment.rest.together else TICK_BUSY_S if environment.busy else TICK_S
             left_s = (opens - self.core.clock.now()).total_seconds() if opens else tick_s
             await self.core.clock.wait(environment.wake, min(tick_s, max(TICK_MIN_S, left_s)))
 

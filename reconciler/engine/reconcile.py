@@ -116,15 +116,17 @@ class EnvironmentPass:
         """A pass, unless the last one left nothing to do and what runs is as it saw it: then False."""
         if self.rest.holds():
             with self.turns.taken():
-                same = await self._as_it_was()
+                same = await asyncio.to_thread(self.looks_as_seen)
             if same and self.rest.holds() and not self.wake.is_set():
                 return False
         await self.once()
         return True
 
-    async def _as_it_was(self) -> bool:
+    def looks_as_seen(self) -> bool:
+        """Ask the engine, from any thread, whether what runs is what the last pass saw."""
+        seen = self.seen
         try:
-            return await asyncio.to_thread(self._observe) == self.seen
+            return self._observe() == seen
         except UgsError:
             return False  # the pass will tell
 

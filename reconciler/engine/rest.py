@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from reconciler.engine import flags
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 REST_S_MAX = 300.0
 """A pass is made all the same from time to time, should anything ever forget to wake it."""
+ALONE_S = 3600.0
 
 
 class Rest:
@@ -23,6 +25,7 @@ class Rest:
         self._core = core
         self._environment = environment
         self._since: tuple[Desired, float] | None = None
+        self._alone_to_s = -math.inf
 
     def begin(self, desired: Desired) -> None:
         """A pass by `desired` had nothing to do, and nothing is left."""
@@ -35,6 +38,15 @@ class Rest:
     def begun(self) -> bool:
         """Whether a pass had nothing to do; it rests as long as that `holds`."""
         return self._since is not None
+
+    @property
+    def together(self) -> bool:
+        """Whether it rests, and is looked at together with others rather than by itself."""
+        return self.begun and self._core.clock.monotonic() >= self._alone_to_s
+
+    def look_alone(self) -> None:
+        """For a while: its engine takes its time."""
+        self._alone_to_s = self._core.clock.monotonic() + ALONE_S
 
     def holds(self) -> bool:
         """Whether what is asked for is the same, and the environment still ours."""
