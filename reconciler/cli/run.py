@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reconciler.allocator import share_arenas
 from reconciler.cli import client
 from reconciler.cli.channels import gap, hearing
 from reconciler.cli.graph import config_option, core_from, daemon_at, issuers_of, settings_from
@@ -58,6 +59,7 @@ def run(
     settings = settings_from(config)
     if host is not None:
         settings = dataclasses.replace(settings, host=host)
+    share_arenas()
     configure(log_level, log_format)
     try:
         refuse_exposed(settings)
@@ -93,13 +95,15 @@ def _lacks(*, strict: bool) -> list[str]:
 
 async def _serve(daemon: Daemon, settings: Settings) -> None:
     from reconciler.api import application, by_socket, by_token_or_session, fleetlock, serve
-    from reconciler.api.signin import routes_of
-    from reconciler.api.web import pages
 
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="ugs"))
     companions, routes = hearing(daemon, settings)
     doors = [partial(serve, application(daemon, by_socket), settings.state / client.SOCKET_NAME)]
     if settings.listen:
+        # The dashboard, with its templates, is for a daemon that shows it to people.
+        from reconciler.api.signin import routes_of
+        from reconciler.api.web import pages
+
         issuers = issuers_of(settings, daemon.core.clock)
         open_to = by_token_or_session(daemon.core, issuers)
         doors.append(

@@ -8,6 +8,7 @@ import logging
 from collections import defaultdict
 from datetime import timedelta
 
+from reconciler.allocator import give_back
 from reconciler.engine.core import Core
 from reconciler.engine.head import keep_head
 from reconciler.engine.pull_requests.report import Reporter
@@ -59,11 +60,13 @@ async def empty_outbox(core: Core) -> None:
 
 
 async def keep_house(core: Core) -> None:
-    """Drop from the database what has a bound, put space by, and copy it every day; now and then, for ever."""
+    """Drop from the database what has a bound, put space by, copy it every day, and give back the memory that is free
+    (that of the start at once); now and then, for ever."""
     while True:
         core.store.prune()
         core.reserve.keep()
         await back_up(core)
+        await asyncio.to_thread(give_back)
         await core.clock.sleep(PRUNE_S)
 
 
