@@ -106,8 +106,9 @@ class Parsed:
     def _load(self) -> Known:
         """What there is in memory; read where it was not."""
         if self._known is None:
-            known = Known()
-            for name, checksum, body in self._read():
+            known, rows = Known(), self._read()
+            while rows:  # each is let go of when it is unpacked
+                name, checksum, body = rows.pop()
                 found = self._unpacked(name, checksum, body)
                 self._held[name] = None if found is None else _keys(found)
                 known.update(found or {})
