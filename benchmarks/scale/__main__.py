@@ -18,13 +18,14 @@ from pathlib import Path
 
 from msgspec import to_builtins
 
-from benchmarks.scale import curves, instead, live, read, rest, small, waiting
+from benchmarks.scale import curves, fair, instead, live, read, rest, small, waiting
 from benchmarks.scale.generate import Size, sized
 from benchmarks.scale.row import Row, markdown, table
 
 FILES = 100_000
 MANIFESTS = 10_000
 COMMITS = 20_000
+MOVED_MAX = 5_000
 TABLE, GROWTH = "table", "growth"
 
 
@@ -41,6 +42,7 @@ def measured(pins: list[int]) -> list[Row]:
     for size in map(sized, pins):
         made += [partial(read.rows, size), partial(rest.rows, size)]
     made += [
+        partial(fair.rows, max(1_000, min(MOVED_MAX, max(pins) // 2))),
         partial(read.check_rows, Size(10, 100, MANIFESTS // 10, versions=10)),
         partial(small.revert_rows, Size(1, 5, 9)),
         partial(small.revert_rows, Size(1, 5, 9, unrelated=FILES)),

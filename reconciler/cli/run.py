@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 LEVELS = ("debug", "info", "warning", "error")
 THREADS_MAX = 64
-"""For all that blocks: drivers, Git, forges. Each environment whose engine hangs keeps one, and by default there are
-six on two cores."""
+"""For what blocks beside drivers, which have their own: a remote, a forge or a disk that hangs is not to take all that
+there are, by default six on two cores."""
 
 
 @click.command()

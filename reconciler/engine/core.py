@@ -21,6 +21,7 @@ from reconciler.drivers import DRIVERS
 from reconciler.drivers.base import Cause, Driver, Site, Table
 from reconciler.engine.fence import Fence
 from reconciler.engine.in_force import Ahead, InForce
+from reconciler.engine.lanes import Lanes
 from reconciler.engine.lease import Leases
 from reconciler.engine.probed import Probed
 from reconciler.engine.repository import Repository
@@ -96,6 +97,7 @@ class Core:
     aside: Aside | None = None
     """Where what pull requests propose is looked at; None: they are not previewed."""
     wake: Wakes = field(default_factory=Wakes)
+    lanes: Lanes = field(default_factory=Lanes)
     git_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One Git call that moves refs at a time."""
 
@@ -177,6 +179,10 @@ class Core:
         async with self.git_lock:
             return await asyncio.to_thread(call, *args, **kwargs)
 
+    async def drive(self, environment: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """A blocking call of an environment's driver, in a thread that no other environment waits for."""
+        return await self.lanes.call(environment, call, *args, **kwargs)
+
     async def step(
         self, upgrade: Upgrade, name: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
@@ -188,7 +194,7 @@ class Core:
         self.store.begin(upgrade.operation, name)
         self.failpoint(f"{name}:begun")
         try:
-            result = await asyncio.to_thread(call, *args, **kwargs)
+            result = await self.drive(upgrade.environment, call, *args, **kwargs)
         except UgsError as error:
             self.store.end(upgrade.operation, name, outcome="failed", detail=str(error))
             raise
@@ -243,6 +249,11 @@ class Core:
             )
             if ends:
                 self.store.tally(moved.environment, to.value, moved.change_class)
+        self.store.afterwards(lambda: self._moved(upgrade, moved, tell=tell, noted=noted))
+        return moved
+
+    def _moved(self, upgrade: Upgrade, moved: Upgrade, *, tell: bool, noted: bool) -> None:
+        """The move is durable."""
         for hear in self.heard:
             hear(upgrade, moved)
         if moved.rollout:
@@ -254,8 +265,7 @@ class Core:
         if noted:
             self.wake.notes.set()
         log.info("%s", sentence.of_move(moved), extra={"upgrade": moved})
-        self.failpoint(f"phase:{to.value}")
-        return moved
+        self.failpoint(f"phase:{moved.phase.value}")
 
 
 def cause_of(upgrade: Upgrade, *, adopted: bool = False) -> Cause:

@@ -42,7 +42,9 @@ async def gather(core: Core, upgrade: Upgrade) -> Group:
         core,
         upgrade,
         moved,
-        await asyncio.to_thread(driver.observe, core.site_of(upgrade.environment), upgrade.environment),
+        await core.drive(
+            upgrade.environment, driver.observe, core.site_of(upgrade.environment), upgrade.environment
+        ),
     )
 
 

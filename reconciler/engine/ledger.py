@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from reconciler.engine.core import Core
+from reconciler.engine.paced import written
 from reconciler.engine.share import leads
 from reconciler.model import permits, sentence
 from reconciler.model.approvals import approval_gate
@@ -73,17 +75,23 @@ class Ledger:
     def wait(self, upgrade: Upgrade, shut: tuple[Gate, ...], change: Change) -> Upgrade:
         """Record why it waits, as it stands then; told when it begins to wait and when something else is to be
         approved, not at every change of the reason."""
-        names = {gate.gate for gate in shut}
-        reason = "; ".join(gate.reason for gate in shut)
-        ask = mark_of(ask_of(change, upgrade.revision, change.path)) if "approval" in names else ""
-        before, self._asks[upgrade.operation] = self._asks.get(upgrade.operation, ask), ask
-        parked = names == {"host"}  # its reason stands, and a person was called when it was parked
-        if parked or (upgrade.phase is Phase.WAITING and upgrade.reason == reason and ask == before):
+        if self.stands(upgrade, shut, change):
             return upgrade
+        names, reason = {gate.gate for gate in shut}, _reason(shut)
+        ask = _ask(upgrade, shut, change)
+        before, self._asks[upgrade.operation] = self._asks.get(upgrade.operation, ask), ask
         news = upgrade.phase is not Phase.WAITING or upgrade.reason == BEGUN_ANEW or ask != before
         called = "quarantine" in names or (upgrade.after is None and "approval" in names)
         severity: Severity = "person" if news and called else "info"
         return self._core.move(upgrade, Phase.WAITING, reason, severity=severity, tell=news, ask=ask)
+
+    def stands(self, upgrade: Upgrade, shut: tuple[Gate, ...], change: Change) -> bool:
+        """Whether it is on record already that it waits, and for what."""
+        ask = _ask(upgrade, shut, change)
+        if [gate.gate for gate in shut] == ["host"]:
+            return True  # its reason stands, and a person was called when it was parked
+        same = upgrade.phase is Phase.WAITING and upgrade.reason == _reason(shut)
+        return same and ask == self._asks.setdefault(upgrade.operation, ask)
 
     def announced(self, change: Change, revision: str) -> bool:
         """Whether this commit is the very one whose upgrade failed: only another one is news."""
@@ -95,31 +103,45 @@ class Ledger:
                 return failed is not None and failed.revision == revision
         return False
 
-    def retire(self, asked: Mapping[str, tuple[Change, str]], busy: frozenset[str]) -> dict[str, Upgrade]:
+    async def retire(
+        self, asked: Mapping[str, tuple[Change, str]], busy: frozenset[str]
+    ) -> dict[str, Upgrade]:
         """`asked`: by service, the change and its revision. What waits for another one is superseded, and what
         nobody asks for now is cancelled. The answer, by service: what waits for exactly what is asked."""
         kept: dict[str, Upgrade] = {}
+        moves = list[Callable[[], object]]()
+
+        def end(upgrade: Upgrade, phase: Phase, reason: str) -> None:
+            moves.append(partial(self._end, upgrade, phase, reason))
+
         for upgrade in self._not_begun():
             if upgrade.service in busy:
                 continue
             if upgrade.service not in asked:
-                self._core.move(upgrade, Phase.CANCELLED, "it is no longer asked for")
+                end(upgrade, Phase.CANCELLED, "it is no longer asked for")
                 continue
             change, revision = asked[upgrade.service]
             if upgrade.service not in kept and _waits_for(upgrade, change, revision):
                 kept[upgrade.service] = upgrade
             elif upgrade.after is None and change.after:
-                self._core.move(upgrade, Phase.CANCELLED, "it is pinned again")
+                end(upgrade, Phase.CANCELLED, "it is pinned again")
             else:
                 now = (
                     f"{change.after.target.version} is pinned now"
                     if change.after
                     else "it is no longer pinned"
                 )
-                self._core.move(upgrade, Phase.SUPERSEDED, now)
+                end(upgrade, Phase.SUPERSEDED, now)
+        await written(self._core.store, self._core.clock, moves)
         waiting = {upgrade.operation for upgrade in kept.values()}
         self._asks = {operation: ask for operation, ask in self._asks.items() if operation in waiting}
+        if moves:  # others may have had the loop meanwhile
+            kept = {upgrade.service: upgrade for upgrade in self._not_begun() if upgrade.operation in waiting}
         return kept
+
+    def _end(self, upgrade: Upgrade, phase: Phase, reason: str) -> None:
+        if self._core.store.upgrade(upgrade.operation) == upgrade:  # others may have had the loop meanwhile
+            self._core.move(upgrade, phase, reason)
 
     def begun(self) -> frozenset[str]:
         """The services of which an upgrade is under way by its record, whether anybody carries it on or not."""
@@ -148,6 +170,16 @@ def tell_of_approval(core: Core, ask: Ask, text: str, now: Environment, change: 
             told = notice_of(upgrade, "info", at, text=f"{sentence.title(upgrade)} is {text}", ask=mark)
             core.store.tell(told)
             core.wake.notices.set()
+
+
+def _reason(shut: tuple[Gate, ...]) -> str:
+    return "; ".join(gate.reason for gate in shut)
+
+
+def _ask(upgrade: Upgrade, shut: tuple[Gate, ...], change: Change) -> str:
+    """The mark of what is to be approved; empty where nothing is."""
+    wanted = any(gate.gate == "approval" for gate in shut)
+    return mark_of(ask_of(change, upgrade.revision, change.path)) if wanted else ""
 
 
 def _waits_for(upgrade: Upgrade, change: Change, revision: str) -> bool:

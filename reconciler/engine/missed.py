@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import msgspec
 from msgspec import Struct
 
 from reconciler.engine.core import Core
+from reconciler.engine.paced import written
 from reconciler.model import sentence
 from reconciler.model.availability import following_opening
 from reconciler.model.circumstances import Gate
@@ -40,7 +42,7 @@ class Missed:
         self._core = core
         self._prefix = f"{MARK}{environment}: "
 
-    def look(
+    async def look(
         self, place: Environment, waiting: Mapping[str, tuple[Upgrade, Change, tuple[Gate, ...]]]
     ) -> None:
         """`waiting`: all that waits, by service, with its gates. What waits no longer is forgotten."""
@@ -64,11 +66,10 @@ class Missed:
             if opening.start <= now:
                 why = "; ".join(gate.reason for gate in closed(gates))
             kept[key] = encode(Awaited(opening, why)).decode()
-        for key in marks.keys() - kept.keys():
-            store.mark(key, None)
-        for key, value in kept.items():
-            if marks.get(key) != value:
-                store.mark(key, value)
+        moved = dict.fromkeys(marks.keys() - kept.keys()) | {
+            key: value for key, value in kept.items() if marks.get(key) != value
+        }
+        await written(store, self._core.clock, [partial(store.mark, *one) for one in moved.items()])
 
     def _tell(
         self, place: Environment, upgrade: Upgrade, passed: Awaited, following: Interval | None, ask: str

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.engine.core import Core
+from reconciler.engine.paced import written
 from reconciler.engine.verify import Prover
 from reconciler.engine.watch import Watch
 from reconciler.model.desired import Desired
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     import aiohttp
 
 AT_ONCE_MAX = 50
+Found = tuple[Workload, HealthState, str]
+"""What was looked at, how it is, and the evidence where it is degraded."""
 CONTROLS_MAX = 20
 PAST_MAX = 10
 
@@ -102,7 +107,7 @@ class Monitor:
         chosen = [work for work in settled if not (only_new and work.service in self._states)]
         if chosen:
             async with self._core.probes.session() as session:
-                await asyncio.gather(*(self._look_at(work, session) for work in chosen))
+                await self._look_at_all(chosen, session)
 
     def what_runs(self, desired: Desired, observation: Observation) -> Workload | None:
         """What is pinned or last-good, whichever of them runs: None where it is neither, and nothing says how to ask
@@ -113,7 +118,31 @@ class Monitor:
         good = self._core.store.good(self._environment, observation.service, limit=1)
         return next((work for work, _ in good if work.target == running), None)
 
-    async def _look_at(self, work: Workload, session: aiohttp.ClientSession) -> None:
+    async def _look_at_all(self, works: Iterable[Workload], session: aiohttp.ClientSession) -> None:
+        """So many at once. What several were found to be at one moment is written in one transaction."""
+        left, looking = deque(works), set[asyncio.Task[Found | None]]()
+        try:
+            while left or looking:
+                while left and len(looking) < AT_ONCE_MAX:
+                    looking.add(asyncio.create_task(self._look_at(left.popleft(), session)))
+                done, looking = await asyncio.wait(looking, return_when=asyncio.FIRST_COMPLETED)
+                found = [one for task in done if (one := task.result())]
+                writes = [partial(self._settle, *one) for one in found]
+                await written(self._core.store, self._core.clock, writes)
+                looking |= {
+                    asyncio.create_task(self._fall(work, evidence))
+                    for work, state, evidence in found
+                    if state == "degraded"
+                }
+        finally:
+            for task in looking:
+                task.cancel()
+
+    async def _fall(self, work: Workload, evidence: str) -> None:
+        await self._degraded(work, evidence)
+
+    async def _look_at(self, work: Workload, session: aiohttp.ClientSession) -> Found | None:
+        """What it is found to be; None while that is open."""
         measured = {probe.name for probe in work.release.health.measured}
         outcomes = [
             outcome
@@ -127,13 +156,12 @@ class Monitor:
         tolerated = max((probe.failures for probe in work.release.health.probes), default=1)
         before = self._states.get(work.service)
         if self._failures[work.service] >= tolerated:
-            evidence = f"{failed[0].sample.probe}: {failed[0].sample.detail}"
-            self._settle(work, "degraded", evidence)
-            await self._degraded(work, evidence)
-        elif not failed:
-            self._settle(work, "unknown" if doubtful else "healthy", "")
-        elif before is None:
+            return work, "degraded", f"{failed[0].sample.probe}: {failed[0].sample.detail}"
+        if not failed:
+            return work, "unknown" if doubtful else "healthy", ""
+        if before is None:
             self._states[work.service] = "progressing"  # it may have been started a moment ago
+        return None
 
     def _settle(self, work: Workload, state: HealthState, detail: str) -> None:
         before, self._states[work.service] = self._states.get(work.service), state
@@ -155,7 +183,7 @@ class Monitor:
                 title=what,
             )
         )
-        self._core.wake.notices.set()
+        self._core.store.afterwards(self._core.wake.notices.set)
 
     def _watch(self, work: Workload) -> Watch:
         """What is measured of it from round to round, for a while against the version before."""

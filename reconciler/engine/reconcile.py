@@ -10,13 +10,12 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from msgspec.structs import replace
-
 from reconciler.engine import departure, flags, poison, relapse
 from reconciler.engine import upgrade as upgrading
 from reconciler.engine.carrying import Carrying
 from reconciler.engine.control import Running
 from reconciler.engine.core import Core
+from reconciler.engine.deciding import Deciding
 from reconciler.engine.drift import Drifts
 from reconciler.engine.heed import Heed
 from reconciler.engine.ledger import BEGUN_ANEW, Ledger
@@ -26,18 +25,15 @@ from reconciler.engine.rest import Rest, nothing_left
 from reconciler.engine.share import excluded, follow
 from reconciler.engine.slots import Slots
 from reconciler.engine.together import leader_of
-from reconciler.engine.trust import beyond
 from reconciler.engine.turns import Turns
 from reconciler.engine.upkeep import Repairs, adopt, concerning, records_of
 from reconciler.engine.view import Looks, Seen, ServiceView, Told
 from reconciler.engine.weigh import Weigher
-from reconciler.model import plan as planning
-from reconciler.model.circumstances import Asked, Circumstances, Gate
+from reconciler.model.circumstances import Circumstances
 from reconciler.model.desired import Desired
 from reconciler.model.errors import UgsError
-from reconciler.model.gates import closed, evaluate, judged, starts_at
+from reconciler.model.gates import closed, starts_at
 from reconciler.model.observation import Observation
-from reconciler.model.plan import Change, Records
 from reconciler.model.recovery import Recovery
 from reconciler.model.target import Target
 from reconciler.model.upgrade import Phase, Upgrade
@@ -84,7 +80,8 @@ class EnvironmentPass:
         self.weigher = Weigher(self.core, self.name)
         self.missed = Missed(self.core, self.name)
         self.slots = Slots(self.core, self.name)
-        self.heed = Heed(self.core, self.name, self.shut_for)
+        self.deciding = Deciding(self)
+        self.heed = Heed(self.core, self.name, self.deciding.shut_for)
 
     @property
     def busy(self) -> frozenset[str]:
@@ -116,7 +113,7 @@ class EnvironmentPass:
         """A pass, unless the last one left nothing to do and what runs is as it saw it: then False."""
         if self.rest.holds():
             with self.turns.taken():
-                same = await asyncio.to_thread(self.looks_as_seen)
+                same = await self.core.drive(self.name, self.looks_as_seen)
             if same and self.rest.holds() and not self.wake.is_set():
                 return False
         await self.once()
@@ -146,7 +143,7 @@ class EnvironmentPass:
         await self.slots.give_back()
         busy = self.busy
         try:
-            self.seen = await asyncio.to_thread(self._observe)
+            self.seen = await self.core.drive(self.name, self._observe)
         except UgsError as error:
             self.trouble = str(error)
             log.warning("%s: what runs could not be observed: %s", self.name, error)
@@ -155,7 +152,7 @@ class EnvironmentPass:
         self.trouble, self.observed = "", observed
         recovery = core.store.recovery(self.name)
         if self._is_behind(recovery):
-            self.told = await self._weighed(desired, records_of(core, self.name, observed))
+            self.told = await self.deciding.weighed(desired, records_of(core, self.name, observed))
             return
         await adopt(core, self.monitor, desired, observed, busy=self.busy, recovery=recovery)
         records = records_of(core, self.name, observed)
@@ -163,15 +160,15 @@ class EnvironmentPass:
         self.drifts.look(desired, observed, records, busy)
         standing = core.leases.standing(share)
         if standing == "elsewhere":  # to be looked at, and left alone
-            self.told = await self._weighed(desired, records)
+            self.told = await self.deciding.weighed(desired, records)
             return
         if standing == "held":
             self.resume(core.store.upgrades(environment=self.name, unfinished=True))
         if desired.environment.hosts:
             follow(self, desired)
         self.heed.new_pins(desired, observed, records, self.running)
-        changes = planning.plan(desired, observed, records, now=core.clock.now())
-        self.told = await self._start(desired, changes, busy)
+        changes = await self.deciding.changes(desired, records)
+        self.told = await self.deciding.start(desired, changes, busy)
         if await self.drifts.mend(desired, busy | self.busy, recovery=recovery):
             self.wake.set()  # to see what came of it
         drifting = frozenset(self.drifts.found)  # those are made as they were, or left, as a whole
@@ -207,8 +204,8 @@ class EnvironmentPass:
         core, desired = self.core, self.core.desired[self.name]
         if excluded(self, desired):
             return
-        self.observed = concerning(desired, await asyncio.to_thread(self._observe))
-        self.told = await self._weighed(desired, records_of(core, self.name, self.observed))
+        self.observed = concerning(desired, await self.core.drive(self.name, self._observe))
+        self.told = await self.deciding.weighed(desired, records_of(core, self.name, self.observed))
 
     async def controls(self) -> list[bool]:
         """Whether healthy services that nobody touches still answer: a control group for a verdict of failure."""
@@ -257,74 +254,3 @@ class EnvironmentPass:
         """The newest state of every upgrade that a task carries."""
         upgrades = (self.core.store.upgrade(running.operation) for running in self.running.values())
         return {upgrade.service: upgrade for upgrade in upgrades if upgrade}
-
-    # deciding
-
-    def _gates(self, change: Change, around: Circumstances) -> tuple[Change, tuple[Gate, ...]]:
-        asked, now = around.asked.get(change.service), self.core.clock.now()
-        change = judged(change, asked, around.environment.policy, now=now) if asked else change
-        if (busy := self.engaged) != around.busy:
-            around = replace(around, busy=busy)
-        return change, evaluate(change, around, now=now)
-
-    def _around(self, desired: Desired, changes: list[Change], asked: Mapping[str, Asked]) -> Circumstances:
-        return self.weigher.circumstances(
-            desired,
-            self.observed,
-            changes,
-            asked=asked,
-            busy=self.engaged,
-            fetched_at=self.fetched_at,
-            first_accepted=self.accept_first,
-        )
-
-    async def _weighed(self, desired: Desired, records: Records) -> Told:
-        """Every change with its gates, and nothing done about it."""
-        changes = planning.plan(desired, self.observed, records, now=self.core.clock.now())
-        asked = {change.service: await self.weigher.asked(desired, change) for change in changes}
-        around = self._around(desired, changes, asked)
-        self.decided = desired, around
-        untrusted = beyond(self.core, desired, self.observed)
-        return {change.service: self._gates(change, around) for change in (*untrusted, *changes)}
-
-    # acting
-
-    async def _start(self, desired: Desired, changes: list[Change], busy: frozenset[str]) -> Told:
-        """Start every change whose gates are all open, and record why the others wait.
-
-        What has ended since it was `busy`, before it was observed, was planned on what is so no longer."""
-        told: dict[str, tuple[Change, tuple[Gate, ...]]] = {}
-        asked = {change.service: await self.weigher.asked(desired, change) for change in changes}
-        if self.name not in self.core.desired:
-            return {}  # it was given another name meanwhile
-        busy |= self.engaged
-        ready = [change for change in changes if change.service not in busy]
-        waiting = self.ledger.retire(
-            {change.service: (change, asked[change.service].revision) for change in ready}, busy
-        )
-        # What is retired parks nothing any more.
-        around = self._around(desired, changes, asked)
-        self.decided = desired, around
-        waits = dict[str, tuple[Upgrade, Change, tuple[Gate, ...]]]()
-        for planned in ready:
-            change, gates = self._gates(planned, around)
-            revision, known = asked[change.service].revision, waiting.get(change.service)
-            upgrade = known or self.ledger.open(change, revision)
-            if not closed(gates):
-                gates = await self.slots.asked(upgrade, gates, partial(self._gates, planned, around))
-            told[planned.service] = change, gates
-            if not (shut := closed(gates)):
-                self.carrying.launch(self.ledger.begin(upgrade), asked[change.service])
-            elif known or not (
-                planned.service in around.taken_back or self.ledger.announced(change, revision)
-            ):
-                waits[change.service] = self.ledger.wait(upgrade, shut, change), change, gates
-        self.missed.look(desired.environment, waits)
-        for change in beyond(self.core, desired, self.observed):
-            told.setdefault(change.service, self._gates(change, around))
-        return told
-
-    def shut_for(self, desired: Desired, change: Change, asked: Asked | None) -> tuple[Gate, ...]:
-        """The gates that are closed for a change at this moment."""
-        known = {change.service: asked} if asked else {}
-        return closed(self._gates(change, self._around(desired, [change], known))[1])

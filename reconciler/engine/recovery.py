@@ -177,7 +177,7 @@ class Recall:
         theirs = [failed for failed in account.failed if failed.restoring and failed.operation not in ours]
         if not (ours or theirs):
             return []
-        seen = await asyncio.to_thread(core.driver(name).observe, core.site_of(name), name)
+        seen = await core.drive(name, core.driver(name).observe, core.site_of(name), name)
         found = [
             upgrade
             for upgrade in ours.values()
@@ -206,7 +206,7 @@ class Recall:
         ]
         if not left:
             return set()
-        seen = await asyncio.to_thread(core.driver(name).observe, core.site_of(name), name)
+        seen = await core.drive(name, core.driver(name).observe, core.site_of(name), name)
         return {upgrade.operation for upgrade in left if _as_it_left(upgrade, seen.get(upgrade.service))}
 
     async def _described(self, tip: str, name: str, service: str, target: Target) -> Workload | None:

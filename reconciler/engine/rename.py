@@ -77,7 +77,7 @@ async def _carry_over(core: Core, driver: Driver, old: str, new: str) -> None:
     try:
         store.audit("renaming", environment=new, detail=old)
         core.failpoint("rename:begun")
-        await asyncio.to_thread(driver.rename, core.site_of(new), old, new)
+        await core.drive(new, driver.rename, core.site_of(new), old, new)
         await asyncio.to_thread(core.vault.rename, core.site.state, old, new)
         core.failpoint("rename:done")
         with store.transaction():

@@ -115,7 +115,7 @@ async def _asked(here: EnvironmentPass, service: str, actor: str, reason: str) -
     core, (change, _) = here.core, here.told[service]
     desired = core.desired[here.name]
     asked = await here.weigher.asked(desired, change)
-    shut = here.shut_for(desired, change, asked)
+    shut = here.deciding.shut_for(desired, change, asked)
     by_hand = said.starter(here.name, service)
     only_by_hand = [gate for gate in shut if gate.gate == "window" and gate.opened_by == by_hand]
     if not only_by_hand or len(shut) > 1:

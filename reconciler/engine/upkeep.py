@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from reconciler.drivers.base import Cause
 from reconciler.engine.core import Core
 from reconciler.engine.monitor import Monitor
+from reconciler.engine.paced import written
 from reconciler.model.data import Recorded
 from reconciler.model.desired import Desired
 from reconciler.model.drift import left_running
@@ -23,6 +25,7 @@ from reconciler.model.upgrade import NOT_BEGUN
 
 log = logging.getLogger("ugs")
 Mending = Callable[[Core, Cause, Workload], None]
+AT_ONCE_MAX = 50
 REPAIR_FIRST_S = 5.0
 REPAIR_MAX_S = 300.0
 TOUCHING = ("apply", "before:", "remove")
@@ -35,8 +38,8 @@ def records_of(core: Core, environment: str, observed: Mapping[str, Observation]
     store, desired = core.store, core.desired.get(environment)
     attempted = store.attempted(environment)
     good = {
-        service: tuple(Good(work, at) for work, at in store.good(environment, service))
-        for service in attempted
+        service: tuple(Good(work, at) for work, at in known)
+        for service, known in store.all_good(environment, attempted).items()
     }
     gone = desired.gone if desired and desired.gone else frozenset[str]()
     return Records(
@@ -94,25 +97,39 @@ async def adopt(
     name = desired.environment.name
     known = core.store.attempted(name).keys() | busy
     shut = {(row.service, row.target) for row in core.store.quarantined(name)}
-    for service, observation in observed.items():
-        target = observation.running
-        if target is None or (service, target) in shut or service in busy:
-            continue
-        if service in known and not (recovery and _is_news(core, desired, service, target)):
-            continue
-        work = desired.workloads.get(service)
-        if work is None or work.target != target:
-            work = await asyncio.to_thread(
-                core.repository.past.workload_of, desired.revision, name, service, target, core.frozen
-            )
-        if work is None or not await monitor.healthy_now(work):
-            continue
-        with core.store.transaction():
-            core.store.deployed(work, revision=desired.revision)
-            core.store.healthy(work)
-            adopt_migrations(core, work)
-            core.store.audit("adopted", environment=name, service=service, detail=str(target))
-        log.info("%s: %s %s runs already and is adopted", name, service, target.version)
+    strange = [
+        (service, target)
+        for service, observation in observed.items()
+        if (target := observation.running) and (service, target) not in shut and service not in busy
+        if service not in known or (recovery and _is_news(core, desired, service, target))
+    ]
+    for first in range(0, len(strange), AT_ONCE_MAX):
+        few = strange[first : first + AT_ONCE_MAX]
+        well = await asyncio.gather(*(_found_well(core, monitor, desired, *one) for one in few))
+        writes = [partial(_adopted, core, work, desired.revision) for work in well if work]
+        await written(core.store, core.clock, writes)
+
+
+async def _found_well(
+    core: Core, monitor: Monitor, desired: Desired, service: str, target: Target
+) -> Workload | None:
+    """What it is that runs, where that is known and healthy."""
+    name, work = desired.environment.name, desired.workloads.get(service)
+    if work is None or work.target != target:
+        work = await asyncio.to_thread(
+            core.repository.past.workload_of, desired.revision, name, service, target, core.frozen
+        )
+    return work if work and await monitor.healthy_now(work) else None
+
+
+def _adopted(core: Core, work: Workload, revision: str) -> None:
+    with core.store.transaction():
+        core.store.deployed(work, revision=revision)
+        core.store.healthy(work)
+        adopt_migrations(core, work)
+        names = {"environment": work.environment, "service": work.service}
+        core.store.audit("adopted", detail=str(work.target), **names)
+    log.info("%s: %s %s runs already and is adopted", work.environment, work.service, work.target.version)
 
 
 def _is_news(core: Core, desired: Desired, service: str, target: Target) -> bool:
@@ -209,7 +226,7 @@ async def mend_one(core: Core, work: Workload, mending: Mending, mended: str) ->
     outcome = mended
     cause = Cause("repair", adopted=core.adopted(work.environment, work.service))
     try:
-        await asyncio.to_thread(mending, core, cause, work)
+        await core.drive(work.environment, mending, core, cause, work)
         core.store.use_adoption(work.environment, work.service)
     except UgsError as error:
         outcome = f"could not be {mended}: {error}"

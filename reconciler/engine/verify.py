@@ -57,7 +57,7 @@ async def verify(
             await core.fence.passed(ending=True)
             now = prover.clock.now()
             judgement = verdict.judge(series, now)
-            if judgement.verdict == "failed" and again and await asyncio.to_thread(prover.is_gone):
+            if judgement.verdict == "failed" and again and await core.drive(work.environment, prover.is_gone):
                 log.warning("%s: %s is gone, and is started again", work.environment, work.service)
                 await again()
                 again, series = None, verdict.begin(series.health, prover.clock.now(), prover.expected)
@@ -84,6 +84,8 @@ class Prover:
         self._asked = {probe.name: probe for probe in work.release.health.asked}
         self._specs = self._asked | (watch.probes if watch else {})
         self._due_s: dict[str, float] = dict.fromkeys((PROCESS_NAME, *self._specs), 0.0)
+        self._endpoints: tuple[Endpoint, ...] = ()
+        """Where they were last to be probed."""
         self._handles: tuple[str, ...] = ()
         """Of the instances, as they were last seen."""
         names = PROCESS_NAME, *self._asked
@@ -105,11 +107,10 @@ class Prover:
         return not present.issuperset(range(self._work.instances))
 
     def told(self, text: str) -> str:
-        """A sentence about probes with the placeholders of the one instance filled in."""
-        if self._work.instances > 1:
+        """A sentence about probes with the placeholders of the one instance filled in, as it was last looked at."""
+        if self._work.instances > 1 or not self._endpoints:
             return text
-        endpoints = self._driver.endpoints(self._site, self._work)
-        return probes.fill(text, endpoints[0].values) if endpoints else text
+        return probes.fill(text, self._endpoints[0].values)
 
     async def round(self, session: aiohttp.ClientSession) -> list[Outcome]:
         """Whatever is due now, every instance at once."""
@@ -120,7 +121,9 @@ class Prover:
         wanted = [self._asked[name] for name in due if name in self._asked]
         outcomes, endpoints = list[Outcome](), list[tuple[Endpoint, str]]()
         if wanted or PROCESS_NAME in due:
-            outcomes, endpoints = await asyncio.to_thread(self._look, PROCESS_NAME in due, wanted)
+            outcomes, endpoints = await self._core.drive(
+                self._work.environment, self._look, PROCESS_NAME in due, wanted
+            )
         probed = await asyncio.gather(
             *(
                 self._probe(session, spec, endpoint, foreign)
@@ -141,11 +144,13 @@ class Prover:
         """Blocking: what the engine knows of the instances, and where each is to be probed, with what else may
         listen there."""
         outcomes = list(self._processes()) if processes else []
-        endpoints = self._driver.endpoints(self._site, self._work) if wanted else ()
+        endpoints: tuple[Endpoint, ...] = ()
+        if wanted or (self._specs and not self._endpoints):
+            endpoints = self._endpoints = self._driver.endpoints(self._site, self._work)
         over_network = any(spec.command is None for spec in wanted)
         return outcomes, [
             (one, self._driver.foreign_listener(self._site, self._work, one) if over_network else "")
-            for one in endpoints
+            for one in (endpoints if wanted else ())
         ]
 
     async def _probe(

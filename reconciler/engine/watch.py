@@ -138,7 +138,7 @@ class Watch:
         now_s = self._core.clock.monotonic()
         if self._uses and (not self._used or now_s - self._used[-1][0] >= USAGE_EVERY_S):
             with suppress(UgsError):  # whether the engine can be asked, the look at its instances tells
-                if found := await asyncio.to_thread(used):
+                if found := await self._core.drive(self._work.environment, used):
                     self._used.append((now_s, found))
 
     def _usage(self) -> tuple[float | None, float | None]:

@@ -11,11 +11,12 @@ from msgspec.structs import replace
 
 from reconciler.clock import Steady
 from reconciler.engine.core import Core
+from reconciler.engine.paced import Piece
 from reconciler.engine.soak import proved
 from reconciler.engine.together import taken_back
 from reconciler.engine.trust import strange_step
 from reconciler.model.circumstances import Asked, Circumstances, Gate, Promoted
-from reconciler.model.desired import Desired
+from reconciler.model.desired import Desired, Frozen
 from reconciler.model.expectation import expected_of
 from reconciler.model.impact import running_of
 from reconciler.model.observation import Observation
@@ -50,28 +51,33 @@ class Weigher:
         if key not in self._asked:
             if len(self._asked) >= ASKED_MAX:
                 self._asked.clear()
-            asked = await asyncio.to_thread(
-                self._core.repository.past.asked,
-                desired.revision,
-                self._name,
-                change.service,
-                change.goal,
-                self._core.frozen,
-                self._advances(desired.revision),
-            )
-            strange = await asyncio.to_thread(strange_step, self._core, desired, change)
-            self._asked[key] = replace(asked, strange=strange)
+            frozen, advances = self._core.frozen, self._advances(desired.revision)
+            self._asked[key] = await asyncio.to_thread(self._sought, desired, change, frozen, advances)
         asked, recovery = self._asked[key], self._core.store.recovery(self._name)
         if recovery and recovery.base and (pair := (recovery.base, asked.revision)) not in self._later:
             is_ancestor = self._core.repository.mirror.is_ancestor
             self._later[pair] = not await asyncio.to_thread(is_ancestor, asked.revision, recovery.base)
         return asked
 
+    async def all_asked(self, desired: Desired, changes: Sequence[Change]) -> dict[str, Asked]:
+        """The same of every change, by service."""
+        found, piece = dict[str, Asked](), Piece(self._core.clock)
+        for change in changes:
+            found[change.service] = await self.asked(desired, change)
+            await piece.rest()
+        return found
+
     def _advances(self, tip: str) -> list[Advance]:
         """What stood in the database when this tip came into force: read once for all its changes."""
         if self._known[0] != tip:
             self._known = tip, self._core.store.advances()
         return self._known[1]
+
+    def _sought(self, desired: Desired, change: Change, frozen: Frozen, advances: Sequence[Advance]) -> Asked:
+        """Blocking."""
+        past = self._core.repository.past
+        asked = past.asked(desired.revision, self._name, change.service, change.goal, frozen, advances)
+        return replace(asked, strange=strange_step(self._core, desired, change))
 
     def circumstances(
         self,
@@ -83,12 +89,13 @@ class Weigher:
         busy: frozenset[str],
         fetched_at: datetime | None,
         first_accepted: bool,
+        order: Arrangement | None = None,
     ) -> Circumstances:
-        """What the gates look at, as it stands at this moment."""
+        """What the gates look at, as it stands at this moment. `order`: of the changes, where it is known already."""
         store = self._core.store
         recovery = store.recovery(self._name)
         unfinished = store.upgrades(environment=self._name, unfinished=True)
-        order = _arrangement(desired, observed, changes)
+        order = order or arrangement(desired, observed, changes)
         return Circumstances(
             environment=desired.environment,
             observed=observed,
@@ -179,7 +186,7 @@ class Weigher:
         return {pair: found for pair in pairs if (found := proved(self._core, *pair))}
 
 
-def _arrangement(
+def arrangement(
     desired: Desired, observed: Mapping[str, Observation], changes: Sequence[Change]
 ) -> Arrangement:
     """The order of the changes as they will be in the end: what is on its way counts as arrived."""

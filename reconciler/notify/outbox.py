@@ -84,9 +84,12 @@ class Outbox:
 
     async def _round(self, threads: list[list[Row]]) -> None:
         """What is urgent, or comes at a quiet time, is told now; the rest is gathered, and told together later."""
+        if self._sender is None:  # nobody is told: in one go, however many there are
+            self._rows.delivered([row.id for thread in threads for row in thread])
+            return
         others = [thread for thread in threads if not any(row.digest for row in thread)]
         summed = len(others) < len(threads)
-        if self._digest and self._sender and others and self._gathers(self._digest):
+        if self._digest and others and self._gathers(self._digest):
             calm = [row.id for thread in others if not _urgent(thread) for row in thread]
             self._rows.gather(calm, at=self._digest.next_at(self._now()))
             others = [thread for thread in others if _urgent(thread)]
@@ -120,11 +123,8 @@ class Outbox:
 
     async def _send(self, rows: list[Row]) -> None:
         """Send the rows of one thread, and take each off `rows` as soon as it is out."""
-        if self._sender is None:
-            self._rows.delivered([row.id for row in rows])
-            return
         notices = self._readable(rows)
-        if not notices:
+        if self._sender is None or not notices:
             return
         operation, thread = rows[0].key, None
         if operation:
@@ -140,10 +140,7 @@ class Outbox:
     async def _sum_up(self, rows: list[Row]) -> None:
         """Send all the rows as one message, and bring those of their upgrades that are there up to date."""
         notices = self._readable(rows)
-        if not notices:
-            return
-        if self._sender is None:
-            self._rows.delivered([row.id for row in rows])
+        if self._sender is None or not notices:
             return
         await self._sender.sum_up(notices)
         self._rows.delivered([row.id for row in rows])

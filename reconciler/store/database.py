@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -18,7 +18,7 @@ from reconciler.model.probed import hour_began
 from reconciler.store import connection as connecting
 from reconciler.store import schema
 from reconciler.store.connection import Damaged
-from reconciler.store.memory import NOTHING, Memory, Subject, Values, is_question, question
+from reconciler.store.memory import NOTHING, Memory, Question, Subject, Values, is_question, question
 from reconciler.store.rows import Head
 from reconciler.store.witness import Witness
 
@@ -91,6 +91,7 @@ class Database:
         """Called after each commit, from within the call that made it: they note it, and work later."""
         self.mourners: list[Callable[[], None]] = []
         """Called once, when the next call will raise Damaged, likewise."""
+        self._afterwards: list[Callable[[], None]] = []
         self._witness = witness
         self._appended = False
         self._now = now
@@ -128,7 +129,7 @@ class Database:
 
         Never await inside: another task's writes would join in. Raises HostError, TransientError.
         """
-        nested = self._depth > 0
+        nested, before = self._depth > 0, len(self._afterwards)
         # A plain BEGIN would read first and could then be refused the write at once, whatever the timeout.
         self._execute("SAVEPOINT nested" if nested else "BEGIN IMMEDIATE")
         try:
@@ -142,6 +143,7 @@ class Database:
             if not nested:
                 self._committed()
         except BaseException:
+            del self._afterwards[before:]
             self._forget_all()
             # A full disk has already rolled everything back.
             if self._connection.in_transaction:
@@ -149,6 +151,18 @@ class Database:
                 if nested:
                     self._execute("RELEASE nested")
             raise
+        if not nested:
+            calls, self._afterwards = self._afterwards, []
+            for call in calls:
+                call()
+
+    def afterwards(self, call: Callable[[], None]) -> None:
+        """Call this once what was written so far is durable: now, where no transaction is open; not at all where that
+        is taken back."""
+        if self._depth:
+            self._afterwards.append(call)
+        else:
+            call()
 
     def _together(self) -> AbstractContextManager[None]:
         """All or nothing: part of the caller's transaction where there is one, which nobody goes on with after an
@@ -261,6 +275,28 @@ class Database:
             answer = read(rows)
             memory.keep(asked, answer, len(rows))
         known: T = answer
+        return known
+
+    def _known_each(self, asked: Mapping[str, Question], sql: str, values: Values) -> dict[str, Any]:
+        """The answers to many questions: of each what is remembered, else what its rows of `sql` say, which answers
+        all of them. The first column of those names the question that a row belongs to."""
+        if self._memory is not None:
+            self._usable()
+            self._catch_up()
+            known = {name: self._memory.answer(one) for name, one in asked.items()}
+        else:
+            known = dict.fromkeys(asked, NOTHING)
+        lacking = [name for name, answer in known.items() if answer is NOTHING]
+        if not lacking:
+            return known
+        rows = dict[str, list[sqlite3.Row]]()
+        for row in self._fetch(sql, values):
+            rows.setdefault(row[0], []).append(row)
+        for name in lacking:
+            its = rows.get(name, [])
+            known[name] = asked[name].read(its)
+            if self._memory is not None:
+                self._memory.keep(asked[name], known[name], len(its))
         return known
 
     def _fetch(self, sql: str, values: Values) -> list[sqlite3.Row]:

@@ -10,7 +10,7 @@ from reconciler.model import codec
 from reconciler.model.notice import Notice
 from reconciler.model.report import Report
 from reconciler.model.target import Target
-from reconciler.model.upgrade import Phase, Upgrade
+from reconciler.model.upgrade import NOT_BEGUN, Phase, Upgrade
 from reconciler.store.audit import Audit
 from reconciler.store.database import bounded, text_of, time_of, time_or_none
 from reconciler.store.outbox import Outbox
@@ -111,6 +111,15 @@ class Upgrades(Audit, Outbox):
         )
         return list(found)
 
+    def under_way(self, environment: str) -> frozenset[str]:
+        """The services of which an upgrade has begun and not ended: of very many that wait, none is read for that."""
+        return self._known(
+            # The plus keeps SQLite from going through all that ever was of the environment.
+            "SELECT service FROM upgrades WHERE final = 0 AND +environment = ? AND phase NOT IN (?, ?)",
+            (environment, *sorted(NOT_BEGUN)),
+            _services,
+        )
+
     def upgrades_of(self, environment: str, revision: str) -> list[Upgrade]:
         """All that one commit brought, newest first."""
         found = self._known(
@@ -186,6 +195,10 @@ def _steps(rows: list[sqlite3.Row]) -> list[Step]:
         )
         for row in rows
     ]
+
+
+def _services(rows: list[sqlite3.Row]) -> frozenset[str]:
+    return frozenset(row["service"] for row in rows)
 
 
 def _ended(environment: str, service: str) -> tuple[str, str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from reconciler.model import codec
@@ -12,6 +12,18 @@ from reconciler.model.release import Release
 from reconciler.model.target import Target, Workload, frozen_digest
 from reconciler.model.version import Version
 from reconciler.store.database import Database, text_of, time_of
+from reconciler.store.memory import question
+
+GOOD_MAX = 5
+GOOD = (
+    "SELECT workload, healthy_at FROM versions WHERE environment = ? AND service = ?"
+    " AND healthy_seq IS NOT NULL ORDER BY healthy_seq DESC LIMIT ?"
+)
+ALL_GOOD = (
+    "SELECT service, workload, healthy_at FROM (SELECT service, workload, healthy_at, healthy_seq, row_number()"
+    " OVER (PARTITION BY service ORDER BY healthy_seq DESC) AS place FROM versions"
+    " WHERE environment = ? AND healthy_seq IS NOT NULL) WHERE place <= ? ORDER BY service, place"
+)
 
 SINCE = "SELECT rowid AS newest, service, version, workload FROM versions WHERE rowid > ? ORDER BY rowid"
 FIRST = (
@@ -66,15 +78,11 @@ class Versions(Database):
                 (environment, service),
             )
 
-    def good(self, environment: str, service: str, *, limit: int = 5) -> list[tuple[Workload, datetime]]:
+    def good(
+        self, environment: str, service: str, *, limit: int = GOOD_MAX
+    ) -> list[tuple[Workload, datetime]]:
         """What proved healthy here and when, the last first: that one is last-good."""
-        found = self._known(
-            "SELECT workload, healthy_at FROM versions WHERE environment = ? AND service = ?"
-            " AND healthy_seq IS NOT NULL ORDER BY healthy_seq DESC LIMIT ?",
-            (environment, service, limit),
-            self._good,
-            of=(environment, service),
-        )
+        found = self._known(GOOD, (environment, service, limit), self._good, of=(environment, service))
         return list(found)
 
     def has_proved(self, environment: str, service: str) -> bool:
@@ -83,6 +91,16 @@ class Versions(Database):
             "SELECT 1 FROM versions WHERE environment = ? AND service = ? AND healthy_at IS NOT NULL LIMIT 1"
         )
         return self._one(sql, (environment, service)) is not None
+
+    def all_good(
+        self, environment: str, services: Iterable[str]
+    ) -> dict[str, Sequence[tuple[Workload, datetime]]]:
+        """The same of all these, by service: what is not remembered is read at once."""
+        asked = {
+            service: question(GOOD, (environment, service, GOOD_MAX), self._good, (environment, service))
+            for service in services
+        }
+        return self._known_each(asked, ALL_GOOD, (environment, GOOD_MAX))
 
     def services(self, environment: str) -> set[str]:
         """Every service that was ever deployed here."""

@@ -50,8 +50,8 @@ MUTATIONS = {
     "the journal is written after the effect": Mutation(
         "reconciler.engine.core:Core.step",
         '    self.store.begin(upgrade.operation, name)\n    self.failpoint(f"{name}:begun")\n    try:\n'
-        "        result = await asyncio.to_thread(call, *args, **kwargs)\n",
-        "    try:\n        try:\n            result = await asyncio.to_thread(call, *args, **kwargs)\n"
+        "        result = await self.drive(upgrade.environment, call, *args, **kwargs)\n",
+        "    try:\n        try:\n            result = await self.drive(upgrade.environment, call, *args, **kwargs)\n"
         "        finally:\n            self.store.begin(upgrade.operation, name)\n",
     ),
     "gates are looked at when planned alone": Mutation(
@@ -123,8 +123,8 @@ MUTATIONS = {
     ),
     "the next batch asks no gate": Mutation(
         "reconciler.engine.batch:prove",
-        "(shut := await control.paused())",
-        '(shut := "")',
+        "if shut := await control.paused():",
+        'if shut := "":',
         kind="batches",
     ),
     "all instances are replaced at once": Mutation(

@@ -103,7 +103,8 @@ def guarded(simulation: Simulation, upgrade: Upgrade) -> bool:
     hidden = {one for one in runs | before if _is_out_of_sight(simulation, tree, where, one)}
     left_out = before - fleet.pins_of(made[upgrade.revision].tree, where).keys()
     gone = left_out - pinned - hidden  # what one fetch brings is one push
-    return _much(len(runs - pinned - hidden), len(runs | pinned)) or _much(len(gone), len(before))
+    # A pin that cannot be read is one all the same.
+    return _much(len(runs - pinned - hidden), len(runs | pinned)) or _much(len(gone), len(before | hidden))
 
 
 def _is_out_of_sight(simulation: Simulation, tree: Tree, environment: str, service: str) -> bool:

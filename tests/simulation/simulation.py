@@ -34,7 +34,7 @@ RESTART_S = 2.0
 EVENTS_MAX = 400_000
 AT_ONCE = 0.6
 """Of the quick calls, so many are done before anything else happens."""
-QUICK = frozenset({"_look", "asked", "read", "strange_step"})
+QUICK = frozenset({"_look", "_sought", "read"})
 KILLED = {"in an effect": "killed-in-effect", "in a command": "killed-in-command"}
 EFFECTS = frozenset({"apply", "restore", "_restore", "prepare", "settle"})
 
@@ -284,7 +284,7 @@ class Simulation:
         """How long a blocking call takes to have its effect, and then to answer, in seconds."""
         if name in EFFECTS and self.weather.strikes("engine-slow"):
             return 30.0, 0.0
-        if name == "asked" and removal.comes_back(self, until_s=ACTIVE_S - removal.LOOKS_S):
+        if name == "_sought" and removal.comes_back(self, until_s=ACTIVE_S - removal.LOOKS_S):
             return removal.LOOKS_S, 0.0
         chance = self._chance.random()
         if name == "prepare" and chance < 0.2:

@@ -69,6 +69,7 @@ def answers(store: Store) -> Iterator[tuple[str, object]]:
         yield f"quarantined in {name}", store.quarantined(name)
         yield f"known of {name}", [store.services(name), store.attempted(name), store.knows(name)]
         yield f"of {name}", [store.upgrades_of(name, revision) for revision in REVISIONS]
+        yield f"now in {name}", [store.under_way(name), store.all_good(name, SERVICES)]
     for place in PLACES:
         ways = [
             store.attempts(*place, before, after, revision)

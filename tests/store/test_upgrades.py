@@ -45,6 +45,14 @@ def test_every_unfinished_upgrade_is_told_however_many_there_are(store: Store) -
     assert len(store.upgrades()) == 100
 
 
+def test_an_upgrade_is_under_way_from_its_beginning_to_its_end(store: Store) -> None:
+    for phase in (Phase.WAITING, Phase.PREPARING, Phase.VERIFYING, Phase.SUCCEEDED):
+        store.record(bump(phase=phase), event=phase.value)
+        under_way = phase in (Phase.PREPARING, Phase.VERIFYING)
+        assert store.under_way("production") == ({"api"} if under_way else set())
+    assert store.under_way("staging") == set()
+
+
 def test_upgrades_are_listed_newest_first_by_place_and_by_being_unfinished(store: Store) -> None:
     old = upgrade(after=work("1.0.0"), phase=Phase.SUCCEEDED)
     web = upgrade(after=work("2.0.0", service="web"), at=START + timedelta(seconds=1))
@@ -109,6 +117,12 @@ def test_last_good_is_what_proved_healthy_last(store: Store, clock: HandClock) -
     store.forget_good("production", "api", work("1.4.0").target)
     assert [good.target for good, _ in store.good("production", "api")] == [work("1.3.0").target]
     assert store.good("staging", "api") == []
+    store.deployed(work("2.0.0", service="web"), revision="a" * 40)
+    store.healthy(work("2.0.0", service="web"))
+    services = ("api", "web", "none")
+    assert store.all_good("production", services) == {
+        service: store.good("production", service) for service in services
+    }
 
 
 def test_what_was_never_deployed_cannot_be_healthy(store: Store) -> None:

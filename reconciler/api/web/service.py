@@ -127,7 +127,7 @@ async def _logs(pages: Pages, environment: str, service: str) -> tuple[list[str]
         return [], "others are reading logs at this moment: load the page again"
     driver, site = core.driver(environment), core.site_of(environment)
     reading = asyncio.ensure_future(
-        asyncio.to_thread(driver.logs, site, environment, service, lines=LINES_MAX)
+        core.drive(environment, driver.logs, site, environment, service, lines=LINES_MAX)
     )
     pages.reading.add(reading)
     reading.add_done_callback(pages.reading.discard)

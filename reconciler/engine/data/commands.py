@@ -52,7 +52,7 @@ class Commands:
     ) -> Outcome:
         """One command as a journaled step, which `close` ends; `note` records what must be so before it runs."""
         core, operation = self.core, self.upgrade.operation
-        order = await asyncio.to_thread(self._order, argv, means, place)
+        order = await core.drive(self.work.environment, self._order, argv, means, place)
         await self._ours()  # last: this machine may be stopped at any await
         with core.store.transaction():
             if note is not None:

@@ -60,5 +60,5 @@ class Resources:
         if handles:
             with suppress(UgsError):  # whether the engine can be asked, the pass tells
                 wanted = frozenset(handles.values())
-                found = await asyncio.to_thread(core.driver(name).usage, core.site_of(name), wanted)
+                found = await core.drive(name, core.driver(name).usage, core.site_of(name), wanted)
         self._last[name] = {key: found[handle] for key, handle in handles.items() if handle in found}
