@@ -15,6 +15,14 @@ UNDER_WAY = frozenset({Phase.APPLYING, Phase.VERIFYING, Phase.RESTORING})
 TRAILER = "Ugs-Operation"
 
 
+def is_retried(simulation: Simulation, operation: str) -> bool:
+    """Whether, of two daemons, one has asked in Git that it be tried again, and ended before it recorded that."""
+    remote, asked = simulation.remote, ("Ugs-Retry", operation)
+    return simulation.pair is not None and any(
+        asked in made.commit.trailers for made in remote.history(remote.tip)
+    )
+
+
 # after every move of an upgrade: (simulation, as it was, as it is, the audit rows of the same transaction)
 
 

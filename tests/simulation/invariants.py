@@ -74,7 +74,7 @@ def one_attempt_a_release_3_3(
     if upgrade.phase is not Phase.APPLYING or upgrade.after is None:
         return ""
     by = simulation.facts.shut.get((upgrade.environment, upgrade.service, _to(upgrade)))
-    known = by and simulation.knows(by)
+    known = by and simulation.knows(by) and not hands.is_retried(simulation, by)
     return f"{upgrade.operation} tries again what {by} found to fail" if known else ""
 
 

@@ -259,7 +259,8 @@ class Pair:
         if own and (own.failed or own.phase is Phase.SUCCEEDED):
             return True
         cut_off = self.first.time.now_s < peer.link.cut_until_s
-        return not cut_off and told(self.first.remote, peer.facts.reverts, operation)
+        heard = peer.life is not None and peer.life.clone.fetched_s is not None
+        return heard and not cut_off and told(self.first.remote, peer.facts.reverts, operation)
 
     # time
 
