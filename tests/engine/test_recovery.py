@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from datetime import timedelta
+
+import pytest
+
 from reconciler.engine import people
+from reconciler.engine.repository import Fetched
 from reconciler.model.lease import Claim
 from reconciler.model.upgrade import Phase
 from reconciler.store import EVERYWHERE
-from tests.engine.test_lease import Rival, a_third_passes
-from tests.world import World, patiently
+from tests.engine.test_lease import Rival, a_third_passes, in_others_hands
+from tests.world import WAIT_S, World, patiently
 
 
 async def test_what_an_older_database_left_under_way_waits_until_git_was_asked(world: World) -> None:
@@ -56,3 +63,59 @@ async def test_what_failed_here_and_git_was_not_told_of_is_not_last_good_by_what
         assert "recalled" in world.events()
         good = world.core.store.good("production", "api", limit=1)
         assert [work.target.version.text for work, _ in good] == ["1.0.0"]
+
+
+async def test_what_was_being_reverted_when_the_lease_ended_is_reverted_when_it_is_back(world: World) -> None:
+    world.leased = True
+    rival = Rival(world)
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        commit = world.bump("1.1.0", "unhealthy")
+
+        def taken() -> None:
+            del world.at["phase:reverting"]
+            rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
+            world.clock.move(timedelta(seconds=91))
+
+        world.at["phase:reverting"] = taken
+        await world.reach(Phase.REVERTING)
+        await in_others_hands(world)
+        await world.rest()
+        assert (world.phases(), world.tip()) == (["succeeded", "reverting"], commit)
+        rival.gives_back(2)
+        await a_third_passes(world)
+        await world.settle()
+        assert world.phases() == ["succeeded", "reverted"]
+        assert world.reverts() == [world.tip()]
+
+
+async def test_a_fetch_that_began_before_the_lease_was_had_says_nothing_of_what_others_did(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.leased = True
+    rival = Rival(world)
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
+        await a_third_passes(world)
+        free, fetch, leases = threading.Event(), world.core.repository.fetch, world.core.leases
+
+        def slow(**how: bool) -> Fetched:
+            fetched = fetch(**how)
+            assert free.wait(WAIT_S)
+            return fetched
+
+        with monkeypatch.context() as patch:
+            patch.setattr(world.core.repository, "fetch", slow)
+            fetching = asyncio.create_task(world.fleet.refresh())
+            rival.gives_back(2)
+            await a_third_passes(world)
+            await world.eventually(lambda: leases.behind_s("production") is not None)
+            free.set()
+            await fetching
+        assert leases.behind_s("production") is not None
+        await world.fleet.refresh()
+        assert leases.behind_s("production") is None
+        assert leases.standing("production") == "held"

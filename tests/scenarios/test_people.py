@@ -92,6 +92,9 @@ async def test_what_waits_for_another_attempt_makes_way_for_the_verdict(world: W
     await world.settle()
     assert world.phases() == ["succeeded", "stuck", "cancelled", "reverted"]
     assert world.answers() == "1.0.0"
+    [waited] = [one for one in world.upgrades() if one.phase is Phase.CANCELLED]
+    told = [notice.phase for notice in world.notices() if notice.operation == waited.operation]
+    assert told == ["waiting", "cancelled"]  # it may have started before: its thread does not end in silence
 
 
 async def test_the_way_back_to_last_good_is_not_rolled_back(world: World) -> None:
