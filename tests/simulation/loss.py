@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
 KEPT_S, LOST_S, ACCEPTED_S = (2.0, 20.0), (8.0, 38.0), (0.5, 20.0)
+TOLD = '"succeeded"', '"quarantined"', '"stuck"'
+"""What a note says of an upgrade whose end counts for others: that it is stuck is enough to leave its target alone."""
 OF_THE_DISK = "disk-full", "database-locked", "disk-broken", "killed-at-commit"
 """Faults that such seeds have not: they would strike while the database is opened."""
 
@@ -158,7 +160,7 @@ def told(remote: Remote, reverts: dict[str, str], operation: str) -> bool:
     noted = (
         revision
         for (revision, one), line in remote.notes.items()
-        if one == operation and any(said in line for said in ('"succeeded"', '"quarantined"'))
+        if one == operation and any(said in line for said in TOLD)
     )
     return any(remote.reaches(remote.tip, revision) for revision in noted)
 

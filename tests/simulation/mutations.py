@@ -167,7 +167,7 @@ MUTATIONS = {
         "reconciler.engine.core:Core.move",
         "quarantined=quarantine is not None",
         "quarantined=False",
-        kind="paired",
+        kind="lost",
     ),
     "what another daemon has applied counts as drift": Mutation(
         "reconciler.engine.drift:Drifts.mend",
