@@ -320,7 +320,7 @@ MUTATIONS = {
         "reconciler.engine.poison:take_up",
         "data.abandon(core, upgrade, reason)",
         "pass",
-        kind="data",
+        kind="data+killed-in-command",
     ),
     "a pin that is out of sight counts as removed": Mutation(
         "reconciler.model.plan:unwanted",
