@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,6 +72,7 @@ def run(
             state_lock(settings.state),
             core_from(settings, leased=True, umask=umask) as core,
             traced(core),
+            closing(core.lanes),
         ):
             for text in lacks:
                 logging.getLogger("ugs").warning("%s", text)

@@ -18,7 +18,7 @@ from reconciler.model.upgrade import Phase, Upgrade
 from reconciler.model.verdict import Judgement
 
 FRESH_S = 0.5
-"""What was proved longer ago than that, when a gate was last asked, is proved again."""
+"""What was proved longer ago than that, when a gate was last asked, is proved again; twice as long each time."""
 WATCH_S = 2.0
 """How often it is looked whether the next batch may start, while what runs is probed on."""
 
@@ -69,14 +69,17 @@ async def prove(
 
     watch = Watch(core, batch.work, upgrade.baseline)
     judgement = await verify(core, driver, batch.work, control=control, again=again, watch=watch)
+    fresh_s = FRESH_S
     while not batch.last and judgement and judgement.verdict == "healthy":
         proved_s = core.clock.monotonic()
         if shut := await control.paused():
             reason = f"{batch.proven}; the next batch waits: {shut}"
             if upgrade.reason != reason:
                 upgrade = core.move(upgrade, Phase.VERIFYING, reason)
-        elif core.clock.monotonic() - proved_s <= FRESH_S:
-            break  # else the daemon was stopped meanwhile: what was so then proves nothing
+        elif core.clock.monotonic() - proved_s <= fresh_s:
+            break
+        else:  # the daemon was stopped meanwhile, and what was so then proves nothing; or the machine is slow
+            fresh_s *= 2
         lasting = _lasting(batch.work, WATCH_S)
         judgement = await verify(core, driver, lasting, control=control, again=again, watch=watch)
     return upgrade, judgement

@@ -54,6 +54,10 @@ class Lanes:
             raise
         return answer
 
+    def close(self) -> None:
+        """Wait for every thread: as long as one goes on, nobody else is to act here."""
+        self._threads.shutdown()
+
 
 class _Call(Generic[T]):
     """One call, and what it holds until its thread has ended, whoever waits for that."""

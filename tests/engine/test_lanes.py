@@ -97,3 +97,16 @@ async def test_who_is_cancelled_while_it_waits_for_its_turn_takes_nobodys(hangin
     hanging.free.set()
     await asyncio.gather(*late)
     assert await lanes.call("staging", lambda: "prompt") == "prompt"
+
+
+async def test_closing_waits_for_a_call_that_nobody_waits_for(hanging: Hanging) -> None:
+    lanes = Lanes()
+    late = asyncio.create_task(lanes.call("staging", hanging))
+    await eventually(hanging, 1)
+    late.cancel()
+    closed = asyncio.create_task(asyncio.to_thread(lanes.close))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(closed), 0.2)
+    hanging.free.set()
+    async with asyncio.timeout(WAIT_S):
+        await closed
