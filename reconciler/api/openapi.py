@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -137,16 +139,20 @@ def description(endpoints: Sequence[Endpoint[Any]]) -> Json:
 
 
 def routes(endpoints: Sequence[Endpoint[Any]]) -> Any:
-    """`/openapi.json`, open to all."""
-    body = msgspec.json.encode(description(endpoints))
-    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    headers = {"ETag": tag, "Cache-Control": "public, max-age=300"}
+    """`/openapi.json`, open to all. It is made when it is first asked for: most daemons are never asked."""
+
+    @cache
+    def document() -> tuple[bytes, dict[str, str]]:
+        body = msgspec.json.encode(description(endpoints))
+        tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        return body, {"ETag": tag, "Cache-Control": "public, max-age=300"}
 
     async def served(request: Request) -> Response:
+        body, headers = await asyncio.to_thread(document)
         known = {
             one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")
         }
-        if known & {tag, "*"}:
+        if known & {headers["ETag"], "*"}:
             return Response(status_code=304, headers=headers)
         return Response(body, headers=headers, media_type=JSON)
 

@@ -20,6 +20,8 @@ from reconciler.model.thin import Thin
 
 Kind = Literal["release", "environment", "pins", "ugs"]
 
+KEPT: frozenset[Kind] = frozenset({"release", "environment", "pins"})
+"""Schemas and gates for files that are many. ugs.yaml is read once: those for it, a megabyte, are let go again."""
 PROBLEMS_MAX = 20
 SMALL_CHARACTERS = 1 << 13
 """What is not larger is explained as it stands, which takes some milliseconds."""
@@ -64,8 +66,16 @@ def text(kind: Literal["release", "environment", "ugs"]) -> str:
     return source.read_text(encoding="utf-8")
 
 
-@cache
 def _schema(kind: Kind) -> dict[str, Any]:
+    return _kept_schema(kind) if kind in KEPT else _kept_schema.__wrapped__(kind)
+
+
+def _gate(kind: Kind) -> jsonschema_rs.Draft202012Validator:
+    return _kept_gate(kind) if kind in KEPT else _kept_gate.__wrapped__(kind)
+
+
+@cache
+def _kept_schema(kind: Kind) -> dict[str, Any]:
     if kind == "pins":
         environment = _schema("environment")
         return {"$schema": environment["$schema"], "$ref": "#/$defs/pins_file", "$defs": environment["$defs"]}
@@ -74,7 +84,7 @@ def _schema(kind: Kind) -> dict[str, Any]:
 
 
 @cache
-def _gate(kind: Kind) -> jsonschema_rs.Draft202012Validator:
+def _kept_gate(kind: Kind) -> jsonschema_rs.Draft202012Validator:
     return jsonschema_rs.Draft202012Validator(_schema(kind))
 
 

@@ -39,6 +39,16 @@ def test_the_least_that_is_needed_passes(kind: schema.Kind) -> None:
     schema.check(read(WHOLE[kind].encode(), "f.yaml"), kind)
 
 
+def test_what_ugs_yaml_is_checked_with_is_not_kept_after_it_was_read() -> None:
+    kept = (schema._kept_gate, schema._kept_schema)
+    for cache in kept:
+        cache.cache_clear()
+    schema.check(read(UGS.encode(), "ugs.yaml"), "ugs")
+    assert [cache.cache_info().currsize for cache in kept] == [0, 0]
+    schema.check(read(RELEASE.encode(), "f.yaml"), "release")
+    assert [cache.cache_info().currsize for cache in kept] == [1, 1]
+
+
 @pytest.mark.parametrize("kind", ["release", "environment", "ugs"])
 def test_the_published_schemas_are_schemas_whose_examples_and_titles_serve_editors(kind: Any) -> None:
     published = json.loads(schema.text(kind))
