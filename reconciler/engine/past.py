@@ -86,18 +86,20 @@ class Past:
 
         `advances`: what fetches brought into force, the oldest first.
         """
-        revision, names = tip, [environment]
+        since, names = None, [environment]
         for then in self._walk(tip, environment, service, frozen):
             if not then.asks(service, work):
                 break
-            revision = then.commit.sha
+            since = then.commit
             names += [name for name in _names(then) if name not in names]
-        [commit] = self._mirror.log(None, revision, limit=1)
-        first = commit.parents[0] if commit.parents else None
-        brought = self._mirror.log(first, revision, first_parent=False, limit=NEW_COMMITS_MAX)
+        commit = since or self._mirror.log(None, tip, limit=1)[0]
+        revision, first = commit.sha, commit.parents[0] if commit.parents else None
+        merged = len(commit.parents) > 1
+        limit = NEW_COMMITS_MAX
+        brought = self._mirror.log(first, revision, first_parent=False, limit=limit) if merged else []
         after = self._snapshot(revision)
         release = after.releases.get((service, work.target.version.text)) if work else None
-        push = self._push_of(revision, advances)
+        push = self._push_of(commit, advances)
         moments = {BEFORE_PUSH: push.before if push else None, BEFORE_COMMIT: first, AT_COMMIT: revision}
         until = push.tip if push else revision
         shas = {sha for sha in (*moments.values(), until) if sha}
@@ -179,11 +181,13 @@ class Past:
                 passed = replace(found, environment=environment) if found.target == target else None
         return passed
 
-    def _push_of(self, revision: str, advances: Sequence[Advance]) -> Advance | None:
+    def _push_of(self, commit: Commit, advances: Sequence[Advance]) -> Advance | None:
         """What brought a commit into force; None where nothing is known of it."""
+        if advances and advances[-1].tip == commit.sha and advances[-1].before in commit.parents:
+            return advances[-1]  # as nearly always, and Git need not be asked
 
         def reached(sha: str) -> bool:
-            return self._mirror.is_ancestor(revision, sha)
+            return self._mirror.is_ancestor(commit.sha, sha)
 
         at = bisect_left(
             advances, True, key=lambda one: reached(one.tip)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from reconciler.clock import Clock
 from reconciler.engine.fleet import Fleet
@@ -41,10 +41,10 @@ class Patrol:
             left = await self._turn(left)
         return len(resting)
 
-    async def _turn(self, environments: Iterable[EnvironmentPass]) -> deque[EnvironmentPass]:
+    async def _turn(self, environments: Sequence[EnvironmentPass]) -> deque[EnvironmentPass]:
         """A thread looks at one after the other. Those that it did not come to, since it hangs at one, are left."""
-        turn = _Turn(environments, self._clock)
-        looking = asyncio.ensure_future(asyncio.to_thread(turn.take))
+        turn, core = _Turn(environments, self._clock), self._fleet.core
+        looking = asyncio.ensure_future(core.drive(environments[0].name, turn.take))
         try:
             while not looking.done():
                 before = turn.asked
@@ -66,7 +66,7 @@ class Patrol:
 class _Turn:
     """Of one thread."""
 
-    def __init__(self, environments: Iterable[EnvironmentPass], clock: Clock) -> None:
+    def __init__(self, environments: Sequence[EnvironmentPass], clock: Clock) -> None:
         self.left = deque(environments)
         self.asked: EnvironmentPass | None = None
         """Whose engine has yet to answer."""
