@@ -42,10 +42,10 @@ class Reading(Struct, frozen=True):
     """What the tip says that is not trusted: to be shown, never followed."""
 
     @property
-    def environments(self) -> dict[str, Environment]:
+    def environments(self) -> Mapping[str, Environment]:
         """Each at the last revision that is trusted for it."""
         if not self.held:
-            return dict(self.snapshot.environments)
+            return self.snapshot.environments
         older = {name: one.environments.get(name) if one else None for name, one in self.held.items()}
         return {name: one for name, one in {**self.snapshot.environments, **older}.items() if one}
 

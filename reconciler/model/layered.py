@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, ItemsView, Iterator, Mapping, ValuesView
 from itertools import chain
 from typing import TypeVar, overload
 
@@ -34,7 +34,7 @@ class Layered(Mapping[K, V]):
         made = Layered(base)
         made._over, made._gone = over, away
         made._new = len(over.keys() - base.keys())
-        return Layered(dict(made.items())) if len(over) + len(away) > max(SHARE, len(base) // SHARE) else made
+        return Layered(made._whole()) if len(over) + len(away) > max(SHARE, len(base) // SHARE) else made
 
     def __getitem__(self, key: K) -> V:
         if key in self._over:
@@ -61,6 +61,21 @@ class Layered(Mapping[K, V]):
             return iter(self._base)
         kept = (key for key in self._base if key not in self._gone)
         return chain(kept, (key for key in self._over if key not in self._base))
+
+    def items(self) -> ItemsView[K, V]:
+        """As they are now, as are `values`: written out at once, since one by one each key is looked up by itself."""
+        return self._whole().items()
+
+    def values(self) -> ValuesView[V]:
+        return self._whole().values()
+
+    def _whole(self) -> dict[K, V]:
+        if not (self._over or self._gone):
+            return self._base
+        found = {**self._base, **self._over}
+        for key in self._gone:
+            found.pop(key, None)
+        return found
 
     def __len__(self) -> int:
         return len(self._base) - len(self._gone) + self._new
