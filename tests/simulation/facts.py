@@ -54,6 +54,8 @@ class Facts:
         """Commits that are known to count."""
         self.in_force = "", 0.0
         """The commit, and since when."""
+        self.tips: list[str] = []
+        """What was in force, in order."""
         self.forced = False
         self.rewrite_accepted = False
         """Whether a person has agreed to the newest rewrite."""
@@ -120,6 +122,7 @@ class Facts:
         self._check(invariants.BEFORE_ACCEPT, before, after)
         self.rewrite_accepted = False
         self.in_force = after, self._simulation.time.now_s
+        self.tips.append(after)
 
     def pushed(self, before: str, after: str, who: str) -> None:
         """The remote's branch has moved."""

@@ -102,7 +102,15 @@ def guarded(simulation: Simulation, upgrade: Upgrade) -> bool:
     tree = made[accepted or upgrade.revision].tree
     hidden = {one for one in runs | before if _is_out_of_sight(simulation, tree, where, one)}
     left_out = before - fleet.pins_of(made[upgrade.revision].tree, where).keys()
-    gone = left_out - pinned - hidden  # what one fetch brings is one push
+    # What one fetch brings is one push: what was pinned in its midst alone is not removed by it.
+    tips = (
+        tip for tip in reversed(simulation.facts.tips) if not simulation.remote.reaches(tip, upgrade.revision)
+    )
+    if (base := next(tips, None)) is not None:
+        then = made[base].tree
+        stood = fleet.pins_of(then, where).keys()
+        left_out = {one for one in left_out if one in stood or _is_out_of_sight(simulation, then, where, one)}
+    gone = left_out - pinned - hidden
     # A pin that cannot be read is one all the same.
     return _much(len(runs - pinned - hidden), len(runs | pinned)) or _much(len(gone), len(before | hidden))
 
