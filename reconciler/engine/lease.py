@@ -55,6 +55,11 @@ class Leases:
         in monotonic seconds. None when nothing is to be read first. Until `caught_up`, it does not count as held."""
         return None
 
+    def others_had(self, _environment: str) -> bool:
+        """Whether others have had an environment since it was last held here, as far as the remote was heard, and what
+        they did was not read yet: what is remembered of it may be long out of date."""
+        return False
+
     def caught_up(self, _environment: str) -> None:
         """What others did to an environment is known here now."""
 
@@ -106,6 +111,11 @@ class RemoteLeases(Leases):
 
     def behind_s(self, environment: str) -> float | None:
         return self._behind_s.get(environment) if self._by_the_remote(environment) == "held" else None
+
+    def others_had(self, environment: str) -> bool:
+        seen, last = self._lease(environment).seen, self._last.get(environment, 0)
+        theirs = seen is not None and seen.claim.holder != self._me.holder and seen.claim.epoch > last
+        return environment in self._behind_s or (theirs and environment == rules.environment_of(environment))
 
     def caught_up(self, environment: str) -> None:
         self._store.mark(f"{BEHIND}{environment}", None)

@@ -194,7 +194,7 @@ class EnvironmentPass:
     def _is_behind(self, recovery: Recovery | None) -> bool:
         """Whether what is remembered may be long out of date, and Git was not asked yet."""
         unread = recovery is not None and recovery.base is None
-        return unread or self.core.leases.behind_s(self.core.share(self.name)) is not None
+        return unread or self.core.leases.others_had(self.core.share(self.name))
 
     def _observe(self) -> dict[str, Observation]:
         return self.core.driver(self.name).observe(self.core.site_of(self.name), self.name)

@@ -13,7 +13,7 @@ from reconciler.engine.repository import Fetched
 from reconciler.model.lease import Claim
 from reconciler.model.upgrade import Phase
 from reconciler.store import EVERYWHERE
-from tests.engine.test_lease import Rival, a_third_passes, in_others_hands
+from tests.engine.test_lease import REFUSING, Rival, a_third_passes, in_others_hands
 from tests.world import WAIT_S, World, patiently
 
 
@@ -119,3 +119,27 @@ async def test_a_fetch_that_began_before_the_lease_was_had_says_nothing_of_what_
         await world.fleet.refresh()
         assert leases.behind_s("production") is None
         assert leases.standing("production") == "held"
+
+
+async def test_who_sees_that_others_had_it_starts_nothing_again_before_that_is_read(world: World) -> None:
+    world.leased = True
+    rival = Rival(world)
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
+        await a_third_passes(world)
+        await in_others_hands(world)
+        rival.gives_back(2)
+        hook = world.remote / "hooks" / "update"
+        hook.write_text(f"#!/bin/sh\n{REFUSING}\n")
+        hook.chmod(0o755)
+        await a_third_passes(world)
+        assert world.core.leases.standing("production") == "unsure"
+        world.stop()
+        await world.a_pass()
+        assert (world.answers(), "repair api" in world.events()) == ("", False)
+        hook.unlink()
+        await a_third_passes(world)
+        await world.settle()
+        await world.eventually(lambda: world.answers() == "1.0.0")

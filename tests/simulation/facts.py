@@ -38,6 +38,8 @@ class Facts:
         self.proven_by: dict[tuple[str, str, Target], str] = {}
         self.removed: dict[Key, tuple[str, list[Target]]] = {}
         """By which operation, and what had proven healthy until then."""
+        self.settled_s: dict[str, float] = {}
+        """By operation, since when it is known how it ended, or that it failed."""
         self.rolled_back: dict[tuple[str, str, Target], str] = {}
         """By which operation; not there where it was adopted."""
         self.deployed: set[Key] = set()
@@ -144,6 +146,8 @@ class Facts:
         if before and before.phase is upgrade.phase:
             return
         key, target = (upgrade.environment, upgrade.service), upgrade.to
+        if upgrade.final or upgrade.failed:
+            self.settled_s.setdefault(upgrade.operation, self._simulation.time.now_s)
         self.ended += upgrade.final and upgrade.started_at is not None
         if target is None:
             if upgrade.phase is Phase.SUCCEEDED:

@@ -55,6 +55,7 @@ class Life:
         )
         repository = Repository(cast(Any, self.clone), cast(Any, simulation.remote))
         repository._cache = PARSED
+        simulation.register.told_s.clear()  # what a former daemon was told died with it
         leases = RemoteLeases(cast(Any, simulation.register), simulation.holder, store, self.clock)
         settings = simulation.settings
         if simulation.rules.trusted:

@@ -12,7 +12,8 @@ from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
 from reconciler.engine.recovery import accept
-from reconciler.model.lease import Claim, Holder
+from reconciler.model.codec import decode
+from reconciler.model.lease import Claim, Holder, ref_of
 from reconciler.model.upgrade import Phase
 from tests.simulation import rest
 from tests.simulation.database import Disk
@@ -51,7 +52,7 @@ class Second:
         shared = first.facts
         self.facts.shut, self.facts.proven, self.facts.proven_s = shared.shut, shared.proven, shared.proven_s
         self.facts.proven_by, self.facts.rolled_back = shared.proven_by, shared.rolled_back
-        self.facts.removed = shared.removed
+        self.facts.removed, self.facts.settled_s = shared.removed, shared.settled_s
         self.facts.deployed, self.facts.reverts = shared.deployed, shared.reverts
         self.disk.moved = self.facts.committed
 
@@ -190,8 +191,17 @@ class Pair:
         if own and (own.failed or own.phase is Phase.SUCCEEDED):
             return True
         cut_off = self.first.time.now_s < peer.link.cut_until_s
-        heard = peer.life is not None and peer.life.clone.fetched_s is not None
-        return heard and not cut_off and told(self.first.remote, peer.facts.reverts, operation)
+        fetched_s = peer.life.clone.fetched_s if peer.life else None
+        heard = fetched_s is not None and fetched_s >= peer.facts.settled_s.get(operation, 0.0)
+        heard = heard and not cut_off and self._knows_whose(peer, operation)
+        return heard and told(self.first.remote, peer.facts.reverts, operation)
+
+    def _knows_whose(self, peer: Peer, operation: str) -> bool:
+        """Whether a daemon has been answered whose the environment of an upgrade is now, or has it itself."""
+        found = (one.facts.upgrades.get(operation) for one in self.peers)
+        name = next((ref_of(upgrade.environment) for upgrade in found if upgrade), "")
+        value, said = self.refs.get(name, ("", ""))
+        return not value or value in peer.register.told_s or decode(said, Claim).holder == peer.holder.holder
 
     # time
 
