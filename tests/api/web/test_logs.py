@@ -11,12 +11,14 @@ import pytest
 
 from reconciler.api.web import service
 from reconciler.api.web.page import Pages
+from reconciler.engine.lanes import Lanes
 from reconciler.model.errors import HostError
 
 
 def pages(logs: Any) -> Pages:
     """As much of them as reading logs takes."""
-    core = SimpleNamespace(driver=lambda _: SimpleNamespace(logs=logs), site_of=lambda _: None)
+    driver = SimpleNamespace(logs=logs)
+    core = SimpleNamespace(driver=lambda _: driver, site_of=lambda _: None, drive=Lanes().call)
     return cast(Pages, SimpleNamespace(core=core, reading=set()))
 
 
