@@ -256,6 +256,8 @@ def _way(desired: Desired, goal: Workload, base: Version | None) -> _Steps:
     if len(steps) == 1:
         return _Steps(goal, path)
     place = desired.environment
+    if goal.service not in place.pins:
+        return _Steps(goal, path)  # taken off, or out of sight, while it is being carried out
     pin = replace(place.pins[goal.service], version=steps[0].version)
     if problems := misfits(pin, steps[0], place.flags, place.driver.kind, place.hosts):
         why = f"on the way to {version}: {problems[0].path}: {problems[0].message}"

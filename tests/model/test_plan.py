@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from reconciler.model import plan
@@ -190,3 +191,16 @@ def test_a_lost_instance_is_drift() -> None:
 def test_pins_of_other_ports_are_other_targets() -> None:
     assert work("1.0.0", port=9000).target != work("1.0.0").target
     assert pin().port is None
+
+
+def test_a_longer_way_to_what_is_pinned_no_longer_is_one_step() -> None:
+    old, newest = release("1.1.0"), release("2.0.0", upgrade=Upgrading(from_=">=1.1.0"))
+    before, goal = work("1.0.0"), work("2.0.0", of=newest)
+    known = {"api": {one.version: one for one in (old, newest)}}
+    pinned = msgspec.structs.replace(desired(goal), releases=known)
+    records, observed = good(before), seen(before)
+    there = plan.change_to(pinned, goal, observed["api"], records, now=NOW)
+    assert (there.path, there.after and there.after.target.version) == (("1.1.0", "2.0.0"), old.version)
+    gone = msgspec.structs.replace(desired(), releases=known)
+    change = plan.change_to(gone, goal, observed["api"], records, now=NOW)
+    assert (change.path, change.after) == (("1.1.0", "2.0.0"), goal)

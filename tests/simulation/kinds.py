@@ -54,6 +54,7 @@ SCENES: dict[str, Callable[[World], bool]] = {
     "paired": lambda world: world.paired,
     "promote": lambda world: world.rules.promote,
     "prune": lambda world: world.rules.prune,
+    "kept": lambda world: not world.rules.revert,
     "trusted": lambda world: world.rules.trusted,
     "windows": lambda world: world.rules.windows,
 }

@@ -179,7 +179,7 @@ MUTATIONS = {
         "reconciler.store.quarantines:Quarantines.quarantine",
         "released_at IS NOT NULL",
         "released_at IS 0",
-        kind="paired",
+        kind="paired+kept",
     ),
     "an older database is not noticed": Mutation(
         "reconciler.store.opening:_lost",
