@@ -92,7 +92,7 @@ class Campaign:
         """What holds when nothing moves any more."""
         self.check_always()
 
-    def struck(self) -> None:
+    def struck(self, last: str) -> None:
         """What happens to the machine together with a kill."""
 
     def close(self) -> None:
@@ -128,7 +128,7 @@ class Campaign:
         if running.returncode != -signal.SIGKILL:
             return "ended"
         self.tally.killed["any instant" if how == "instant" else met[-1]] += 1
-        self.struck()
+        self.struck(met[-1] if met else "")
         return "killed"
 
     def seldom(self) -> str:

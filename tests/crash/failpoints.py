@@ -27,7 +27,7 @@ MIGRATION = ("before:*", "after:*", "undo:*")
 SAID: dict[tuple[str, str], tuple[str, ...]] = {
     ("core.py", "f'{name}:begun'"): BY_CALLERS,
     ("core.py", "f'{name}:done'"): BY_CALLERS,
-    ("core.py", "f'phase:{to.value}'"): tuple(
+    ("core.py", "f'phase:{moved.phase.value}'"): tuple(
         f"phase:{phase}" for phase in sorted(set().union(*NEXT.values()))
     ),
     ("revert.py", "f'{step}:begun'"): BY_CALLERS,

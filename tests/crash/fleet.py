@@ -21,6 +21,7 @@ from tests.git.colleague import git
 SLOTS = "fleetlock: {groups: {default: 9}}\n"
 """More than upgrades at once: nobody has to wait for one."""
 POWER_CUT_PROBABILITY = 0.2
+PROVING = "phase:verifying"
 BAD_PROBABILITY = 0.6
 WEAK = 2
 """Services with bad releases in one campaign: with three the breaker may trip, and UGS rightly reverts no more."""
@@ -137,8 +138,16 @@ class Fleet(Campaign):
         """Whether what came with these goes back too."""
         return False
 
-    def struck(self) -> None:
-        if self.random.random() < self.power:
+    @property
+    def _wanted(self) -> bool:
+        """Whether it was never met yet what comes of a power cut while something is being proven."""
+        return self.power > 0 and "again:done" not in self.tally.met
+
+    def seldom(self) -> str:
+        return PROVING if self._wanted and PROVING in self.tally.met else super().seldom()
+
+    def struck(self, last: str) -> None:
+        if (self._wanted and last == PROVING) or self.random.random() < self.power:
             kill_all(self.world.state)
             self._power_was_cut = True
 
