@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from reconciler.clock import Clock
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.reconcile import EnvironmentPass
 
+LANE = ""
+"""No environment's: a turn that hangs at one is not to take from the threads of another, at which it began."""
 PATROL_S = 10.0
 PROMPT_S = 0.02
 """Whoever took longer to say what runs is looked at alone, so that the others need not wait for it."""
@@ -41,10 +43,10 @@ class Patrol:
             left = await self._turn(left)
         return len(resting)
 
-    async def _turn(self, environments: Sequence[EnvironmentPass]) -> deque[EnvironmentPass]:
+    async def _turn(self, environments: Iterable[EnvironmentPass]) -> deque[EnvironmentPass]:
         """A thread looks at one after the other. Those that it did not come to, since it hangs at one, are left."""
         turn, core = _Turn(environments, self._clock), self._fleet.core
-        looking = asyncio.ensure_future(core.drive(environments[0].name, turn.take))
+        looking = asyncio.ensure_future(core.drive(LANE, turn.take))
         try:
             while not looking.done():
                 before = turn.asked
@@ -66,7 +68,7 @@ class Patrol:
 class _Turn:
     """Of one thread."""
 
-    def __init__(self, environments: Sequence[EnvironmentPass], clock: Clock) -> None:
+    def __init__(self, environments: Iterable[EnvironmentPass], clock: Clock) -> None:
         self.left = deque(environments)
         self.asked: EnvironmentPass | None = None
         """Whose engine has yet to answer."""
