@@ -76,6 +76,17 @@ async def a_third_passes(world: World) -> None:
     await world.eventually(lambda: world.clock.waiting)
 
 
+async def bob_takes_it(world: World, rival: Rival) -> None:
+    """The environment, with the second epoch; and the daemon has had the time to see it."""
+    rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
+    await a_third_passes(world)
+
+
+async def bob_gives_it_back(world: World, rival: Rival) -> None:
+    rival.gives_back(2)
+    await a_third_passes(world)
+
+
 async def in_others_hands(world: World) -> None:
     await world.eventually(lambda: world.core.leases.standing("production") == "elsewhere")
 
@@ -186,8 +197,7 @@ async def test_an_upgrade_whose_environment_was_taken_is_left_as_it_stands_and_g
         assert "production is in the hands of daemon b0b on web-2 (epoch 2); nothing more is done here" in (
             world.told()
         )
-        rival.gives_back(2)
-        await a_third_passes(world)
+        await bob_gives_it_back(world, rival)
         await world.settle()
         assert world.phases() == ["succeeded", "reverted"]
         assert world.reverts() == [world.tip()]
@@ -303,13 +313,11 @@ async def test_notes_wait_until_the_environment_is_ours_again(world: World, riva
     commit = world.bump("1.0.0")
     async with world.holding():
         await world.settle()
-        rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
-        await a_third_passes(world)
+        await bob_takes_it(world, rival)
         assert world.core.leases.standing("production") == "elsewhere"
         await world.deliver()
         assert git(world.remote, "for-each-ref", "refs/notes") == ""
-        rival.gives_back(2)
-        await a_third_passes(world)
+        await bob_gives_it_back(world, rival)
         await world.settle()
         assert world.core.leases.standing("production") == "held"
         await world.deliver()
@@ -363,13 +371,11 @@ async def test_what_another_daemon_found_to_fail_meanwhile_is_not_tried_again(
     world.deploy_first("1.0.0")
     async with world.holding():
         await world.settle()
-        rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
-        await a_third_passes(world)
+        await bob_takes_it(world, rival)
         commit = world.bump("1.1.0")
         await world.settle()
         await tell(world, commit, Phase.STUCK)
-        rival.gives_back(2)
-        await a_third_passes(world)
+        await bob_gives_it_back(world, rival)
         await world.settle()
         assert world.phases() == ["succeeded", "waiting"]
         assert [gate.gate for gate in world.view().gates if not gate.open] == ["quarantine"]
@@ -388,11 +394,9 @@ async def test_what_waited_here_and_failed_elsewhere_is_another_attempt_when_it_
         await world.settle()
         waits = world.newest("api")
         assert waits
-        rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
-        await a_third_passes(world)
+        await bob_takes_it(world, rival)
         await tell(world, commit, Phase.STUCK, waits.operation)
-        rival.gives_back(2)
-        await a_third_passes(world)
+        await bob_gives_it_back(world, rival)
         await world.settle()
         assert world.phases() == ["succeeded", "cancelled"]
         people.release(world.fleet, "production", "api", actor="Ada", why="it was the network")
@@ -421,8 +425,7 @@ async def test_an_upgrade_that_was_left_and_is_over_elsewhere_ends_as_git_says(
         await world.rest()
         await tell(world, commit, Phase.SUCCEEDED, left.operation)
         del world.at["phase:verifying"]
-        rival.gives_back(2)
-        await a_third_passes(world)
+        await bob_gives_it_back(world, rival)
         await world.settle()
         assert world.phases() == ["succeeded", "superseded"]
         [ended] = [one for one in world.upgrades() if one.phase is Phase.SUPERSEDED]
@@ -438,14 +441,12 @@ async def test_nothing_is_started_again_before_what_another_daemon_did_is_read(
     world.deploy_first("1.0.0")
     async with world.holding():
         await world.settle()
-        rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
-        await a_third_passes(world)
+        await bob_takes_it(world, rival)
         commit = patiently(world, "1.1.0")
         await world.settle()
         await tell(world, commit, Phase.SUCCEEDED)
         world.stop()  # with the machine that it ran on
-        rival.gives_back(2)
-        await a_third_passes(world)
+        await bob_gives_it_back(world, rival)
         world.remote.rename(world.folder / "away.git")
         await world.a_pass()
         await world.rest()

@@ -13,7 +13,14 @@ from reconciler.engine.repository import Fetched
 from reconciler.model.lease import Claim
 from reconciler.model.upgrade import Phase
 from reconciler.store import EVERYWHERE
-from tests.engine.test_lease import REFUSING, Rival, a_third_passes, in_others_hands
+from tests.engine.test_lease import (
+    REFUSING,
+    Rival,
+    a_third_passes,
+    bob_gives_it_back,
+    bob_takes_it,
+    in_others_hands,
+)
 from tests.world import WAIT_S, World, patiently
 
 
@@ -55,10 +62,8 @@ async def test_what_failed_here_and_git_was_not_told_of_is_not_last_good_by_what
         await people.rollback(world.fleet, "production", "api", actor="Ada", reason="it loses orders")
         await world.settle()
         await world.eventually(lambda: world.answers() == "1.0.0")
-        rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
-        await a_third_passes(world)
-        rival.gives_back(2)
-        await a_third_passes(world)
+        await bob_takes_it(world, rival)
+        await bob_gives_it_back(world, rival)
         await world.settle()
         assert "recalled" in world.events()
         good = world.core.store.good("production", "api", limit=1)
@@ -83,8 +88,7 @@ async def test_what_was_being_reverted_when_the_lease_ended_is_reverted_when_it_
         await in_others_hands(world)
         await world.rest()
         assert (world.phases(), world.tip()) == (["succeeded", "reverting"], commit)
-        rival.gives_back(2)
-        await a_third_passes(world)
+        await bob_gives_it_back(world, rival)
         await world.settle()
         assert world.phases() == ["succeeded", "reverted"]
         assert world.reverts() == [world.tip()]
@@ -98,8 +102,7 @@ async def test_a_fetch_that_began_before_the_lease_was_had_says_nothing_of_what_
     world.deploy_first("1.0.0")
     async with world.holding():
         await world.settle()
-        rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
-        await a_third_passes(world)
+        await bob_takes_it(world, rival)
         free, fetch, leases = threading.Event(), world.core.repository.fetch, world.core.leases
 
         def slow(**how: bool) -> Fetched:
@@ -110,8 +113,7 @@ async def test_a_fetch_that_began_before_the_lease_was_had_says_nothing_of_what_
         with monkeypatch.context() as patch:
             patch.setattr(world.core.repository, "fetch", slow)
             fetching = asyncio.create_task(world.fleet.refresh())
-            rival.gives_back(2)
-            await a_third_passes(world)
+            await bob_gives_it_back(world, rival)
             await world.eventually(lambda: leases.behind_s("production") is not None)
             free.set()
             await fetching
@@ -127,8 +129,7 @@ async def test_who_sees_that_others_had_it_starts_nothing_again_before_that_is_r
     world.deploy_first("1.0.0")
     async with world.holding():
         await world.settle()
-        rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
-        await a_third_passes(world)
+        await bob_takes_it(world, rival)
         await in_others_hands(world)
         rival.gives_back(2)
         hook = world.remote / "hooks" / "update"
