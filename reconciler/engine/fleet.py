@@ -259,9 +259,10 @@ class Fleet:
         ]
 
     def _tell(self, state: State, severity: Severity, text: str) -> None:
-        """Keep the state of the repository; a change of it is told, once."""
-        if state != self.state:
+        """Keep the state of the repository; a change of it is told, once. The log has every new reason for trouble."""
+        if state != self.state or (state != "ok" and text != self.sentence):
             log.log(logging.INFO if state == "ok" else logging.WARNING, "repository: %s", text)
+        if state != self.state:
             self.core.store.audit(f"repository-{state}", detail=text)
             if state != "ok" and (severity == "person" or self.state != "starting"):
                 self._alert(text, severity)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -25,11 +26,13 @@ def expected(mirror: Mirror, older: str, newer: str) -> Mapping[str, Entry | Non
     return {path: after.get(path) for path in before | after if before.get(path) != after.get(path)}
 
 
-def comparers() -> list[int]:
-    return children("diff-tree")
+def comparers(tmp_path: Path) -> list[int]:
+    return children(tmp_path / "state" / "mirror.git", "diff-tree")
 
 
-def test_it_says_what_was_added_changed_moved_and_removed_both_ways(mirror: Mirror, ada: Colleague) -> None:
+def test_it_says_what_was_added_changed_moved_and_removed_both_ways(
+    mirror: Mirror, ada: Colleague, tmp_path: Path
+) -> None:
     first = ada.merges({"releases/a.yaml": "a\n", "releases/b/c.yaml": "c\n", "src/x": "1\n"})
     second = ada.merges(
         {
@@ -42,9 +45,9 @@ def test_it_says_what_was_added_changed_moved_and_removed_both_ways(mirror: Mirr
     mirror.fetch()
     for older, newer in ((first, second), (second, first), (first, first)):
         assert mirror.differences(older, newer, FOLDERS) == expected(mirror, older, newer)
-    assert len(comparers()) == 1
+    assert len(comparers(tmp_path)) == 1
     mirror.close()
-    assert comparers() == []
+    assert comparers(tmp_path) == []
 
 
 def test_a_path_cannot_pass_for_the_end_of_an_answer(mirror: Mirror, ada: Colleague) -> None:
@@ -63,15 +66,15 @@ def test_what_was_fetched_since_is_compared_too(mirror: Mirror, ada: Colleague) 
     assert mirror.differences(first, second, FOLDERS).keys() == {"releases/a.yaml"}
 
 
-def test_a_process_that_died_is_started_again(mirror: Mirror, ada: Colleague) -> None:
+def test_a_process_that_died_is_started_again(mirror: Mirror, ada: Colleague, tmp_path: Path) -> None:
     first = ada.merges({"releases/a.yaml": "a\n"})
     second = ada.merges({"releases/a.yaml": "b\n"})
     mirror.fetch()
     assert mirror.differences(first, second, FOLDERS)
-    (one,) = comparers()
+    (one,) = comparers(tmp_path)
     os.kill(one, signal.SIGKILL)
     assert mirror.differences(first, second, FOLDERS).keys() == {"releases/a.yaml"}
-    assert comparers() != [one]
+    assert comparers(tmp_path) != [one]
 
 
 def test_of_a_commit_that_is_not_here_nothing_is_said(mirror: Mirror) -> None:

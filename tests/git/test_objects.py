@@ -16,11 +16,13 @@ from tests.git.colleague import Colleague, git
 from tests.git.conftest import OpenMirror
 
 
-def readers() -> list[int]:
-    return children("cat-file")
+def readers(tmp_path: Path) -> list[int]:
+    return children(tmp_path / "state" / "mirror.git", "cat-file")
 
 
-def test_all_blobs_come_from_one_process_and_many_threads(mirror: Mirror, ada: Colleague) -> None:
+def test_all_blobs_come_from_one_process_and_many_threads(
+    mirror: Mirror, ada: Colleague, tmp_path: Path
+) -> None:
     texts = {f"releases/{number}.yaml": f"{number}\n" * (number * 50 + 1) for number in range(60)}
     texts["releases/empty.yaml"] = ""
     sha = ada.merges(dict(texts))
@@ -29,18 +31,18 @@ def test_all_blobs_come_from_one_process_and_many_threads(mirror: Mirror, ada: C
     with ThreadPoolExecutor(8) as threads:
         blobs = list(threads.map(lambda entry: mirror.blob(entry.oid), entries))
     assert blobs == [texts[entry.path].encode() for entry in entries]
-    assert len(readers()) == 1
+    assert len(readers(tmp_path)) == 1
     mirror.close()
-    assert readers() == []
+    assert readers(tmp_path) == []
 
 
-def test_a_reader_that_died_is_started_again(mirror: Mirror) -> None:
+def test_a_reader_that_died_is_started_again(mirror: Mirror, tmp_path: Path) -> None:
     tip = mirror.fetch()
     assert mirror.blob_at(tip, "README.md") == b"fleet\n"
-    (first,) = readers()
+    (first,) = readers(tmp_path)
     os.kill(first, signal.SIGKILL)
     assert mirror.blob_at(tip, "README.md") == b"fleet\n"
-    assert readers() != [first]
+    assert readers(tmp_path) != [first]
 
 
 def test_an_object_that_is_not_here_may_come_and_is_then_read(mirror: Mirror, ada: Colleague) -> None:

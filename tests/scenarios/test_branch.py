@@ -111,6 +111,25 @@ async def test_a_wrong_password_calls_a_person(world: World) -> None:
     assert any("check the credentials" in call for call in world.calls())
 
 
+async def test_the_log_has_each_reason_for_trouble_and_a_person_is_called_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    with world.over_http(password="open sesame"):
+        world.deploy_first("1.0.0")
+        await world.settle()
+        password = world.folder / "git-password"
+        for content in ("", "", "wrong", "wrong"):
+            password.write_text(content)
+            with pytest.raises(UgsError):
+                await world.fleet.refresh()
+    logged = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    empty, refused = (text for text in logged if text.startswith("repository: "))
+    assert f"{password} is empty" in empty
+    assert "check the credentials" in refused
+    await world.settle(refresh=False)
+    assert len(world.calls()) == 1
+
+
 async def test_more_than_can_be_read_is_told_and_changes_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
