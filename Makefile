@@ -2,8 +2,11 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
+# How often a test that failed is tried again, and shown: never, but once in CI, which refuses all for one.
+RERUNS ?= 0
+STEADY := -p pytest_rerunfailures --reruns $(RERUNS) --max-suite-reruns 5 --rerun-show-tracebacks
 # Most tests wait for processes: more workers than cores. One file stays on one worker, as its tests share a daemon.
-PYTEST := pytest -p pytest_asyncio.plugin -p xdist.plugin -n 4 --dist loadfile --no-loadscope-reorder -q
+PYTEST := pytest -p pytest_asyncio.plugin -p xdist.plugin $(STEADY) -n 4 --dist loadfile --no-loadscope-reorder -q
 # How often `make crash` kills the daemon, and how those kills are drawn: `make crash KILLS=5000 SEED=7`; and how often
 # `make nightly` does, where its hours suffice.
 KILLS ?= $(if $(filter nightly,$(MAKECMDGOALS)),5000,200)
@@ -63,7 +66,7 @@ slow: $(VENV)/ready
 
 # Every driver's scenarios on its real engine, as root; `make engines ENGINES=docker` on that one alone.
 engines: $(VENV)/ready
-	$(BIN)/python -m tests.engines $(ENGINES)
+	$(BIN)/python -m tests.engines --reruns $(RERUNS) $(ENGINES)
 
 # Writes the tables of docs/reliability.md from the marks on the tests.
 faults: $(VENV)/ready
@@ -71,7 +74,7 @@ faults: $(VENV)/ready
 
 # The dashboard in Debian's Chromium, without a window, over real daemons.
 e2e: $(VENV)/ready
-	$(BIN)/python -m pytest -p pytest_asyncio.plugin -q tests/browser
+	$(BIN)/python -m pytest -p pytest_asyncio.plugin $(STEADY) -q tests/browser
 
 fuzz: $(VENV)/ready
 	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m $(PYTEST) --dist load tests/fuzz
