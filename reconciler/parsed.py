@@ -22,7 +22,7 @@ import msgspec
 
 from reconciler.model.codec import packed, unpacker
 from reconciler.model.layered import differing
-from reconciler.model.manifest import Part
+from reconciler.model.parts import Part
 from reconciler.model.release import Release
 from reconciler.model.section import Cache, Section
 from reconciler.model.window import check_zone

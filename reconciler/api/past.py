@@ -17,7 +17,7 @@ from reconciler.model.environment import ChangeClass
 from reconciler.model.rights import EVERYTHING, Caller, Place, may, sees_part_of
 from reconciler.model.upgrade import Phase
 from reconciler.store import AuditRow, Mark, Past
-from reconciler.store.database import text_of
+from reconciler.store.values import text_of
 
 Name = Annotated[str, Meta(max_length=200)]
 INSTANT = "write it as 2026-11-03T18:00:00+01:00"

@@ -25,7 +25,7 @@ from reconciler.model.environment import ChangeClass, Environment
 from reconciler.model.errors import HostError, InputError, Problem, UgsError
 from reconciler.model.expectation import expected_s
 from reconciler.model.lint import lint
-from reconciler.model.manifest import parse_environment
+from reconciler.model.parts import parse_environment
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.year import year_of
 from reconciler.model.zone import YEARS, parse_instant

@@ -14,8 +14,8 @@ from reconciler.model.engines import Kind
 from reconciler.model.environment import Environment, Pin
 from reconciler.model.errors import Problem
 from reconciler.model.flags import misset, undeclared
-from reconciler.model.manifest import Merged
 from reconciler.model.misfits import misfits
+from reconciler.model.parts import Merged
 from reconciler.model.release import Release
 from reconciler.model.renaming import misnamed
 from reconciler.model.section import Section, name_of, releases_of, section_of

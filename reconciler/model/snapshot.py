@@ -19,7 +19,7 @@ from reconciler.model.errors import InputError, Place, Problem
 from reconciler.model.followed import Fitting, Followed, Related, follow, related
 from reconciler.model.layered import Layered, layered
 from reconciler.model.layout import File
-from reconciler.model.manifest import Merged
+from reconciler.model.parts import Merged
 from reconciler.model.release import Release
 from reconciler.model.section import (
     Cache,

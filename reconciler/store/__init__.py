@@ -8,7 +8,6 @@ from reconciler.model.observation import HealthState
 from reconciler.store.answers import Answers
 from reconciler.store.connection import Corrupt, Damaged, Full
 from reconciler.store.data import DataRecords
-from reconciler.store.database import bounded, text_of, time_of
 from reconciler.store.flags import FlagRecords
 from reconciler.store.marks import ADVANCES_MAX, DRIFT, EVERYWHERE, FLAGS, KNOWN, Marks
 from reconciler.store.outbox import FORGE, NOTE, SLACK
@@ -37,6 +36,7 @@ from reconciler.store.slots import Slots
 from reconciler.store.tallies import Tallies, Tally
 from reconciler.store.tokens import Token, Tokens
 from reconciler.store.upgrades import Upgrades
+from reconciler.store.values import bounded, text_of, time_of
 
 __all__ = [
     "DRIFT",

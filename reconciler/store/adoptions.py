@@ -7,7 +7,7 @@ from datetime import datetime
 
 from reconciler.model.adoption import Adoption
 from reconciler.store.audit import Audit
-from reconciler.store.database import bounded, hour_of, text_of, time_of
+from reconciler.store.values import bounded, hour_of, text_of, time_of
 
 IN_FORCE = "used_at IS NULL AND withdrawn_at IS NULL AND until > :now"
 

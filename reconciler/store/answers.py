@@ -7,7 +7,7 @@ from datetime import timedelta
 from msgspec import Struct
 
 from reconciler.store.audit import Audit
-from reconciler.store.database import text_of
+from reconciler.store.values import text_of
 
 KEPT = timedelta(hours=24)
 KEPT_MAX = 10_000

@@ -6,8 +6,9 @@ import hashlib
 import sqlite3
 
 from reconciler.model import codec
-from reconciler.store.database import Database, bounded, time_of
+from reconciler.store.database import Database
 from reconciler.store.rows import AuditBreak, AuditRow, Head
+from reconciler.store.values import bounded, time_of
 
 SEALED = (
     "id",

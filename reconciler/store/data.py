@@ -6,7 +6,7 @@ import sqlite3
 
 from reconciler.model.data import Recorded, Saved
 from reconciler.store.audit import Audit
-from reconciler.store.database import bounded, text_of, time_of, time_or_none
+from reconciler.store.values import bounded, text_of, time_of, time_or_none
 
 OF = (
     " WHERE (:environment IS NULL OR environment = :environment) AND (:service IS NULL OR service = :service)"

@@ -5,60 +5,24 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import UTC, datetime
-from functools import lru_cache
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
-from reconciler.model import codec
 from reconciler.model.errors import HostError
-from reconciler.model.probed import hour_began
 from reconciler.store import connection as connecting
 from reconciler.store import schema
 from reconciler.store.connection import Damaged
 from reconciler.store.memory import NOTHING, Memory, Question, Subject, Values, is_question, question
 from reconciler.store.rows import Head
+from reconciler.store.values import decoded, text_of
 from reconciler.store.witness import Witness
 
-TEXT_CHARS_MAX = 4_000
-DECODED_MAX = 2_000
-INSTANTS_MAX = 1_000
 NEWEST = "SELECT id, hash FROM maintenance_logs ORDER BY id DESC LIMIT 1"
 
 T = TypeVar("T")
-
-
-@lru_cache(maxsize=INSTANTS_MAX)
-def text_of(at: datetime) -> str:
-    """RFC 3339 in UTC at a fixed width, so that text sorts as time does."""
-    return at.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-def hour_of(at: datetime) -> str:
-    """The beginning of the hour, as text."""
-    return text_of(hour_began(at))
-
-
-@lru_cache(maxsize=INSTANTS_MAX)
-def time_of(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
-def time_or_none(text: str | None) -> datetime | None:
-    return time_of(text) if text else None
-
-
-def bounded(text: str) -> str:
-    """What other programs said, at a length and in an encoding that always fit."""
-    return text[:TEXT_CHARS_MAX].encode("utf-8", "replace").decode()
-
-
-@lru_cache(maxsize=DECODED_MAX)
-def _decoded(text: str, kind: Any) -> Any:
-    """Every pass reads the same rows again; values are never changed, so that one serves all who ask."""
-    return codec.decode(text, kind)
 
 
 def _head(rows: list[sqlite3.Row]) -> Head | None:
@@ -339,7 +303,7 @@ class Database:
     def _value(self, text: str, kind: type[T]) -> T:
         """A model value that was stored as JSON. Raises HostError where it is not one."""
         try:
-            value: T = _decoded(text, kind)  # type: ignore[arg-type]  # a class is hashable
+            value: T = decoded(text, kind)  # type: ignore[arg-type]  # a class is hashable
         except (msgspec.MsgspecError, ValueError) as error:
             damage = connecting.damaged(self.path, f"a stored {kind.__name__} cannot be read: {error}")
             self._give_up(damage)

@@ -7,8 +7,8 @@ import sqlite3
 from reconciler.model import codec
 from reconciler.model.standing import Standing
 from reconciler.store.audit import Audit
-from reconciler.store.database import bounded, time_of
 from reconciler.store.rows import FlagRow
+from reconciler.store.values import bounded, time_of
 
 
 class FlagRecords(Audit):

@@ -11,8 +11,9 @@ from datetime import datetime
 from reconciler.model import codec
 from reconciler.model.notice import Notice
 from reconciler.model.report import Report
-from reconciler.store.database import Database, bounded, text_of, time_of, time_or_none
+from reconciler.store.database import Database
 from reconciler.store.rows import Note, OutboxRow
+from reconciler.store.values import bounded, text_of, time_of, time_or_none
 
 SLACK, NOTE, FORGE = "slack", "note", "forge"
 

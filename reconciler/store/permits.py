@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from reconciler.model import codec
 from reconciler.model.permits import Approval, Ask, Hold, Override, Permits
 from reconciler.store.adoptions import AdoptionRecords
-from reconciler.store.database import bounded, hour_of, text_of, time_of, time_or_none
 from reconciler.store.starts import StartRecords
+from reconciler.store.values import bounded, hour_of, text_of, time_of, time_or_none
 
 EXPIRED_SHOWN = timedelta(days=30)
 """For so long an approval that expired is handed out still, so that people are told why it does not count."""

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from reconciler.model.probed import NONE, ProbedHour, Rollup
-from reconciler.store.database import Database, hour_of, text_of, time_of
+from reconciler.store.database import Database
+from reconciler.store.values import hour_of, text_of, time_of
 
 COUNTS = tuple(f"n{index}" for index in range(len(NONE)))
 ADDED = ("samples", "failed", "doubtful", "sum_s", *COUNTS)

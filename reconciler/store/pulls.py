@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from reconciler.model import codec
 from reconciler.model.pulls import Kept, Kind
 from reconciler.store.audit import Audit
-from reconciler.store.database import text_of
+from reconciler.store.values import text_of
 
 RECENT_MAX = 1_000
 """No more than this may be opened in an hour, whatever ugs.yaml says."""

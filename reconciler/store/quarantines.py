@@ -7,8 +7,8 @@ import sqlite3
 from reconciler.model.target import Target
 from reconciler.model.upgrade import Upgrade
 from reconciler.store.audit import Audit
-from reconciler.store.database import bounded, text_of, time_of
 from reconciler.store.rows import Quarantine
+from reconciler.store.values import bounded, text_of, time_of
 from reconciler.store.versions import Versions
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reconciler.model.errors import HostError
 from reconciler.store.connection import explained, make_private
-from reconciler.store.tables import MIGRATIONS
+from reconciler.store.migrations import MIGRATIONS
 
 __all__ = ["MIGRATIONS", "check_version", "copy_aside", "migrate"]
 

@@ -12,8 +12,8 @@ from reconciler.model.codec import encode
 from reconciler.model.people import Person
 from reconciler.model.rights import RoleGrant
 from reconciler.store.audit import Audit
-from reconciler.store.database import bounded, text_of, time_of
 from reconciler.store.tokens import digest
+from reconciler.store.values import bounded, text_of, time_of
 
 SESSIONS_MAX = 1_000
 """More end the oldest."""

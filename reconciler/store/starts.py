@@ -8,7 +8,7 @@ from datetime import datetime
 from reconciler.model import codec
 from reconciler.model.permits import Ask, Start
 from reconciler.store.audit import Audit
-from reconciler.store.database import bounded, hour_of, text_of, time_of
+from reconciler.store.values import bounded, hour_of, text_of, time_of
 
 
 class StartRecords(Audit):

@@ -14,7 +14,7 @@ from reconciler.model.codec import encode
 from reconciler.model.errors import HostError, TransientError
 from reconciler.model.rights import RoleGrant
 from reconciler.store.audit import Audit
-from reconciler.store.database import bounded, text_of, time_of, time_or_none
+from reconciler.store.values import bounded, text_of, time_of, time_or_none
 
 USED_TO = timedelta(minutes=1)
 """How exactly it is known when a token was used last: a write for each request would cost more than it tells."""

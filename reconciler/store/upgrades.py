@@ -12,9 +12,9 @@ from reconciler.model.report import Report
 from reconciler.model.target import Target
 from reconciler.model.upgrade import NOT_BEGUN, Phase, Upgrade
 from reconciler.store.audit import Audit
-from reconciler.store.database import bounded, text_of, time_of, time_or_none
 from reconciler.store.outbox import Outbox
 from reconciler.store.rows import Note, Step
+from reconciler.store.values import bounded, text_of, time_of, time_or_none
 
 UPSERT = (
     "INSERT INTO upgrades VALUES (:operation, :environment, :service, :phase, :final, :revision,"

@@ -11,8 +11,9 @@ from reconciler.model.layered import Layered
 from reconciler.model.release import Release
 from reconciler.model.target import Target, Workload, frozen_digest
 from reconciler.model.version import Version
-from reconciler.store.database import Database, text_of, time_of
+from reconciler.store.database import Database
 from reconciler.store.memory import question
+from reconciler.store.values import text_of, time_of
 
 GOOD_MAX = 5
 GOOD = (

@@ -12,8 +12,8 @@ from reconciler.model.derived import derived
 from reconciler.model.document import read
 from reconciler.model.environment import Bump
 from reconciler.model.errors import InputError, UgsError
-from reconciler.model.manifest import parse_part
 from reconciler.model.notes import catalogue
+from reconciler.model.parts import parse_part
 from reconciler.model.release import Artifact, Release, Upgrading, Withdrawn
 from reconciler.model.version import Version
 from tests.build import environment, pin, release

@@ -9,8 +9,9 @@ from reconciler.model.document import Document, read
 from reconciler.model.engines import ENGINES
 from reconciler.model.environment import Freeze, Pin, Policy, Window
 from reconciler.model.errors import InputError, Place
-from reconciler.model.manifest import Part, merge, parse_environment, parse_part, parse_release
+from reconciler.model.manifest import parse_release
 from reconciler.model.misfits import misfits
+from reconciler.model.parts import Part, merge, parse_environment, parse_part
 from reconciler.model.release import (
     Archive,
     ConfigFile,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.model.target import Workload
 from reconciler.model.upgrade import Phase, Upgrade
-from reconciler.store.database import text_of
+from reconciler.store.values import text_of
 from tests.simulation import fleet
 from tests.simulation.data import Backup, Command
 from tests.simulation.loop import instant

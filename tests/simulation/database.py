@@ -11,7 +11,7 @@ from typing import Any
 
 from reconciler.model.upgrade import Upgrade
 from reconciler.store import Store, schema
-from reconciler.store.database import _decoded
+from reconciler.store.values import decoded
 from tests.simulation.faults import Weather
 
 FAULTS = {
@@ -87,7 +87,7 @@ class Connection:
             self._fail("database-locked", "disk-broken")
             return self._commit(sql, values)
         elif sql.startswith("INSERT INTO upgrades"):
-            self._upgrades.append(_decoded(values["value"], Upgrade))
+            self._upgrades.append(decoded(values["value"], Upgrade))
         elif sql.startswith("INSERT INTO maintenance_logs"):
             self._rows.append(values)
         return self._raw.execute(sql, values)

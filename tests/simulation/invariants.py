@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import NEXT, Phase, Upgrade
 from reconciler.store import SLACK
-from reconciler.store.database import time_of
+from reconciler.store.values import time_of
 from tests.simulation import data_invariants, fleet, hands, removal, trust
 from tests.simulation.loop import EPOCH
 from tests.simulation.loss import safe_mode_changes_nothing_that_runs_6, safe_mode_starts_nothing_6

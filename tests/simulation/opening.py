@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from reconciler.model.target import Target
 from reconciler.model.upgrade import Phase, Upgrade
-from reconciler.store.database import text_of
+from reconciler.store.values import text_of
 from tests.simulation import fleet
 from tests.simulation.loop import instant
 from tests.simulation.removal import guarded

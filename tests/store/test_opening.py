@@ -15,7 +15,7 @@ from reconciler.model.errors import HostError, TransientError
 from reconciler.store import SLACK, Damaged, Store, schema
 from reconciler.store import connection as connecting
 from reconciler.store.connection import make_private
-from reconciler.store.database import text_of
+from reconciler.store.values import text_of
 from tests.store.builders import HandClock, bump
 
 

@@ -12,7 +12,7 @@ from hypothesis.strategies import integers, lists
 from reconciler.model.environment import ChangeClass
 from reconciler.model.upgrade import Phase, Upgrade
 from reconciler.store import Mark, Past, Store, pages
-from reconciler.store.database import text_of
+from reconciler.store.values import text_of
 
 BEGAN = datetime(2026, 11, 1, tzinfo=UTC)
 

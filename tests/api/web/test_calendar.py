@@ -12,7 +12,7 @@ from reconciler.model.calendar import TooOften
 from reconciler.model.codec import encode
 from reconciler.model.document import read
 from reconciler.model.environment import Environment
-from reconciler.model.manifest import parse_environment
+from reconciler.model.parts import parse_environment
 from reconciler.model.year import Day, Year, year_of
 
 
