@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +21,8 @@ from reconciler.model.snapshot import FILES_MAX, TOTAL_BYTES_MAX, Cache, Snapsho
 MANY = 500
 """So many files are worth remembering: fewer are read before the memory is."""
 NAME_LENGTH = 32
+REMEMBERED_MAX = 20
+"""Repositories; whose check lies back furthest is forgotten."""
 MOST_BYTES = 1 << 14
 """Most files are smaller."""
 
@@ -77,7 +80,17 @@ def _remembered(folder: Path, files: list[_File], caches: Path) -> Snapshot:
 
     snapshot = read("", files, load, cache, lambda _path: ())
     parsed.keep(snapshot.sections, cache)
+    _forget_old(caches, f"{name}.parsed")
     return snapshot
+
+
+def _forget_old(caches: Path, newest: str) -> None:
+    """Drop all but the memories that were used last; no matter whether that is possible."""
+    with suppress(OSError):
+        os.utime(caches / newest)
+        by_use = sorted(caches.glob("*.parsed"), key=lambda path: path.lstat().st_mtime_ns, reverse=True)
+        for old in by_use[REMEMBERED_MAX:]:
+            old.unlink(missing_ok=True)
 
 
 def content(path: Path) -> bytes:

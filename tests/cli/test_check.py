@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -260,3 +261,25 @@ def test_a_large_tree_is_not_read_twice_and_a_small_one_leaves_nothing_behind(
     assert read_tree(tree, caches).problems == read_tree(tree).problems != ()
     assert [*caches.iterdir()] == [kept]
     assert read_tree(tree, tree / "environments/test.yaml").problems != ()
+
+
+def test_of_many_large_trees_those_checked_last_are_remembered(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MANY", 2)
+    monkeypatch.setattr(reading, "REMEMBERED_MAX", 2)
+    caches = tmp_path / "caches"
+
+    def checked(name: str) -> Path:
+        """What is remembered of that tree, as if it was last used long ago."""
+        known = {*caches.glob("*")}
+        read_tree(shutil.copytree(tree, tmp_path / name), caches)
+        (made,) = {*caches.iterdir()} - known
+        os.utime(made, (len(known), len(known)))
+        return made
+
+    first, second = checked("first"), checked("second")
+    read_tree(tmp_path / "first", caches)  # so that the second is what was not used for longest
+    third = checked("third")
+    assert {*caches.iterdir()} == {first, third}
+    assert not second.exists()
