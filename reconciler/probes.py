@@ -33,6 +33,7 @@ CONNECTIONS_MAX = 512
 DETAIL_LENGTH_MAX = 200
 OUTPUT_BYTES_MAX = 4 << 10
 PORT_MAX = 65535
+InThread = Callable[..., Awaitable[command.Result]]
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _ADDRESS = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\s:/\[\]]+)):(?P<port>[0-9]{1,5})")
@@ -88,15 +89,16 @@ async def probe(
     prefix: tuple[str, ...] = (),
     now: Callable[[], datetime],
     monotonic: Callable[[], float],
+    in_thread: InThread = asyncio.to_thread,
 ) -> Outcome:
     """Ask one instance once, for at most `timeout_s`. Never raises for what the service or the network does.
 
     `values` fill the probe's placeholders; a command runs in `directory` with `environment`, behind `prefix`;
     the service's `secrets` are masked in what it says. The sample is dated when the answer is in; its latency is
-    in seconds.
+    in seconds. `in_thread` answers what a blocking call does: a command is waited for in it.
     """
     started = monotonic()
-    finding = await _find(client, spec, values, directory, environment, prefix)
+    finding = await _find(client, spec, values, directory, environment, prefix, in_thread)
     sample = Sample(
         probe=spec.name,
         verdict=finding.verdict,
@@ -125,10 +127,11 @@ async def _find(
     directory: Path,
     environment: Mapping[str, str],
     prefix: tuple[str, ...],
+    in_thread: InThread,
 ) -> Finding:
     if spec.command is not None:
         argv = (*prefix, *(fill(argument, values) for argument in spec.command))
-        return await _run(argv, spec.timeout_s, directory, environment)
+        return await _run(argv, spec.timeout_s, directory, environment, in_thread)
     if spec.tcp is not None:
         address = fill(spec.tcp, values)
         match = _ADDRESS.fullmatch(address)
@@ -255,12 +258,16 @@ def _judge_json(body: bytes, expected: Mapping[str, Scalar], values: Mapping[str
 
 
 async def _run(
-    argv: tuple[str, ...], timeout_s: float, directory: Path, environment: Mapping[str, str]
+    argv: tuple[str, ...],
+    timeout_s: float,
+    directory: Path,
+    environment: Mapping[str, str],
+    in_thread: InThread,
 ) -> Finding:
     # A path is the release's own; a bare name is looked up by the system.
     program = str(directory / argv[0]) if "/" in argv[0] else argv[0]
     try:
-        result = await asyncio.to_thread(
+        result = await in_thread(
             command.run,
             (program, *argv[1:]),
             timeout_s=timeout_s,

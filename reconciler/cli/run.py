@@ -73,6 +73,7 @@ def run(
             core_from(settings, leased=True, umask=umask) as core,
             traced(core),
             closing(core.lanes),
+            closing(core.asking),
         ):
             for text in lacks:
                 logging.getLogger("ugs").warning("%s", text)

@@ -98,6 +98,8 @@ class Core:
     """Where what pull requests propose is looked at; None: they are not previewed."""
     wake: Wakes = field(default_factory=Wakes)
     lanes: Lanes = field(default_factory=Lanes)
+    asking: Lanes = field(default_factory=Lanes)
+    """The same for probes that are commands: those that hang hold up neither Git nor a driver."""
     git_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One Git call that moves refs at a time."""
 

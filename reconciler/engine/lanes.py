@@ -1,4 +1,4 @@
-"""Threads for what blocks in a driver: an engine that hangs takes its own environment's, and nobody else's."""
+"""Threads for what blocks in a driver or a probe: what hangs takes its own environment's, and nobody else's."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ T = TypeVar("T")
 
 
 class Lanes:
-    """One for the daemon, used from its loop alone.
+    """Used from the daemon's loop alone.
 
     There are as many threads as calls were ever under way at once: a few, and those that hang. Not before forty
     environments hang with all that they may ask at once does anybody else have to wait for them.
     """
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="driver")
+        self._threads = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="lane")
         self._prompt = asyncio.Semaphore(PROMPT_MAX)
         self._lanes: dict[str, asyncio.Semaphore] = {}
 

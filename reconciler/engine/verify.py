@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 import aiohttp
 from msgspec.structs import replace
@@ -171,6 +172,7 @@ class Prover:
             prefix=endpoint.prefix,
             now=now,
             monotonic=self._core.clock.monotonic,
+            in_thread=partial(self._core.asking.call, self._work.environment),
         )
 
     def _processes(self) -> Iterable[Outcome]:

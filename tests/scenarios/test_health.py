@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -124,6 +127,36 @@ async def test_what_degrades_later_is_told_once_and_never_reverted(world: World)
     assert world.told()[-1] == "production: api 1.0.0 is healthy"
     assert world.tip() == tip
     assert world.phases() == ["succeeded"]
+
+
+async def test_a_probe_that_hangs_takes_no_thread_from_anybody_else(world: World) -> None:
+    answer = world.folder / "answer"
+    answer.touch()
+    world.release(
+        "1.0.0", probe=f'{{command: ["cat", "{answer}"], interval: 50ms, timeout: 60s}}', deadline="90s"
+    )
+    world.pin("1.0.0")
+    world.merge()
+    await world.settle()
+
+    answer.unlink()
+    os.mkfifo(answer)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    looking = asyncio.create_task(world.fleet.passes["production"].look())
+    writers = list[int]()
+
+    def hangs() -> list[int]:
+        with contextlib.suppress(OSError):  # nobody reads yet
+            writers.append(os.open(answer, os.O_WRONLY | os.O_NONBLOCK))
+        return writers
+
+    await world.eventually(hangs)
+    async with asyncio.timeout(30):
+        await world.fleet.refresh()
+    assert not looking.done()
+    os.close(writers[0])  # that ends it
+    await looking
+    assert world.view().health == "healthy"
 
 
 async def test_what_degraded_while_the_engine_was_down_is_told_too(world: World) -> None:
