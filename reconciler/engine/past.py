@@ -107,13 +107,13 @@ class Past:
         rules = {sha: _rules(one, environment) for sha, one in stood.items()}
         past = [(when, rules[sha]) for when, sha in moments.items() if sha]
         begun, ended = stood.get(moments[BEFORE_PUSH] or first or ""), stood[until]
-        pinned = frozenset(begun.pins) if begun and ended else frozenset[str]()
+        pinned = frozenset(begun.pins) if begun else frozenset[str]()
         return Asked(
             revision=revision,
             authors=tuple(sorted({who for one in (commit, *brought) for who in (one.author, one.email)})),
             earlier=tuple(Earlier(when, then) for when, then in past if then and then != rules[until]),
             pinned=pinned,
-            left_out=pinned - ended.pins.keys() if ended else frozenset(),
+            left_out=pinned - ended.pins.keys() if ended else pinned,
             since=rules[until],
             urgency=release.upgrade.urgency if release else None,
             base=moments[BEFORE_PUSH] or first or "",

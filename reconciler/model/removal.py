@@ -21,9 +21,10 @@ def guard(change: Change, around: Circumstances) -> str:
     if much(len(removed), len(services)):
         return f"{len(removed)} of the {len(services)} services of {here} would be removed at once"
     asked = around.asked.get(change.service)
-    # As the push asked for them: what was removed meanwhile makes the rest no smaller.
-    if asked and much(len(asked.left_out), len(asked.pinned)):
-        return f"one push removes {len(asked.left_out)} of the {len(asked.pinned)} pins of {here}"
+    # As the push asked for them: what was removed meanwhile makes the rest no smaller, but what was put back does.
+    left_out = asked.left_out - around.environment.pins.keys() if asked else ()
+    if asked and much(len(left_out), len(asked.pinned)):
+        return f"one push removes {len(left_out)} of the {len(asked.pinned)} pins of {here}"
     return ""
 
 

@@ -99,6 +99,14 @@ def test_what_one_push_removes_is_no_less_when_a_part_of_it_is_gone_already() ->
     assert guard(change(API, None), around(since, API, asked=asked)) == ""
 
 
+def test_what_was_put_back_since_is_not_counted_as_removed_by_its_push() -> None:
+    before = frozenset(pins(5).pins)
+    asked = Asked(REVISION, pinned=before, left_out=before)
+    assert guard(change(API, None), around(pins(4), API, asked=asked)) == ""
+    said = "one push removes 3 of the 5 pins of production"
+    assert guard(change(API, None), around(pins(2), API, asked=asked)) == said
+
+
 def test_one_approval_of_exactly_this_removal_opens_the_guard() -> None:
     asked = Asked(REVISION, authors=("ada",))
     there = around(pins(0), API, asked=asked)

@@ -306,6 +306,21 @@ async def test_an_environment_that_comes_back_goes_on_as_if_nothing_had_been(wor
     assert world.phases() == ["succeeded", "cancelled"]
 
 
+async def test_what_does_not_come_back_with_its_environment_waits_for_a_person_each(world: World) -> None:
+    await start(world, PRUNE, "api", "web", "queue")
+    await lose_the_environment(world)
+    for service in ("api", "web"):
+        world.pin(None, service)
+    world.merge("Put back what is left")
+    await world.settle()
+    assert "2 of the 3 services of production would be removed" in world.view("web").sentence
+    await permits.approve(world.fleet, "production", "api", actor="bob")
+    await world.settle()
+    assert (world.answers(), world.answers("web"), world.answers("queue")) == ("", "1.0.0", "1.0.0")
+    guard = "one push removes 2 of the 3 pins of production: needs 1 approval, has none"
+    assert guard in world.view("web").sentence
+
+
 @pytest.mark.fault("GT-18")
 async def test_without_its_releases_everything_stays_exactly_as_it_is(world: World) -> None:
     await start(world)

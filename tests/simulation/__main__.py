@@ -28,9 +28,8 @@ def main() -> int:
     parser.add_argument("--mutation", help="with this mutation of the engine; 'all': see that each is found")
     parser.add_argument(
         "--kind",
-        default="any",
         type=_kind,
-        help="only seeds of this kind: a scene, a fault, both as scene+fault",
+        help="only seeds of this kind: a scene, a fault, both as scene+fault (default: what the mutation needs)",
     )
     asked = parser.parse_args()
     gc.freeze()

@@ -9,7 +9,7 @@ from reconciler.engine.repository import Repository
 from reconciler.model.desired import resolve
 from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import Phase, Upgrade
-from tests.simulation import trust
+from tests.simulation import departure, trust
 
 if TYPE_CHECKING:
     from tests.simulation.data import Backup, Command
@@ -196,5 +196,8 @@ class Facts:
                     raise Violation(wrong)
                 for shut in [shut for shut, by in self.shut.items() if by == row["operation"]]:
                     del self.shut[shut]
+            case "environment-removed":
+                if wrong := departure.let_go_when_nothing_runs_4(self._simulation, row):
+                    raise Violation(wrong)
             case "bug":
                 raise Violation(f"a bug stopped {row['operation']} of {'/'.join(key)}")

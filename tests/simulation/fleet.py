@@ -216,6 +216,12 @@ def without_pin(data: bytes, service: str) -> bytes | None:
     return None if text == "pins: {}\n" else text.encode()
 
 
+def files_of(tree: Tree, environment: str) -> list[str]:
+    """The paths of all that is said of an environment."""
+    whole, folder = f"environments/{environment}.yaml", f"environments/{environment}/"
+    return sorted(path for path in tree if path == whole or path.startswith(folder))
+
+
 def pins_of(tree: Tree, environment: str) -> dict[str, str]:
     """By service, the version that is pinned; read without any code of the engine's."""
     whole = tree.get(f"environments/{environment}.yaml")

@@ -13,6 +13,8 @@ from tests.simulation.loop import Time
 
 PAIRED, LOST = 0.1, 0.08
 """How many of the seeds have a second daemon, and how many lose their database."""
+DEPARTS = 0.08
+"""In how many of the others an environment is taken out of the repository."""
 
 
 class World(NamedTuple):
@@ -23,6 +25,8 @@ class World(NamedTuple):
     """There is a second whole daemon, in place of the rival."""
     loses: bool
     """The database is lost."""
+    departs: bool
+    """An environment is taken out of the repository."""
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -41,7 +45,8 @@ def draw(story: Random, scene: Random) -> World:
     paired, loses = where < PAIRED, PAIRED <= where < PAIRED + LOST
     if paired or loses:
         drawn = drawn._replace(data=False, trusted=False, leased=paired or drawn.leased)
-    return World(drawn, paired, loses)
+    alone = not (paired or loses)
+    return World(drawn, paired, loses, departs=alone and scene.random() < DEPARTS)
 
 
 SCENES: dict[str, Callable[[World], bool]] = {
@@ -49,6 +54,7 @@ SCENES: dict[str, Callable[[World], bool]] = {
     "approvals": lambda world: world.rules.approvals > 0,
     "batches": lambda world: world.rules.instances > 1,
     "data": lambda world: world.rules.data,
+    "departs": lambda world: world.departs,
     "leased": lambda world: world.rules.leased,
     "lost": lambda world: world.loses,
     "paired": lambda world: world.paired,

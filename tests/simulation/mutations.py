@@ -355,6 +355,24 @@ MUTATIONS = {
         "if refused := '':",
         kind="prune",
     ),
+    "an environment that is gone is not written down": Mutation(
+        "reconciler.engine.fleet:Fleet.refresh",
+        "departure.keep(core, in_force, reading)",
+        "pass",
+        kind="departs",
+    ),
+    "an environment is let go while all that is left of it is down": Mutation(
+        "reconciler.engine.reconcile:EnvironmentPass._pass",
+        "left = observed or records.removing or self.busy",
+        "left = observed or self.busy",
+        kind="departs+rebooted",
+    ),
+    "what goes with a whole environment is not counted": Mutation(
+        "reconciler.engine.past:Past.asked",
+        "if ended else pinned,",
+        "if ended else frozenset(),",
+        kind="departs",
+    ),
     "trust is asked of the tip alone": Mutation(
         "reconciler.engine.trust:Guard.judge",
         "in _pages(arrived):",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.engine import permits
 from reconciler.model.target import Workload
 from reconciler.model.upgrade import Phase, Upgrade
-from tests.simulation import fleet
+from tests.simulation import departure, fleet
 from tests.simulation.remote import BLOBS, Tree
 from tests.simulation.trust import in_force
 
@@ -95,6 +95,8 @@ def _is_unreadable(oid: str, *, whole: bool) -> bool:
 def guarded(simulation: Simulation, upgrade: Upgrade) -> bool:
     """Whether so much goes that a person has to look: by what runs and is not pinned, or by the commit."""
     where, made, accepted = upgrade.environment, simulation.remote.made, simulation.refs.accepted
+    if departure.guarded(simulation, where):
+        return True
     pinned = fleet.pins_of(made[accepted or upgrade.revision].tree, where).keys()
     runs = {key[1] for key, here in simulation.host.processes.items() if key[0] == where and here}
     parents = made[upgrade.revision].commit.parents
@@ -133,7 +135,8 @@ def nothing_is_removed_that_is_pinned_4(
 ) -> str:
     if upgrade.after is not None or upgrade.phase is not Phase.APPLYING:
         return ""
-    if not simulation.rules.prune:
+    out = departure.is_out(simulation.remote.made[upgrade.revision].tree, upgrade.environment)
+    if not (simulation.rules.prune or out):
         return f"{upgrade.operation} removes {upgrade.service}, and policy.prune is off"
     commit, since_s = simulation.facts.in_force
     if simulation.time.now_s - since_s < HEARD_S:

@@ -10,10 +10,10 @@ from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.model.gates import closed
 from reconciler.model.upgrade import FINAL, Phase, Upgrade
 from reconciler.store import NOTE, SLACK
-from tests.simulation import data_invariants, fleet
+from tests.simulation import data_invariants, departure, fleet
 from tests.simulation.opening import held
 from tests.simulation.removal import unmoved
-from tests.simulation.trust import follows, pins_in_force
+from tests.simulation.trust import follows, in_force, pins_in_force
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -71,8 +71,10 @@ def of_the_environment(simulation: Simulation, environment: str) -> list[str]:
 def _in_environment(simulation: Simulation, environment: str) -> list[str]:
     assert simulation.life is not None
     here = simulation.life.fleet.passes.get(environment)
-    if here is None:
-        return ["it is not known"]
+    is_out = departure.is_out(simulation.remote.made[in_force(simulation, environment)].tree, environment)
+    if here is None or (is_out and environment not in simulation.life.core.desired):
+        why = departure.forsaken(simulation, environment) if is_out else "it is not known"
+        return [why] if why else []
     store = simulation.life.core.store
     under_way = [
         service
@@ -81,6 +83,8 @@ def _in_environment(simulation: Simulation, environment: str) -> list[str]:
     ]
     if under_way:
         return [f"{', '.join(under_way)} under way"]
+    if is_out:
+        return [why for service in fleet.SERVICES if (why := departure.unattended(simulation, here, service))]
     pins = pins_in_force(simulation, environment)
     return [why for service in fleet.SERVICES if (why := _of(simulation, here, service, pins.get(service)))]
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from reconciler.engine.repository import Repository
 from reconciler.model.errors import UgsError
-from tests.simulation import data, fleet, kinds, people, removal, rest, signing, trust
+from tests.simulation import data, departure, fleet, kinds, people, removal, rest, signing, trust
 from tests.simulation.database import Disk
 from tests.simulation.facts import Facts, Violation
 from tests.simulation.faults import Weather
@@ -79,6 +79,8 @@ class Simulation:
         """In some seeds the database is lost."""
         self.pair = Pair(self, self._random("second")) if drawn.paired else None
         """In some there is a second whole daemon, in place of the rival."""
+        self.departs = drawn.departs
+        """In some an environment is taken out of the repository."""
         self._begin(story)
 
     def knows(self, operation: str) -> bool:
@@ -156,6 +158,8 @@ class Simulation:
         ]
         if self.loss:
             moments += self.loss.moments()
+        if self.departs:
+            moments += departure.moments(self, self._random("departure"), ACTIVE_S)
         if self.pair:
             moments += self.pair.moments(ACTIVE_S)
         elif self.rules.leased:
@@ -318,6 +322,8 @@ class Simulation:
     ) -> None:
         tree = self.remote.made[self.remote.tip].tree
         changes: dict[str, bytes | None] = {}
+        if departure.is_out(tree, environment):
+            return  # who wants to move a pin finds none
         for service, version in sorted(pins.items()):
             path = fleet.path_of(self.rules, environment, service)
             oid = tree.get(path)

@@ -152,7 +152,8 @@ def in_force(simulation: Simulation, environment: str) -> str:
     """The commit that the environment follows to: the branch's tip, where nothing keeps it from that."""
     life = simulation.life
     desired = life.core.desired.get(environment) if life else None
-    return desired.revision if desired else simulation.remote.tip
+    followed = life.fleet.tip if life else None
+    return desired.revision if desired else followed or simulation.remote.tip
 
 
 def follows(simulation: Simulation) -> bool:
