@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from msgspec import Struct
@@ -143,6 +143,8 @@ def _first(table: Timetable, now: datetime) -> Interval | None:
 
     A pass asks at one instant for many services: hence the cache.
     """
+    if table.schedule is None and not table.freezes:  # as most environments are
+        return Interval(now.astimezone(UTC), FOREVER)
     try:
         return next(openings(table, since=now, until=now + _SEARCH, steps_max=STEPS_MAX), None)
     except TooOften as often:

@@ -230,10 +230,10 @@ class Database:
         memory = self._memory
         if memory is None or not is_question(sql):
             return read(self._fetch(sql, values))
-        changes = self._usable().total_changes
-        memory.catch_up(changes, None if self._depth else self._version())
+        connection = self._connection if self._damaged is None else self._usable()
+        memory.catch_up(connection.total_changes, None if self._depth else self._version())
         asked = question(sql, values, read, of)
-        answer = memory.answer(asked)
+        answer = memory.answers.get(asked, NOTHING)
         if answer is NOTHING:
             rows = self._fetch(sql, values)
             answer = read(rows)

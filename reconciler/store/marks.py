@@ -26,17 +26,23 @@ EVERYWHERE = ""
 """In place of an environment's name, as long as it is not known which there are."""
 
 
+def _sort_of(key: str) -> str | None:
+    """What stands before the colon: keys that begin alike up to there are of one sort. None: of whichever."""
+    sort, colon, _ = key.partition(":")
+    return sort if colon else None
+
+
 class Marks(Audit, Outbox):
     def mark(self, key: str, value: str | None) -> None:
         """Set a small fact; None forgets it."""
         if value is None:
-            self._write("DELETE FROM marks WHERE key = ?", (key,))
+            self._write("DELETE FROM marks WHERE key = ?", (key,), of=(_sort_of(key),))
         else:
-            self._write("INSERT OR REPLACE INTO marks VALUES (?, ?)", (key, value))
+            self._write("INSERT OR REPLACE INTO marks VALUES (?, ?)", (key, value), of=(_sort_of(key),))
 
     def marks(self, prefix: str) -> dict[str, str]:
         """The facts whose keys begin with `prefix`."""
-        rows = self._all(MARKED, {"prefix": prefix})
+        rows = self._all(MARKED, {"prefix": prefix}, of=_sort_of(prefix))
         return {row["key"]: row["value"] for row in rows}
 
     def advance(self, before: str | None, tip: str) -> None:
@@ -59,7 +65,7 @@ class Marks(Audit, Outbox):
 
     def recoveries(self) -> dict[str, Recovery]:
         """By environment, or for EVERYWHERE: what is in safe mode."""
-        return dict(self._known(MARKED, {"prefix": RECOVERY}, self._recoveries))
+        return dict(self._known(MARKED, {"prefix": RECOVERY}, self._recoveries, of=_sort_of(RECOVERY)))
 
     def _recoveries(self, rows: list[sqlite3.Row]) -> dict[str, Recovery]:
         return {row["key"].removeprefix(RECOVERY): self._value(row["value"], Recovery) for row in rows}

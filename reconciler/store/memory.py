@@ -65,7 +65,8 @@ class Memory:
     """The answers of one connection, forgotten table by table, and all at once when in doubt."""
 
     def __init__(self) -> None:
-        self._answers: dict[Question, Any] = {}
+        self.answers: dict[Question, Any] = {}
+        """What was read, by question."""
         self._asked: defaultdict[str, defaultdict[Subject, set[Question]]] = defaultdict(_by_subject)
         """By table, and by what the rows are of: the questions that they answer."""
         self._rows = 0
@@ -74,9 +75,11 @@ class Memory:
 
     def catch_up(self, changes: int, version: int | None = None) -> None:
         """Forget all if the file has come further than it was seen. `version` None: the write lock is ours."""
-        if self._seen is None or self._seen[0] != changes or version not in (None, self._seen[1]):
-            self.forget_all()
-        self._seen = changes, version if version is not None else self._seen[1] if self._seen else -1
+        seen = self._seen
+        if seen is not None and seen[0] == changes and (version is None or version == seen[1]):
+            return
+        self.forget_all()
+        self._seen = changes, version if version is not None else seen[1] if seen else -1
 
     def wrote(self, changes: int) -> None:
         """A statement of which `forget` was told has changed so much."""
@@ -85,17 +88,17 @@ class Memory:
 
     def answer(self, asked: Question) -> Any:
         """What was read; NOTHING where it is not known any more."""
-        return self._answers.get(asked, NOTHING)
+        return self.answers.get(asked, NOTHING)
 
     def keep(self, asked: Question, answer: Any, rows: int) -> None:
         """Remember an answer that was made of so many rows."""
         self._rows += rows + 1
-        if len(self._answers) >= QUESTIONS_MAX or self._rows > ROWS_MAX:
+        if len(self.answers) >= QUESTIONS_MAX or self._rows > ROWS_MAX:
             self.forget_all()
             if rows >= ROWS_MAX:
                 return
             self._rows = rows + 1
-        self._answers[asked] = answer
+        self.answers[asked] = answer
         for table in tables_of(asked.sql):
             self._asked[table][asked.of].add(asked)
 
@@ -109,11 +112,11 @@ class Memory:
             self.forget_all()
         for table in tables:
             asked = self._asked.get(table)
-            if asked is None:
+            if not asked:
                 continue
             for subject in self._gone(asked, of):
                 for gone in asked.pop(subject, ()):
-                    del self._answers[gone]
+                    del self.answers[gone]
                     for other in tables_of(gone.sql):
                         if other != table:
                             self._asked[other][subject].discard(gone)
@@ -123,6 +126,6 @@ class Memory:
         return (None, *of) if of else tuple(asked)
 
     def forget_all(self) -> None:
-        self._answers.clear()
+        self.answers.clear()
         self._asked.clear()
         self._rows = 0

@@ -20,9 +20,10 @@ def text_of(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="microseconds")
 
 
+@lru_cache(maxsize=INSTANTS_MAX)
 def hour_of(at: datetime) -> str:
     """The beginning of the hour, as text."""
-    return text_of(hour_began(at))
+    return text_of(hour_began(at.astimezone(UTC)))
 
 
 @lru_cache(maxsize=INSTANTS_MAX)

@@ -49,7 +49,7 @@ def answers(store: Store) -> Iterator[tuple[str, object]]:
     upgrades = [upgrade.operation for upgrade in store.upgrades(limit=100)]
     yield "frozen", dict(store.frozen())
     yield "all", [store.upgrades(unfinished=True), store.upgrades(limit=2), upgrades]
-    yield "marks", [store.marks(""), store.marks("a"), store.recoveries(), store.advances()]
+    yield "marks", [*map(store.marks, ("", "a", "a: ", "b: x")), store.recoveries(), store.advances()]
     yield (
         "outbox",
         [
@@ -118,7 +118,7 @@ def moves(random: Random) -> list[Callable[[Store], object]]:
         lambda s: s.healthy(some),  # often of what was never deployed
         lambda s: s.forget_good(environment, service, some.target),
         lambda s: s.removed(environment, service),
-        lambda s: s.mark(random.choice("ab"), random.choice(("1", "2", None))),
+        lambda s: s.mark(random.choice(("a", "b", "a: x", "b: x")), random.choice(("1", "2", None))),
         lambda s: s.advance(random.choice((None, "a" * 40)), "b" * 40),
         lambda s: s.enter_recovery(environment, "lost"),
         lambda s: s.keep_recovery(environment, None),
@@ -279,6 +279,18 @@ def test_what_was_written_of_another_operation_leaves_the_rest_known(store: Stor
     assert not [sql for sql in asked if "FROM steps" in sql]
 
 
+def test_a_fact_of_another_sort_leaves_the_rest_known(store: Store) -> None:
+    asked: list[str] = []
+    store.mark("drift: production", "told")
+    store.marks("drift: ")
+    store._connection.set_trace_callback(asked.append)
+    store.mark("known: production", "seen")
+    assert store.marks("drift: ") == {"drift: production": "told"}
+    assert not [sql for sql in asked if "FROM marks" in sql]
+    store.mark("drift: staging", "told")
+    assert store.marks("drift: ") == dict.fromkeys(("drift: production", "drift: staging"), "told")
+
+
 def test_whoever_only_reads_remembers_nothing(store: Store, path: Path, clock: HandClock) -> None:
     with closing(Store(path, now=clock.now, read_only=True)) as reader:
         assert reader.marks("") == {}
@@ -296,7 +308,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch, store: S
         store.upgrade(str(number))
         assert len(store.marks("")) == 30
     assert store._memory is not None
-    assert len(store._memory._answers) <= 5
+    assert len(store._memory.answers) <= 5
 
 
 def test_only_questions_that_hang_on_tables_alone_are_remembered(path: Path) -> None:
