@@ -27,7 +27,10 @@ class Facts:
     """The record that the invariants look at, checked at everything that happens."""
 
     def __init__(self, simulation: Simulation) -> None:
+        from tests.simulation import data_invariants, invariants  # which look at these
+
         self._simulation = simulation
+        self._invariants, self._of_data = invariants, data_invariants
         self.upgrades: dict[str, Upgrade] = {}
         """Every upgrade as last committed."""
         self.shut: dict[tuple[str, str, Target], str] = {}
@@ -77,8 +80,6 @@ class Facts:
 
     def committed(self, upgrades: list[Upgrade], rows: list[Mapping[str, Any]]) -> None:
         """A transaction of the daemon's was committed."""
-        from tests.simulation import invariants
-
         for upgrade in upgrades:
             before = self.upgrades.get(upgrade.operation)
             self.upgrades[upgrade.operation] = upgrade
@@ -87,18 +88,16 @@ class Facts:
                 f"{upgrade.before.target.version if upgrade.before else None} -> "
                 f"{upgrade.to.version if upgrade.to else None}: {upgrade.phase.value} {upgrade.reason}"
             )
-            self._check(invariants.AFTER_MOVE, before, upgrade, rows)
+            self._check(self._invariants.AFTER_MOVE, before, upgrade, rows)
             self._moved(before, upgrade)
         for row in rows:
             self._audited(row)
 
     def effect(self, kind: str, operation: str, work: Workload | None, key: Key) -> None:
         """The driver is about to touch what runs."""
-        from tests.simulation import invariants
-
         target = work.target.version if work else None
         self._simulation.note(f"{operation} {kind} {'/'.join(key)} {target}")
-        self._check(invariants.BEFORE_EFFECT, kind, operation, work, key)
+        self._check(self._invariants.BEFORE_EFFECT, kind, operation, work, key)
         self.deployed.add(key)
         if work and work.release.backup:
             self._simulation.world.write(key)
@@ -106,36 +105,28 @@ class Facts:
 
     def command(self, command: Command) -> None:
         """A command is about to work on a service's data."""
-        from tests.simulation import data_invariants
-
         self._simulation.note(f"{command.operation} {command.step}: {command.verb} {command.what}")
-        self._check(data_invariants.BEFORE_COMMAND, command)
+        self._check(self._of_data.BEFORE_COMMAND, command)
 
     def dropped(self, path: str, backup: Backup) -> None:
         """A backup is about to be removed."""
-        from tests.simulation import data_invariants
-
-        self._check(data_invariants.BEFORE_DROP, path, backup)
+        self._check(self._of_data.BEFORE_DROP, path, backup)
 
     def accepted(self, before: str | None, after: str) -> None:
         """The daemon is about to put a commit in force."""
-        from tests.simulation import invariants
-
-        self._check(invariants.BEFORE_ACCEPT, before, after)
+        self._check(self._invariants.BEFORE_ACCEPT, before, after)
         self.rewrite_accepted = False
         self.in_force = after, self._simulation.time.now_s
         self.tips.append(after)
 
     def pushed(self, before: str, after: str, who: str) -> None:
         """The remote's branch has moved."""
-        from tests.simulation import invariants
-
         self.forced |= who == "force"
         if who == "ugs":
             self._simulation.note(
                 f"ugs pushes {after[:12]} {self._simulation.remote.made[after].commit.subject}"
             )
-            self._check(invariants.AFTER_PUSH, before, after)
+            self._check(self._invariants.AFTER_PUSH, before, after)
 
     def _check(self, checks: Any, *happened: Any) -> None:
         for check in checks:

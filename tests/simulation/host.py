@@ -25,6 +25,7 @@ Nature = Literal["good", "refuses", "wrong", "dies", "dies later", "slow", "corr
 NATURES: tuple[Nature, ...] = ("good", "refuses", "wrong", "dies", "dies later", "slow", "corrupt")
 WEIGHTS = (14, 2, 2, 1, 1, 3, 1)
 SLOW_S, DIES_LATER_S = 0.9, 0.45
+TOP = Path("/")
 Key = tuple[str, str]
 """(environment, service)."""
 
@@ -204,13 +205,13 @@ class SimulatedDriver:
             "service": work.service,
         }
         values["target"] = str(work.target)
-        return tuple(Endpoint(index, 8080 + index, Path("/"), values) for index in range(work.instances))
+        return tuple(Endpoint(index, 8080 + index, TOP, values) for index in range(work.instances))
 
     def rename(self, site: Site, old: str, new: str) -> None:
         raise AssertionError("no environment here is renamed")
 
     def surroundings(self, site: Site, work: Workload) -> Surroundings:
-        return Surroundings(Path("/"), {}, {})
+        return Surroundings(TOP, {}, {})
 
     def foreign_listener(self, site: Site, work: Workload, endpoint: Endpoint) -> str:
         return ""

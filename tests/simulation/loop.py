@@ -269,9 +269,12 @@ class VirtualClock(SystemClock):
 
     def __init__(self, loop: Loop, time: Time) -> None:
         self._loop, self._time = loop, time
+        self._told = -1.0, EPOCH
 
     def now(self) -> datetime:
-        return instant(self._time.now_s)
+        if self._told[0] != self._time.now_s:  # it is asked several times at most instants
+            self._told = self._time.now_s, instant(self._time.now_s)
+        return self._told[1]
 
     def monotonic(self) -> float:
         return self._time.now_s

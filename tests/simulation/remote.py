@@ -161,9 +161,15 @@ class Clone:
         return [_entry(path, oid) for path, oid in sorted(tree.items()) if path.startswith(prefixes)]
 
     def differences(self, older: str, newer: str, folders: Sequence[str]) -> Mapping[str, Entry | None]:
-        before = {entry.path: entry for entry in self.entries(older, folders)}
-        after = {entry.path: entry for entry in self.entries(newer, folders)}
-        return {path: after.get(path) for path in before | after if before.get(path) != after.get(path)}
+        before, after = self.remote.made[older].tree, self.remote.made[newer].tree
+        prefixes = tuple(f"{folder}/" for folder in folders)
+        moved = sorted(path for path, oid in before.items() if after.get(path) != oid)
+        moved += sorted(path for path in after if path not in before)
+        return {
+            path: _entry(path, after[path]) if path in after else None
+            for path in moved
+            if path.startswith(prefixes)
+        }
 
     def blob(self, oid: str) -> bytes:
         return BLOBS[oid]

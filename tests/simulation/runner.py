@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import itertools
@@ -46,7 +47,9 @@ def play(seed: int, mutation: str | None = None) -> Failure:
     )
     # Time stands still while something is computed: in every other seed, a piece is over after each step.
     in_pieces = patch.object(paced, "HOLD_S", 0.0 if seed % 2 else paced.HOLD_S)
-    with broken, let_be, too, in_pieces, _noted(simulation), _unheard():
+    # Which tasks there are nobody asks, and to remember each weakly costs more than to make it.
+    unlisted = patch.object(asyncio.tasks._all_tasks, "add", _forget)  # type: ignore[attr-defined]  # asyncio's own
+    with broken, let_be, too, in_pieces, unlisted, _noted(simulation), _unheard():
         try:
             simulation.run()
         except Violation as violation:
@@ -59,6 +62,10 @@ def play(seed: int, mutation: str | None = None) -> Failure:
     story = [f"seed {seed}: {simulation.rules}; faults: {drawn}"]
     story += [f"{at_s:9.3f}  {text}" for at_s, text in simulation.trace]
     return Failure(seed, wrong, story, simulation.facts.ended, simulation.events)
+
+
+def _forget(_task: object) -> None:
+    """Instead of a place in a set."""
 
 
 def play_on(seed: int, mutation: str | None = None) -> Failure:

@@ -60,6 +60,7 @@ class Simulation:
         self.signer = signing.MOVER
         """Who signs what people commit."""
         self.weather = Weather(self._random("weather"), self.time, clear_s=ACTIVE_S, more=drawn.faults)
+        self._deadly = any(fault.name.startswith("killed-") for fault in self.weather.drawn)
         self.link: Weather = self.weather
         """The same, as the daemon has it on its way to the remote."""
         self.remote, self.refs, self.disk = Remote(), Refs(), Disk()
@@ -241,6 +242,8 @@ class Simulation:
 
     def may_kill(self, where: str) -> None:
         """Kill the daemon here, if the weather says so."""
+        if not self._deadly:
+            return
         fault = "killed-at-failpoint" if where.startswith("at ") else KILLED.get(where, "killed-at-commit")
         if self.weather.lasts(fault) and self.weather.strikes(fault):
             raise Killed(where)
