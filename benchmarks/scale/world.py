@@ -62,6 +62,7 @@ async def settled(core: Core) -> AsyncIterator[Fleet]:
     try:
         yield fleet
     finally:
+        await fleet.remembering.end()
         keeping.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await keeping

@@ -116,16 +116,15 @@ class Daemon:
     async def run_once(self) -> bool:
         """Fetch, and pass until nothing moves any more. True when every upgrade that ended in it ended well."""
         keeper = asyncio.create_task(endure(self.core.clock, "leases", self._lease_loop))
-        resting, damaged = (
-            asyncio.create_task(self._to_rest()),
-            asyncio.create_task(until_damaged(self.core.store)),
-        )
+        resting = asyncio.create_task(self._to_rest())
+        damaged = asyncio.create_task(until_damaged(self.core.store))
         try:
             await asyncio.wait([resting, damaged], return_when=asyncio.FIRST_COMPLETED)
             return await (resting if resting.done() else damaged)
         finally:
             await _cancelled([keeper, resting, damaged])
             await self.core.leases.give_back()
+            await self.fleet.remembering.end()
             await self.core.probed.write(self.core.store)
 
     async def _to_rest(self) -> bool:
@@ -261,6 +260,7 @@ class Daemon:
 
     async def _end(self, watcher: Watcher | None) -> None:
         await self.profiler.end()
+        await self.fleet.remembering.end()
         under_way = [task for environment in self.fleet.passes.values() for task in environment.halt()]
         await _cancelled(self._tasks)  # first, so that none of them starts anything more
         if under_way and self.core.store.damage is None:  # else no safe point can be written down

@@ -72,7 +72,8 @@ class Deciding:
         )
         # What is retired parks nothing any more.
         round_ = _Round(self, desired, partial(self.around, desired, changes, asked, order), waiting)
-        if await round_.all([change for change in ready if change.service not in here.busy]):
+        whole = await round_.all([change for change in ready if change.service not in here.busy])
+        if whole and not round_.missed:
             await here.missed.look(desired.environment, round_.waits)
         for change in beyond(here.core, desired, here.observed):
             round_.told.setdefault(change.service, self.gates(change, round_.around))
@@ -130,6 +131,8 @@ class _Round:
         """Every change with its gates."""
         self.waits: Waits = {}
         """Those that are on record as waiting."""
+        self.missed = False
+        """Whether it is on record with them what windows they wait for."""
         self._rested, self._busy = False, frozenset[str]()
         """Whether others had the loop, and what was under way then."""
 
@@ -167,6 +170,8 @@ class _Round:
                         stack.enter_context(self._core.store.transaction())
                     writing = True
                     wait()
+            if writing and not left:
+                self.missed = self._here.missed.look_at_once(self._desired.environment, self.waits)
         return None
 
     def _follow(self, *, rested: bool) -> None:

@@ -29,6 +29,13 @@ def keep(core: Core, in_force: Iterable[Environment], reading: Reading) -> None:
                 core.store.audit("environment-gone", environment=one.name, detail=reading.snapshot.revision)
 
 
+def absent(core: Core, reading: Reading) -> list[Environment]:
+    """Those in force that the repository has no longer, and that were not gone already."""
+    names = core.desired.keys() - reading.there
+    found = [one for name, one in core.desired.items() if name in names] if names else []
+    return [one.environment for one in found if one.gone is None]
+
+
 def gone(core: Core, reading: Reading) -> dict[str, Desired]:
     """By name, the environments that were written down and have not come back, as they were last.
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Literal
 
 from reconciler.collector import standing_still
-from reconciler.engine import departure, flags, rename, soak
+from reconciler.engine import departure, flags, problems, rename, soak
 from reconciler.engine.core import Core
 from reconciler.engine.reading import Reading, Resolvers, accepted_environments, read
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.recovery import Recall
+from reconciler.engine.remembering import Remembering
 from reconciler.engine.repository import Retry, Rewritten
 from reconciler.engine.trust import Guard, Judged, Untrusted, ahead_of
-from reconciler.model.desired import Thawer, alike
+from reconciler.model.desired import Desired, Thawer, moved
 from reconciler.model.errors import HostError, InputError, Place, Problem, UgsError
-from reconciler.model.notice import Notice, Severity
-from reconciler.model.snapshot import Snapshot
+from reconciler.model.notice import Severity
 from reconciler.model.trust import refusal_remedy, refusal_text
 
 log = logging.getLogger("ugs")
@@ -29,7 +30,6 @@ EMPTIED = Problem(
     "the repository was emptied: it has neither releases nor environments any more",
     "put them back; to give an environment up, remove its file alone",
 )
-PROBLEM_MARK = "problem: "
 State = Literal["starting", "ok", "unreachable", "rewritten", "unreadable", "untrusted"]
 
 
@@ -71,6 +71,7 @@ class Fleet:
         """The branch's tip, and how far it is followed."""
         self._recall = Recall(core)
         self._resolvers = Resolvers()
+        self.remembering = Remembering(core.repository)
         self._again = False
         """Something of the commit in force could not be taken yet."""
 
@@ -122,7 +123,7 @@ class Fleet:
                     core.store.audit("rewrite-accepted", detail=fetched.tip)
                     core.store.rebase_recoveries(fetched.tip)
                 if reading is not None:
-                    in_force = [one.environment for one in core.desired.values() if one.gone is None]
+                    in_force = departure.absent(core, reading)
                     departure.keep(core, in_force, reading)
                     await self._accept(fetched.previous, reading.snapshot.revision)
                     await self._take(reading, judged)
@@ -192,18 +193,22 @@ class Fleet:
 
     async def _take(self, reading: Reading, judged: Judged) -> None:
         core, frozen, snapshot = self.core, self.core.frozen, reading.snapshot
-        wanted = {
-            name: desired
-            for name, desired in reading.resolved(frozen, self._resolvers).items()
-            if departure.ours(core, desired.environment)
-        }
-        busy = frozenset(name for name, here in self.passes.items() if here.busy or here.left)
-        renames = await rename.carry_over(core, wanted, reading.there, busy)
+        wanted, there = reading.resolved(frozen, self._resolvers), reading.there
+        # What asks for the very same is looked at no more: of very many environments few have moved.
+        news = moved(core.desired, wanted)
+        strange = [name for name in news if not departure.ours(core, wanted[name].environment)]
+        for name in strange:
+            del wanted[name]
+        renames = await rename.carry_over(core, wanted, there, self._is_engaged)
         self._again = renames.again
         usable = {name: desired for name, desired in wanted.items() if name not in renames.waiting}
         # What cannot be read at all stays as it is, neither gone nor emptied; so does what keeps its name for now.
-        staying = snapshot.blind.union(renames.waiting.values()) & core.desired.keys() - usable.keys()
-        kept = {name: core.desired[name] for name in staying if core.desired[name].gone is None}
+        staying = snapshot.blind.union(renames.waiting.values()).difference(usable)
+        kept = {
+            name: core.desired[name]
+            for name in staying
+            if name in core.desired and core.desired[name].gone is None
+        }
         gone = departure.gone(core, reading)
         before = dict(core.desired)
         core.desired.clear()
@@ -215,23 +220,41 @@ class Fleet:
         )
         core.ahead.update(ahead_of(judged, self.guard.rule, beyond, core.desired))
         self.tip = snapshot.revision
-        distrusted = self.guard.problems(judged.held, {*snapshot.environments, *snapshot.blind})
-        refused = (*self.refused(snapshot), *renames.problems)
-        # In a thread of its own, and nobody waits for it: it is but a memory for the next start.
-        asyncio.get_running_loop().run_in_executor(None, core.repository.remember, snapshot.revision)
-        self._tell_problems((*snapshot.problems, *self._thawed(snapshot, frozen), *refused, *distrusted))
+        distrusted = self.guard.problems(judged.held, there)
+        suspects = snapshot.environments if reading.held else strange
+        refused = (*problems.refused(core, snapshot, suspects), *renames.problems)
+        self.remembering.keep(snapshot)
+        self.problems = problems.tell(
+            core, (*snapshot.problems, *self._thawed(snapshot, frozen), *refused, *distrusted)
+        )
         for name in core.flags.keys() - core.desired.keys() - snapshot.blind:
             del core.flags[name]
-        taken = usable | gone
-        news = {name for name, one in taken.items() if name not in before or not alike(before[name], one)}
-        for name in taken:
+        await self._call_for_passes(usable | gone, before, {*news, *gone})
+
+    async def _call_for_passes(
+        self, taken: Mapping[str, Desired], before: Mapping[str, Desired], suspects: Collection[str]
+    ) -> None:
+        """Of each environment that asks for something else than `before`, which of those that were there before is
+        one of the `suspects`; and of each that does not rest."""
+        core = self.core
+        joined = taken.keys() - self.passes.keys()
+        for name in taken if joined else ():
             self._pass(name)
-        for name in sorted(news):
+        suspected = {
+            name: taken[name] for name in (taken.keys() - before.keys()).union(suspects) if name in taken
+        }
+        news = sorted(moved(before, suspected))
+        for name in news:
             await flags.settle(core, taken[name])
-        woken = news | core.ahead.keys() | (self.passes.keys() - core.desired.keys())
-        for name, here in self.passes.items():
-            if name in woken or not here.rest.begun:
+        gone = self.passes.keys() - core.desired.keys()
+        for name in sorted({*news, *core.ahead, *gone, *core.wake.restless}):
+            if here := self.passes.get(name):
                 here.wake.set()
+
+    def _is_engaged(self, name: str) -> bool:
+        """Whether upgrades are under way there, or are yet to be carried on."""
+        here = self.passes.get(name)
+        return here is not None and bool(here.busy or here.left)
 
     def _pass(self, name: str) -> EnvironmentPass:
         if name not in self.passes:
@@ -245,19 +268,6 @@ class Fleet:
         with contextlib.suppress(UgsError):
             await self.refresh()
 
-    def refused(self, snapshot: Snapshot) -> list[Problem]:
-        """What ugs.yaml does not let environments use here."""
-        return [
-            Problem(
-                Place(f"environments/{name}.yaml"),
-                "driver.kind",
-                f"the driver {environment.driver.kind} may not be used by this daemon",
-                "add it to `drivers` in ugs.yaml, or name one that is there",
-            )
-            for name, environment in snapshot.environments.items()
-            if environment.driver.kind not in self.core.settings.drivers
-        ]
-
     def _tell(self, state: State, severity: Severity, text: str) -> None:
         """Keep the state of the repository; a change of it is told, once. The log has every new reason for trouble."""
         if state != self.state or (state != "ok" and text != self.sentence):
@@ -265,28 +275,7 @@ class Fleet:
         if state != self.state:
             self.core.store.audit(f"repository-{state}", detail=text)
             if state != "ok" and (severity == "person" or self.state != "starting"):
-                self._alert(text, severity)
+                problems.alert(self.core, text, severity)
             elif state == "ok" and self.state != "starting":
-                self._alert(f"the repository is in order again: {text}", "info")
+                problems.alert(self.core, f"the repository is in order again: {text}", "info")
         self.state, self.sentence, self.needs_person = state, text, severity == "person"
-
-    def _tell_problems(self, problems: tuple[Problem, ...]) -> None:
-        """Each is told once while it lasts, however often the daemon is started anew."""
-        store, now = self.core.store, {f"{PROBLEM_MARK}{problem}": problem for problem in problems}
-        with store.transaction():
-            told = store.marks(PROBLEM_MARK)
-            for mark in sorted(now.keys() - told.keys()):
-                log.error("%s", now[mark])
-                store.mark(mark, "told")
-                self._alert(str(now[mark]), "person")
-            for mark in told.keys() - now.keys():
-                store.mark(mark, None)
-        self.problems = tuple(sorted(now.values()))
-
-    def _alert(self, text: str, severity: Severity) -> None:
-        now = self.core.clock.now()
-        notice = Notice(
-            environment="", service="", sentence=text, severity=severity, at=now, title="repository"
-        )
-        self.core.store.tell(notice)
-        self.core.wake.notices.set()

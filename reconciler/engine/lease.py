@@ -55,6 +55,10 @@ class Leases:
         in monotonic seconds. None when nothing is to be read first. Until `caught_up`, it does not count as held."""
         return None
 
+    def lent(self) -> Collection[str]:
+        """Those of which `behind_s` may tell something."""
+        return ()
+
     def others_had(self, _environment: str) -> bool:
         """Whether others have had an environment since it was last held here, as far as the remote was heard, and what
         they did was not read yet: what is remembered of it may be long out of date."""
@@ -111,6 +115,9 @@ class RemoteLeases(Leases):
 
     def behind_s(self, environment: str) -> float | None:
         return self._behind_s.get(environment) if self._by_the_remote(environment) == "held" else None
+
+    def lent(self) -> Collection[str]:
+        return self._behind_s.keys()
 
     def others_had(self, environment: str) -> bool:
         seen, last = self._lease(environment).seen, self._last.get(environment, 0)

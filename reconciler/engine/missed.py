@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import msgspec
@@ -24,7 +24,9 @@ from reconciler.model.upgrade import Upgrade
 from reconciler.model.window import Interval
 from reconciler.model.zone import local_text
 
+Waiting = Mapping[str, tuple[Upgrade, Change, tuple[Gate, ...]]]
 MARK = "window: "
+AT_ONCE_MAX = 20
 UNSEEN = "UGS did not look at it while it was open: it was stopped, or the environment was in other hands"
 
 
@@ -42,14 +44,25 @@ class Missed:
         self._core = core
         self._prefix = f"{MARK}{environment}: "
 
-    async def look(
-        self, place: Environment, waiting: Mapping[str, tuple[Upgrade, Change, tuple[Gate, ...]]]
-    ) -> None:
+    async def look(self, place: Environment, waiting: Waiting) -> None:
         """`waiting`: all that waits, by service, with its gates. What waits no longer is forgotten."""
+        await written(self._core.store, self._core.clock, self._due(place, waiting))
+
+    def look_at_once(self, place: Environment, waiting: Waiting) -> bool:
+        """The same within the transaction of who calls; False, and nothing done, where it is too much for that."""
+        due = self._due(place, waiting)
+        if len(due) > AT_ONCE_MAX:
+            return False
+        for write in due:
+            write()
+        return True
+
+    def _due(self, place: Environment, waiting: Waiting) -> list[Callable[[], None]]:
+        """What is to be told and written."""
         store, now = self._core.store, self._core.clock.now()
         marks = store.marks(self._prefix)
         openings: dict[ChangeClass, Interval | None] = {}
-        kept = dict[str, str]()
+        kept, due = dict[str, str](), list[Callable[[], None]]()
         for upgrade, change, gates in waiting.values():
             key, kind = f"{self._prefix}{upgrade.operation}", class_in(place, change)
             if kind not in openings:
@@ -58,7 +71,7 @@ class Missed:
             if known and known.opening.end <= now:
                 wanted = any(gate.gate == "approval" for gate in closed(gates))
                 ask = mark_of(ask_of(change, upgrade.revision, change.path)) if wanted else ""
-                self._tell(place, upgrade, known, opening, ask)
+                due.append(partial(self._tell, place, upgrade, known, opening, ask))
                 known = None
             if opening is None:
                 continue
@@ -69,7 +82,7 @@ class Missed:
         moved = dict.fromkeys(marks.keys() - kept.keys()) | {
             key: value for key, value in kept.items() if marks.get(key) != value
         }
-        await written(store, self._core.clock, [partial(store.mark, *one) for one in moved.items()])
+        return [*due, *(partial(store.mark, *one) for one in moved.items())]
 
     def _tell(
         self, place: Environment, upgrade: Upgrade, passed: Awaited, following: Interval | None, ask: str

@@ -68,10 +68,15 @@ class Recall:
         if not self._compared:
             await self._compare(passes)
             self._compared = True
-        store, seen = self._core.store, set(self._core.store.marks(KNOWN))
-        strangers = [name for name in passes if f"{KNOWN}{name}" not in seen]
-        leases = self._core.leases
-        behind = [name for name in passes if (at_s := leases.behind_s(name)) is not None and at_s <= asked_s]
+        store, leases = self._core.store, self._core.leases
+        unseen = passes.keys() - store.marked(KNOWN)
+        strangers = [name for name in passes if name in unseen] if unseen else []
+        lent = leases.lent()
+        behind = [
+            name
+            for name in (passes if lent else ())
+            if name in lent and (at_s := leases.behind_s(name)) is not None and at_s <= asked_s
+        ]
         if not strangers and not behind and all(one.base for one in store.recoveries().values()):
             return
         accounts = await asyncio.to_thread(self._accounts, tip)
@@ -80,7 +85,7 @@ class Recall:
                 if name in accounts and not store.attempted(name):
                     store.enter_recovery(name, "Git tells of upgrades here of which nothing is known")
                 store.mark(f"{KNOWN}{name}", "seen")
-        names = {key.removeprefix(KNOWN) for key in store.marks(KNOWN)}
+        names = store.marked(KNOWN)
         everywhere = store.recoveries().get(EVERYWHERE)
         for name in sorted(names | store.recoveries().keys() - {EVERYWHERE}):
             recovery = store.recoveries().get(name) or everywhere

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from msgspec import Struct
 
@@ -33,15 +33,18 @@ class Outcome(Struct, frozen=True):
 
 
 async def carry_over(
-    core: Core, wanted: Mapping[str, Desired], there: Collection[str], busy: frozenset[str]
+    core: Core, wanted: Mapping[str, Desired], there: Collection[str], busy: Callable[[str], bool]
 ) -> Outcome:
     """Carry out every rename that was not yet. Each step may run twice.
 
-    `there`: all names that the repository has; `busy`: where upgrades are under way.
+    `there`: all names that the repository has; `busy`: whether upgrades are under way somewhere.
     """
     waiting, problems = dict[str, str](), list[Problem]()
     heirs = core.store.marks(MARK)
-    for name, desired in wanted.items():
+    former = {mark.removeprefix(MARK) for mark in heirs}
+    concerned = [name for name, one in wanted.items() if one.environment.renamed_from or name in former]
+    for name in concerned:
+        desired = wanted[name]
         old = desired.environment.renamed_from
         try:
             heir = heirs.get(MARK + name)
@@ -54,7 +57,7 @@ async def carry_over(
                     f"{old} is there still: nothing that gives it another name is trusted",
                     f"have the files of {old} removed in a commit that is",
                 )
-            if old in busy or core.leases.standing(old) == "elsewhere":
+            if busy(old) or core.leases.standing(old) == "elsewhere":
                 waiting[name] = old
             elif core.store.knows(old) or old in core.desired:
                 await _carry_over(core, core.drivers[desired.environment.driver.kind], old, name)

@@ -115,9 +115,14 @@ class Repository:
         known = self._snapshots.get(self.mirror.accepted() or "")
         return [known] if known else list(self._snapshots.values())[-1:]
 
-    def remember(self, revision: str) -> None:
-        """Keep what was read of this revision, which is in force, for a daemon that starts after this one."""
-        if self._parsed and (snapshot := self._snapshots.get(revision)):
+    @property
+    def remembers(self) -> bool:
+        """Whether anything is kept of what was read."""
+        return self._parsed is not None
+
+    def remember(self, snapshot: Snapshot) -> None:
+        """Keep what was read of the revision that is in force for a daemon that starts after this one."""
+        if self._parsed:
             self._parsed.keep(snapshot.sections, self._cache)
             self._parsed.forget()
 

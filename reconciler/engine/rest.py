@@ -26,13 +26,16 @@ class Rest:
         self._environment = environment
         self._since: tuple[Desired, float] | None = None
         self._alone_to_s = -math.inf
+        core.wake.restless.add(environment)
 
     def begin(self, desired: Desired) -> None:
         """A pass by `desired` had nothing to do, and nothing is left."""
         self._since = desired, self._core.clock.monotonic()
+        self._core.wake.restless.discard(self._environment)
 
     def end(self) -> None:
         self._since = None
+        self._core.wake.restless.add(self._environment)
 
     @property
     def begun(self) -> bool:

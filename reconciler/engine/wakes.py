@@ -21,3 +21,5 @@ class Wakes:
     notices: asyncio.Event = field(default_factory=asyncio.Event)
     notes: asyncio.Event = field(default_factory=asyncio.Event)
     rollouts: asyncio.Event = field(default_factory=asyncio.Event)
+    restless: set[str] = field(default_factory=set)
+    """Environments that do not rest: whatever comes into force, a pass is made over them."""

@@ -190,9 +190,11 @@ def arrangement(
     desired: Desired, observed: Mapping[str, Observation], changes: Sequence[Change]
 ) -> Arrangement:
     """The order of the changes as they will be in the end: what is on its way counts as arrived."""
+    if not changes:
+        return Arrangement((), {}, {})
     last = {change.service: change.before for change in changes}
     running = {
-        service: running_of(target, desired.releases.get(service, {}).values(), last.get(service))
+        service: running_of(target, desired.releases.get(service, {}).get(target.version), last.get(service))
         for service, observation in observed.items()
         if (target := observation.running)
     }

@@ -57,6 +57,11 @@ def alike(one: Desired, other: Desired) -> bool:
     )
 
 
+def moved(before: Mapping[str, Desired], now: Mapping[str, Desired]) -> list[str]:
+    """The names of those in `now` that were not there before, or that may ask for something else."""
+    return [name for name, one in now.items() if name not in before or not alike(before[name], one)]
+
+
 class _Resolved(Struct, frozen=True):
     """What was asked for at one revision, and what it was worked out of."""
 

@@ -49,19 +49,42 @@ class Related(Struct, frozen=True):
     problems: frozenset[Problem] = frozenset()
 
 
+class Served(Struct, frozen=True):
+    """An environment as it was followed before, by these releases."""
+
+    environment: Environment
+    releases: Releases
+
+    def still(self, now: Environment) -> Mapping[str, Pin]:
+        """The pins that were served, where what that hangs on beside them and their releases is the same now."""
+        was = self.environment
+        same = was.driver.kind == now.driver.kind and was.hosts == now.hosts and was.flags == now.flags
+        return was.pins if same else {}
+
+
 def follow(
-    merged: Merged, environment: Environment, releases: Releases, sections: Sections, fitting: Fitting
+    merged: Merged,
+    environment: Environment,
+    releases: Releases,
+    sections: Sections,
+    fitting: Fitting,
+    before: Served | None = None,
 ) -> Followed:
-    """The environment with those pins alone that their release can serve."""
+    """The environment with those pins alone that their release can serve; a pin that is the same as `before`, to the
+    very same release, is not looked at again."""
     pins: dict[str, Pin] = {}
     pinned = {service: releases.get((service, pin.version.text)) for service, pin in environment.pins.items()}
     problems = set(_idle_flags(environment, list(pinned.values()), sections, torn=bool(merged.torn)))
     unreleased, kind, hosts = False, environment.driver.kind, environment.hosts
+    still, known = (before.still(environment), before.releases) if before else ({}, {})
     for service, pin in environment.pins.items():
         release = pinned[service]
         if release is None:
             unreleased = True
             problems.add(_unreleased(pin, releases, sections))
+            continue
+        if still and still.get(service) == pin and known.get((service, pin.version.text)) is release:
+            pins[service] = pin
             continue
         # Most often it was seen to fit elsewhere.
         key = (kind, bool(hosts), service, pin.version.text) if pin.plain else None

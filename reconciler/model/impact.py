@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from msgspec import Struct
 
@@ -38,11 +38,12 @@ def dependents(service: str, by: Mapping[str, set[str]]) -> tuple[str, ...]:
     return tuple(sorted(found - {service}))
 
 
-def running_of(target: Target, known: Iterable[Release], last: Workload | None) -> Running:
-    """What runs, with what it needs. `last`: last-good, whose release `known` may have no longer."""
-    releases = [*known, *([last.release] if last else [])]
-    found = next((one for one in releases if one.version == target.version), None)
-    return Running(target.version, found.requires if found else {})
+def running_of(target: Target, release: Release | None, last: Workload | None) -> Running:
+    """What runs, with what it needs. `release`: that version's, where it is known; `last`: last-good, which may still
+    know it."""
+    if release is None and last and last.release.version == target.version:
+        release = last.release
+    return Running(target.version, release.requires if release else {})
 
 
 def needed_by(workloads: Mapping[str, Workload]) -> Mapping[str, set[str]]:

@@ -28,6 +28,7 @@ from reconciler.model.observation import Instance, Observation
 from reconciler.model.order import Arrangement, arrange
 from reconciler.model.plan import Change, Good, Records, plan
 from reconciler.model.planned import Pinned, Planned, Preview
+from reconciler.model.release import Release
 from reconciler.model.renaming import renamed
 from reconciler.model.rollout import interrupts
 from reconciler.model.snapshot import Snapshot
@@ -123,6 +124,10 @@ class _Here(Struct, frozen=True):
     now: datetime
 
 
+def _release(releases: Catalogue, name: str, target: Target) -> Release | None:
+    return next((one for one in releases.get(name, ()) if one.version == target.version), None)
+
+
 def _environment(
     desired: Desired,
     old: Desired | None,
@@ -141,7 +146,10 @@ def _environment(
     changes = plan(desired, _observed(runs), records, now=now)
     arranged = arrange(
         [replace(change, after=change.goal) for change in changes],
-        {name: running_of(target, releases.get(name, ()), was.get(name)) for name, target in runs.items()},
+        {
+            name: running_of(target, _release(releases, name, target), was.get(name))
+            for name, target in runs.items()
+        },
     )
     would = {name: target for name, target in runs.items() if name not in _leaving(changes)}
     would |= {name: work.target for name, work in desired.workloads.items()}

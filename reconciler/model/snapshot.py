@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from reconciler.model.environment import Environment
 from reconciler.model.errors import InputError, Place, Problem
-from reconciler.model.followed import Fitting, Followed, Related, follow, related
+from reconciler.model.followed import Fitting, Followed, Related, Served, follow, related
 from reconciler.model.layered import Layered, layered
 from reconciler.model.layout import File
 from reconciler.model.parts import Merged
@@ -238,11 +238,15 @@ class _Composition:
             )
         now = {name: self.merged[name] for name in anew if name in self.merged}
         added = {
-            name: follow(one, one.environment, self.releases, self.sections, self.fitting)
+            name: follow(one, one.environment, self.releases, self.sections, self.fitting, self._served(name))
             for name, one in now.items()
             if one.environment
         }
         return _with(self.before.followed, anew, added), frozenset(anew)
+
+    def _served(self, name: str) -> Served | None:
+        before = self.before.followed.get(name)
+        return Served(before.environment, self.before.releases) if before else None
 
     def _related(self, followed: Mapping[str, Followed], blind: frozenset[str]) -> Related:
         """What environments say of one another: anew where one that came, went or changed says something else."""

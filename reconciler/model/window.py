@@ -44,6 +44,7 @@ FOLLOWS: dict[ChangeClass, ChangeClass] = {"config": "patch", "removal": "major"
 FOREVER = datetime.max.replace(tzinfo=UTC)
 
 _MINUTE = timedelta(minutes=1)
+_GAP_MAX = timedelta(days=400)
 CALENDAR = "the calendar"
 COMMIT = "a commit that changes the environment"
 STARTER = "a person who starts it"
@@ -91,7 +92,7 @@ def check_freeze(freeze: Freeze) -> None:
 
 def current(window: Window, zone: str, *, now: datetime) -> Interval | None:
     """The opening of a checked window that contains `now`, if one does. Raises Disagreement."""
-    start = _last_start(window, zone, now.astimezone(UTC))
+    start = _gap(window, zone).last_start(now.astimezone(UTC))
     if start is None:
         return None
     end = start + timedelta(seconds=window.duration_s)
@@ -103,7 +104,7 @@ def following(window: Window, zone: str, *, now: datetime) -> Interval | None:
 
     Raises Disagreement.
     """
-    start = _next_start(window, zone, now.astimezone(UTC))
+    start = _gap(window, zone).next_start(now.astimezone(UTC))
     return None if start is None else Interval(start, start + timedelta(seconds=window.duration_s))
 
 
@@ -203,6 +204,45 @@ def _union(sources: list[Source], now: datetime) -> tuple[datetime, list[int]]:
 
 def _earliest(sources: Iterable[Source], now: datetime) -> datetime | None:
     return min((found.start for source in sources if (found := source.after(now))), default=None)
+
+
+class _Gap:
+    """Two starts of one window with none between them, found last: as long as it is between them, both are known."""
+
+    __slots__ = ("_asked", "_between", "_window", "_zone")
+
+    def __init__(self, window: Window, zone: str) -> None:
+        self._window, self._zone = window, zone
+        self._asked: tuple[datetime, datetime] | None = None
+        """An instant, and the latest start at or before it."""
+        self._between: tuple[datetime, datetime] | None = None
+
+    # Each is read and set as a whole, so that threads may share it.
+
+    def last_start(self, now: datetime) -> datetime | None:
+        """The latest start at or before `now`."""
+        between = self._between
+        if between and between[0] <= now < between[1]:
+            return between[0]
+        start = _last_start(self._window, self._zone, now)
+        self._asked = (now, start) if start else None
+        return start
+
+    def next_start(self, now: datetime) -> datetime | None:
+        """The first start after `now`, None when there is none within five years."""
+        between, asked = self._between, self._asked
+        if between and between[0] <= now < between[1]:
+            return between[1]
+        start = _next_start(self._window, self._zone, now)
+        # Of what lies farther apart, it hangs on the instant whether a search finds it.
+        if start and asked and asked[0] == now and start - asked[1] < _GAP_MAX:
+            self._between = asked[1], start
+        return start
+
+
+@lru_cache(maxsize=1024)
+def _gap(window: Window, zone_name: str) -> _Gap:
+    return _Gap(window, zone_name)
 
 
 @lru_cache(maxsize=4096)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -13,6 +16,7 @@ from reconciler.store.audit import Audit
 from reconciler.store.outbox import Outbox
 from reconciler.store.rows import Advance
 
+T = TypeVar("T")
 ADVANCES_MAX = 5_000
 RECOVERY = "recovery: "
 KNOWN = "known: "
@@ -21,7 +25,8 @@ DRIFT = "drift: "
 """By environment: what of it was changed by hand, and has been told."""
 FLAGS = "flags: "
 """By environment: by which rules its flags are switched, and were before the last push."""
-MARKED = "SELECT key, value FROM marks WHERE substr(key, 1, length(:prefix)) = :prefix ORDER BY key"
+MARKED = "SELECT key, value FROM marks WHERE key >= :prefix AND key < :beyond ORDER BY key"
+LAST_CHARACTER = "\U0010ffff"
 EVERYWHERE = ""
 """In place of an environment's name, as long as it is not known which there are."""
 
@@ -30,6 +35,16 @@ def _sort_of(key: str) -> str | None:
     """What stands before the colon: keys that begin alike up to there are of one sort. None: of whichever."""
     sort, colon, _ = key.partition(":")
     return sort if colon else None
+
+
+def _by_key(rows: list[sqlite3.Row]) -> dict[str, str]:
+    return {row["key"]: row["value"] for row in rows}
+
+
+@lru_cache(maxsize=100)
+def _names_after(begin: int) -> Callable[[list[sqlite3.Row]], frozenset[str]]:
+    """Always the same for the same, so that what it made is remembered."""
+    return lambda rows: frozenset(row["key"][begin:] for row in rows)
 
 
 class Marks(Audit, Outbox):
@@ -42,8 +57,15 @@ class Marks(Audit, Outbox):
 
     def marks(self, prefix: str) -> dict[str, str]:
         """The facts whose keys begin with `prefix`."""
-        rows = self._all(MARKED, {"prefix": prefix}, of=_sort_of(prefix))
-        return {row["key"]: row["value"] for row in rows}
+        return dict(self._marked(prefix, _by_key))
+
+    def marked(self, prefix: str) -> frozenset[str]:
+        """What follows `prefix` in the keys that begin with it."""
+        return self._marked(prefix, _names_after(len(prefix)))
+
+    def _marked(self, prefix: str, read: Callable[[list[sqlite3.Row]], T]) -> T:
+        between = {"prefix": prefix, "beyond": prefix + LAST_CHARACTER}
+        return self._known(MARKED, between, read, of=_sort_of(prefix))
 
     def advance(self, before: str | None, tip: str) -> None:
         """`tip` is about to be in force after `before`; None: with nothing before it that counts any more.
@@ -65,7 +87,7 @@ class Marks(Audit, Outbox):
 
     def recoveries(self) -> dict[str, Recovery]:
         """By environment, or for EVERYWHERE: what is in safe mode."""
-        return dict(self._known(MARKED, {"prefix": RECOVERY}, self._recoveries, of=_sort_of(RECOVERY)))
+        return dict(self._marked(RECOVERY, self._recoveries))
 
     def _recoveries(self, rows: list[sqlite3.Row]) -> dict[str, Recovery]:
         return {row["key"].removeprefix(RECOVERY): self._value(row["value"], Recovery) for row in rows}

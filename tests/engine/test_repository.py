@@ -70,9 +70,8 @@ def test_who_starts_again_reads_no_file_and_asks_git_for_none(fleet: FleetReposi
         with closing(Mirror(tmp_path / "mirror.git", remote, Identity("UGS", "ugs@example.org"))) as mirror:
             repository = Repository(mirror, remote, parsed=Parsed(tmp_path / "parsed.db"))
             tip = repository.fetch().tip
-            repository.remember(tip)  # nothing was read yet
             found.append((repository.snapshot(tip), repository._cache.parsed))
-            repository.remember(tip)
+            repository.remember(found[-1][0])
     assert found[0][0] == found[1][0]
     assert (found[0][1] > 0, found[1][1]) == (True, 0)
 

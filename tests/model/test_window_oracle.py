@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reconciler.model import window as windows
 from reconciler.model.cron import Days
 from reconciler.model.environment import Window
 from reconciler.model.window import current, following
@@ -147,3 +148,35 @@ def test_at_any_instant(
     found = list(starts(walk, lambda t: t.minute in minutes and t.hour in hours, False))
     cron = f"{','.join(map(str, minutes))} {','.join(map(str, hours))} * * *"
     agree(Window(cron, float(duration_s)), zone, found, now)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(ZONES),
+    st.sampled_from([schedule[0] for schedule in SCHEDULES if len(schedule) == 3]),
+    st.sampled_from(YEARS),
+    st.lists(st.integers(0, 400 * 24 * 60 * 2), min_size=2, max_size=12),
+)
+def test_what_is_known_between_two_starts_is_what_a_search_finds(
+    zone: str, cron: str, year: int, halves: list[int]
+) -> None:
+    """Asked at one instant after another, near ones and far ones, also backwards."""
+    window, begin = Window(cron, 600.0), datetime(year, 1, 1, tzinfo=UTC)
+    near = [half + step for half in halves for step in (0, 1, 3, 60, 130, -1)]
+    gap = windows._Gap(window, zone)
+    for half in near:
+        now = begin + timedelta(seconds=30 * half)
+        assert gap.last_start(now) == windows._last_start(window, zone, now), now
+        assert gap.next_start(now) == windows._next_start(window, zone, now), now
+
+
+def test_between_two_starts_nothing_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    window, now = Window("0 2 * * *", 600.0), datetime(2026, 6, 1, 12, tzinfo=UTC)
+    gap = windows._Gap(window, "Europe/Berlin")
+    last, following_one = gap.last_start(now), gap.next_start(now)
+    monkeypatch.setattr(windows, "_last_start", None)
+    monkeypatch.setattr(windows, "_next_start", None)
+    later = now + timedelta(hours=11)
+    assert (gap.last_start(later), gap.next_start(later)) == (last, following_one)
+    with pytest.raises(TypeError):  # the next opening has begun
+        gap.last_start(now + timedelta(hours=12))

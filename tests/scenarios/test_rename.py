@@ -231,7 +231,7 @@ async def test_what_stays_behind_for_lack_of_trust_is_not_renamed(world: World) 
     await world.settle()
     here = world.core.desired["production"]
     live = replace(here, environment=replace(here.environment, name="live", renamed_from="production"))
-    done = await rename.carry_over(world.core, {"live": live}, {"production", "live"}, frozenset())
+    done = await rename.carry_over(world.core, {"live": live}, {"production", "live"}, lambda _old: False)
     assert done.waiting == {"live": "production"}
     assert "production is there still" in str(done.problems[0])
     assert phases(world, "production") == ["succeeded"]

@@ -45,6 +45,23 @@ async def test_it_waits_for_its_window_and_says_until_when(world: World) -> None
     assert world.answers() == "1.1.0"
 
 
+async def test_that_it_waits_and_for_which_window_is_written_at_once(world: World) -> None:
+    await on_a_tuesday(world)
+    world.bump("1.1.0")
+    await world.fleet.refresh()
+    asked: list[str] = []
+    world.core.store._connection.set_trace_callback(asked.append)
+    await world.a_pass()
+    world.core.store._connection.set_trace_callback(None)
+    assert world.phases() == ["succeeded", "waiting"]
+    assert [mark for mark in world.core.store.marks("window: ") if "production" in mark]
+    assert asked.count("COMMIT") == 1, asked
+    writes = [one for one in asked if one.startswith(("INSERT", "UPDATE", "DELETE"))]
+    assert writes
+    begun, ended = asked.index("BEGIN IMMEDIATE"), asked.index("COMMIT")
+    assert all(begun < asked.index(one) < ended for one in writes), asked
+
+
 async def test_waiting_is_told_once_and_not_at_every_pass(world: World) -> None:
     await on_a_tuesday(world)
     world.bump("1.1.0")

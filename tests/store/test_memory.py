@@ -49,7 +49,8 @@ def answers(store: Store) -> Iterator[tuple[str, object]]:
     upgrades = [upgrade.operation for upgrade in store.upgrades(limit=100)]
     yield "frozen", dict(store.frozen())
     yield "all", [store.upgrades(unfinished=True), store.upgrades(limit=2), upgrades]
-    yield "marks", [*map(store.marks, ("", "a", "a: ", "b: x")), store.recoveries(), store.advances()]
+    yield "marks", [*map(store.marks, ("", "a", "a: ", "a: x", "b: x")), *map(store.marked, ("", "a: "))]
+    yield "safe mode", [store.recoveries(), store.advances()]
     yield (
         "outbox",
         [
@@ -118,7 +119,9 @@ def moves(random: Random) -> list[Callable[[Store], object]]:
         lambda s: s.healthy(some),  # often of what was never deployed
         lambda s: s.forget_good(environment, service, some.target),
         lambda s: s.removed(environment, service),
-        lambda s: s.mark(random.choice(("a", "b", "a: x", "b: x")), random.choice(("1", "2", None))),
+        lambda s: s.mark(
+            random.choice(("a", "b", "a: x", "a: xy", "a: y: z", "b: x")), random.choice(("1", "2", None))
+        ),
         lambda s: s.advance(random.choice((None, "a" * 40)), "b" * 40),
         lambda s: s.enter_recovery(environment, "lost"),
         lambda s: s.keep_recovery(environment, None),
@@ -283,9 +286,11 @@ def test_a_fact_of_another_sort_leaves_the_rest_known(store: Store) -> None:
     asked: list[str] = []
     store.mark("drift: production", "told")
     store.marks("drift: ")
+    store.marked("drift: ")
     store._connection.set_trace_callback(asked.append)
     store.mark("known: production", "seen")
     assert store.marks("drift: ") == {"drift: production": "told"}
+    assert store.marked("drift: ") == {"production"}
     assert not [sql for sql in asked if "FROM marks" in sql]
     store.mark("drift: staging", "told")
     assert store.marks("drift: ") == dict.fromkeys(("drift: production", "drift: staging"), "told")

@@ -10,6 +10,7 @@ from functools import partial
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.engine import problems
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.pull_requests.comments import upsert
 from reconciler.engine.pull_requests.foreseen import Foreseer, Merged
@@ -199,7 +200,7 @@ class Previewer:
             after = repository.snapshot(merged)
         except InputError as error:
             return Found(head, base, before, None, error.problems, touched, tuple(remarks))
-        refused = introduced(self._fleet.refused(before), self._fleet.refused(after))
+        refused = introduced(*(problems.refused(core, one, one.environments) for one in (before, after)))
         return Found(head, base, before, after, (), touched, (*remarks, *map(str, refused)))
 
     async def _tell(self, pull: Pull, row: Previewed, found: Found, *, current: bool) -> Previewed:
