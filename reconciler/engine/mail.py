@@ -9,6 +9,7 @@ from collections import defaultdict
 from datetime import timedelta
 
 from reconciler.allocator import give_back
+from reconciler.clock import Steady
 from reconciler.engine.core import Core
 from reconciler.engine.head import keep_head
 from reconciler.engine.pull_requests.report import Reporter
@@ -25,6 +26,8 @@ PRUNE_S = 3600.0
 NOTES_AT_ONCE_MAX = 200
 RETRY_FIRST_S = 2.0
 RETRY_MAX_S = 300.0
+SET_MAX_S = 60.0
+"""A clock that is set back by less delays nothing for long."""
 BACKUP_MARK = "backup failed"
 
 
@@ -42,12 +45,25 @@ async def carry_notices(core: Core, outbox: Outbox) -> None:
 
 async def carry_notes(core: Core) -> None:
     """Push Git notes as they come, batched, for ever."""
+    clock = Steady(core.clock)
+    _hasten(core, by_s=RETRY_MAX_S)  # somebody may have set the clock back while no daemon ran
     while True:
         core.wake.notes.clear()
+        if clock.catch_up() < -SET_MAX_S:
+            _hasten(core)
         await push_notes(core)
         next_at = core.store.next_due(NOTE)
         wait_s = (next_at - core.clock.now()).total_seconds() if next_at else IDLE_S
         await core.clock.wait(core.wake.notes, max(0.0, min(IDLE_S, wait_s)))
+
+
+def _hasten(core: Core, *, by_s: float = 0.0) -> None:
+    """Deliver soon what waits for an instant that is further away (by more than `by_s`) than it was when it began to
+    wait, since the clock was set back: a call for a person is not an hour late for it."""
+    if core.store.hasten(later_than=core.clock.now() + timedelta(seconds=by_s)):
+        for outbox in core.outboxes:
+            outbox.let_go()
+        core.wake.notices.set()
 
 
 async def empty_outbox(core: Core) -> None:

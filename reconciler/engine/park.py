@@ -7,11 +7,11 @@ from typing import Any
 
 from reconciler.engine.core import Core
 from reconciler.model.errors import HostError, TransientError
+from reconciler.model.gates import PARK_MAX_S
 from reconciler.model.notice import Severity
 from reconciler.model.upgrade import Phase, Upgrade
 
 PARK_FIRST_S = 10.0
-PARK_MAX_S = 600.0
 
 
 def park(core: Core, upgrade: Upgrade, error: HostError | TransientError) -> Upgrade:

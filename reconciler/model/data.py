@@ -202,14 +202,19 @@ def refused(policy: Policy, saved: Saved | None, *, now: datetime) -> str:
     if saved is None:
         return "no good backup was taken before it"
     age_s, within_s = (now - saved.saved_at).total_seconds(), policy.restore_data.within_s
+    if age_s < 0:
+        return "its backup is newer than this machine's clock, which was set back: nobody knows how old it is"
     if age_s > within_s:
         return f"its backup is {lasting(age_s)} old, and policy.restore_data allows {lasting(within_s)}"
     return ""
 
 
-def surplus(backups: Sequence[Saved], rule: Keeping, *, now: datetime) -> tuple[Saved, ...]:
-    """Those of one service's backups that go: too many or too old. The newest that was verified never does."""
-    newest_first = sorted(backups, key=lambda one: (one.saved_at, one.id), reverse=True)
+def surplus(backups: Sequence[Saved], rule: Keeping, *, newest: str, now: datetime) -> tuple[Saved, ...]:
+    """Those of one service's backups that go: too many or too old. The newest that was verified never does.
+
+    `newest`: the one that was taken last, whatever the clock showed then.
+    """
+    newest_first = sorted(backups, key=lambda one: (one.id == newest, one.saved_at, one.id), reverse=True)
     best = next((one for one in newest_first if one.state == "verified"), None)
     return tuple(
         one

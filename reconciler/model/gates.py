@@ -18,6 +18,8 @@ from reconciler.model.progressive import turn
 from reconciler.model.range import Range
 
 INITIAL_AT_ONCE_MAX = 5
+PARK_MAX_S = 600.0
+"""Nothing that this machine hinders waits longer before it is tried again."""
 Judge = Callable[[Change, Circumstances, datetime], Gate]
 
 
@@ -211,7 +213,8 @@ def _rollout(change: Change, around: Circumstances, now: datetime) -> Gate:
 
 def _host(change: Change, around: Circumstances, now: datetime) -> Gate:
     parked = around.parked.get(change.service)
-    if parked is None or parked[1] <= now:
+    # Further away than anything was ever parked for: somebody has set the clock back since.
+    if parked is None or not now < parked[1] <= now + timedelta(seconds=PARK_MAX_S):
         return Gate("host", open=True)
     return Gate("host", open=False, reason=parked[0], until=parked[1], opened_by="mending this machine")
 

@@ -82,6 +82,10 @@ class Outbox:
         waiting = self._rows.next_due(self.channel)
         return max(waiting, self._held_until) if waiting else None
 
+    def let_go(self) -> None:
+        """What the messenger asked to wait for is past, whatever the clock shows: it may be asked again."""
+        self._held_until = NEVER
+
     async def _round(self, threads: list[list[Row]]) -> None:
         """What is urgent, or comes at a quiet time, is told now; the rest is gathered, and told together later."""
         if self._sender is None:  # nobody is told: in one go, however many there are

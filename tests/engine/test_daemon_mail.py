@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
+import pytest
+
+from reconciler.engine.mail import carry_notes
 from reconciler.store import NOTE
 from tests.world import World
 
@@ -34,3 +38,23 @@ async def test_notes_that_the_remote_refuses_are_pushed_later(world: World) -> N
     await world.deliver()
     assert world.core.store.next_due(NOTE) is None
     assert '"outcome": "succeeded"' in world.notes(world.tip())
+
+
+@pytest.mark.fault("TM-01")
+async def test_no_note_waits_for_an_hour_that_the_clock_was_set_back(world: World) -> None:
+    hook = world.remote / "hooks/update"
+    hook.write_text(NO_NOTES)
+    hook.chmod(0o755)
+    world.deploy_first("1.0.0")
+    await world.settle()
+    await world.deliver()
+    assert world.core.store.next_due(NOTE) is not None
+    hook.unlink()
+    world.clock.set_by(timedelta(hours=-1))
+    carried = asyncio.create_task(carry_notes(world.core))
+    try:
+        await world.eventually(lambda: world.core.store.next_due(NOTE) is None)
+        assert '"outcome": "succeeded"' in world.notes(world.tip())
+    finally:
+        carried.cancel()
+        await asyncio.gather(carried, return_exceptions=True)

@@ -262,7 +262,7 @@ def test_at_most_so_many_and_none_too_old_and_always_the_newest_good_one(
         backup(f"b{number:02}", NOW - timedelta(days=age), state=state)
         for number, (age, state) in enumerate(ages)
     ]
-    gone = data.surplus(backups, Keeping(keep, days * 86_400.0), now=NOW)
+    gone = data.surplus(backups, Keeping(keep, days * 86_400.0), newest="", now=NOW)
     kept = [one for one in backups if one not in gone]
     good = [one for one in backups if one.state == "verified"]
     assert not good or max(good, key=lambda one: (one.saved_at, one.id)) in kept
@@ -271,3 +271,17 @@ def test_at_most_so_many_and_none_too_old_and_always_the_newest_good_one(
     assert len(old) <= 1
     if len(ages) <= keep and all(age <= days for age, _ in ages):
         assert kept == backups
+
+
+def test_what_was_taken_last_is_the_newest_whatever_the_clock_showed() -> None:
+    backups = [backup(f"b{day}", NOW + timedelta(days=day), state="verified") for day in (1, 2)]
+    last = backup("last", NOW, state="verified")
+    gone = data.surplus([*backups, last], Keeping(1, 86_400.0), newest="last", now=NOW)
+    assert gone == (backups[1], backups[0])
+
+
+def test_a_backup_of_the_future_is_of_nobody_knows_what_age() -> None:
+    policy = Policy(restore_data=RestoreData(within_s=60.0))
+    saved = backup("b", NOW + timedelta(seconds=1), state="verified")
+    assert "nobody knows how old it is" in data.refused(policy, saved, now=NOW)
+    assert data.refused(policy, saved, now=NOW + timedelta(seconds=1)) == ""

@@ -104,6 +104,8 @@ def test_trouble_of_this_machine_waits_for_its_next_try() -> None:
     [gate] = shut(replace(CALM, parked={"api": ("port 8080 is taken", later)})).values()
     assert (gate.gate, gate.until) == ("host", later)
     assert shut(replace(CALM, parked={"api": ("port 8080 is taken", NOW)})) == {}
+    before_the_clock_was_set_back = NOW + timedelta(hours=1)
+    assert shut(replace(CALM, parked={"api": ("port 8080 is taken", before_the_clock_was_set_back)})) == {}
 
 
 def test_windows_and_freezes_close_by_the_clock_and_say_until_when() -> None:

@@ -10,7 +10,6 @@ from reconciler.model.upgrade import Phase, Upgrade
 from reconciler.store.values import text_of
 from tests.simulation import fleet
 from tests.simulation.data import Backup, Command
-from tests.simulation.loop import instant
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -91,7 +90,8 @@ def data_come_back_only_as_allowed_3_9(simulation: Simulation, command: Command)
         return f"{command.operation} brings data back, and policy.restore_data does not say so"
     if backup is None or not (backup.good and backup.verified) or backup.operation != command.operation:
         return f"{command.operation} brings back {backup}, which is no good backup of its own"
-    if now_s - backup.at_s > fleet.RESTORES_WITHIN_S + HEARD_S:
+    allowed_s = fleet.RESTORES_WITHIN_S + HEARD_S
+    if now_s - backup.at_s > allowed_s and not simulation.wall.may_show(now_s - backup.at_s, allowed_s):
         return f"{command.operation} brings data back that are {now_s - backup.at_s:.0f} s old"
     rescues = [one for one in world.backups.values() if one.operation == command.operation]
     if any(one.step == "rescue" and one.data == world.data[command.key] for one in rescues):
@@ -170,7 +170,7 @@ def _hold_is_overridden(simulation: Simulation, key: tuple[str, str]) -> bool:
     sql = (
         "SELECT 1 FROM overrides WHERE gate = 'hold' AND environment = ? AND (service IS NULL OR service = ?)"
     )
-    now = text_of(instant(simulation.time.now_s))
+    now = text_of(simulation.wall.now())
     return bool(simulation.disk.all(f"{sql} AND until > ?", *key, now))
 
 

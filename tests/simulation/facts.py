@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.engine.repository import Repository
@@ -10,6 +12,7 @@ from reconciler.model.desired import resolve
 from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import Phase, Upgrade
 from tests.simulation import departure, trust
+from tests.simulation.loop import EPOCH
 
 if TYPE_CHECKING:
     from tests.simulation.data import Backup, Command
@@ -64,6 +67,8 @@ class Facts:
         self.forced = False
         self.rewrite_accepted = False
         """Whether a person has agreed to the newest rewrite."""
+        self._begun_s: dict[tuple[str, datetime], float] = {}
+        """By operation and what the clock showed, when it began."""
         self.ended = 0
         """How many upgrades that had started have come to their end."""
 
@@ -76,12 +81,22 @@ class Facts:
                 simulation.world.run_already(name, service, work)
                 simulation.host.start((name, service), work, "by hand")
 
+    def begun_s(self, upgrade: Upgrade) -> float:
+        """When an upgrade began, by no wall clock; in the far future if it has not."""
+        if upgrade.started_at is None:
+            return math.inf
+        shown_s = (upgrade.started_at - EPOCH).total_seconds()
+        return self._begun_s.get((upgrade.operation, upgrade.started_at), shown_s)
+
     # the world tells
 
     def committed(self, upgrades: list[Upgrade], rows: list[Mapping[str, Any]]) -> None:
         """A transaction of the daemon's was committed."""
         for upgrade in upgrades:
             before = self.upgrades.get(upgrade.operation)
+            if upgrade.started_at:
+                key = upgrade.operation, upgrade.started_at
+                self._begun_s.setdefault(key, self._simulation.time.now_s)
             self.upgrades[upgrade.operation] = upgrade
             self._simulation.note(
                 f"{upgrade.operation} {upgrade.environment}/{upgrade.service} "

@@ -16,7 +16,6 @@ from reconciler.model.upgrade import NEXT, Phase, Upgrade
 from reconciler.store import SLACK
 from reconciler.store.values import time_of
 from tests.simulation import data_invariants, fleet, hands, removal, trust
-from tests.simulation.loop import EPOCH
 from tests.simulation.loss import safe_mode_changes_nothing_that_runs_6, safe_mode_starts_nothing_6
 from tests.simulation.opening import closed
 from tests.simulation.remote import BLOBS
@@ -34,6 +33,8 @@ INTENTS = {
 """By effect and phase: the step whose intent stands before it."""
 BETWEEN_BATCHES = frozenset({"hold", "window", "approval"})
 RECENT_S = 1.0
+EXACT_S = 1e-4
+"""As far as an instant is rounded."""
 HEARD_S = 0.02
 """How long ago an answer may have been given that the engine has only just heard."""
 
@@ -116,7 +117,15 @@ def success_is_proven_3_12(
 
 def _unproven(simulation: Simulation, upgrade: Upgrade, judged_at: datetime, what: str) -> str:
     """Whether what counted as healthy at that instant had not been so for long enough."""
-    judged_s = (judged_at - EPOCH).total_seconds()
+    wrong = [
+        _unproven_at(simulation, upgrade, judged_s, what)
+        for judged_s in simulation.wall.moments_of(judged_at)
+        if judged_s <= simulation.time.now_s + EXACT_S
+    ]
+    return "" if "" in wrong else wrong[0]
+
+
+def _unproven_at(simulation: Simulation, upgrade: Upgrade, judged_s: float, what: str) -> str:
     host, of = simulation.host, (upgrade.environment, upgrade.service, _to(upgrade))
     answers = host.heard.get((simulation, *of), []) if host.asker else host.answers.get(of, [])
     heard = [(at_s, verdict) for at_s, verdict in answers if at_s <= judged_s]

@@ -15,6 +15,8 @@ PAIRED, LOST = 0.1, 0.08
 """How many of the seeds have a second daemon, and how many lose their database."""
 DEPARTS = 0.08
 """In how many of the others an environment is taken out of the repository."""
+CLOCKS = 0.08
+"""And in how many of them somebody sets the wall clock."""
 
 
 class World(NamedTuple):
@@ -27,6 +29,8 @@ class World(NamedTuple):
     """The database is lost."""
     departs: bool
     """An environment is taken out of the repository."""
+    clocks: bool
+    """Somebody sets the machine's wall clock."""
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -46,13 +50,15 @@ def draw(story: Random, scene: Random) -> World:
     if paired or loses:
         drawn = drawn._replace(data=False, trusted=False, leased=paired or drawn.leased)
     alone = not (paired or loses)
-    return World(drawn, paired, loses, departs=alone and scene.random() < DEPARTS)
+    departs, clocks = scene.random() < DEPARTS, scene.random() < CLOCKS
+    return World(drawn, paired, loses, departs=alone and departs, clocks=alone and clocks)
 
 
 SCENES: dict[str, Callable[[World], bool]] = {
     "any": lambda _world: True,
     "approvals": lambda world: world.rules.approvals > 0,
     "batches": lambda world: world.rules.instances > 1,
+    "clocks": lambda world: world.clocks,
     "data": lambda world: world.rules.data,
     "departs": lambda world: world.departs,
     "leased": lambda world: world.rules.leased,

@@ -42,7 +42,7 @@ class Life:
 
     def __init__(self, simulation: Simulation) -> None:
         self.loop = Loop(simulation.scheduler, simulation.latency, simulation.time)  # type: ignore[abstract]  # the rest is never asked for
-        self.clock = VirtualClock(self.loop, simulation.time)
+        self.clock = VirtualClock(self.loop, simulation.time, simulation.wall.now)
         connection = Connection(simulation.disk, simulation.weather, simulation.may_kill)
         loss = simulation.loss
         newest = loss.witness.read() if loss else None

@@ -373,6 +373,33 @@ MUTATIONS = {
         "if ended else frozenset(),",
         kind="departs",
     ),
+    "a proof takes so long as the wall clock says": Mutation(
+        "reconciler.engine.verify:Prover.__init__",
+        "self.clock = Steady(core.clock)",
+        "self.clock = core.clock",
+        kind="clocks",
+    ),
+    "a call waits for the hour that the clock was set back": Mutation(
+        "reconciler.engine.mail:carry_notes",
+        "if clock.catch_up() < -SET_MAX_S:",
+        "if False:",
+        kind="clocks+slack-down",
+    ),
+    "what this machine hindered waits until the clock has caught up": Mutation(
+        "reconciler.model.gates:_host",
+        "not now < parked[1] <= now + timedelta(seconds=PARK_MAX_S)",
+        "not now < parked[1]",
+        kind="clocks+engine-flaky",
+    ),
+    "the backup that was just taken is the oldest by the clock": Mutation(
+        "reconciler.model.data:surplus",
+        "(one.id == newest, one.saved_at, one.id)",
+        "(one.saved_at, one.id)",
+        kind="clocks+backup-rots",
+    ),
+    "a backup of the future is young": Mutation(
+        "reconciler.model.data:refused", "if age_s < 0:", "if False:", kind="clocks+command-killed"
+    ),
     "trust is asked of the tip alone": Mutation(
         "reconciler.engine.trust:Guard.judge",
         "in _pages(arrived):",

@@ -8,7 +8,6 @@ from reconciler.model.target import Target
 from reconciler.model.upgrade import Phase, Upgrade
 from reconciler.store.values import text_of
 from tests.simulation import fleet
-from tests.simulation.loop import instant
 from tests.simulation.removal import guarded
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ ENGAGED = frozenset({Phase.PREPARING, Phase.APPLYING, Phase.VERIFYING, Phase.RES
 
 def closed(simulation: Simulation, upgrade: Upgrade) -> list[str]:
     """The gates that keep this upgrade from starting at this moment, save those that someone has overridden."""
-    now, where, service = text_of(instant(simulation.time.now_s)), upgrade.environment, upgrade.service
+    now, where, service = text_of(simulation.wall.now()), upgrade.environment, upgrade.service
     passed = {
         row["gate"]
         for row in simulation.disk.all(
@@ -60,18 +59,16 @@ def held(simulation: Simulation, environment: str, service: str) -> bool:
         "SELECT 1 FROM holds WHERE environment = ? AND (service IS NULL OR service = ?) AND released_at IS NULL"
         " AND (until IS NULL OR until > ?)"
     )
-    return bool(simulation.disk.all(sql, environment, service, text_of(instant(simulation.time.now_s))))
+    return bool(simulation.disk.all(sql, environment, service, text_of(simulation.wall.now())))
 
 
 def _under_way_before(simulation: Simulation, upgrade: Upgrade) -> int:
     """How many others of the environment had begun before this one, and are under way still."""
-    begun = upgrade.started_at
+    begun_s = simulation.facts.begun_s(upgrade)
     return sum(
         other.environment == upgrade.environment
         and other.phase in ENGAGED
-        and other.started_at is not None
-        and begun is not None
-        and other.started_at < begun
+        and simulation.facts.begun_s(other) < begun_s
         for other in simulation.facts.upgrades.values()
     )
 
@@ -92,7 +89,7 @@ def _window(simulation: Simulation, upgrade: Upgrade) -> bool:
         return False
     if upgrade.before is None or upgrade.after is None or _step(upgrade, upgrade.after.target) != "minor":
         return False
-    return bool(instant(simulation.time.now_s).minute % 2)
+    return bool(simulation.wall.now().minute % 2)
 
 
 def _approvals_needed(simulation: Simulation, upgrade: Upgrade) -> int:

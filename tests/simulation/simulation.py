@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from reconciler.engine.repository import Repository
 from reconciler.model.errors import UgsError
-from tests.simulation import data, departure, fleet, kinds, people, removal, rest, signing, trust
+from tests.simulation import data, departure, fleet, kinds, people, removal, rest, signing, trust, wall
 from tests.simulation.database import Disk
 from tests.simulation.facts import Facts, Violation
 from tests.simulation.faults import Weather
@@ -49,6 +49,7 @@ class Simulation:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.time = Time()
+        self.wall = wall.Wall(self.time)
         story = self._random("story")
         drawn = kinds.draw(story, self._random("scene"))
         self.rules = drawn.rules
@@ -82,6 +83,8 @@ class Simulation:
         """In some there is a second whole daemon, in place of the rival."""
         self.departs = drawn.departs
         """In some an environment is taken out of the repository."""
+        self.clocks = drawn.clocks
+        """In some somebody sets the wall clock."""
         self._begin(story)
 
     def knows(self, operation: str) -> bool:
@@ -161,6 +164,8 @@ class Simulation:
             moments += self.loss.moments()
         if self.departs:
             moments += departure.moments(self, self._random("departure"), ACTIVE_S)
+        if self.clocks:
+            moments += wall.moments(self, self._random("wall"), ACTIVE_S)
         if self.pair:
             moments += self.pair.moments(ACTIVE_S)
         elif self.rules.leased:

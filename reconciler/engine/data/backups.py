@@ -119,7 +119,8 @@ class Backups:
         for old in self._backups():  # what a killed daemon left half done, then what the rule does not keep
             if old.state == "begun" or (old.kind == "upgrade" and old.state != "verified"):
                 await self._drop(old, "it was never finished")
-        for old in data.surplus(self._backups(), self._commands.policy.backups, now=now):
+        rule = self._commands.policy.backups
+        for old in data.surplus(self._backups(), rule, newest=saved.id, now=now):
             await self._drop(old, "policy.backups keeps no more")
 
     async def _drop(self, saved: Saved, why: str) -> None:
