@@ -1,4 +1,5 @@
-"""Fairness: what another environment waits for while thousands of pins move in one, and while a driver hangs."""
+"""Fairness: what another environment waits for while thousands of pins move in one, and while a driver or the remote
+hangs."""
 
 from __future__ import annotations
 
@@ -60,6 +61,7 @@ async def _measured(core: Core, pins: int, remote: Path) -> list[Row]:
         return [
             *await _while_many_move(fleet, remote, pins, alone),
             await _while_one_hangs(fleet, remote, pins, runs, alone),
+            await _while_the_remote_hangs(fleet, remote, pins, alone),
         ]
 
 
@@ -90,7 +92,7 @@ async def _while_many_move(fleet: Fleet, remote: Path, pins: int, alone: float) 
             "ms",
             beside[len(beside) * 99 // 100],
         ),
-        Row(f"the longest that the loop was held {what}", "ms of CPU", await held),
+        Row(f"the longest that the loop was held {what}", "ms of CPU", await held, bound=100.0),
     ]
 
 
@@ -103,6 +105,32 @@ async def _while_one_hangs(fleet: Fleet, remote: Path, pins: int, runs: Runs, al
     runs.free.set()
     await hanging
     what = "another's decision while the driver hangs in one environment"
+    return Row(what, "ms", statistics.median(figures), bound=alone + 100, floor=alone)
+
+
+async def _while_the_remote_hangs(fleet: Fleet, remote: Path, pins: int, alone: float) -> Row:
+    """The fetch has its thread, and what nobody else may do meanwhile, until it ends."""
+    await _moved(fleet, remote, pins, many=pins, few=4)
+    mirror, asked, free = fleet.core.repository.mirror, threading.Event(), threading.Event()
+    fetch = mirror.fetch
+
+    def hanging() -> str:
+        asked.set()
+        free.wait()
+        return fetch()
+
+    mirror.fetch = hanging  # type: ignore[method-assign]  # a remote that does not answer
+    fetching = asyncio.create_task(fleet.refresh())
+    try:
+        await asyncio.to_thread(asked.wait)
+        figures = [await _timed(fleet.passes[FEW_NAME]) for _ in range(ROUNDS)]
+        if fetching.done():
+            raise SystemExit("the remote did not hang: this measures something else")
+    finally:
+        free.set()
+        await fetching
+        mirror.fetch = fetch  # type: ignore[method-assign]
+    what = "another's decision while the remote hangs"
     return Row(what, "ms", statistics.median(figures), bound=alone + 100, floor=alone)
 
 

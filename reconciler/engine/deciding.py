@@ -47,7 +47,10 @@ class Deciding:
         here = self.here
         changes = await self.changes(desired, records)
         asked = await here.weigher.all_asked(desired, changes)
-        around = self.around(desired, changes, asked, await self._order(desired, changes))
+        order = await self._order(desired, changes)
+        around = self.around(
+            desired, changes, asked, order, await here.weigher.all_expected(desired, changes)
+        )
         here.decided = desired, around
         told: Found = {}
         piece = Piece(here.core.clock)
@@ -63,6 +66,7 @@ class Deciding:
         here = self.here
         asked = await here.weigher.all_asked(desired, changes)
         order = await self._order(desired, changes)
+        expected_s = await here.weigher.all_expected(desired, changes)
         if here.name not in here.core.desired:
             return {}  # it was given another name meanwhile
         busy |= here.engaged
@@ -71,7 +75,9 @@ class Deciding:
             {change.service: (change, asked[change.service].revision) for change in ready}, busy
         )
         # What is retired parks nothing any more.
-        round_ = _Round(self, desired, partial(self.around, desired, changes, asked, order), waiting)
+        round_ = _Round(
+            self, desired, partial(self.around, desired, changes, asked, order, expected_s), waiting
+        )
         whole = await round_.all([change for change in ready if change.service not in here.busy])
         if whole and not round_.missed:
             await here.missed.look(desired.environment, round_.waits)
@@ -91,7 +97,8 @@ class Deciding:
         return closed(self.gates(change, self.around(desired, [change], known))[1])
 
     async def _order(self, desired: Desired, changes: Sequence[Change]) -> Arrangement:
-        return await aside(len(changes), arrangement, desired, self.here.observed, changes)
+        size = len(self.here.observed) if changes else 0
+        return await aside(size, arrangement, desired, self.here.observed, changes)
 
     def around(
         self,
@@ -99,6 +106,7 @@ class Deciding:
         changes: Sequence[Change],
         asked: Mapping[str, Asked],
         order: Arrangement | None = None,
+        expected_s: Mapping[str, float] | None = None,
     ) -> Circumstances:
         """What the gates look at now."""
         here = self.here
@@ -111,6 +119,7 @@ class Deciding:
             fetched_at=here.fetched_at,
             first_accepted=here.accept_first,
             order=order,
+            expected_s=expected_s,
         )
 
 

@@ -26,7 +26,7 @@ from reconciler.engine.share import excluded, follow
 from reconciler.engine.slots import Slots
 from reconciler.engine.together import leader_of
 from reconciler.engine.turns import Turns
-from reconciler.engine.upkeep import Repairs, adopt, concerning, records_of
+from reconciler.engine.upkeep import Repairs, adopt, all_records, concerning
 from reconciler.engine.view import Looks, Seen, ServiceView, Told
 from reconciler.engine.weigh import Weigher
 from reconciler.model.circumstances import Circumstances
@@ -152,10 +152,10 @@ class EnvironmentPass:
         self.trouble, self.observed = "", observed
         recovery = core.store.recovery(self.name)
         if self._is_behind(recovery):
-            self.told = await self.deciding.weighed(desired, records_of(core, self.name, observed))
+            self.told = await self.deciding.weighed(desired, await all_records(core, self.name, observed))
             return
         await adopt(core, self.monitor, desired, observed, busy=self.busy, recovery=recovery)
-        records = records_of(core, self.name, observed)
+        records = await all_records(core, self.name, observed)
         await flags.settle(core, desired, flags.Seen(observed, records.good))
         self.drifts.look(desired, observed, records, busy)
         standing = core.leases.standing(share)
@@ -205,7 +205,7 @@ class EnvironmentPass:
         if excluded(self, desired):
             return
         self.observed = concerning(desired, await self.core.drive(self.name, self._observe))
-        self.told = await self.deciding.weighed(desired, records_of(core, self.name, self.observed))
+        self.told = await self.deciding.weighed(desired, await all_records(core, self.name, self.observed))
 
     async def controls(self) -> list[bool]:
         """Whether healthy services that nobody touches still answer: a control group for a verdict of failure."""

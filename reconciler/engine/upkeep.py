@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 
 from reconciler.drivers.base import Cause
 from reconciler.engine.core import Core
 from reconciler.engine.monitor import Monitor
-from reconciler.engine.paced import written
+from reconciler.engine.paced import ASIDE_MIN, Piece, written
 from reconciler.model.data import Recorded
 from reconciler.model.desired import Desired
 from reconciler.model.drift import left_running
@@ -32,15 +33,34 @@ TOUCHING = ("apply", "before:", "remove")
 """How the steps begin that touch what runs."""
 
 
+async def all_records(core: Core, environment: str, observed: Mapping[str, Observation]) -> Records:
+    """The same as `records_of`; of very many services it is read a few at a time, and others have the loop between."""
+    services = sorted(core.store.attempted(environment))
+    if len(services) < ASIDE_MIN:
+        return records_of(core, environment, observed)
+    found, piece = dict[str, Sequence[tuple[Workload, datetime]]](), Piece(core.clock)
+    for first in range(0, len(services), AT_ONCE_MAX):
+        found |= core.store.all_good(environment, services[first : first + AT_ONCE_MAX])
+        await piece.rest()
+    return _records(core, environment, observed, found)
+
+
 def records_of(core: Core, environment: str, observed: Mapping[str, Observation] = {}) -> Records:
     """What is remembered of an environment; with what is observed there, also what the last upgrades left of those
     services of which something else runs now."""
+    found = core.store.all_good(environment, core.store.attempted(environment))
+    return _records(core, environment, observed, found)
+
+
+def _records(
+    core: Core,
+    environment: str,
+    observed: Mapping[str, Observation],
+    found: Mapping[str, Sequence[tuple[Workload, datetime]]],
+) -> Records:
     store, desired = core.store, core.desired.get(environment)
     attempted = store.attempted(environment)
-    good = {
-        service: tuple(Good(work, at) for work, at in known)
-        for service, known in store.all_good(environment, attempted).items()
-    }
+    good = {service: tuple(Good(work, at) for work, at in known) for service, known in found.items()}
     gone = desired.gone if desired and desired.gone else frozenset[str]()
     return Records(
         good=good,

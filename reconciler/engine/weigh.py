@@ -67,6 +67,22 @@ class Weigher:
             await piece.rest()
         return found
 
+    async def all_expected(self, desired: Desired, changes: Sequence[Change]) -> dict[str, float]:
+        """By service, how long each change is expected to take, in seconds."""
+        found, piece = dict[str, float](), Piece(self._core.clock)
+        for change in changes:
+            found |= self._expected(desired, [change])
+            await piece.rest()
+        return found
+
+    def _expected(self, desired: Desired, changes: Sequence[Change]) -> dict[str, float]:
+        kind, store = desired.environment.driver.kind, self._core.store
+        return {
+            change.service: expected_of(store.durations(self._name, change.service), change.after, kind)
+            for change in changes
+            if change.after
+        }
+
     def _advances(self, tip: str) -> list[Advance]:
         """What stood in the database when this tip came into force: read once for all its changes."""
         if self._known[0] != tip:
@@ -90,8 +106,10 @@ class Weigher:
         fetched_at: datetime | None,
         first_accepted: bool,
         order: Arrangement | None = None,
+        expected_s: Mapping[str, float] | None = None,
     ) -> Circumstances:
-        """What the gates look at, as it stands at this moment. `order`: of the changes, where it is known already."""
+        """What the gates look at, as it stands at this moment. `order`, `expected_s`: of the changes, where it is known
+        already."""
         store = self._core.store
         recovery = store.recovery(self._name)
         unfinished = store.upgrades(environment=self._name, unfinished=True)
@@ -138,13 +156,7 @@ class Weigher:
                 for service, one in asked.items()
                 if recovery and recovery.base and self._later.get((recovery.base, one.revision))
             ),
-            expected_s={
-                change.service: expected_of(
-                    store.durations(self._name, change.service), change.after, desired.environment.driver.kind
-                )
-                for change in changes
-                if change.after
-            },
+            expected_s=self._expected(desired, changes) if expected_s is None else expected_s,
         )
 
     def _distrusted(self) -> dict[tuple[str, Target], Gate]:

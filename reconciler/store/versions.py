@@ -23,7 +23,8 @@ GOOD = (
 ALL_GOOD = (
     "SELECT service, workload, healthy_at FROM (SELECT service, workload, healthy_at, healthy_seq, row_number()"
     " OVER (PARTITION BY service ORDER BY healthy_seq DESC) AS place FROM versions"
-    " WHERE environment = ? AND healthy_seq IS NOT NULL) WHERE place <= ? ORDER BY service, place"
+    " WHERE environment = ? AND service BETWEEN ? AND ? AND healthy_seq IS NOT NULL) WHERE place <= ?"
+    " ORDER BY service, place"
 )
 
 SINCE = "SELECT rowid AS newest, service, version, workload FROM versions WHERE rowid > ? ORDER BY rowid"
@@ -101,7 +102,8 @@ class Versions(Database):
             service: question(GOOD, (environment, service, GOOD_MAX), self._good, (environment, service))
             for service in services
         }
-        return self._known_each(asked, ALL_GOOD, (environment, GOOD_MAX))
+        between = (min(asked), max(asked)) if asked else ("", "")
+        return self._known_each(asked, ALL_GOOD, (environment, *between, GOOD_MAX))
 
     def services(self, environment: str) -> set[str]:
         """Every service that was ever deployed here."""
