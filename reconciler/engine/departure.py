@@ -36,19 +36,26 @@ def absent(core: Core, reading: Reading) -> list[Environment]:
     return [one.environment for one in found if one.gone is None]
 
 
-def gone(core: Core, reading: Reading) -> dict[str, Desired]:
-    """By name, the environments that were written down and have not come back, as they were last.
+def gone(core: Core, reading: Reading) -> tuple[dict[str, Desired], list[str]]:
+    """By name, the environments that were written down and have not come back, as they were last; and the names of
+    those that have.
 
     Of one that has come back in a file that cannot be read, nothing is known for now.
     """
-    found, back = dict[str, Desired](), reading.environments
+    found, back = dict[str, Desired](), list[str]()
     for mark, text in core.store.marks(MARK).items():
         name, last = mark.removeprefix(MARK), decode(text, Environment)
-        if name in back:
-            core.store.mark(mark, None)
+        if name in reading.environments:
+            back.append(name)
         elif name not in reading.snapshot.blind and ours(core, last):
             found[name] = departed(last, reading.snapshot.revision)
-    return found
+    return found, back
+
+
+def forget(core: Core, back: Iterable[str]) -> None:
+    """These have come back."""
+    for name in back:
+        core.store.mark(MARK + name, None)
 
 
 def ours(core: Core, environment: Environment) -> bool:

@@ -74,6 +74,8 @@ class Fleet:
         self.remembering = Remembering(core.repository)
         self._again = False
         """Something of the commit in force could not be taken yet."""
+        self._unsettled = set[str]()
+        """Environments whose files are new, and whose flags were not looked at since."""
 
     async def start(self) -> None:
         """What was in force before is in force again at once, even while the remote is down."""
@@ -165,10 +167,12 @@ class Fleet:
         if previous is not None:
             for retry in await asyncio.to_thread(core.repository.retries, previous, tip):
                 await self._release(retry, previous, tip)
-        if previous != tip:
-            core.store.advance(previous, tip)
+        # Written down first: what cannot be written down does not come into force half.
+        with core.store.transaction():
+            if previous != tip:
+                core.store.advance(previous, tip)
+            core.store.audit("accepted", detail=tip)
         await core.git(core.repository.accept, tip)
-        core.store.audit("accepted", detail=tip)
 
     async def _release(self, retry: Retry, since: str, tip: str) -> None:
         """A trailer releases the one operation that it names, and nothing that was not quarantined by it."""
@@ -209,27 +213,30 @@ class Fleet:
             for name in staying
             if name in core.desired and core.desired[name].gone is None
         }
-        gone = departure.gone(core, reading)
+        gone, back = departure.gone(core, reading)
+        in_force = gone | kept | usable
+        asks = self._resolvers
+        beyond = asks.beside(reading.beyond, frozen) if reading.beyond else asks.newest(snapshot, frozen)
+        ahead = ahead_of(judged, self.guard.rule, beyond, in_force)
         before = dict(core.desired)
         core.desired.clear()
-        core.desired.update(gone | kept | usable)
+        core.desired.update(in_force)
         core.ahead.clear()
-        resolvers = self._resolvers
-        beyond = (
-            resolvers.beside(reading.beyond, frozen) if reading.beyond else resolvers.newest(snapshot, frozen)
-        )
-        core.ahead.update(ahead_of(judged, self.guard.rule, beyond, core.desired))
+        core.ahead.update(ahead)
         self.tip = snapshot.revision
         distrusted = self.guard.problems(judged.held, there)
         suspects = snapshot.environments if reading.held else strange
         refused = (*problems.refused(core, snapshot, suspects), *renames.problems)
         self.remembering.keep(snapshot)
-        self.problems = problems.tell(
-            core, (*snapshot.problems, *self._thawed(snapshot, frozen), *refused, *distrusted)
-        )
         for name in core.flags.keys() - core.desired.keys() - snapshot.blind:
             del core.flags[name]
-        await self._call_for_passes(usable | gone, before, {*news, *gone})
+        try:
+            departure.forget(core, back)
+            self.problems = problems.tell(
+                core, (*snapshot.problems, *self._thawed(snapshot, frozen), *refused, *distrusted)
+            )
+        finally:  # it is in force, whatever could not be written down about it
+            await self._call_for_passes(usable | gone, before, {*news, *gone})
 
     async def _call_for_passes(
         self, taken: Mapping[str, Desired], before: Mapping[str, Desired], suspects: Collection[str]
@@ -243,13 +250,17 @@ class Fleet:
         suspected = {
             name: taken[name] for name in (taken.keys() - before.keys()).union(suspects) if name in taken
         }
-        news = sorted(moved(before, suspected))
-        for name in news:
-            await flags.settle(core, taken[name])
-        gone = self.passes.keys() - core.desired.keys()
-        for name in sorted({*news, *core.ahead, *gone, *core.wake.restless}):
-            if here := self.passes.get(name):
-                here.wake.set()
+        news = moved(before, suspected)
+        self._unsettled.update(news)
+        try:
+            for name in sorted(self._unsettled & taken.keys()):
+                await flags.settle(core, taken[name])
+                self._unsettled.discard(name)
+        finally:
+            gone = self.passes.keys() - core.desired.keys()
+            for name in sorted({*news, *core.ahead, *gone, *core.wake.restless}):
+                if here := self.passes.get(name):
+                    here.wake.set()
 
     def _is_engaged(self, name: str) -> bool:
         """Whether upgrades are under way there, or are yet to be carried on."""

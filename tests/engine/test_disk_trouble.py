@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from reconciler.engine import problems
 from reconciler.engine.attention import needs_person
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.model.errors import HostError
+from reconciler.model.evaluation import Evaluated, evaluate
 from reconciler.model.upgrade import Phase
 from reconciler.store.reserve import Reserve
 from tests.world import World
 
+DECLARED = "flags: {new-checkout: {default: false, live: true}}\n"
 NOTES = f"notes: {'a long story ' * 1000}\n"
 """So that no move of the upgrade fits into what is left of the database's last pages."""
 
@@ -115,3 +120,62 @@ async def test_without_any_space_what_was_done_is_recorded_later(
     await world.settle()
     assert world.phases() == ["succeeded", "succeeded"]
     assert world.answers() == "1.1.0"
+
+
+@pytest.mark.fault("DB-01")
+async def test_a_commit_that_cannot_be_written_down_is_not_half_in_force(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    store, mirror, before = world.core.store, world.core.repository.mirror, world.fleet.tip
+    own = store.audit
+
+    def full(event: str, **told: Any) -> None:
+        if event == "accepted":
+            raise HostError("the disk is full", "free some of it")
+        own(event, **told)
+
+    monkeypatch.setattr(store, "audit", full)
+    world.bump("1.1.0")
+    with pytest.raises(HostError, match="the disk is full"):
+        await world.fleet.refresh()
+    assert (mirror.accepted(), world.core.desired["production"].revision, store.advances()) == (
+        before,
+        before,
+        [],
+    )
+    monkeypatch.undo()
+    await world.settle()
+    assert world.answers() == "1.1.0"
+    assert [row.detail for row in store.audit_rows(limit=1000) if row.event == "accepted"] == [
+        mirror.accepted(),
+        before,
+    ]
+
+
+@pytest.mark.fault("DB-01")
+async def test_what_is_in_force_is_followed_though_something_about_it_cannot_be_written_down(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.release("1.0.0", more=DECLARED)
+    world.pin("1.0.0")
+    world.merge("Start")
+    await world.settle()
+    here = world.fleet.passes["production"]
+    here.wake.clear()
+
+    def full(*_: object) -> None:
+        raise HostError("the disk is full", "free some of it")
+
+    monkeypatch.setattr(problems, "tell", full)
+    world.more = "flags: {new-checkout: true}\n"
+    world.merge("Switch it on")
+    with pytest.raises(HostError, match="the disk is full"):
+        await world.fleet.refresh()
+    assert here.wake.is_set()
+    monkeypatch.undo()
+    await world.fleet.refresh()
+    found = evaluate(world.core.flags["production"]["new-checkout"].standing, {})
+    assert isinstance(found, Evaluated)
+    assert found.value is True
