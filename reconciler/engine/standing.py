@@ -34,10 +34,12 @@ async def condemn_running(
     go back.
     """
     core, environment = here.core, here.name
+    _check_known(core, environment, service)
     running_now = here.observed_target(service)
     upgrade = _verdict(core, environment, service, running_now, actor)
     check(upgrade)
     group = await gather(core, upgrade)
+    _check_known(core, environment, service)
     if service in here.running:
         raise Conflict(f"{environment}: {service} has just begun to change", "say it again")
     if broken := group.found.stays.get(service):
@@ -57,6 +59,16 @@ async def condemn_running(
     here.carrying.launch(condemned)
     here.carrying.take_back(condemned)
     return condemned
+
+
+def _check_known(core: Core, environment: str, service: str) -> None:
+    """Raise Conflict in safe mode: nobody knows surely what ran before, nor what became of the data since."""
+    if recovery := core.store.recovery(environment):
+        raise Conflict(
+            f"{environment} is in safe mode, and what ran before {service} is not surely known: {recovery.reason}",
+            f"move the pin back by a commit; or see `ugs recover`, say `ugs recover --accept {environment}`, "
+            "and roll back then",
+        )
 
 
 def _verdict(core: Core, environment: str, service: str, running: Target | None, actor: str) -> Upgrade:

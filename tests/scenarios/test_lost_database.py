@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
+from reconciler.engine import people
 from reconciler.engine.attention import needs_person
 from reconciler.engine.recovery import accept
 from reconciler.engine.status import recover_of, status_of
 from reconciler.model.errors import UgsError
+from reconciler.model.upgrade import Phase
 from tests.world import World
 
 pytestmark = pytest.mark.slow
@@ -129,6 +131,28 @@ async def test_a_pin_that_was_moved_before_waits_for_a_person(world: World) -> N
     await world.settle()
     assert world.answers() == "1.2.0"
     assert "safe-mode-accepted" in world.events()
+
+
+@pytest.mark.fault("DB-07")
+async def test_nobody_rolls_back_to_what_an_older_database_remembers(world: World) -> None:
+    await two_versions(world)
+    world.bump("1.2.0")
+    await world.settle()
+    await world.deliver()
+    world.forget()
+    older(world)  # which knows of 1.0.0 alone, and not of what replaced it
+    await world.settle()
+    with pytest.raises(people.Conflict, match="in safe mode") as refused:
+        await people.rollback(world.fleet, "production", "api", actor="ada", reason="it loses orders")
+    assert "ugs recover --accept production" in refused.value.remedy
+    assert world.answers() == "1.2.0"
+
+    world.bump("1.3.0", soak="1m", deadline="2m")
+    under_way = await world.reach(Phase.VERIFYING)
+    operation = await people.rollback(world.fleet, "production", "api", actor="ada", reason="it loses orders")
+    assert operation == under_way.operation, "of what a later commit brings, all is known"
+    await world.settle()
+    assert (world.phases()[-1], world.answers()) == ("reverted", "1.2.0")
 
 
 @pytest.mark.fault("DB-06", "DB-07")
