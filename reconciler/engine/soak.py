@@ -25,14 +25,17 @@ DEGRADED, UNKNOWN = "is degraded", "has a health that is not known"
 def proved(core: Core, environment: str, service: str) -> Promoted | None:
     """What is last-good of a service there, and since when it has been healthy without being degraded in between.
 
-    Of an environment in the hands of another daemon: what the notes say succeeded last, and has done since.
+    Of an environment in the hands of another daemon: what the notes say succeeded last, and has done since. Where
+    this daemon has seen something else run well after that, as what it adopted, nobody knows how that does now.
     """
+    good = core.store.good(environment, service, limit=1)
     if not here(core, environment):
         last = core.elsewhere.get(environment, Account()).proven.get(service)
         if last is None:
             return None
+        if good and good[0][1] > last.at and good[0][0].target != last.target:
+            return Promoted(good[0][0].target.version, good[0][1], UNKNOWN)
         return Promoted(last.target.version, last.since or last.at, DEGRADED if last.degraded else "")
-    good = core.store.good(environment, service, limit=1)
     if not good:
         return None
     work, at = good[0]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import cast
 
 import pytest
 
-from reconciler.engine.soak import unbroken
+from reconciler.engine import soak
+from reconciler.engine.soak import proved, unbroken
+from reconciler.model.circumstances import Promoted
 from reconciler.model.observation import HealthState
+from reconciler.model.recovery import Account, Proven
+from reconciler.model.target import Target
 from reconciler.store import Transition
 from tests.build import NOW
+from tests.world import World
 
 HOUR = timedelta(hours=1)
 
@@ -43,3 +48,23 @@ def test_a_degradation_begins_the_time_anew_and_a_gap_in_what_is_known_does_not(
 def test_what_was_so_before_it_proved_healthy_does_not_make_it_older() -> None:
     before = [Transition("degraded", NOW - HOUR, ""), Transition("healthy", NOW - HOUR / 2, "")]
     assert unbroken(before, NOW) == (NOW, "")
+
+
+async def test_nothing_is_promoted_by_older_notes_than_what_was_seen_to_run_there_since(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    [(work, at)] = world.core.store.good("production", "api")
+    monkeypatch.setattr(soak, "here", lambda _core, _environment: False)
+
+    def told(target: Target, said_at: datetime) -> Promoted | None:
+        account = Account(proven={"api": Proven(target, "c0ffee", said_at)})
+        world.core.elsewhere["production"] = account
+        return proved(world.core, "production", "api")
+
+    other = Target.parse("0.9.0@43a4ead25f6c")
+    unknown = "has a health that is not known"
+    assert told(other, at - HOUR) == Promoted(work.target.version, at, unknown)
+    assert told(other, at + HOUR) == Promoted(other.version, at + HOUR, "")
+    assert told(work.target, at - HOUR) == Promoted(work.target.version, at - HOUR, "")
