@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -167,6 +168,8 @@ class Recall:
             newest = self._core.store.good(name, service, limit=1)
             if newest and newest[0][1] >= one.at:
                 continue
+            if _removed_since(self._core, name, service, one.at):  # here, and Git was not told yet either
+                continue
             if work := await self._described(tip, name, service, one.target):
                 found.append((work, one))
         return found
@@ -271,6 +274,13 @@ def accept(core: Core, passes: Passes, environment: str | None, *, actor: str) -
 
 def _runs(seen: Mapping[str, Observation], service: str, target: Target | None) -> bool:
     return service in seen and target in seen[service].targets
+
+
+def _removed_since(core: Core, environment: str, service: str, at: datetime) -> bool:
+    past = core.store.upgrades(environment=environment, service=service)
+    return any(
+        one.to is None and one.phase is Phase.SUCCEEDED and one.ended_at and one.ended_at > at for one in past
+    )
 
 
 def _as_it_left(upgrade: Upgrade, seen: Observation | None) -> bool:

@@ -70,6 +70,27 @@ async def test_what_failed_here_and_git_was_not_told_of_is_not_last_good_by_what
         assert [work.target.version.text for work, _ in good] == ["1.0.0"]
 
 
+async def test_what_was_removed_here_and_git_was_not_told_of_is_not_last_good_by_what_git_says(
+    world: World,
+) -> None:
+    world.leased, world.more = True, "policy: {prune: true}\n"
+    rival = Rival(world)
+    world.deploy_first("1.0.0", "api", "web")
+    async with world.holding():
+        await world.settle()
+        await world.deliver()  # from here on Git says that it succeeded
+        world.pin(None)
+        world.merge("Remove api")
+        await world.settle()
+        assert world.phases() == ["succeeded", "succeeded"]
+        await bob_takes_it(world, rival)
+        await bob_gives_it_back(world, rival)
+        await world.settle()
+        assert "recalled" in world.events()
+        assert world.core.store.good("production", "api") == []
+        assert world.answers() == ""
+
+
 async def test_what_was_being_reverted_when_the_lease_ended_is_reverted_when_it_is_back(world: World) -> None:
     world.leased = True
     rival = Rival(world)
