@@ -20,6 +20,11 @@ class Fence:
         self._leases = leases
         self._epochs = dict.fromkeys(names, 0)
 
+    @property
+    def sure(self) -> bool:
+        """Whether it is known at this moment that all of it is this daemon's."""
+        return all(self._leases.standing(name) == "held" for name in self._epochs)
+
     async def passed(self, *, ending: bool = False) -> None:
         """Return when the effect may be had, asking the remote first where that has become doubtful.
 

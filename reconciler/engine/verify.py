@@ -29,6 +29,8 @@ log = logging.getLogger("ugs")
 PROCESS = Probe(interval_s=0.2)
 PROCESS_NAME = "process"
 WAIT_MIN_S = 0.02
+UNSURE_S = 1.0
+"""How often it is looked whether the remote says again whose the environment is."""
 
 
 async def verify(
@@ -58,6 +60,10 @@ async def verify(
             await core.fence.passed(ending=True)
             now = prover.clock.now()
             judgement = verdict.judge(series, now)
+            if judgement.verdict == "unknown" and not (whatever_is_said or core.fence.sure):
+                # It runs on as it is: nobody gives up what has perhaps been another's for long.
+                await core.clock.wait(control.wake, UNSURE_S)
+                continue
             if judgement.verdict == "failed" and again and await core.drive(work.environment, prover.is_gone):
                 log.warning("%s: %s is gone, and is started again", work.environment, work.service)
                 await again()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,10 +16,12 @@ from reconciler.engine.lease import holder_of
 from reconciler.engine.permits import hold, override
 from reconciler.engine.status import status_of
 from reconciler.git import GitRegister, Identity, Remote
+from reconciler.model import verdict
 from reconciler.model.codec import decode, encode
 from reconciler.model.lease import Claim
 from reconciler.model.register import ABSENT, Move
 from reconciler.model.upgrade import Phase
+from reconciler.model.verdict import Judgement
 from tests.git.colleague import AT, ENVIRONMENT, git
 from tests.git.http_backend import serve
 from tests.world import WAIT_S, World, patiently
@@ -219,6 +221,38 @@ async def test_a_remote_that_is_down_keeps_nobody_from_restoring(world: World, r
         assert world.phases() == ["succeeded", "reverted"]
         assert world.reverts() == [world.tip()]
         assert lease_of(world)["epoch"] == 1
+
+
+async def test_who_was_stopped_for_long_gives_nothing_up_before_it_is_known_whose_it_is(
+    world: World, rival: Rival, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.deploy_first("1.0.0")
+    judge, judged = verdict.judge, list[Judgement]()
+
+    def heard(series: verdict.Series, now: datetime) -> Judgement:
+        judged.append(judge(series, now))
+        return judged[-1]
+
+    monkeypatch.setattr(verdict, "judge", heard)
+    async with world.holding():
+        await world.settle()
+        world.bump("1.1.0", soak="60s", deadline="70s")
+        await world.reach(Phase.VERIFYING)
+        await world.eventually(lambda: "soaking" in judged[-1].sentence)
+        remote_is_silent_for_long(world)
+        world.clock.move(timedelta(minutes=5))
+        await world.eventually(lambda: judged[-1].verdict == "unknown")
+        # Bob takes it where nobody else can reach the remote yet.
+        away = Remote(str(world.folder / "away.git"), environment=ENVIRONMENT)
+        rival.register = GitRegister(
+            world.folder / "beside.git", away, Identity("R", "r@x"), network_timeout_s=30
+        )
+        rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
+        remote_is_back(world)
+        await in_others_hands(world)
+        await world.rest()
+        assert world.phases() == ["succeeded", "verifying"]
+        assert world.core.store.quarantined("production") == []
 
 
 async def test_what_was_about_to_be_applied_waits_for_a_remote_that_says_so(
