@@ -209,7 +209,7 @@ class _Round:
             gates = await self._here.slots.asked(upgrade, gates, partial(self._looked_again, planned))
         if not closed(gates):
             self.told[planned.service] = change, gates
-            self._here.carrying.launch(self._here.ledger.begin(upgrade), asked)
+            self._here.carrying.launch(self._here.ledger.begin(upgrade, change), asked)
         elif wait := self._waits_for(planned, change, gates):
             wait()
 

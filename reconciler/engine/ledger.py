@@ -60,12 +60,14 @@ class Ledger:
             return ""
         return rollout_id(self._environment, change.service, change.goal.target, revision)
 
-    def begin(self, upgrade: Upgrade) -> Upgrade:
-        """All its gates are open."""
+    def begin(self, upgrade: Upgrade, change: Change) -> Upgrade:
+        """All its gates are open. What runs by now may be something else than when it began to wait."""
         return self._core.move(
             upgrade,
             Phase.PREPARING,
             "",
+            change_class=change.change_class,
+            running=change.running,
             started_at=self._core.clock.now(),
             parked_until=None,
             batch=0,

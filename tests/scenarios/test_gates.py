@@ -8,6 +8,7 @@ import pytest
 
 from reconciler.engine import permits
 from reconciler.engine.attention import needs_person
+from reconciler.model.upgrade import Phase
 from tests.world import World
 
 
@@ -55,6 +56,30 @@ async def test_what_stopped_is_not_started_again_while_it_is_held(world: World) 
     permits.release_hold(world.fleet, hold.id, actor="ada")
     await world.settle()
     await world.eventually(lambda: world.answers() == "1.0.0")
+
+
+async def test_what_waits_begins_by_what_runs_then(world: World) -> None:
+    world.more = "policy: {approvals: {minor: 1}}\n"
+    world.deploy_first("1.0.0")
+    await world.settle()
+    hold = permits.hold(world.fleet, "production", "api", actor="ada", reason="disk is being replaced")
+    world.stop()
+    world.bump("1.1.0")
+    await world.settle()
+    waits = world.newest()
+    assert waits
+    assert (waits.phase, waits.running) == (Phase.WAITING, None)
+
+    permits.release_hold(world.fleet, hold.id, actor="ada")
+    await world.settle()
+    await world.eventually(lambda: world.answers() == "1.0.0")
+    await permits.approve(world.fleet, "production", "api", actor="bob")
+    await world.settle()
+    begun = world.newest()
+    assert begun
+    assert begun.before
+    assert (begun.operation, begun.running) == (waits.operation, begun.before.target)
+    assert world.answers() == "1.1.0"
 
 
 async def test_a_major_change_waits_for_two_approvals_of_exactly_it(world: World) -> None:
