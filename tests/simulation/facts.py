@@ -69,6 +69,8 @@ class Facts:
         """Whether a person has agreed to the newest rewrite."""
         self._begun_s: dict[tuple[str, datetime], float] = {}
         """By operation and what the clock showed, when it began."""
+        self.stood_still: list[tuple[float, float]] = []
+        """From when to when the daemon was stopped, without having ended."""
         self.ended = 0
         """How many upgrades that had started have come to their end."""
 

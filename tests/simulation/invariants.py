@@ -130,7 +130,9 @@ def _unproven_at(simulation: Simulation, upgrade: Upgrade, judged_s: float, what
     answers = host.heard.get((simulation, *of), []) if host.asker else host.answers.get(of, [])
     heard = [(at_s, verdict) for at_s, verdict in answers if at_s <= judged_s]
     run = list(takewhile(lambda answer: answer[1] == "healthy", reversed(heard)))
-    if run and judged_s - run[0][0] <= RECENT_S and judged_s - run[-1][0] >= SOAK_S - HEARD_S:
+    # Who is stopped between the last answer and the verdict hears of no other: what was proven is so.
+    still_s = sum(to - since for since, to in simulation.facts.stood_still if run and since >= run[0][0])
+    if run and judged_s - run[0][0] <= RECENT_S + still_s and judged_s - run[-1][0] >= SOAK_S - HEARD_S:
         return ""
     return f"{upgrade.operation} {what}, and its last answers were {heard[-3:]}"
 

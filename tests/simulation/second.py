@@ -100,6 +100,8 @@ class Pair:
         self._lent = False
         self._away_s: dict[Peer, float] = {self.second: random.uniform(0.0, JOINS_MAX_S)}
         """Who does not live, or stands still, until when."""
+        self._stopped_s: dict[Peer, float] = {}
+        """Since when who stands still does so."""
 
     # what happens to them
 
@@ -156,7 +158,7 @@ class Pair:
     def _stop(self, peer: Peer, until_s: float) -> None:
         if peer.life:
             peer.note("SIGSTOP")
-            self._away_s[peer] = until_s
+            self._away_s[peer], self._stopped_s[peer] = until_s, self.first.time.now_s
 
     def _cut(self, peer: Peer, until_s: float) -> None:
         peer.note("cut off from the remote")
@@ -236,6 +238,7 @@ class Pair:
                 continue
             if peer.life is not None and self._away_s.pop(peer, None) is not None:
                 peer.note("SIGCONT")
+                peer.facts.stood_still.append((self._stopped_s[peer], now_s))
             if peer.life is None:
                 self._away_s.pop(peer, None)
                 peer.life = Life(peer)

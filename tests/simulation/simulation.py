@@ -271,10 +271,12 @@ class Simulation:
         """SIGSTOP: the daemon does nothing, its threads neither, and time goes on; then SIGCONT."""
         if self.life is None or self.pair:
             return
-        end_s = self.time.now_s + self.people.uniform(2.0, 12.0)
+        began_s = self.time.now_s
+        end_s = began_s + self.people.uniform(2.0, 12.0)
         while self.time.now_s < end_s:
             self.time.now_s += RIVAL_LOOKS_S
             self._rival_looks()
+        self.facts.stood_still.append((began_s, self.time.now_s))
         self.note("SIGCONT")
 
     def _rival_looks(self) -> None:
