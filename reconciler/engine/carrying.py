@@ -11,6 +11,7 @@ from reconciler.engine import upgrade as upgrading
 from reconciler.engine.control import OPERATION, Control, Running
 from reconciler.engine.endure import carried
 from reconciler.engine.fence import Fenced
+from reconciler.engine.granted import granted, heeded
 from reconciler.engine.together import leader_of
 from reconciler.model.circumstances import Asked
 from reconciler.model.upgrade import Upgrade
@@ -37,6 +38,8 @@ class Carrying:
             self.take_back,
         )
         control.taken_with = leader_of(here.core, upgrade)
+        if said := granted(here.core, upgrade):
+            control.verdict, control.actor = said.verdict, said.actor
         running = Running(upgrade.operation, control, here.core.clock.monotonic(), asked)
         here.running[upgrade.service] = running
         running.task = asyncio.create_task(self._carry(upgrade, running), name=upgrade.operation)
@@ -64,6 +67,8 @@ class Carrying:
         OPERATION.set(upgrade.operation)
         try:
             done = await carried(here.core, upgrade, running.control, here.monitor.proven)
+            if running.control.verdict:
+                heeded(here.core, upgrade.operation)
             if done.failed:
                 await here.refresh()  # so that the next pass sees the pin as it stands now
         except Fenced as fenced:

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from reconciler.engine.core import Core
 from reconciler.engine.fleet import Fleet
+from reconciler.engine.granted import grant
 from reconciler.engine.pins import environment_files, find_pin
 from reconciler.engine.revert import pushed
 from reconciler.engine.standing import Conflict, condemn_running
@@ -46,6 +47,7 @@ async def rollback(
                 "wait until it has arrived; nothing older is kept to go back to in its place",
             )
         _check_restored(environment, service, upgrade.before, to)
+        grant(core, upgrade, verdict, actor)
         running.control.say(verdict=verdict, actor=actor)
         return upgrade.operation
     condemned = await condemn_running(

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from reconciler.engine import people
+from reconciler.engine.granted import MARK
 from reconciler.engine.people import Conflict
 from reconciler.model.errors import HostError
 from reconciler.model.upgrade import Phase
@@ -125,6 +126,34 @@ async def test_a_version_that_is_being_verified_is_rolled_back(world: World) -> 
     assert world.phases() == ["succeeded", "reverted"]
     assert world.answers() == "1.0.0"
     assert "rolled back by Ada" in world.upgrades()[0].reason
+
+
+@pytest.mark.fault("AP-09")
+@pytest.mark.parametrize("phase", [Phase.APPLYING, Phase.VERIFYING])
+async def test_a_rollback_that_was_granted_outlives_the_daemon(world: World, phase: Phase) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    free = world.hold("apply") if phase is Phase.APPLYING else None
+    world.bump("1.1.0", soak="1m", deadline="2m")
+    under_way = await world.reach(phase)
+    if free:
+        await world.eventually(lambda: begun(world, "apply"))
+    # From here on the daemon does nothing more than to answer: it is killed before anybody hears of it.
+    control = world.fleet.passes["production"].running["api"].control
+    control.say(stopping=True)
+    assert await rollback(world) == under_way.operation
+    control.verdict = ""
+    if free:
+        free.set()
+    await world.restart()
+    await world.settle()
+    assert world.phases() == ["succeeded", "reverted"]
+    assert world.answers() == "1.0.0"
+    newest = world.newest()
+    assert newest
+    assert (newest.operation, newest.actor) == (under_way.operation, "Ada")
+    assert world.events().count("rollback-granted api") == 1
+    assert world.core.store.marks(MARK) == {}
 
 
 def begun(world: World, step: str) -> bool:
