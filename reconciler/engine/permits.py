@@ -142,11 +142,17 @@ def override(
         raise Conflict(f"nobody can override the gate {gate}", said.NOT_OVERRIDABLE[gate])
     if gate not in said.OVERRIDABLE:
         raise UgsError(f"there is no gate {gate[:50]!r}", f"name one of {', '.join(said.OVERRIDABLE)}")
+    standing, now = core.store.permits(environment), core.clock.now()
+    if gate == "hold" and (own := said.held_for_data(standing, environment, service or "", now=now)):
+        raise Conflict(
+            f"{environment}: {service} is held for the sake of its data, and no override passes by that",
+            f"look at the data; then say `ugs hold release {own.id}`",
+        )
     why, end = reason_of(reason), end_of(core, until, lasting)
     hours = said.OVERRIDE_MAX.total_seconds() / 3600
     if end is None or end - core.clock.now() > said.OVERRIDE_MAX:
         raise UgsError(f"an override lasts for at most {hours:.0f} hours", "say for how long, for example 1h")
-    room(here, len(core.store.permits(environment).overrides), "overrides", "ugs override confirm ID")
+    room(here, len(standing.overrides), "overrides", "ugs override confirm ID")
     with core.store.transaction():
         made = core.store.override(environment, service, gate=gate, reason=why, by=actor, until=end)
         text = said.override_text(made, _zone(core, environment))

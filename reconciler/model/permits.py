@@ -27,6 +27,8 @@ START_LASTS = timedelta(hours=24)
 """So long what a person has started goes on: its batches and later steps too."""
 BREAKER = "ugs"
 """Who holds an environment in which too much fails at once, or whose probing is suspect."""
+DATA = "ugs: data"
+"""Who holds a service with whose data no version is known to get on: a person who has looked releases that, by name."""
 OVERRIDABLE = (
     "window",
     "freeze",
@@ -144,7 +146,10 @@ def hold_gate(permits: Permits, environment: Environment, service: str, *, now: 
 def overridden(
     permits: Permits, gate: str, environment: Environment, service: str, *, now: datetime
 ) -> Override | None:
-    """The override that passes by this gate now; of several, the one that lasts longest."""
+    """The override that passes by this gate now; of several, the one that lasts longest. None passes by a hold for the
+    sake of a service's data."""
+    if gate == "hold" and held_for_data(permits, environment.name, service, now=now):
+        return None
     return max(
         (
             override
@@ -154,6 +159,12 @@ def overridden(
         key=lambda override: override.until,
         default=None,
     )
+
+
+def held_for_data(permits: Permits, environment: str, service: str, *, now: datetime) -> Hold | None:
+    """The hold that UGS itself has put on a service for the sake of its data."""
+    holds = (hold for hold in permits.holds if hold.owner == DATA)
+    return next((hold for hold in holds if _concerns(hold, environment, service, now)), None)
 
 
 def starter(environment: str, service: str) -> str:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from reconciler.model.permits import (
     BREAKER,
+    DATA,
     Hold,
     Override,
     Permits,
@@ -96,6 +97,17 @@ def test_of_several_holds_all_are_told_and_the_last_decides() -> None:
     assert gate.opened_by == "ugs hold release 1, ugs hold release 2"
     endless = hold_gate(Permits(holds=(*both, hold(id=3))), HERE, "api", now=NOW)
     assert endless.until is None
+
+
+def test_no_override_passes_by_a_hold_for_the_sake_of_data() -> None:
+    passed = Permits(overrides=(override(gate="hold"),))
+    for_data = hold(owner=DATA, service="api")
+    assert may_repair(replace(passed, holds=(hold(),)), HERE, "api", now=NOW)
+    held = replace(passed, holds=(hold(), for_data))
+    assert not may_repair(held, HERE, "api", now=NOW)
+    assert may_repair(held, HERE, "web", now=NOW)
+    assert overridden(held, "hold", HERE, "api", now=NOW) is None
+    assert overridden(replace(held, overrides=(override(),)), "window", HERE, "api", now=NOW)
 
 
 def test_repairs_wait_for_a_hold_unless_that_is_overridden() -> None:

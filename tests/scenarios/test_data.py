@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from reconciler.engine.attention import needs_person
 from reconciler.engine.people import Conflict, rollback, settle_migration
+from reconciler.engine.permits import override
 from reconciler.engine.status import data_of
 from reconciler.model.upgrade import Phase
 from tests.drivers.services import Mode
@@ -156,6 +158,13 @@ async def test_a_down_that_fails_starts_nothing_until_a_person_has_looked(world:
     assert "A person has to look at what runs." in world.text_of(revert)
     assert "could not be undone: exit code 1: it does not want to" in world.calls()[-1]
     [hold] = world.core.store.permits("production").holds
+    hurry = partial(override, world.fleet, gate="hold", actor="ada", reason="hurry", lasting="1h")
+    with pytest.raises(Conflict, match="held for the sake of its data, and no override passes by that"):
+        hurry("production", "api")
+    hurry("production", None)
+    await world.a_pass()
+    await world.rest()
+    assert (world.answers(), "api" in world.fleet.passes["production"].running) == ("", False)
     world.core.store.release_hold(hold.id, by="ada")
     await world.a_pass()
     await world.eventually(lambda: world.answers() == "1.0.0")

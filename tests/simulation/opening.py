@@ -34,6 +34,8 @@ def closed(simulation: Simulation, upgrade: Upgrade) -> list[str]:
             now,
         )
     }
+    if held(simulation, where, service, owner="ugs: data"):
+        passed.discard("hold")  # a person has to look at the data
     found = []
     if held(simulation, where, service):
         found.append("hold")
@@ -53,13 +55,14 @@ def closed(simulation: Simulation, upgrade: Upgrade) -> list[str]:
     return [gate for gate in found if gate not in passed]
 
 
-def held(simulation: Simulation, environment: str, service: str) -> bool:
-    """Whether anybody holds the service, or all of its environment."""
+def held(simulation: Simulation, environment: str, service: str, *, owner: str | None = None) -> bool:
+    """Whether anybody holds the service, or all of its environment: this one alone, where one is named."""
     sql = (
         "SELECT 1 FROM holds WHERE environment = ? AND (service IS NULL OR service = ?) AND released_at IS NULL"
-        " AND (until IS NULL OR until > ?)"
+        " AND (until IS NULL OR until > ?) AND (? IS NULL OR owner = ?)"
     )
-    return bool(simulation.disk.all(sql, environment, service, text_of(simulation.wall.now())))
+    now = text_of(simulation.wall.now())
+    return bool(simulation.disk.all(sql, environment, service, now, owner, owner))
 
 
 def _under_way_before(simulation: Simulation, upgrade: Upgrade) -> int:

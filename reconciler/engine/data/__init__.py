@@ -13,12 +13,11 @@ from reconciler.engine.data.migrations import Migrations
 from reconciler.model import data
 from reconciler.model.data import Recall, Recorded, Saved
 from reconciler.model.errors import ArtifactError, UgsError
+from reconciler.model.permits import DATA
 from reconciler.model.release import Migration, MigrationPhase
 from reconciler.model.upgrade import Upgrade
 
 PHASES: tuple[MigrationPhase, ...] = ("before", "after")
-OWNER = "ugs: data"
-"""Who holds a service of which no version may be started by itself."""
 
 
 def has_migrated(core: Core, upgrade: Upgrade) -> bool:
@@ -131,9 +130,9 @@ class Steward:
         """Let nothing of the service be started until a person has looked, be it after a reboot."""
         store, upgrade = self._core.store, self._upgrade
         for hold in store.permits(upgrade.environment).holds:
-            if (hold.owner, hold.service) == (OWNER, upgrade.service):
+            if (hold.owner, hold.service) == (DATA, upgrade.service):
                 return
-        store.hold(upgrade.environment, upgrade.service, reason=reason, owner=OWNER, until=None)
+        store.hold(upgrade.environment, upgrade.service, reason=reason, owner=DATA, until=None)
 
     def _recall(self) -> Recall:
         if self._backups.coming_back:
