@@ -27,7 +27,7 @@ NOTES_AT_ONCE_MAX = 200
 RETRY_FIRST_S = 2.0
 RETRY_MAX_S = 300.0
 SET_MAX_S = 60.0
-"""A clock that is set back by less delays nothing for long."""
+"""A clock that is set by less delays nothing for long."""
 BACKUP_MARK = "backup failed"
 
 
@@ -49,7 +49,7 @@ async def carry_notes(core: Core) -> None:
     _hasten(core, by_s=RETRY_MAX_S)  # somebody may have set the clock back while no daemon ran
     while True:
         core.wake.notes.clear()
-        if clock.catch_up() < -SET_MAX_S:
+        if abs(clock.catch_up()) > SET_MAX_S:  # forward, too: it may have been set back again at once
             _hasten(core)
         await push_notes(core)
         next_at = core.store.next_due(NOTE)
@@ -60,9 +60,9 @@ async def carry_notes(core: Core) -> None:
 def _hasten(core: Core, *, by_s: float = 0.0) -> None:
     """Deliver soon what waits for an instant that is further away (by more than `by_s`) than it was when it began to
     wait, since the clock was set back: a call for a person is not an hour late for it."""
+    for outbox in core.outboxes:
+        outbox.let_go()
     if core.store.hasten(later_than=core.clock.now() + timedelta(seconds=by_s)):
-        for outbox in core.outboxes:
-            outbox.let_go()
         core.wake.notices.set()
 
 

@@ -124,6 +124,21 @@ async def test_a_channel_that_is_held_lets_nothing_pass_until_then(
     assert messenger.told == ["alone: first", "alone: second", "alone: third"]
 
 
+async def test_a_channel_that_is_let_go_takes_what_comes_at_once(
+    store: Store, messenger: Messenger, outbox: Outbox, clock: HandClock
+) -> None:
+    messenger.failures["first"] = Undelivered("Slack asks to wait 1 h", retry_s=3600, whole_channel=True)
+    store.tell(alert("first"))
+    await outbox.deliver()
+    messenger.failures.clear()
+    store.tell(alert("second"))
+    await outbox.deliver()
+    assert messenger.told == []
+    outbox.let_go()
+    await outbox.deliver()
+    assert messenger.told == ["alone: second"]
+
+
 @pytest.mark.fault("CR-10")
 async def test_a_restart_goes_on_where_delivery_stopped(
     store: Store, messenger: Messenger, outbox: Outbox, clock: HandClock

@@ -381,7 +381,7 @@ MUTATIONS = {
     ),
     "a call waits for the hour that the clock was set back": Mutation(
         "reconciler.engine.mail:carry_notes",
-        "if clock.catch_up() < -SET_MAX_S:",
+        "if abs(clock.catch_up()) > SET_MAX_S:",
         "if False:",
         kind="clocks+slack-down",
     ),
@@ -398,7 +398,7 @@ MUTATIONS = {
         kind="clocks+backup-rots",
     ),
     "a backup of the future is young": Mutation(
-        "reconciler.model.data:refused", "if age_s < 0:", "if False:", kind="clocks+command-killed"
+        "reconciler.model.data:refused", "if age_s < 0:", "if False:", kind="clocks+data"
     ),
     "trust is asked of the tip alone": Mutation(
         "reconciler.engine.trust:Guard.judge",
