@@ -3,10 +3,13 @@ loses it."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from msgspec import Struct
 
 from reconciler.engine.core import Core
 from reconciler.model.codec import decode, encode
+from reconciler.model.errors import UgsError
 from reconciler.model.upgrade import Phase, Upgrade
 
 MARK = "rolled back: "
@@ -50,5 +53,7 @@ def granted(core: Core, upgrade: Upgrade) -> Granted | None:
 
 
 def heeded(core: Core, operation: str) -> None:
-    """It is part of the upgrade's own record now, or that has ended."""
-    core.store.mark(f"{MARK}{operation}", None)
+    """It is part of the upgrade's own record now, or that has ended. Where that cannot be written down, as on a full
+    disk, the next verdict forgets it."""
+    with suppress(UgsError):
+        core.store.mark(f"{MARK}{operation}", None)

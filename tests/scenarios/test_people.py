@@ -156,6 +156,34 @@ async def test_a_rollback_that_was_granted_outlives_the_daemon(world: World, pha
     assert world.core.store.marks(MARK) == {}
 
 
+async def test_a_rollback_that_cannot_be_forgotten_is_forgotten_with_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.bump("1.1.0", soak="1m", deadline="2m")
+    await world.reach(Phase.VERIFYING)
+    await rollback(world)
+    mark = world.core.store.mark
+
+    def full(key: str, value: str | None) -> None:
+        if key.startswith(MARK) and value is None:
+            raise HostError("the disk is full", "free some space")
+        mark(key, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.core.store, "mark", full)
+        await world.settle()
+    assert world.phases() == ["succeeded", "reverted"]
+    assert len(world.core.store.marks(MARK)) == 1
+    world.bump("1.2.0", soak="1m", deadline="2m")  # nothing of the first holds it up
+    await world.reach(Phase.VERIFYING)
+    await rollback(world)
+    await world.settle()
+    assert world.phases() == ["succeeded", "reverted", "reverted"]
+    assert world.core.store.marks(MARK) == {}
+
+
 def begun(world: World, step: str) -> bool:
     newest = world.newest()
     return newest is not None and step in {one.step for one in world.core.store.steps(newest.operation)}
