@@ -75,6 +75,7 @@ async def test_what_was_carried_for_long_or_to_a_safe_point_is_no_poison(world: 
         await world.restart()
         await world.until(Phase.VERIFYING)
     assert world.core.store.marks(MARK) != {}
+    await world.eventually(lambda: world.clock.waiting)  # for the next probe: the soak has begun
     world.clock.move(timedelta(minutes=2))
     await world.fleet.refresh()
     await world.a_pass()

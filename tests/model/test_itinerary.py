@@ -106,12 +106,13 @@ def test_a_fetch_that_failed_is_news_of_now_and_not_of_saturday() -> None:
 def test_what_ends_by_itself_is_waited_for() -> None:
     end = NOW + timedelta(hours=1)
     held = Permits(holds=(Hold(1, "production", None, "database move", "ada", NOW, end),))
-    parked = {"api": ("port 8080 is taken", end + timedelta(hours=1))}
-    assert told(around(place(), permits=held, parked=parked))[0] == (end + timedelta(hours=1), "")
+    later = end + timedelta(minutes=5)
+    parked = {"api": ("port 8080 is taken", later)}
+    assert told(around(place(), permits=held, parked=parked))[0] == (later, "")
 
 
 def test_an_override_counts_for_as_long_as_it_lasts() -> None:
-    end = NOW + timedelta(hours=1)
+    end = NOW + timedelta(minutes=5)
     opened = Override(1, "production", "api", "window", "orders are lost", "ada", NOW, end, None)
     here = around(place(windows={"minor": SATURDAYS}), permits=Permits(overrides=(opened,)))
     assert told(here)[0] == (NOW, "")

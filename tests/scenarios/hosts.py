@@ -65,6 +65,12 @@ class Host:
                 return str(seen["running"] or "").partition("@")[0]
         return ""
 
+    def knows(self) -> bool:
+        """Whether its daemon has the environment."""
+        with contextlib.suppress(Exception):
+            return bool(self.running.status()["environments"])
+        return False
+
     def status(self) -> Any:
         [here] = self.running.status()["environments"]
         return here
@@ -80,6 +86,14 @@ class Hosts:
 
     def __getitem__(self, name: str) -> Host:
         return next(host for host in self.all if host.name == name)
+
+    def start(self) -> None:
+        """All of them, before anything is pinned: whoever comes to an environment of which Git tells already, since
+        another was faster, is in safe mode."""
+        self.world.merge("Begin")
+        for host in self.all:
+            host.start()
+        self.until(lambda: all(host.knows() for host in self.all))
 
     def until(self, condition: Callable[[], object]) -> None:
         """Wait for a condition; the logs of all daemons tell why it was in vain."""

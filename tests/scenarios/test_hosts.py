@@ -16,9 +16,8 @@ pytestmark = pytest.mark.slow
 
 def test_every_host_runs_all_and_a_healthy_release_reaches_each(world: World) -> None:
     with hosts(world, "h1", "h2", "h3") as three:
+        three.start()
         world.bump("1.0.0", deadline="60s")
-        for host in three.all:
-            host.start()
         three.until_all_run("1.0.0")
         three.until(lambda: three.reached("1.0.0") == "succeeded")
         world.bump("1.1.0", deadline="60s")
@@ -30,9 +29,8 @@ def test_every_host_runs_all_and_a_healthy_release_reaches_each(world: World) ->
 
 def test_one_of_three_fails_and_all_go_back_by_one_revert(world: World) -> None:
     with hosts(world, "h1", "h2", "h3") as three:
+        three.start()
         world.bump("1.0.0", deadline="60s")
-        for host in three.all:
-            host.start()
         three.until_all_run("1.0.0")
         three["h2"].ill()
         world.bump("1.1.0", probe=PROBE, soak="1s", deadline="60s")
@@ -46,9 +44,8 @@ def test_one_of_three_fails_and_all_go_back_by_one_revert(world: World) -> None:
 
 def test_a_holder_that_dies_half_way_is_followed_by_another_that_reverts_once(world: World) -> None:
     with hosts(world, "h1", "h2", "h3") as three:
+        three.start()
         world.bump("1.0.0", deadline="60s")
-        for host in three.all:
-            host.start()
         three.until_all_run("1.0.0")
         three.until(lambda: three.reached("1.0.0") == "succeeded")
         holder = three.until_one_holds()
@@ -69,9 +66,8 @@ def test_a_holder_that_dies_half_way_is_followed_by_another_that_reverts_once(wo
 
 def test_trouble_of_one_hosts_own_parks_that_host_and_reverts_nothing(world: World) -> None:
     with hosts(world, "h1", "h2") as two:
+        two.start()
         world.bump("1.0.0", deadline="60s")
-        for host in two.all:
-            host.start()
         two.until_all_run("1.0.0")
         broken = two["h2"].state / "services" / "production" / "api" / "1.1.0"
         broken.symlink_to(world.folder / "a-disk-that-is-gone")

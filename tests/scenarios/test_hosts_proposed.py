@@ -14,9 +14,7 @@ pytestmark = pytest.mark.slow
 def test_what_fails_on_one_host_is_proposed_back_and_all_go_back_once_it_is_merged(world: World) -> None:
     with hosts(world, "h1", "h2") as two:
         world.more += "policy: {revert: pull-request}\n"
-        world.merge("Begin")
-        for host in two.all:
-            host.start()
+        two.start()
         world.bump("1.0.0", deadline="60s")
         two.until_all_run("1.0.0")
         two["h2"].ill()
