@@ -49,7 +49,8 @@ class Findings:
         if self.document.quoted(path):
             self.valid(path, Version)
         else:
-            self.add(path, "versions must be quoted", f'write "{self.document.raw(path)}"')
+            shown = "".join(filter(str.isprintable, self.document.raw(path)))
+            self.add(path, "versions must be quoted", f'write "{shown}"')
 
     def timed(self, at: Path, keys: tuple[str, ...], *, positive: bool = False) -> dict[str, Any]:
         """The mapping at `at` with each duration `key` replaced by `key_s`, in seconds."""

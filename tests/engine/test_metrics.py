@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
@@ -105,7 +105,8 @@ async def test_the_time_in_a_phase_is_not_cut_by_a_change_of_its_reason(world: W
 
 
 async def test_what_waits_and_why_and_until_when(world: World) -> None:
-    world.more = "timezone: UTC\nwindows: {patch: [{cron: '0 2 * * *', duration: 1h}]}\n"
+    closed = (datetime.now(UTC).hour + 12) % 24
+    world.more = f"timezone: UTC\nwindows: {{patch: [{{cron: '0 {closed} * * *', duration: 1h}}]}}\n"
     world.deploy_first("1.0.0")
     await world.settle()
     metrics = metrics_of(world)
@@ -124,7 +125,7 @@ async def test_what_waits_and_why_and_until_when(world: World) -> None:
     )
     opens = datetime.fromtimestamp(seen.value("ugs_window_opens_timestamp_seconds"), world.clock.now().tzinfo)
     closes = datetime.fromtimestamp(seen.value("ugs_window_closes_timestamp_seconds"), opens.tzinfo)
-    assert (opens.hour, closes - opens) == (2, timedelta(hours=1))
+    assert (opens.hour, closes - opens) == (closed, timedelta(hours=1))
     assert opens.date() - world.clock.now().date() <= timedelta(days=1)
     world.clock.move(timedelta(days=3))
     later = (await scrape(metrics)).value("ugs_window_closes_timestamp_seconds")
@@ -234,7 +235,8 @@ async def test_pull_requests_and_promotions_are_counted_where_there_may_be_any(w
 
 
 async def test_both_formats_say_the_same_and_the_table_names_everything(world: World) -> None:
-    world.more = "timezone: UTC\nwindows: {minor: [{cron: '0 2 * * *', duration: 1h}]}\n"
+    closed = (datetime.now(UTC).hour + 12) % 24
+    world.more = f"timezone: UTC\nwindows: {{minor: [{{cron: '0 {closed} * * *', duration: 1h}}]}}\n"
     world.settings_more = 'listen: "127.0.0.1:1"\nwebhooks: {gitea: {secret: {file: /nowhere}}}\n'
     world.settings_more += f"forge: {FORGE}\n"
     world.files["environments/live.yaml"] = LIVE
