@@ -66,7 +66,7 @@ slow: $(VENV)/ready
 
 # Every driver's scenarios on its real engine, as root; `make engines ENGINES=docker` on that one alone.
 engines: $(VENV)/ready
-	$(BIN)/python -m tests.engines --reruns $(RERUNS) $(ENGINES)
+	PYTEST_ADDOPTS="$(STEADY)" $(BIN)/python -m tests.engines $(ENGINES)
 
 # Writes the tables of docs/reliability.md from the marks on the tests.
 faults: $(VENV)/ready

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 from tests.engines import KINDS
@@ -19,15 +18,7 @@ FIRST, LAST = "kubernetes", "swarm"
 other on a machine that is kept busy."""
 TIMEOUT_S = 3600.0
 FOLDER = Path(__file__).parent
-PLUGINS = (
-    "-p",
-    "pytest_asyncio.plugin",
-    "-p",
-    "pytest_rerunfailures",
-    "--max-suite-reruns=5",
-    "--rerun-show-tracebacks",
-)
-PYTEST = ("-m", "pytest", *PLUGINS, "-q", "-m", "engine", "--durations=5")
+PYTEST = ("-m", "pytest", "-p", "pytest_asyncio.plugin", "-q", "-m", "engine", "--durations=5")
 
 
 def built(kind: str) -> tuple[int, str]:
@@ -47,17 +38,13 @@ def built(kind: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def suite(kind: str, reruns: int) -> tuple[int, str, float]:
-    """(exit code, output, seconds) of one engine's scenarios. What they leave ends with the namespaces.
-
-    `reruns`: how often one that failed is tried again, and named.
-    """
+def suite(kind: str) -> tuple[int, str, float]:
+    """(exit code, output, seconds) of one engine's scenarios. What they leave ends with the namespaces."""
     began_s = time.monotonic()
     code, output = built(kind)
     if code:
         return code, output, time.monotonic() - began_s
-    pytest = (*PYTEST, f"--reruns={reruns}", f"--engine={kind}", str(FOLDER))
-    argv = [str(FOLDER / "isolated.sh"), sys.executable, *pytest]
+    argv = [str(FOLDER / "isolated.sh"), sys.executable, *PYTEST, f"--engine={kind}", str(FOLDER)]
     done = subprocess.run(
         argv,
         env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
@@ -74,11 +61,7 @@ def suite(kind: str, reruns: int) -> tuple[int, str, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(KINDS)}; by default all")
-    parser.add_argument(
-        "--reruns", type=int, default=0, help="how often a scenario that failed is tried again"
-    )
-    asked = parser.parse_args()
-    kinds: list[str] = asked.kinds or list(KINDS)
+    kinds: list[str] = parser.parse_args().kinds or list(KINDS)
     if unknown := set(kinds) - set(KINDS):
         parser.error(f"there is no engine {', '.join(sorted(unknown))}")
     if os.geteuid() != 0:
@@ -86,9 +69,7 @@ def main() -> int:
     kinds.sort(key=lambda kind: (kind == LAST) - (kind == FIRST))
     failed = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for kind, (code, output, took_s) in zip(
-            kinds, pool.map(partial(suite, reruns=asked.reruns), kinds), strict=True
-        ):
+        for kind, (code, output, took_s) in zip(kinds, pool.map(suite, kinds), strict=True):
             print(f"== {kind}: {took_s:.0f} s\n{output}", flush=True)  # noqa: T201 - its output
             failed += [kind] if code else []
     if failed:
