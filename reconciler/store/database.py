@@ -230,10 +230,9 @@ class Database:
         memory = self._memory
         if memory is None or not is_question(sql):
             return read(self._fetch(sql, values))
-        connection = self._connection if self._damaged is None else self._usable()
-        memory.catch_up(connection.total_changes, None if self._depth else self._version())
+        memory.catch_up(self._usable().total_changes, None if self._depth else self._version())
         asked = question(sql, values, read, of)
-        answer = memory.answers.get(asked, NOTHING)
+        answer = memory.answer(asked)
         if answer is NOTHING:
             rows = self._fetch(sql, values)
             answer = read(rows)

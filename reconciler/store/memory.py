@@ -65,8 +65,7 @@ class Memory:
     """The answers of one connection, forgotten table by table, and all at once when in doubt."""
 
     def __init__(self) -> None:
-        self.answers: dict[Question, Any] = {}
-        """What was read, by question."""
+        self._answers: dict[Question, Any] = {}
         self._asked: defaultdict[str, defaultdict[Subject, set[Question]]] = defaultdict(_by_subject)
         """By table, and by what the rows are of: the questions that they answer."""
         self._rows = 0
@@ -88,17 +87,17 @@ class Memory:
 
     def answer(self, asked: Question) -> Any:
         """What was read; NOTHING where it is not known any more."""
-        return self.answers.get(asked, NOTHING)
+        return self._answers.get(asked, NOTHING)
 
     def keep(self, asked: Question, answer: Any, rows: int) -> None:
         """Remember an answer that was made of so many rows."""
         self._rows += rows + 1
-        if len(self.answers) >= QUESTIONS_MAX or self._rows > ROWS_MAX:
+        if len(self._answers) >= QUESTIONS_MAX or self._rows > ROWS_MAX:
             self.forget_all()
             if rows >= ROWS_MAX:
                 return
             self._rows = rows + 1
-        self.answers[asked] = answer
+        self._answers[asked] = answer
         for table in tables_of(asked.sql):
             self._asked[table][asked.of].add(asked)
 
@@ -116,7 +115,7 @@ class Memory:
                 continue
             for subject in self._gone(asked, of):
                 for gone in asked.pop(subject, ()):
-                    del self.answers[gone]
+                    del self._answers[gone]
                     for other in tables_of(gone.sql):
                         if other != table:
                             self._asked[other][subject].discard(gone)
@@ -126,6 +125,6 @@ class Memory:
         return (None, *of) if of else tuple(asked)
 
     def forget_all(self) -> None:
-        self.answers.clear()
+        self._answers.clear()
         self._asked.clear()
         self._rows = 0

@@ -313,7 +313,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch, store: S
         store.upgrade(str(number))
         assert len(store.marks("")) == 30
     assert store._memory is not None
-    assert len(store._memory.answers) <= 5
+    assert len(store._memory._answers) <= 5
 
 
 def test_only_questions_that_hang_on_tables_alone_are_remembered(path: Path) -> None:
