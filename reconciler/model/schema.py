@@ -175,9 +175,7 @@ def _mistyped(document: Document, refusal: _Refusal) -> Problem:
     path, raw = refusal.path, document.raw(refusal.path)
     plain = not isinstance(refusal.value, (dict, list, str)) and 0 < len(raw) <= _ECHO_MAX
     if refusal.title.startswith("a version") and plain:
-        return document.problem(
-            path, "versions must be quoted", f'write "{"".join(filter(str.isprintable, raw))}"'
-        )
+        return document.problem(path, "versions must be quoted", f'write "{raw}"')
     if refusal.title:
         return document.problem(path, f"this is not {refusal.title}", _example(refusal.schema))
     names = [refusal.limit] if isinstance(refusal.limit, str) else refusal.limit

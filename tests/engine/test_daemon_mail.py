@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -17,12 +18,18 @@ case "$1" in refs/notes/*) echo "no notes here" >&2; exit 1;; esac
 """
 
 
-async def test_notes_that_the_remote_refuses_are_pushed_later(world: World) -> None:
+async def deployed_where_notes_are_refused(world: World) -> Path:
+    """The remote's hook that refuses them: they come once it is gone."""
     hook = world.remote / "hooks/update"
     hook.write_text(NO_NOTES)
     hook.chmod(0o755)
     world.deploy_first("1.0.0")
     await world.settle()
+    return hook
+
+
+async def test_notes_that_the_remote_refuses_are_pushed_later(world: World) -> None:
+    hook = await deployed_where_notes_are_refused(world)
     assert world.phases() == ["succeeded"]
     waits = []
     for _ in range(2):
@@ -42,11 +49,7 @@ async def test_notes_that_the_remote_refuses_are_pushed_later(world: World) -> N
 
 @pytest.mark.fault("TM-01")
 async def test_no_note_waits_for_an_hour_that_the_clock_was_set_back(world: World) -> None:
-    hook = world.remote / "hooks/update"
-    hook.write_text(NO_NOTES)
-    hook.chmod(0o755)
-    world.deploy_first("1.0.0")
-    await world.settle()
+    hook = await deployed_where_notes_are_refused(world)
     await world.deliver()
     assert world.core.store.next_due(NOTE) is not None
     hook.unlink()

@@ -40,6 +40,11 @@ class Exposed:
         return sample.value
 
 
+def far_hour() -> int:
+    """Of a window that is closed now, whenever this runs."""
+    return (datetime.now(UTC).hour + 12) % 24
+
+
 def metrics_of(world: World) -> Metrics:
     return Metrics(world.fleet, world.clock.now())
 
@@ -105,7 +110,7 @@ async def test_the_time_in_a_phase_is_not_cut_by_a_change_of_its_reason(world: W
 
 
 async def test_what_waits_and_why_and_until_when(world: World) -> None:
-    closed = (datetime.now(UTC).hour + 12) % 24
+    closed = far_hour()
     world.more = f"timezone: UTC\nwindows: {{patch: [{{cron: '0 {closed} * * *', duration: 1h}}]}}\n"
     world.deploy_first("1.0.0")
     await world.settle()
@@ -235,7 +240,7 @@ async def test_pull_requests_and_promotions_are_counted_where_there_may_be_any(w
 
 
 async def test_both_formats_say_the_same_and_the_table_names_everything(world: World) -> None:
-    closed = (datetime.now(UTC).hour + 12) % 24
+    closed = far_hour()
     world.more = f"timezone: UTC\nwindows: {{minor: [{{cron: '0 {closed} * * *', duration: 1h}}]}}\n"
     world.settings_more = 'listen: "127.0.0.1:1"\nwebhooks: {gitea: {secret: {file: /nowhere}}}\n'
     world.settings_more += f"forge: {FORGE}\n"

@@ -432,6 +432,7 @@ def test_the_raw_pin_is_kept_as_canonical_json() -> None:
         ("0 12 * * 5", "R R * * *", "9:5: freezes[1]: "),
         ("duration: 12h", "duration: 999d", "9:36: freezes[1].duration: a duration is at most 366d"),
         ('api: "1.5.0"', "api: 1.5.0", '12:8: pins.api: versions must be quoted; write "1.5.0"'),
+        ('api: "1.5.0"', "api: 1\t.5.0", '12:8: pins.api: versions must be quoted; write "1.5.0"'),
         (
             'version: "2.1.0"',
             "version: 2.1.0",
