@@ -21,7 +21,6 @@ FAULTS = {
 }
 
 
-INSERTED = len("INSERT INTO ")
 PAGE_BYTES = 1024
 """Whole pages are copied to be able to take a write back: small ones are sooner copied."""
 
@@ -89,11 +88,10 @@ class Connection:
         elif not self._raw.in_transaction:  # a transaction of its own
             self._fail("database-locked", "disk-broken")
             return self._commit(sql, values)
-        elif sql.startswith("INSERT INTO "):
-            if sql.startswith("upgrades", INSERTED):
-                self._upgrades.append(decoded(values["value"], Upgrade))
-            elif sql.startswith("maintenance_logs", INSERTED):
-                self._rows.append(values)
+        elif sql.startswith("INSERT INTO upgrades"):
+            self._upgrades.append(decoded(values["value"], Upgrade))
+        elif sql.startswith("INSERT INTO maintenance_logs"):
+            self._rows.append(values)
         return self._raw.execute(sql, values)
 
     def _release(self) -> None:
