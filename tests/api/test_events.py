@@ -16,8 +16,6 @@ from tests.drivers.services import free_port
 from tests.world import World, a_world
 
 TOGETHER_MAX_S = 0.1
-PATIENCE_S = 20.0
-"""What ends by itself ends long before, and what does not never."""
 
 
 def held(served: DaemonProcess, reason: str = "me") -> Any:
@@ -126,7 +124,7 @@ def test_a_revoked_token_ends_its_stream(served: DaemonProcess, port: int) -> No
         began_s = time.monotonic()
         ask(served, "POST", "/tokens/revoke", {"id": mine})
         assert not [event for event in stream if event.name == "change"]
-        assert time.monotonic() - began_s < PATIENCE_S
+        assert time.monotonic() - began_s < 2
     with EventStream(port, token) as stream:
         assert stream.answer.status == 401
 
@@ -138,7 +136,7 @@ def test_an_expired_token_ends_its_stream(served: DaemonProcess, port: int) -> N
         stream.until("ready")
         began_s = time.monotonic()
         list(stream)
-        assert time.monotonic() - began_s < PATIENCE_S
+        assert time.monotonic() - began_s < 5
 
 
 def test_one_environment_alone_can_be_listened_to(served: DaemonProcess, port: int) -> None:
@@ -186,7 +184,7 @@ def test_the_daemon_ends_at_once_and_the_next_one_goes_on_from_there(tmp_path: P
                 held(running)
                 began_s = time.monotonic()
                 assert running.stop() == 0
-                assert time.monotonic() - began_s < PATIENCE_S
+                assert time.monotonic() - began_s < 5
                 heard = {event.data["event"] for event in stream if event.name == "change"}
                 assert {"held", "hold-released"} <= heard
             assert "Traceback" not in running.log()

@@ -20,7 +20,6 @@ from tests.world import World, a_world
 
 ANN = Caller("ann", (RoleGrant("viewer"),))
 TOGETHER_S = 0.25
-"""Of CPU."""
 """What 200 may take on a busy machine; alone it takes about a hundredth of a second."""
 
 
@@ -90,11 +89,11 @@ async def test_an_event_reaches_two_hundred_at_little_cost(daemon: Daemon) -> No
     running = [asyncio.create_task(client.run()) for client in clients]
     for client in clients:
         await client.until(b"event: ready")
-    began_s = time.process_time()
+    began_s = time.perf_counter()
     daemon.core.store.audit("accepted", detail="abc")
     for client in clients:
         await client.until(b'"event":"accepted"')
-    assert time.process_time() - began_s < TOGETHER_S
+    assert time.perf_counter() - began_s < TOGETHER_S
     for client in clients:
         client.gone.set()
     await asyncio.gather(*running)

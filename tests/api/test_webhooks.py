@@ -291,7 +291,7 @@ def test_slow_senders_wait_for_nobody_and_nobody_for_them(served: DaemonProcess,
         wait_until(lambda: deliver(port).status == 503)  # all of them are being read
         began = time.monotonic()
         assert call(port, "GET", "/health/check").status == 200
-        assert time.monotonic() - began < webhooks.BODY_WITHIN_S  # it waits for none of them
+        assert time.monotonic() - began < 1
         assert slow[0].recv(4096).startswith(b"HTTP/1.1 408 ")
     finally:
         for channel in slow:
@@ -318,7 +318,8 @@ def test_a_flood_is_few_fetches_and_delays_nobody(served: DaemonProcess, fetches
         asking.result()
     took_s = time.monotonic() - began
     assert statuses == {202}
-    assert sorted(asked_s)[len(asked_s) // 2] < 1  # how fast it is says `make load`
+    assert sorted(asked_s)[len(asked_s) // 2] < 0.1
+    assert max(asked_s) < 2
     assert 1 <= at_rest(fetches) - before <= 2 + took_s / webhooks.NUDGES_APART_S
 
 

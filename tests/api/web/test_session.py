@@ -89,7 +89,7 @@ def test_signing_out_ends_the_session_and_its_stream(served: DaemonProcess, port
         assert visitor.post("/logout", {"csrf": csrf[1]}).to == "/login"
         began_s = time.monotonic()
         list(stream)
-        assert time.monotonic() - began_s < 20
+        assert time.monotonic() - began_s < 5
     visitor.cookies["ugs_session"] = cookie["Cookie"].partition("=")[2]
     assert visitor.get("/").to == "/login"
 
