@@ -133,7 +133,7 @@ class Core:
     """Who is told of every move once it is durable: the upgrade before it and after. None of them may raise or wait."""
 
     def look_at_pulls(self) -> None:
-        """Something is said to have happened to the pull requests: whoever follows them looks soon."""
+        """Something may have happened to the pull requests, or to whose they are: whoever follows them looks soon."""
         wake = self.wake
         bells = wake.proposals, wake.bumps, wake.previews, wake.reviews, wake.promotion_pulls, wake.promotions
         for bell in bells:

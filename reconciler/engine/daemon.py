@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
-from types import FrameType
+from signal import SIGHUP, SIGINT, SIGTERM, SIGUSR2
 from typing import Any
 
 from reconciler.engine.aftermath import Aftermath
@@ -31,6 +30,7 @@ from reconciler.engine.pull_requests.reviews import Reviews
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.rest import REST_S_MAX
 from reconciler.engine.share import unlisted
+from reconciler.engine.signals import heed_signals
 from reconciler.engine.supervisor import Supervisor
 from reconciler.engine.trust import Untrusted
 from reconciler.git import Watcher
@@ -68,7 +68,9 @@ class Daemon:
 
     async def run(self, *companions: Callable[[], Awaitable[None]]) -> None:
         """Run until told to stop; services run on. Raises what a loop of ours raised: a bug ends the daemon."""
-        self._heed_signals()
+        heed_signals(
+            {SIGTERM: self.stop, SIGINT: self.stop, SIGHUP: self.nudge, SIGUSR2: self.profiler.toggle}
+        )
         await self.fleet.start()
         watcher = self._watch()
         supervisor = Supervisor(self.core.settings)
@@ -166,20 +168,6 @@ class Daemon:
         """Fetch soon; many nudges are one fetch."""
         self._news.set()
 
-    def _heed_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number, heed in (
-            (signal.SIGTERM, self.stop),
-            (signal.SIGINT, self.stop),
-            (signal.SIGHUP, self.nudge),
-            (signal.SIGUSR2, self.profiler.toggle),
-        ):
-            before = signal.getsignal(number)
-            loop.add_signal_handler(number, _nothing)
-            if signal.getsignal(number) is not before:  # in the simulation nobody sends any
-                signal.signal(number, _heard(loop, heed))
-                signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
-
     def _watch(self) -> Watcher | None:
         """A local remote is watched; whatever the watch misses, the poll finds."""
         remote, loop = self.core.repository.remote, asyncio.get_running_loop()
@@ -206,7 +194,12 @@ class Daemon:
             names = [name for name in names if not (name in desired and unlisted(self.core, desired[name]))]
             return sorted({*names, *map(self.core.share, names)})
 
-        await self.core.leases.keep(ours, lambda name: passes[environment_of(name)].wake.set())
+        def changed(name: str) -> None:
+            passes[environment_of(name)].wake.set()
+            if self.core.leases.standing(name) == "held":
+                self.core.look_at_pulls()  # what is not held is left out of every look at them
+
+        await self.core.leases.keep(ours, changed)
 
     async def _fetch_loop(self) -> None:
         poll_s = self.core.settings.repository.poll_s
@@ -273,22 +266,6 @@ class Daemon:
         with contextlib.suppress(UgsError):  # of what is lost then, nothing but a chart is drawn
             await self.core.probed.write(self.core.store)
         log.info("stopped; services run on")
-
-
-def _heard(
-    loop: asyncio.AbstractEventLoop, heed: Callable[[], None]
-) -> Callable[[int, FrameType | None], None]:
-    """Heed a signal even when the loop does not: it hears of one by a byte in a pipe that also wakes it whenever a
-    thread has done its work, and after some three hundred of these while it was busy there is no room for one more."""
-
-    def heard(_number: int, _frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(heed)
-
-    return heard
-
-
-def _nothing() -> None:
-    """Left to `_heard`."""
 
 
 async def _cancelled(tasks: Collection[asyncio.Task[Any]]) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
+from reconciler.engine.daemon import Daemon
+from reconciler.engine.pull_requests import reverts
 from reconciler.engine.pull_requests.reverts import Follower
 from reconciler.model.proposal import Proposal
 from tests.forge.dialects import Answer
@@ -80,6 +83,34 @@ async def test_a_bad_release_is_proposed_back_merged_and_in_sync(world: World, f
     assert counts == {"pull-opened": 1, "pull-merged": 1}
     await follow(world)
     assert world.phases() == ["succeeded", "restored"]
+
+
+async def test_what_was_merged_while_no_daemon_ran_is_known_as_soon_as_the_lease_is_held(
+    world: World, forge: ForgeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reverts, "LOOK_S", 3600.0)
+    world.leased = True
+    async with world.holding():
+        await failed(world)
+        await follow(world)
+    await world.core.leases.give_back()
+    forge.merge(1)
+    await world.restart()
+    daemon = Daemon(world.core)
+    await daemon.fleet.refresh()
+    looks = asyncio.create_task(Follower(world.core).keep())
+    await world.eventually(lambda: world.clock.waiting)  # it has looked, and nothing was held
+    assert [one.state for one in world.core.store.proposals()] == ["open"]
+    lease = asyncio.create_task(daemon._lease_loop())
+    try:
+        await world.eventually(lambda: not world.core.store.proposals())
+    finally:
+        for task in (looks, lease):
+            task.cancel()
+        await asyncio.wait([looks, lease])
+    newest = world.newest()
+    assert newest
+    assert newest.revert_commit == world.reverts()[0]
 
 
 async def test_a_squash_without_trailers_counts_as_merged(world: World, forge: ForgeServer) -> None:

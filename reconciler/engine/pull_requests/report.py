@@ -75,7 +75,7 @@ class Reporter:
         for report, rows in waiting.items():
             lease = core.leases.opening(report.environment)
             if not lease.open:
-                self._postpone(rows, DENIED_RETRY_S, lease.reason)
+                self._postpone(rows, _backoff_s(rows), lease.reason)
                 rows.clear()
                 continue
             try:

@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from reconciler.engine.pull_requests.report import Reporter
+from reconciler.engine.pull_requests.report import RETRY_FIRST_S, Reporter
 from reconciler.forge import Comment, Denied, Forge, Invalid, Pull, Status, Unavailable
 from reconciler.model.report import Report, marked, untouched
 from reconciler.model.upgrade import Phase
@@ -160,6 +160,10 @@ async def test_news_of_an_environment_that_is_another_daemons_waits(
     await reporter.round()
     assert forge.statuses == []
     assert waiting(world) == 1
+    due = world.core.store.next_due(FORGE)
+    assert due
+    # It may be ours in a moment, as after a start.
+    assert due <= world.clock.now() + timedelta(seconds=RETRY_FIRST_S)
 
 
 async def test_only_the_merged_pull_request_into_our_branch_gets_the_comment(
