@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ class Revisions:
         with standing_still():
             entries = self.local.entries(revision, FOLDERS)
             load = self.local.blobs(self._cache.unknown(entries))
-            return read(revision, entries, load, self._cache, lambda path: self.local.older(revision, path))
+            return read(revision, entries, load, self._cache, partial(self.local.older, revision))
 
     def inhabited(self, revision: str) -> Snapshot:
         """The same. Raises UgsError where the revision has nothing of UGS."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 
@@ -19,7 +19,6 @@ from reconciler.model.snapshot import Cache, Snapshot, read, reread
 from reconciler.model.upgrade import RETRY_TRAILER
 from reconciler.parsed import Parsed
 
-OLDER_MAX = 20
 SNAPSHOTS_MAX = 20
 MANY = 5_000
 """Of so many files it is told how far reading them has come."""
@@ -95,7 +94,7 @@ class Repository:
         return snapshot
 
     def _read(self, revision: str) -> Snapshot:
-        older = partial(self._older, revision)
+        older = partial(self.mirror.older, revision)
         for near in self._near():
             # A commit that nothing leads to any more, a branch's that was looked at, may be gone from the mirror.
             with suppress(TransientError):
@@ -146,12 +145,6 @@ class Repository:
                 f"{path} is no regular file at {revision[:12]}", "commit the file, or mend the path"
             )
         return data
-
-    def _older(self, revision: str, path: str) -> Iterator[tuple[str, bytes]]:
-        for commit in self.mirror.log(None, revision, paths=(path,), first_parent=True, limit=OLDER_MAX)[1:]:
-            data = self.mirror.blob_at(commit.sha, path)
-            if data is not None:
-                yield commit.sha, data
 
     def retries(self, previous: str, tip: str) -> tuple[Retry, ...]:
         """What people released in the commits that came."""

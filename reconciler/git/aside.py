@@ -9,11 +9,10 @@ from pathlib import Path
 from reconciler.git import transfer
 from reconciler.git.call import checked
 from reconciler.git.commit import Identity
-from reconciler.git.errors import plain
 from reconciler.git.mirror import Mirror
 from reconciler.git.remote import Remote
 from reconciler.git.signatures import Signers
-from reconciler.model.errors import HostError, UgsError
+from reconciler.model.errors import HostError
 
 PROPOSED_REF = "refs/ugs/proposed"
 """What was fetched last."""
@@ -63,19 +62,10 @@ class Aside(Mirror):
 
         Raises UgsError where there is no such ref, HostError and TransientError.
         """
-        if self._git.ask("check-ref-format", ref).code != 0:
-            raise UgsError(f"{plain(ref)[:100]!r} is no name of a ref", "see the forge")
         self._stay_small()
         if self._git.ref(BASE_REF) != base:
             self._git.set_ref(BASE_REF, base)
-        said = plain(ref)[:100]
-        return transfer.bring(
-            self._git,
-            ref,
-            PROPOSED_REF,
-            absent=UgsError(f"the remote has no {said}", "its branch may be gone"),
-            empty=UgsError(f"{said} is no commit", "push one"),
-        )
+        return transfer.bring(self._git, ref, PROPOSED_REF, called=ref, remedy="its branch may be gone")
 
     def merged(self, base: str, head: str) -> str | None:
         """The commit that merging `head` into `base` would make; None where they conflict, or have nothing in common.

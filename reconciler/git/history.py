@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from msgspec import Struct
 
+from reconciler.git import objects
 from reconciler.git.call import Git, checked
 from reconciler.git.errors import plain
+from reconciler.git.objects import REGULAR, entry_at
 
+OLDER_MAX = 20
 TEXT_CHARACTERS_MAX = 4096
 FIELDS = (
     "%H",
@@ -67,6 +70,17 @@ def find_trailer(git: Git, key: str, value: str, *, until: str, limit: int) -> s
     """The newest commit, of the `limit` newest that `until` reaches, that carries exactly this trailer."""
     commits = log(git, None, until, first_parent=False, limit=limit)
     return next((commit.sha for commit in commits if (key, value) in commit.trailers), None)
+
+
+def older(git: Git, blob: Callable[[str], bytes], revision: str, path: str) -> Iterator[tuple[str, bytes]]:
+    """What stood at this path before, each with the commit that brought it, newest first; of OLDER_MAX commits.
+
+    What was no regular file then, or is too large, is passed over.
+    """
+    for commit in log(git, None, revision, paths=(path,), limit=OLDER_MAX)[1:]:
+        entry = entry_at(git, commit.sha, path)
+        if entry is not None and entry.mode in REGULAR and entry.size <= objects.FILE_BYTES_MAX:
+            yield commit.sha, blob(entry.oid)
 
 
 def _commits(fields: Sequence[str]) -> Iterator[Commit]:

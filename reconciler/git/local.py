@@ -13,13 +13,12 @@ from reconciler.git.ahead import Ahead
 from reconciler.git.call import Git
 from reconciler.git.errors import clean, plain
 from reconciler.git.history import Commit
-from reconciler.git.objects import REGULAR, Entry, Objects
+from reconciler.git.objects import Entry, Objects
 from reconciler.git.remote import Remote
 from reconciler.model.errors import HostError, TransientError, UgsError
 from reconciler.model.layout import File
 
 LOG_LIMIT = 1000
-OLDER_MAX = 20
 NAME_CHARACTERS_MAX = 1000
 POINTER_BYTES_MAX = 8192
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}")
@@ -82,10 +81,7 @@ class Local:
 
     def older(self, revision: str, path: str) -> Iterator[tuple[str, bytes]]:
         """What stood at this path before, each with the commit that brought it, newest first; bounded."""
-        for commit in self.log(None, revision, paths=(path,), limit=OLDER_MAX)[1:]:
-            entry = objects.entry_at(self._git, commit.sha, path)
-            if entry is not None and entry.mode in REGULAR and entry.size <= objects.FILE_BYTES_MAX:
-                yield commit.sha, self.blob(entry.oid)
+        return history.older(self._git, self.blob, revision, path)
 
     def log(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +12,6 @@ from reconciler.git.ahead import Ahead
 from reconciler.git.call import NETWORK_TIMEOUT_S, OBJECT_ID, Git, checked
 from reconciler.git.commit import Identity
 from reconciler.git.difference import Differences
-from reconciler.git.errors import plain
 from reconciler.git.history import Commit
 from reconciler.git.notes import Notes
 from reconciler.git.objects import REGULAR, Entry, Objects
@@ -98,16 +97,7 @@ class Mirror:
     def fetch_branch(self, name: str) -> str:
         """Bring another branch of the remote here, to be looked at; its tip. Raises UgsError where there is none."""
         ref = f"refs/heads/{name}"
-        if "\0" in name or self._git.ask("check-ref-format", ref).code != 0:
-            raise UgsError(f"{plain(name)[:100]!r} is no name of a branch", "name a branch of the remote")
-        said = plain(name)[:100]
-        return transfer.bring(
-            self._git,
-            ref,
-            LOOKED_AT_REF,
-            absent=UgsError(f"the remote has no branch {said}", "push it first"),
-            empty=UgsError(f"the branch {said} has no commit", "push one"),
-        )
+        return transfer.bring(self._git, ref, LOOKED_AT_REF, called=f"branch {name}", remedy="push it first")
 
     def branch(self, name: str) -> str | None:
         """The tip of another branch of the remote, brought here; None where there is no such branch."""
@@ -213,6 +203,10 @@ class Mirror:
     ) -> list[Commit]:
         """The commits that `until` reaches and `since` does not, newest first."""
         return history.log(self._git, since, until, paths=paths, first_parent=first_parent, limit=limit)
+
+    def older(self, revision: str, path: str) -> Iterator[tuple[str, bytes]]:
+        """What stood at this path before, each with the commit that brought it, newest first; bounded."""
+        return history.older(self._git, self.blob, revision, path)
 
     def find_trailer(self, key: str, value: str, *, until: str, limit: int) -> str | None:
         """The newest of the `limit` commits before and at `until` that carries exactly this trailer."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from reconciler.git.call import Git
-from reconciler.git.errors import PushRefused, PushRejected, from_remote, remedy_for
+from reconciler.git.errors import PushRefused, PushRejected, from_remote, plain, remedy_for
 from reconciler.model.errors import HostError, TransientError, UgsError
 
 FETCHED_REF = "refs/ugs/fetched"
@@ -20,6 +20,7 @@ HEADS = "refs/heads/"
 BRANCHES_MAX = 500
 BRANCH = re.compile(r"refs/heads/[^\x00-\x20\x7f~^:?*\[\\]{1,200}")
 """What git takes for a branch's name, bounded."""
+SAID_CHARACTERS_MAX = 100
 
 _REPORT = re.compile(
     r"^!\t[^\t]*:(?P<ref>[^\t]*)\t\[(?P<kind>[^\]]*)\] ?(\((?P<reason>.*)\))?$", re.MULTILINE
@@ -83,18 +84,24 @@ def fetch(git: Git, *refspecs: str, prune: bool = False) -> None:
         raise from_remote(git.remote.url, said)
 
 
-def bring(git: Git, ref: str, into: str, *, absent: UgsError, empty: UgsError) -> str:
-    """Fetch one ref of the remote as `into`; its commit. Raises one of the two where there is no such ref, or it is no
-    commit; and as `fetch` does."""
+def bring(git: Git, ref: str, into: str, *, called: str, remedy: str) -> str:
+    """Fetch one ref of the remote, by the name that it is `called`, as `into`; its commit.
+
+    Raises UgsError where that cannot be a name, there is no such ref (with this remedy), or it is no commit; and as
+    `fetch` does.
+    """
+    said = plain(called)[:SAID_CHARACTERS_MAX]
+    if "\0" in ref or git.ask("check-ref-format", ref).code != 0:
+        raise UgsError(f"{said!r} is no name that a ref can have", "see what it is called on the remote")
     try:
         fetch(git, f"+{ref}:{into}")
     except HostError as error:
         if "find remote ref" not in error.message:
             raise
-        raise absent from error
+        raise UgsError(f"the remote has no {said}", remedy) from error
     commit = git.ref(into)
     if commit is None:
-        raise empty
+        raise UgsError(f"{said} is no commit", "push one")
     return commit
 
 

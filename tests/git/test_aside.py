@@ -78,7 +78,7 @@ def test_a_ref_that_is_gone_or_none_is_said(aside: Aside, mirror: Mirror, ada: C
     with pytest.raises(UgsError, match="the remote has no refs/pull/9/head; its branch may be gone"):
         aside.fetch_head("refs/pull/9/head", base=tip)
     for odd in ("--upload-pack=x", "refs/heads/a b", ""):
-        with pytest.raises(UgsError):
+        with pytest.raises(UgsError, match="is no name that a ref can have"):
             aside.fetch_head(odd, base=tip)
 
 

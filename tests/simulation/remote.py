@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from reconciler.git import Arrival, Commit, Entry, PushRefused, PushRejected
+from reconciler.git.history import OLDER_MAX
 from reconciler.model.errors import HostError, TransientError
 from reconciler.model.trust import Signature, Touched
 from tests.simulation import signing
@@ -180,6 +181,12 @@ class Clone:
     def blob_at(self, revision: str, path: str) -> bytes | None:
         oid = self.remote.made[revision].tree.get(path)
         return BLOBS[oid] if oid else None
+
+    def older(self, revision: str, path: str) -> Iterator[tuple[str, bytes]]:
+        for commit in self.log(None, revision, paths=(path,), limit=OLDER_MAX)[1:]:
+            data = self.blob_at(commit.sha, path)
+            if data is not None:
+                yield commit.sha, data
 
     def log(
         self,
