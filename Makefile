@@ -25,6 +25,9 @@ SHORT := 'not crash and not slow and not engine and not browser'
 DURATION ?= 600
 SIMULATED = $(if $(filter command,$(origin SEED)),--seed $(SEED),--seeds $(SEEDS) --from $(FROM))
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
+# What Python has compiled is kept, whatever the shell says: else every worker compiles all tests anew, which is two
+# thirds of the processor's time that collecting them takes, and every daemon that a test starts all of itself.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check lint types contract examples crash slow engines e2e faults fuzz simulate mutants unit scenarios coverage bench bench-full recovery spread lock clean load nightly
 

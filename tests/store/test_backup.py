@@ -83,7 +83,7 @@ def test_a_copy_that_fails_leaves_nothing_and_takes_no_older_one_away(state: Pat
         "except HostError as error: print(error)\n"
     )
     said = subprocess.run(
-        [sys.executable, "-c", script, str(state)],
+        [sys.executable, "-B", "-c", script, str(state)],  # else what it compiles is cut short, and stays so
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -98,7 +98,7 @@ def test_nothing_is_accepted_after_a_write_that_failed(path: Path) -> None:
         "store.close()\n"
     )
     said = subprocess.run(
-        [sys.executable, "-c", script, str(path)],
+        [sys.executable, "-B", "-c", script, str(path)],
         cwd=ROOT,
         capture_output=True,
         text=True,
