@@ -232,6 +232,8 @@ class Core:
             changes.setdefault("ended_at", now)
         if to is not upgrade.phase:
             changes["entered_at"] = now
+        head = self.store.head()
+        changes |= {"epoch": self.leases.last(upgrade.environment), "row": head.row if head else 0}
         moved = replace(upgrade, phase=to, reason=reason, changed_at=now, **changes)
         noted = moved.started_at is not None and (moved.final or moved.failed) and not moved.rollout
         # What goes well on one host of many is told of the rollout.
@@ -291,6 +293,8 @@ def note_of(upgrade: Upgrade, *, quarantined: bool = False) -> Note:
         "ended_at": upgrade.ended_at.isoformat() if upgrade.ended_at else None,
         "duration_s": round((ended - upgrade.started_at).total_seconds(), 3) if upgrade.started_at else None,
     }
+    if upgrade.epoch:
+        line |= {"epoch": upgrade.epoch, "row": upgrade.row}
     if upgrade.failed or quarantined:
         line |= {"reason": upgrade.reason, "quarantined": str(upgrade.to)}
     if upgrade.taken_with:

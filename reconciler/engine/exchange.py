@@ -226,7 +226,7 @@ class Exchange:
                     detail=text,
                 )
                 core.store.tell(_notice(name, one, text, self._core))
-                core.store.write_note(_note(name, one, len(core.desired[name].environment.hosts)))
+                core.store.write_note(_note(name, one, core))
                 if core.forge:
                     core.store.report(Report("status", one.revision, name, service))
                     core.store.report(Report("comment", one.revision, name))
@@ -250,9 +250,9 @@ def _notice(name: str, rollout: Rollout, text: str, core: Core) -> Notice:
     )
 
 
-def _note(name: str, rollout: Rollout, hosts: int) -> Note:
+def _note(name: str, rollout: Rollout, core: Core) -> Note:
     """The line that the deployed commit carries of the whole rollout, as that of one upgrade."""
-    ended = rollout.ended_at
+    ended, head = rollout.ended_at, core.store.head()
     line: dict[str, object] = {
         "operation": rollout.operation,
         "environment": name,
@@ -264,7 +264,9 @@ def _note(name: str, rollout: Rollout, hosts: int) -> Note:
         "started_at": rollout.started_at.isoformat(),
         "ended_at": ended.isoformat() if ended else None,
         "duration_s": round((ended - rollout.started_at).total_seconds(), 3) if ended else None,
-        "hosts": hosts,
+        "hosts": len(core.desired[name].environment.hosts),
+        "epoch": core.leases.last(name),
+        "row": head.row if head else 0,
     }
     if rollout.state in FAILED:
         line |= {"reason": rollout.reason, "quarantined": str(rollout.to)}

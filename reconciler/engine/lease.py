@@ -11,6 +11,7 @@ from pathlib import Path
 from secrets import token_hex
 
 import msgspec
+from msgspec.structs import replace
 
 from reconciler.clock import Clock
 from reconciler.model import lease as rules
@@ -30,8 +31,10 @@ LOOKS_MAX = 2
 HOLDER_MARK = "lease-holder"
 LAST = "lease last: "
 """By environment or share: the last epoch under which it was held."""
-BEHIND = "lease behind: "
-"""By environment: that others have had it since, and what they did was not read yet."""
+BEHIND, EPOCH = "lease behind: ", "epoch "
+"""By environment: that others have had it since this epoch, and what they did was not read yet."""
+UNSEEN = 1000
+"""Where the ref is gone, so many epochs are left to others that knew more of them: what comes has to be later."""
 _NO_HOST = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -45,6 +48,14 @@ class Leases:
     def epoch(self, _environment: str) -> int:
         """Under which epoch an environment was last held."""
         return 0
+
+    def last(self, _environment: str) -> int:
+        """Under which epoch an environment was last held by this daemon, in this life of it or a former one."""
+        return 0
+
+    def known_to(self, _environment: str) -> int | None:
+        """The last epoch of which is known what was done, by whomever. None where there are no leases."""
+        return None
 
     def opening(self, _environment: str) -> Opening:
         """The gate `lease`, with the sentence that says whose an environment is when it is not ours."""
@@ -104,7 +115,10 @@ class RemoteLeases(Leases):
         """Set, and replaced, at the end of every round."""
         self._last = {key.removeprefix(LAST): int(epoch) for key, epoch in store.marks(LAST).items()}
         now_s = clock.monotonic()
-        self._behind_s = {key.removeprefix(BEHIND): now_s for key in store.marks(BEHIND)}
+        behind = {key.removeprefix(BEHIND): said for key, said in store.marks(BEHIND).items()}
+        self._behind_s = dict.fromkeys(behind, now_s)
+        self._behind_to = {name: int(said.removeprefix(EPOCH)) for name, said in behind.items()}
+        """The last epoch of which is known what was done."""
 
     def standing(self, environment: str) -> Standing:
         found = self._by_the_remote(environment)
@@ -127,10 +141,17 @@ class RemoteLeases(Leases):
     def caught_up(self, environment: str) -> None:
         self._store.mark(f"{BEHIND}{environment}", None)
         self._behind_s.pop(environment, None)
+        self._behind_to.pop(environment, None)
         self._wanted.set()  # a round is what tells it
 
     def epoch(self, environment: str) -> int:
         return self._lease(environment).epoch
+
+    def last(self, environment: str) -> int:
+        return self._last.get(environment, 0)
+
+    def known_to(self, environment: str) -> int | None:
+        return self._behind_to.get(environment, self.last(environment))
 
     def opening(self, environment: str) -> Opening:
         if self.behind_s(environment) is not None:
@@ -225,13 +246,19 @@ class RemoteLeases(Leases):
         for name in names:
             value, text = found.get(rules.ref_of(name), (ABSENT, ""))
             try:
-                claim = decode(text, Claim) if value else NOBODY
+                claim = decode(text, Claim) if value else self._gone(name)
             except msgspec.MsgspecError:
                 what = f"what {self._register.where(rules.ref_of(name))} says is no lease"
                 trouble[name] = HostError(what, "see who put it there, and delete it")
             else:
                 self._leases[name] = rules.looked(self._lease(name), value, claim, now_s=now_s)
         return trouble
+
+    def _gone(self, name: str) -> Claim:
+        """What is said by a ref that does not exist: where there was one, as before the remote was moved elsewhere,
+        that others may have had it since, under epochs that nobody counts any more."""
+        last = self._last.get(name, 0)
+        return replace(NOBODY, epoch=last + UNSEEN) if last else NOBODY
 
     async def _claim(self, names: Collection[str]) -> tuple[list[str], dict[str, UgsError]]:
         """Push what is due; who came too late, and who was refused."""
@@ -270,13 +297,15 @@ class RemoteLeases(Leases):
         if epoch == last:
             return
         missed = epoch > last + 1 and name == rules.environment_of(name)
+        known_to = self._behind_to.get(name, last)  # of what was held since, the past was not read either
         with self._store.transaction():
             self._store.mark(f"{LAST}{name}", str(epoch))
             if missed:
-                self._store.mark(f"{BEHIND}{name}", f"epoch {last}")
+                self._store.mark(f"{BEHIND}{name}", f"{EPOCH}{known_to}")
         self._last[name] = epoch
         if missed:
             self._behind_s[name] = self._clock.monotonic()
+            self._behind_to[name] = known_to
 
     def _refusal(self, environment: str, error: Refused) -> Refused:
         allow = self._register.allow(rules.ref_of(environment))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from reconciler.engine.core import Core
 from reconciler.engine.data import has_migrated
 from reconciler.engine.head import daemon_id
 from reconciler.engine.reconcile import EnvironmentPass
+from reconciler.engine.remembered import Remembered
 from reconciler.engine.told import told
 from reconciler.model.errors import UgsError
 from reconciler.model.notice import Notice, notice_of
@@ -136,19 +137,20 @@ class Recall:
     ) -> None:
         """Take over what Git says of one environment; go on taking back what failed, and end the rest."""
         store = self._core.store
-        proven = await self._proven(name, account, tip)
-        backwards = await self._taken_back(name, account, tip)
+        past = Remembered(self._core, name, account, lost=why is SAFE)
+        gone = [service for service, place in account.removed.items() if past.is_gone(service, place)]
+        proven = await self._proven(name, past, tip)
+        backwards = await self._taken_back(name, past, tip)
         goes_on = await self._going_on(name, account) if why is LENT else set()
         with store.transaction():
             for failed in account.failed:
                 store.recall_quarantine(_record(name, failed))
                 store.forget_good(name, failed.service, failed.target)
-            for service, at in account.removed.items():
-                if any(healthy_at <= at for _, healthy_at in store.good(name, service, limit=1)):
-                    store.removed(name, service)
+            for service in gone:
+                store.removed(name, service)
             for work, one in proven:
                 store.deployed(work, revision=one.revision)
-                store.healthy(work, at=one.at)
+                store.healthy(work, at=self._since(name, one))
             for upgrade in backwards:
                 store.record(upgrade, event="taken-back-again", detail=upgrade.reason)
             carried = goes_on | {upgrade.operation for upgrade in backwards}
@@ -159,24 +161,25 @@ class Recall:
                 here.left.extend(backwards)
             here.wake.set()
 
-    async def _proven(self, name: str, account: Account, tip: str) -> list[tuple[Workload, Proven]]:
+    async def _proven(self, name: str, past: Remembered, tip: str) -> list[tuple[Workload, Proven]]:
         """The last that Git says succeeded, where nothing newer is remembered and the repository describes it."""
-        found, shut = [], {(row.service, row.target) for row in self._core.store.quarantined(name)}
-        for service, one in account.proven.items():
-            if (service, one.target) in shut:  # here, and Git was not told yet
-                continue
-            newest = self._core.store.good(name, service, limit=1)
-            if newest and newest[0][1] >= one.at:
-                continue
-            if _removed_since(self._core, name, service, one.at):  # here, and Git was not told yet either
-                continue
+        found = list[tuple[Workload, Proven]]()
+        for service, one in past.news():
             if work := await self._described(tip, name, service, one.target):
                 found.append((work, one))
         return found
 
-    async def _taken_back(self, name: str, account: Account, tip: str) -> list[Upgrade]:
+    def _since(self, name: str, one: Proven) -> datetime:
+        """Since when it counts as healthy here: nobody's word is taken for how long it has been so. In safe mode it
+        was not seen well yet."""
+        store, now = self._core.store, self._core.clock.now()
+        recovery = store.recovery(name)
+        heard_at = recovery.since - timedelta(microseconds=1) if recovery else now
+        return heard_at if one.place.epoch else min(one.at, heard_at)
+
+    async def _taken_back(self, name: str, past: Remembered, tip: str) -> list[Upgrade]:
         """What was being taken back when it was last heard of, and runs still."""
-        core = self._core
+        core, account = self._core, past.account
         ours = {
             upgrade.operation: upgrade
             for upgrade in core.store.upgrades(environment=name, unfinished=True)
@@ -190,7 +193,7 @@ class Recall:
             upgrade
             for upgrade in ours.values()
             if account.ended.get(upgrade.operation, Phase.RESTORING) == Phase.RESTORING
-            and not account.proven_since(upgrade.service, upgrade.to, upgrade.changed_at)
+            and not past.is_proven_since(upgrade)
             and _runs(seen, upgrade.service, upgrade.to)
         ]
         for failed in theirs:
@@ -198,7 +201,7 @@ class Recall:
                 after = await self._described(tip, name, failed.service, failed.target)
                 before = failed.restored and await self._described(tip, name, failed.service, failed.restored)
                 if after and before:
-                    found.append(_upgrade(name, failed, before, after))
+                    found.append(_upgrade(name, failed, before, after, core.clock.now()))
         return found
 
     async def _going_on(self, name: str, account: Account) -> set[str]:
@@ -276,13 +279,6 @@ def _runs(seen: Mapping[str, Observation], service: str, target: Target | None) 
     return service in seen and target in seen[service].targets
 
 
-def _removed_since(core: Core, environment: str, service: str, at: datetime) -> bool:
-    past = core.store.upgrades(environment=environment, service=service)
-    return any(
-        one.to is None and one.phase is Phase.SUCCEEDED and one.ended_at and one.ended_at > at for one in past
-    )
-
-
 def _as_it_left(upgrade: Upgrade, seen: Observation | None) -> bool:
     """Whether nothing runs but what the upgrade started and what it replaces."""
     old = {upgrade.before.target} if upgrade.before else set[Target]()
@@ -303,7 +299,7 @@ def _record(environment: str, failed: Failed) -> Quarantine:
     )
 
 
-def _upgrade(environment: str, failed: Failed, before: Workload, after: Workload) -> Upgrade:
+def _upgrade(environment: str, failed: Failed, before: Workload, after: Workload, now: datetime) -> Upgrade:
     """The upgrade that Git tells of, as it stood when its target had just failed."""
     return Upgrade(
         operation=failed.operation,
@@ -316,9 +312,9 @@ def _upgrade(environment: str, failed: Failed, before: Workload, after: Workload
         before=before,
         after=after,
         running=after.target,
-        created_at=failed.at,
-        changed_at=failed.at,
-        started_at=failed.at,
+        created_at=now,
+        changed_at=now,
+        started_at=now,
         reason=failed.reason,
         failed=True,
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from reconciler.engine.core import Core
+from reconciler.engine.remembered import Remembered
 from reconciler.engine.share import unlisted
 from reconciler.engine.told import Told, told
 from reconciler.model.circumstances import Promoted
@@ -30,10 +31,12 @@ def proved(core: Core, environment: str, service: str) -> Promoted | None:
     """
     good = core.store.good(environment, service, limit=1)
     if not here(core, environment):
-        last = core.elsewhere.get(environment, Account()).proven.get(service)
+        account = core.elsewhere.get(environment, Account())
+        last = account.proven.get(service)
         if last is None:
             return None
-        if good and good[0][1] > last.at and good[0][0].target != last.target:
+        other = good and good[0][0].target != last.target
+        if other and not Remembered(core, environment, account).is_news(service, last):
             return Promoted(good[0][0].target.version, good[0][1], UNKNOWN)
         return Promoted(last.target.version, last.since or last.at, DEGRADED if last.degraded else "")
     if not good:

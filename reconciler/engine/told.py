@@ -24,5 +24,5 @@ def told(mirror: Mirror, tip: str | None, renamed: Mapping[str, str] = {}) -> To
     have another one now. Raises UgsError."""
     commits = mirror.log(None, tip, first_parent=False, limit=HISTORY_MAX) if tip else []
     notes = mirror.all_notes()
-    said = (Commit(one.sha, one.at, one.trailers) for one in commits)
+    said = (Commit(one.sha, one.at, one.trailers, one.parents) for one in commits)
     return Told(notes, accounts(notes, said, renamed))

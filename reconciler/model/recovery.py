@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from reconciler.model.succession import Place
 from reconciler.model.target import Target
 from reconciler.model.upgrade import OPERATION_TRAILER, RETRY_TRAILER, Phase
 
@@ -47,6 +49,10 @@ class Line(Struct, frozen=True):
     health: str = ""
     """Of what succeeded: how it has done since, `degraded` or `healthy`; empty where nothing was said of it."""
     health_since: datetime | None = None
+    epoch: int = 0
+    """Of the environment's lease, when it came to this; 0: there was none, or a daemon wrote it that did not say."""
+    row: int = 0
+    """Of the audit of who had that lease."""
 
     @property
     def said_at(self) -> datetime:
@@ -55,6 +61,10 @@ class Line(Struct, frozen=True):
             return self.ended_at or BEGINNING
         return self.started_at + timedelta(seconds=min(max(self.duration_s or 0.0, 0.0), DURATION_S_MAX))
 
+    @property
+    def place(self) -> Place:
+        return Place(self.epoch, self.row, self.said_at)
+
 
 class Commit(Struct, frozen=True):
     """A commit of the tracked branch, as far as its trailers tell of the past."""
@@ -62,6 +72,7 @@ class Commit(Struct, frozen=True):
     sha: str
     at: datetime
     trailers: tuple[tuple[str, str], ...]
+    parents: tuple[str, ...] = ()
 
 
 class Failed(Struct, frozen=True):
@@ -78,6 +89,9 @@ class Failed(Struct, frozen=True):
     revert_commit: str | None = None
     restoring: bool = False
     """The last that was said: it was being taken back."""
+    number: int | None = None
+    """Which of all that the notes say of its environment this is, in the order in which it happened; None: a revert
+    alone tells of it."""
 
 
 class Proven(Struct, frozen=True):
@@ -85,12 +99,19 @@ class Proven(Struct, frozen=True):
 
     target: Target
     revision: str
-    at: datetime
+    place: Place
     operation: str = ""
     degraded: bool = False
     """It was so when that was last said."""
     since: datetime | None = None
     """Since when it is degraded, or healthy again; None where nothing was said of it since it succeeded."""
+    number: int = 0
+    """As that of what failed."""
+
+    @property
+    def at(self) -> datetime:
+        """By the clock of who wrote it."""
+        return self.place.at
 
 
 class Account(Struct, frozen=True):
@@ -100,13 +121,10 @@ class Account(Struct, frozen=True):
     proven: Mapping[str, Proven] = {}
     ended: Mapping[str, str] = {}
     """By operation: how it last stood."""
-    removed: Mapping[str, datetime] = {}
+    removed: Mapping[str, Place] = {}
     """By service that was stopped on purpose, and did not succeed since: when."""
-
-    def proven_since(self, service: str, target: Target | None, at: datetime) -> bool:
-        """Whether this target succeeded after that."""
-        one = self.proven.get(service)
-        return one is not None and one.target == target and one.at > at
+    places: Mapping[tuple[str, Target], Place] = {}
+    """By service and target: when it last succeeded, be it that something else came after."""
 
 
 def accounts(
@@ -114,85 +132,147 @@ def accounts(
 ) -> dict[str, Account]:
     """By environment. `notes`: by commit, its lines. What is not ours, or cannot be read, tells nothing.
 
-    `renamed`: by former name, the environments that have another one now.
+    `renamed`: by former name, the environments that have another one now. Which line came after which is told by the
+    epochs of the environment's lease, and whether by a revert or after it by the graph: whoever wrote them had a clock
+    of their own. Dates count among lines that name no epoch alone.
     """
-    read = [(sha, line) for sha, texts in notes.items() for text in texts if (line := _line(text))]
-    lines = [
-        (sha, replace(line, environment=renamed.get(line.environment, line.environment)))
-        for sha, line in read
-    ]
     failed: dict[str, tuple[str, Failed]] = {}
-    proven: defaultdict[str, list[tuple[str, Proven]]] = defaultdict(list)
-    ended: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    removed: defaultdict[str, dict[str, datetime]] = defaultdict(dict)
     retried: set[str] = set()
+    parents = dict[str, tuple[str, ...]]()
     for commit in commits:
+        parents[commit.sha] = commit.parents
         retried.update(value for key, value in commit.trailers if key == RETRY_TRAILER)
         if found := _reverted(commit):
             failed[found[1].operation] = renamed.get(found[0], found[0]), found[1]
-    for sha, line in sorted(lines, key=lambda one: one[1].said_at):
-        at = line.said_at
-        ended[line.environment][line.operation] = line.outcome
-        if line.quarantined and (target := _target(line.quarantined)):
-            failed[line.operation] = line.environment, _failed(sha, line, target, at)
-        elif line.outcome == Phase.SUCCEEDED and (target := _target(line.to)):
-            since = max(at, line.health_since) if line.health_since else None
-            one = Proven(target, sha, at, line.operation, line.health == "degraded", since)
-            proven[line.environment].append((line.service, one))
-        elif line.outcome == Phase.SUCCEEDED and line.to is None:
-            removed[line.environment][line.service] = at
-    places = ended.keys() | {place for place, _ in failed.values()}
+    lines: defaultdict[str, list[tuple[str, Line]]] = defaultdict(list)
+    for sha, texts in notes.items():
+        for line in filter(None, map(_line, texts)):
+            if now := renamed.get(
+                line.environment
+            ):  # of another lease, whose epochs say nothing of this one's
+                lines[now].append((sha, replace(line, environment=now, epoch=0)))
+            else:
+                lines[line.environment].append((sha, line))
+    said = {place: _Said(in_order(of)) for place, of in lines.items()}
+    for place, one in said.items():
+        failed |= {operation: (place, wrong) for operation, wrong in one.failed.items()}
+    places = said.keys() | {place for place, _ in failed.values()}
     return {
         place: _account(
             [one for at, one in failed.values() if at == place],
             retried,
-            proven[place],
-            ended[place],
-            removed[place],
+            said.get(place) or _Said([]),
+            parents,
         )
         for place in places
     }
 
 
+def in_order(lines: Iterable[tuple[str, Line]]) -> list[tuple[str, Line]]:
+    """The lines of one environment, as what they say happened one after the other. One without an epoch comes after
+    all of those with one that were said by its date."""
+    dated = list(lines)
+    known = sorted((one for one in dated if one[1].epoch), key=lambda one: (one[1].epoch, one[1].row))
+    soonest, left = list[datetime](), datetime.max.replace(tzinfo=UTC)
+    for _, line in reversed(known):
+        soonest.append(left := min(left, line.said_at))
+    soonest.reverse()
+    found = [((at, BEGINNING), one) for at, one in enumerate(known, 1)]
+    found += [
+        ((bisect_right(soonest, one[1].said_at), one[1].said_at), one) for one in dated if not one[1].epoch
+    ]
+    return [one for _, one in sorted(found, key=lambda placed: placed[0])]
+
+
+class _Said:
+    """What the notes say of one environment."""
+
+    def __init__(self, lines: Iterable[tuple[str, Line]]) -> None:
+        self.failed: dict[str, Failed] = {}
+        self.proven: list[tuple[str, Proven]] = []
+        self.ended: dict[str, str] = {}
+        self.removed: dict[str, tuple[int, Place]] = {}
+        for number, (sha, line) in enumerate(lines):
+            self.ended[line.operation] = line.outcome
+            if line.quarantined and (target := _target(line.quarantined)):
+                self.failed[line.operation] = _failed(sha, line, target, number)
+            elif line.outcome == Phase.SUCCEEDED and (target := _target(line.to)):
+                self.proven.append((line.service, _proven(sha, line, target, number)))
+            elif line.outcome == Phase.SUCCEEDED and line.to is None:
+                self.removed[line.service] = number, line.place
+
+
 def _account(
     failed: Sequence[Failed],
     retried: Collection[str],
-    proven: Sequence[tuple[str, Proven]],
-    ended: Mapping[str, str],
-    removed: Mapping[str, datetime],
+    said: _Said,
+    parents: Mapping[str, tuple[str, ...]],
 ) -> Account:
-    """`proven`: oldest first. What failed and then proved healthy was released; what failed after is not good, be it
-    `retried` or not, and neither is what was `removed` after."""
+    """What failed and then proved healthy was released; what failed after is not good, be it `retried` or not, and
+    neither is what was removed after."""
+
+    def is_over(one: Failed, service: str, good: Proven) -> bool:
+        """Whether what failed proved healthy after that."""
+        if (service, good.target) != (one.service, one.target):
+            return False
+        if one.number is None:
+            return bool(one.revert_commit) and _reaches(parents, good.revision, one.revert_commit)
+        return good.number > one.number
+
     shut = [
         one
-        for one in sorted(failed, key=lambda one: one.at)
+        for one in sorted(failed, key=lambda one: (one.number is not None, one.number or 0, one.at))
         if one.operation not in retried
-        and not any(
-            service == one.service and good.target == one.target and good.at > one.at
-            for service, good in proven
-        )
+        and not any(is_over(one, service, good) for service, good in said.proven)
     ]
-    last = {(one.service, one.target): one.at for one in sorted(failed, key=lambda one: one.at)}
     good = {
         service: one
-        for service, one in proven
-        if last.get((service, one.target), BEGINNING) < one.at and one.at >= removed.get(service, BEGINNING)
+        for service, one in said.proven
+        if one.number >= said.removed.get(service, (-1, None))[0]
+        and all(
+            is_over(wrong, service, one)
+            for wrong in failed
+            if (wrong.service, wrong.target) == (service, one.target)
+        )
     }
-    gone = {service: at for service, at in removed.items() if service not in good or good[service].at < at}
-    return Account(failed=tuple(shut), proven=good, ended=ended, removed=gone)
+    gone = {
+        service: place
+        for service, (number, place) in said.removed.items()
+        if service not in good or good[service].number < number
+    }
+    places = {(service, one.target): one.place for service, one in said.proven}
+    return Account(failed=tuple(shut), proven=good, ended=said.ended, removed=gone, places=places)
 
 
-def _failed(sha: str, line: Line, target: Target, at: datetime) -> Failed:
+def _reaches(parents: Mapping[str, tuple[str, ...]], newer: str, older: str | None) -> bool:
+    """Whether one commit contains another, as far as their `parents` are known."""
+    waiting, seen = [newer], {newer}
+    while waiting:
+        if (sha := waiting.pop()) == older:
+            return True
+        new = set(parents.get(sha, ())) - seen
+        seen |= new
+        waiting += new
+    return False
+
+
+def _proven(sha: str, line: Line, target: Target, number: int) -> Proven:
+    since = max(line.said_at, line.health_since) if line.health_since else None
+    return Proven(target, sha, line.place, line.operation, line.health == "degraded", since, number)
+
+
+def _failed(sha: str, line: Line, target: Target, number: int) -> Failed:
     return Failed(
         operation=line.operation,
         service=line.service,
         target=target,
         restored=_target(line.from_),
         reason="".join(c if c.isprintable() else " " for c in line.reason)[:TEXT_CHARS_MAX],
-        at=at,
+        at=line.said_at,
         revision=sha,
         revert_commit=line.revert_commit,
         restoring=line.outcome == Phase.RESTORING,
+        number=number,
     )
 
 

@@ -160,6 +160,10 @@ class Upgrade(Struct, frozen=True):
     """What ran before, as it was measured just before anything was touched; None where nothing is compared."""
     suspect: bool = False
     """It failed on one host of many, which looks ill itself: the other hosts are not told."""
+    epoch: int = 0
+    """Of the environment's lease, under which it last came to something; 0: there is no lease, or nobody wrote it."""
+    row: int = 0
+    """The newest row of the audit before that."""
 
     @property
     def named(self) -> str:

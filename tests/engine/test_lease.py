@@ -381,8 +381,10 @@ def test_a_copy_of_the_state_elsewhere_is_somebody_else(world: World) -> None:
     assert holder_of(store, host="höst\n", state=Path(), lasts_s=90).host == "h-st-"
 
 
-async def tell(world: World, commit: str, outcome: Phase, operation: str = "0123456789abcdef") -> None:
-    """What another daemon writes of 1.1.0 into the notes, once it has the environment."""
+async def tell(
+    world: World, commit: str, outcome: Phase, operation: str = "0123456789abcdef", **more: object
+) -> None:
+    """What another daemon writes of what is pinned into the notes, once it has the environment."""
     target = world.fleet.core.desired["production"].workloads["api"].target
     line = {
         "operation": operation,
@@ -395,7 +397,7 @@ async def tell(world: World, commit: str, outcome: Phase, operation: str = "0123
     }
     if outcome is not Phase.SUCCEEDED:
         line |= {"reason": "answers status 500", "quarantined": str(target)}
-    lines = {commit: {operation: json.dumps(line)}}
+    lines = {commit: {operation: json.dumps(line | more)}}
     await world.core.git(world.core.repository.mirror.add_notes, lines, at=world.clock.now())
 
 
@@ -512,3 +514,41 @@ async def test_what_another_daemon_may_have_applied_is_nobodys_hand(world: World
         await world.settle()
         await world.eventually(lambda: world.answers() == "1.1.0")
         assert "drift api" in world.events()
+
+
+async def test_where_the_ref_is_gone_others_may_have_had_it_and_the_epochs_go_on(
+    world: World, rival: Rival
+) -> None:
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        assert lease_of(world)["epoch"] == 1
+        git(world.remote, "update-ref", "-d", REF)
+        await a_third_passes(world)
+        assert world.core.leases.behind_s("production") is not None
+        claim = rival.claim()
+        assert claim
+        assert claim.epoch > 1000
+        await world.settle()
+        assert world.core.leases.standing("production") == "held"
+        assert "recalled" in world.events()
+
+
+async def test_what_was_not_read_the_first_time_is_not_known_the_second_time_either(
+    world: World, rival: Rival
+) -> None:
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        leases = world.core.leases
+        assert (leases.last("production"), leases.known_to("production")) == (1, 1)
+        await bob_takes_it(world, rival)
+        await bob_gives_it_back(world, rival)
+        assert (leases.last("production"), leases.known_to("production")) == (3, 1)
+        rival.takes(Claim("b0b", "web-2", 4, 0, 90.0))
+        await a_third_passes(world)
+        rival.gives_back(4)
+        await a_third_passes(world)
+        assert (leases.last("production"), leases.known_to("production")) == (5, 1)
+        await world.settle()
+        assert (leases.last("production"), leases.known_to("production")) == (5, 5)

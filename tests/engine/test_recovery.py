@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from reconciler.engine import people
+from reconciler.engine.permits import hold, release_hold
 from reconciler.engine.repository import Fetched
 from reconciler.model.lease import Claim
 from reconciler.model.upgrade import Phase
@@ -20,6 +21,7 @@ from tests.engine.test_lease import (
     bob_gives_it_back,
     bob_takes_it,
     in_others_hands,
+    tell,
 )
 from tests.world import WAIT_S, World, patiently
 
@@ -165,3 +167,90 @@ async def test_who_sees_that_others_had_it_starts_nothing_again_before_that_is_r
         await a_third_passes(world)
         await world.settle()
         await world.eventually(lambda: world.answers() == "1.0.0")
+
+
+def last_good(world: World) -> list[str]:
+    return [work.target.version.text for work, _ in world.core.store.good("production", "api", limit=1)]
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize("skew", [-HOUR, HOUR])
+async def test_what_another_daemon_proved_is_last_good_here_whatever_its_clock_shows(
+    world: World, skew: timedelta
+) -> None:
+    world.leased = True
+    rival = Rival(world)
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        hold(world.fleet, "production", "api", actor="Ada", reason="look", lasting="10h")
+        commit = world.bump("1.1.0")
+        await world.settle()
+        await bob_takes_it(world, rival)
+        ended_at = (world.clock.now() + skew).isoformat()
+        await tell(world, commit, Phase.SUCCEEDED, ended_at=ended_at, epoch=2, row=3)
+        await bob_gives_it_back(world, rival)
+        before = world.clock.now()
+        await world.settle()
+        assert last_good(world) == ["1.1.0"]
+        [(_, since)] = world.core.store.good("production", "api", limit=1)
+        assert since >= before, "it counts as healthy since that was heard, by this machine's clock"
+
+
+async def test_what_was_proved_here_since_stays_last_good_whatever_the_others_clock_showed(
+    world: World,
+) -> None:
+    world.leased = True
+    rival = Rival(world)
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        hold(world.fleet, "production", "api", actor="Ada", reason="look", lasting="10h")
+        commit = world.bump("1.1.0")
+        await world.settle()
+        await bob_takes_it(world, rival)
+        ahead = (world.clock.now() + 5 * HOUR).isoformat()
+        await tell(world, commit, Phase.SUCCEEDED, ended_at=ahead, epoch=2, row=3)
+        await bob_gives_it_back(world, rival)
+        await world.settle()
+        release_hold(world.fleet, 1, actor="Ada")
+        world.bump("1.2.0")
+        await world.settle()
+        assert (last_good(world), world.answers()) == (["1.2.0"], "1.2.0")
+        rival.takes(Claim("b0b", "web-2", 4, 0, 90.0))
+        await a_third_passes(world)
+        rival.gives_back(4)
+        await a_third_passes(world)
+        await world.settle()
+        assert world.events().count("recalled") == 2
+        assert world.events().count("succeeded api") == 2, (
+            "it is not carried out again as what is not last-good"
+        )
+        assert last_good(world) == ["1.2.0"]
+        world.stop()
+        await world.settle()
+        await world.eventually(lambda: world.answers() == "1.2.0")
+
+
+@pytest.mark.parametrize(("epoch", "good"), [(2, []), (0, ["1.0.0"])])
+async def test_what_another_daemon_removed_is_not_last_good_though_its_clock_is_behind(
+    world: World, epoch: int, good: list[str]
+) -> None:
+    """Of a line that an older daemon wrote, which names no epoch, the date is all that is known."""
+    world.leased = True
+    rival = Rival(world)
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        hold(world.fleet, "production", "api", actor="Ada", reason="look", lasting="10h")
+        commit = world.bump("1.1.0")
+        await world.settle()
+        await bob_takes_it(world, rival)
+        behind = (world.clock.now() - HOUR).isoformat()
+        await tell(world, commit, Phase.SUCCEEDED, ended_at=behind, to=None, epoch=epoch, row=3)
+        await bob_gives_it_back(world, rival)
+        await world.settle()
+        assert "recalled" in world.events()
+        assert last_good(world) == good

@@ -12,6 +12,7 @@ from reconciler.engine.soak import proved, unbroken
 from reconciler.model.circumstances import Promoted
 from reconciler.model.observation import HealthState
 from reconciler.model.recovery import Account, Proven
+from reconciler.model.succession import Place
 from reconciler.model.target import Target
 from reconciler.store import Transition
 from tests.build import NOW
@@ -59,7 +60,7 @@ async def test_nothing_is_promoted_by_older_notes_than_what_was_seen_to_run_ther
     monkeypatch.setattr(soak, "here", lambda _core, _environment: False)
 
     def told(target: Target, said_at: datetime) -> Promoted | None:
-        account = Account(proven={"api": Proven(target, "c0ffee", said_at)})
+        account = Account(proven={"api": Proven(target, "c0ffee", Place(0, 0, said_at))})
         world.core.elsewhere["production"] = account
         return proved(world.core, "production", "api")
 

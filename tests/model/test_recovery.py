@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.model.recovery import Account, Commit, accounts
+from reconciler.model.succession import Place
 from reconciler.model.target import Target
 
 START = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -62,7 +63,6 @@ def test_what_was_good_and_failed_later_is_good_no_more() -> None:
 
 def test_what_failed_and_proved_healthy_since_or_was_retried_is_not_shut() -> None:
     assert shut(production(failed("one", 1), line("two", 2))) == []
-    assert production(failed("one", 1), line("two", 2)).proven_since("api", Target.parse(B), START)
     assert shut(production(failed("one", 1), commits=(commit(("Ugs-Retry", "one")),))) == []
     assert shut(production(failed("one", 1), commits=(commit(("Ugs-Retry", "other")),))) == [B]
 
@@ -134,7 +134,7 @@ def test_how_it_has_done_since_is_heard_and_leaves_when_it_succeeded_as_it_was()
 
 def test_what_was_removed_since_it_last_succeeded_is_told() -> None:
     gone = production(line("one", 1, to=A), line("two", 2, to=None))
-    assert gone.removed == {"api": START + timedelta(minutes=2)}
+    assert gone.removed == {"api": Place(0, 0, START + timedelta(minutes=2))}
     assert production(line("two", 2, to=None), line("three", 3)).removed == {}
 
 
@@ -156,3 +156,75 @@ def test_what_is_being_taken_back_failed_when_that_was_said() -> None:
 def test_times_that_no_calendar_has_are_nobodys() -> None:
     far: dict[str, Any] = {"ended_at": None, "started_at": "9999-12-31T23:00:00+00:00", "duration_s": 1e300}
     assert production(line("one", 0, **far)) == Account()
+
+
+def test_what_two_daemons_said_is_ordered_by_the_epochs_of_the_lease() -> None:
+    """The second one's clock is an hour behind; within one epoch the rows of the audit count, as a clock may be set."""
+    ours, theirs = line("one", 100, to=A, epoch=1, row=40), line("two", 41, epoch=2, row=7)
+    for said in ((ours, theirs), (theirs, ours)):
+        account = production(*said)
+        assert str(account.proven["api"].target) == B
+        assert account.proven["api"].place == Place(2, 7, START + timedelta(minutes=41))
+        assert account.ended == {"one": "succeeded", "two": "succeeded"}
+    assert account.places["api", Target.parse(A)].epoch == 1
+    set_back = production(line("one", 100, to=A, epoch=3, row=8), line("two", 41, epoch=3, row=11))
+    assert str(set_back.proven["api"].target) == B
+
+
+def test_failures_releases_and_removals_of_two_daemons_are_ordered_so_too() -> None:
+    good, bad = line("one", 100, epoch=1, row=9), failed("two", 5)
+    bad = json.dumps(json.loads(bad) | {"epoch": 2, "row": 3})
+    assert shut(production(good, bad)) == [B]
+    assert production(good, bad).proven == {}
+    released = line("three", 1, epoch=3, row=1)
+    assert shut(production(good, bad, released)) == []
+    gone = line("four", 0, to=None, epoch=4, row=2)
+    assert production(released, gone).proven == {}
+    assert production(released, gone).removed == {"api": Place(4, 2, START)}
+
+
+def test_lines_of_older_daemons_have_dates_alone_and_stand_among_the_others_by_them() -> None:
+    def last(*lines: str) -> str:
+        return str(production(*lines).proven["api"].target)
+
+    first, then = line("one", 10, to=A, epoch=1, row=1), line("two", 20, to=A, epoch=2, row=1)
+    assert last(line("old", 15), first, then) == A
+    assert last(line("old", 25), first, then) == B
+    assert last(line("old", 5), first) == A
+    assert last(line("old", 5, to=A), line("older", 4)) == A
+    behind = line(
+        "two", 0, to=A, epoch=2, row=1
+    )  # by a clock that is behind: what comes after it, comes after both
+    assert last(line("old", 5), first, behind) == B
+    assert last(line("old", 1), line("three", 30, to=A, epoch=3, row=1), first, behind) == A
+
+
+def test_whether_something_proved_well_before_or_after_a_revert_is_told_by_the_graph() -> None:
+    trailers = (
+        ("Ugs-Operation", "one"),
+        ("Ugs-Environment", "production"),
+        ("Ugs-Service", "api"),
+        ("Ugs-From", B),
+        ("Ugs-To", A),
+    )
+    early, late = START - timedelta(days=1), START + timedelta(days=1)
+    for at in (early, late):
+        history = (
+            Commit("3" * 40, at, (), ("2" * 40,)),
+            Commit("2" * 40, at, trailers, ("1" * 40,)),
+            Commit("1" * 40, at, (), ()),
+        )
+        before = accounts({"1" * 40: [line("zero", 1)]}, history)["production"]
+        assert (shut(before), before.proven) == ([B], {})
+        after = accounts({"3" * 40: [line("two", 1)]}, history)["production"]
+        assert (shut(after), str(after.proven["api"].target)) == ([], B)
+
+
+def test_epochs_of_an_environment_under_its_former_name_say_nothing_of_the_new_ones() -> None:
+    notes = {
+        "d" * 40: [
+            line("one", 1, to=A, epoch=9, row=9),
+            line("two", 2, environment="live", epoch=1, row=1),
+        ]
+    }
+    assert str(accounts(notes, (), {"production": "live"})["live"].proven["api"].target) == B

@@ -17,6 +17,8 @@ DEPARTS = 0.08
 """In how many of the others an environment is taken out of the repository."""
 CLOCKS = 0.08
 """And in how many of them somebody sets the wall clock."""
+SKEWED, SKEWS_S = 0.7, (-86_400.0, -3600.0, -90.0, -7.0, -0.5, 0.5, 7.0, 90.0, 3600.0, 86_400.0)
+"""In how many of those with a second daemon its machine's wall clock shows something else than the first one's."""
 
 
 class World(NamedTuple):
@@ -31,6 +33,8 @@ class World(NamedTuple):
     """An environment is taken out of the repository."""
     clocks: bool
     """Somebody sets the machine's wall clock."""
+    skew_s: float
+    """By how much the second daemon's wall clock is ahead of the first one's."""
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -51,7 +55,15 @@ def draw(story: Random, scene: Random) -> World:
         drawn = drawn._replace(data=False, trusted=False, leased=paired or drawn.leased)
     alone = not (paired or loses)
     departs, clocks = scene.random() < DEPARTS, scene.random() < CLOCKS
-    return World(drawn, paired, loses, departs=alone and departs, clocks=alone and clocks)
+    skewed, skew_s = scene.random() < SKEWED, scene.choice(SKEWS_S)
+    return World(
+        drawn,
+        paired,
+        loses,
+        departs=alone and departs,
+        clocks=alone and clocks,
+        skew_s=skew_s if paired and skewed else 0.0,
+    )
 
 
 SCENES: dict[str, Callable[[World], bool]] = {
@@ -66,6 +78,7 @@ SCENES: dict[str, Callable[[World], bool]] = {
     "paired": lambda world: world.paired,
     "promote": lambda world: world.rules.promote,
     "prune": lambda world: world.rules.prune,
+    "skewed": lambda world: world.skew_s != 0.0,
     "kept": lambda world: not world.rules.revert,
     "trusted": lambda world: world.rules.trusted,
     "windows": lambda world: world.rules.windows,

@@ -159,7 +159,7 @@ MUTATIONS = {
     ),
     "what Git says succeeded is not last-good": Mutation(
         "reconciler.engine.recovery:Recall._learn",
-        "store.healthy(work, at=one.at)",
+        "store.healthy(work, at=self._since(name, one))",
         "pass",
         kind="lost",
     ),
@@ -411,6 +411,9 @@ MUTATIONS = {
         "if signature.why:",
         "if False:",
         kind="trusted",
+    ),
+    "notes do not say under which epoch": Mutation(
+        "reconciler.engine.core:note_of", "if upgrade.epoch:", "if False:", kind="skewed"
     ),
     "any signer may move any environment": Mutation(
         "reconciler.model.trust:Rule.permits",

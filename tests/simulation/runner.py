@@ -61,7 +61,7 @@ def play(seed: int, mutation: str | None = None) -> Failure:
     drawn = ", ".join(fault.name for fault in simulation.weather.drawn) or "none"
     story = [f"seed {seed}: {simulation.rules}; faults: {drawn}"]
     story += [f"{at_s:9.3f}  {text}" for at_s, text in simulation.trace]
-    return Failure(seed, wrong, story, simulation.facts.ended, simulation.events)
+    return Failure(seed, wrong, story, simulation.ended_upgrades, simulation.events)
 
 
 def _forget(_task: object) -> None:

@@ -23,6 +23,7 @@ from tests.simulation.loss import told
 from tests.simulation.remote import Refs
 from tests.simulation.rival import LASTS_S
 from tests.simulation.shared import Link, Others, SharedRegister
+from tests.simulation.wall import Wall
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -45,6 +46,8 @@ class Second:
         self.lives = 0
         self.refs, self.disk = Refs(), Disk()
         self.link = Link(first.weather)
+        self.wall = Wall(first.time)
+        self.wall.set_by(first.skew_s)
         self.holder, self.settings = THEIRS, dataclasses.replace(SETTINGS, state=SETTINGS.state / "theirs")
         self.register = SharedRegister(self.link, self.holder, pair.refs, pair.hands)
         self.rival = Others(self.holder, self.register, pair.hands)

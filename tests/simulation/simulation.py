@@ -79,6 +79,8 @@ class Simulation:
         self.events = 0
         self.loss = Loss(self, self._random("loss")) if drawn.loses else None
         """In some seeds the database is lost."""
+        self.skew_s = drawn.skew_s
+        """By how much the second daemon's wall clock is ahead."""
         self.pair = Pair(self, self._random("second")) if drawn.paired else None
         """In some there is a second whole daemon, in place of the rival."""
         self.departs = drawn.departs
@@ -86,6 +88,11 @@ class Simulation:
         self.clocks = drawn.clocks
         """In some somebody sets the wall clock."""
         self._begin(story)
+
+    @property
+    def ended_upgrades(self) -> int:
+        """How many have come to their end in either daemon's hands."""
+        return sum(peer.facts.ended for peer in (self.pair.peers if self.pair else (self,)))
 
     def knows(self, operation: str) -> bool:
         """Whether this daemon can know how an upgrade ended."""

@@ -1,0 +1,84 @@
+"""What is remembered here of one environment against what Git says of it: which of them is newer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from reconciler.engine.core import Core
+from reconciler.model.recovery import Account, Proven
+from reconciler.model.succession import Place, is_news
+from reconciler.model.target import Workload
+from reconciler.model.upgrade import Phase, Upgrade
+
+
+class Remembered:
+    """By epochs of the lease; by dates only where nobody wrote any.
+
+    `lost`: the database is not the newest, so that what it says without an epoch counts for less than what Git says.
+    """
+
+    def __init__(self, core: Core, environment: str, account: Account, *, lost: bool = False) -> None:
+        self.account = account
+        self._store, self._environment = core.store, environment
+        known_to = core.leases.known_to(environment)
+        self._known_to = 0 if lost and known_to is not None else known_to
+        self._shut = {(one.service, one.target) for one in account.failed}
+
+    def news(self) -> Iterator[tuple[str, Proven]]:
+        """By service, the last that Git says succeeded, where nothing newer is remembered."""
+        shut = {(row.service, row.target) for row in self._store.quarantined(self._environment)}
+        for service, one in self.account.proven.items():
+            if (service, one.target) in shut:  # here, and Git was not told yet
+                continue
+            if not self.is_news(service, one):
+                continue
+            if self._removed_since(service, one.place):  # here, and Git was not told yet either
+                continue
+            yield service, one
+
+    def is_news(self, service: str, one: Proven) -> bool:
+        """Whether it succeeded after what is last-good here; so it did where nothing is."""
+        good = self._good(service)
+        return good is None or is_news(one.place, self._place(service, *good), known_to=self._known_to)
+
+    def is_gone(self, service: str, place: Place) -> bool:
+        """Whether it was stopped on purpose after it last proved healthy, as far as that is remembered."""
+        good = self._good(service)
+        return good is not None and is_news(place, self._place(service, *good), known_to=self._known_to)
+
+    def is_proven_since(self, upgrade: Upgrade) -> bool:
+        """Whether the target of an upgrade of ours succeeded after it stood as it does."""
+        one = self.account.proven.get(upgrade.service)
+        known = Place(upgrade.epoch, upgrade.row, upgrade.changed_at)
+        return (
+            one is not None
+            and one.target == upgrade.to
+            and is_news(one.place, known, known_to=self._known_to)
+        )
+
+    def _good(self, service: str) -> tuple[Workload, datetime] | None:
+        """Last-good, as long as Git does not say that it failed."""
+        found = self._store.good(self._environment, service)
+        return next((one for one in found if (service, one[0].target) not in self._shut), None)
+
+    def _place(self, service: str, work: Workload, at: datetime) -> Place:
+        """When it proved healthy: by an upgrade of ours, or by one that Git told of when it was last asked. Of what
+        was adopted nobody wrote the epoch."""
+        found = [
+            Place(one.epoch, one.row, one.changed_at)
+            for one in self._store.upgrades(environment=self._environment, service=service)
+            if one.phase is Phase.SUCCEEDED and one.to == work.target and one.epoch
+        ]
+        said = self.account.places.get((service, work.target))
+        if said and said.epoch and not (self._known_to is not None and said.epoch > self._known_to):
+            found.append(said)
+        return max(found, key=lambda one: (one.epoch, one.row), default=Place(0, 0, at))
+
+    def _removed_since(self, service: str, place: Place) -> bool:
+        past = self._store.upgrades(environment=self._environment, service=service)
+        return any(
+            not is_news(place, Place(one.epoch, one.row, one.changed_at), known_to=self._known_to)
+            for one in past
+            if one.to is None and one.phase is Phase.SUCCEEDED
+        )
