@@ -2,6 +2,10 @@
 
 Reading a repository makes millions of values, none of which is garbage, and Python's collector would walk through all
 of them again and again. Whatever is thrown away meanwhile goes at once, as it always does, unless it refers to itself.
+
+A full run walks through all that was made since, with the loop standing still for as long. So the values of which
+there are as many as pins (`Pin`, `Release`, `Workload`, `Observation`, what is asked about each) are made with
+`gc=False`: nobody changes them, and so none of them can come to refer to itself.
 """
 
 from __future__ import annotations

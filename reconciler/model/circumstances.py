@@ -40,7 +40,7 @@ BEFORE_COMMIT = "before the commit that moved the pin"
 AT_COMMIT = "in the commit that moved the pin"
 
 
-class Asked(Struct, frozen=True):
+class Asked(Struct, frozen=True, gc=False):
     """The commit that asked for a change, and the rules by which the change is judged beside those of now."""
 
     revision: str

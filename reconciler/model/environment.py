@@ -128,7 +128,7 @@ class Bump(Struct, frozen=True, omit_defaults=True):
     repository: str | None = None
 
 
-class Pin(Struct, frozen=True, omit_defaults=True):
+class Pin(Struct, frozen=True, gc=False, omit_defaults=True):
     """What an environment asks of one service. `place` is that of the pin's value in its file."""
 
     service: str

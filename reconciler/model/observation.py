@@ -14,7 +14,7 @@ HealthState = Literal["healthy", "progressing", "degraded", "unknown"]
 Verdict = Literal["healthy", "failed", "unknown"]
 
 
-class Instance(Struct, frozen=True):
+class Instance(Struct, frozen=True, gc=False):
     """One instance of a service. `state`: `starting` while the engine is still at it, which proves nothing; `crashed`
     while what keeps it waits to start it again. `drift`: what someone changed of it behind our back."""
 
@@ -39,7 +39,7 @@ class Usage(Struct, frozen=True):
     open_files: int | None = None
 
 
-class Observation(Struct, frozen=True):
+class Observation(Struct, frozen=True, gc=False):
     """What runs of one service now, as the engine says: never our memory."""
 
     service: str

@@ -41,7 +41,7 @@ class Records(Struct, frozen=True):
     """By service of which something else runs than last-good: what its last upgrade left running."""
 
 
-class Change(Struct, frozen=True):
+class Change(Struct, frozen=True, gc=False):
     """One service that should run something else than it does."""
 
     environment: str

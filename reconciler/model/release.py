@@ -34,7 +34,7 @@ class Manifest(Struct, frozen=True):
     sha256: str
 
 
-class Artifact(Struct, frozen=True, omit_defaults=True):
+class Artifact(Struct, frozen=True, gc=False, omit_defaults=True):
     """What is deployed. `image` ends in the digest of its manifest: `registry.example/api@sha256:...`."""
 
     archive: Archive | None = None
@@ -97,7 +97,7 @@ class SystemdRun(Struct, frozen=True, omit_defaults=True):
     relax: tuple[str, ...] = ()
 
 
-class Run(Struct, frozen=True, omit_defaults=True):
+class Run(Struct, frozen=True, gc=False, omit_defaults=True):
     """How to start one instance. `{port}` and its like are filled in by the driver at each start.
 
     An image without a `command` is started by its own.
@@ -266,7 +266,7 @@ class Withdrawn(Struct, frozen=True):
     since: str
 
 
-class Release(Struct, frozen=True, omit_defaults=True):
+class Release(Struct, frozen=True, gc=False, omit_defaults=True):
     """One manifest. `place` is where it stands in the repository."""
 
     service: str

@@ -22,7 +22,7 @@ RELEASES_KEPT_MAX = 50_000
 FROZEN_FIELDS = ("artifact", "run", "config", "migrations", "backup", "requires", "flags")
 
 
-class Target(Struct, frozen=True):
+class Target(Struct, frozen=True, gc=False):
     """`digest` is the first 12 hex digits of a SHA-256. Written `1.5.0@0123456789ab`."""
 
     version: Version
@@ -40,7 +40,7 @@ class Target(Struct, frozen=True):
         return cls(Version(version), digest)
 
 
-class Workload(Struct, frozen=True):
+class Workload(Struct, frozen=True, gc=False):
     """Everything a driver needs to run one service, and everything needed to bring it back later."""
 
     environment: str
