@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -24,12 +25,14 @@ from reconciler.store import Advance
 HISTORY_MAX = 200
 SWITCHES_MAX = 50
 NEW_COMMITS_MAX = 10_000
+TOLD_MAX = 16
+"""For so many commits and environments it is kept what all the services that one of them moved have in common."""
+COMMITS_KEPT_MAX = 1_000
 
 
 class Then(Struct, frozen=True):
-    """An environment as it stood at a commit."""
+    """An environment as it stood at some revision."""
 
-    commit: Commit
     name: str
     """The environment's, at that time."""
     snapshot: Snapshot
@@ -71,6 +74,11 @@ class Past:
     def __init__(self, mirror: Mirror, snapshot: Callable[[str], Snapshot]) -> None:
         self._mirror = mirror
         self._snapshot = snapshot
+        # What never changes, and what thousands of services ask for, one after the other, that one commit has moved.
+        self._commit = lru_cache(COMMITS_KEPT_MAX)(self._one)
+        self._told = lru_cache(TOLD_MAX)(self._tell)
+        self._pushes: dict[tuple[str, int, Advance], Advance | None] = {}
+        """By commit, and how many fetches there have been, and the last of them."""
 
     def asked(
         self,
@@ -86,24 +94,41 @@ class Past:
 
         `advances`: what fetches brought into force, the oldest first.
         """
-        since, names = None, [environment]
-        for then in self._walk(tip, environment, service, frozen):
+        commit, names = self._since(tip, environment, service, work, frozen)
+        told = self._told(commit, environment, names, self._push_of(commit, advances))
+        release = (
+            self._snapshot(commit.sha).releases.get((service, work.target.version.text)) if work else None
+        )
+        return replace(told, urgency=release.upgrade.urgency) if release else told
+
+    def _since(
+        self, tip: str, environment: str, service: str, work: Workload | None, frozen: Frozen
+    ) -> tuple[Commit, tuple[str, ...]]:
+        """The commit since which the environment asks for it, and all the names that it had from then on, the newest
+        first."""
+        newest, now = self._commit(tip), Then(environment, self._snapshot(tip), frozen)
+        names = _names(now)
+        if newest.parents and names == (environment,) and now.asks(service, work):
+            before = Then(environment, self._snapshot(newest.parents[0]), frozen)
+            if not before.asks(service, work):
+                return newest, names  # as nearly always, and Git need not be asked for what came before
+        since, found = newest, [environment]
+        for commit, then in self._walk(tip, environment, service, frozen):
             if not then.asks(service, work):
                 break
-            since = then.commit
-            names += [name for name in _names(then) if name not in names]
-        commit = since or self._mirror.log(None, tip, limit=1)[0]
+            since = commit
+            found += [name for name in _names(then) if name not in found]
+        return since, tuple(found)
+
+    def _tell(self, commit: Commit, environment: str, names: tuple[str, ...], push: Advance | None) -> Asked:
+        """What a commit and its push say of all that they moved in one environment."""
         revision, first = commit.sha, commit.parents[0] if commit.parents else None
         merged = len(commit.parents) > 1
         limit = NEW_COMMITS_MAX
         brought = self._mirror.log(first, revision, first_parent=False, limit=limit) if merged else []
-        after = self._snapshot(revision)
-        release = after.releases.get((service, work.target.version.text)) if work else None
-        push = self._push_of(commit, advances)
         moments = {BEFORE_PUSH: push.before if push else None, BEFORE_COMMIT: first, AT_COMMIT: revision}
         until = push.tip if push else revision
-        shas = {sha for sha in (*moments.values(), until) if sha}
-        stood = {sha: _named(after if sha == revision else self._snapshot(sha), names) for sha in shas}
+        stood = {sha: _named(self._snapshot(sha), names) for sha in {*moments.values(), until} if sha}
         rules = {sha: _rules(one, environment) for sha, one in stood.items()}
         past = [(when, rules[sha]) for when, sha in moments.items() if sha]
         begun, ended = stood.get(moments[BEFORE_PUSH] or first or ""), stood[until]
@@ -115,7 +140,6 @@ class Past:
             pinned=pinned,
             left_out=pinned - ended.pins.keys() if ended else pinned,
             since=rules[until],
-            urgency=release.upgrade.urgency if release else None,
             base=moments[BEFORE_PUSH] or first or "",
         )
 
@@ -123,7 +147,7 @@ class Past:
         self, revision: str, environment: str, frozen: Frozen
     ) -> dict[str, tuple[Workload | None, Workload]]:
         """By service that this commit moved: what was asked for before it (None: nothing), and by it."""
-        [commit] = self._mirror.log(None, revision, limit=1)
+        commit = self._commit(revision)
         after = desiring.resolve(self._snapshot(revision), frozen).get(environment)
         first = commit.parents[0] if commit.parents else None
         before = desiring.resolve(self._snapshot(first), frozen).get(environment) if first else None
@@ -163,7 +187,7 @@ class Past:
         """Whether the environment has pinned this version of a service, now or in the recent past."""
         return any(
             (pin := place.pins.get(service)) is not None and pin.version == version
-            for then in self._walk(tip, environment, service, {})
+            for _, then in self._walk(tip, environment, service, {})
             if (place := then.environment)
         )
 
@@ -173,7 +197,7 @@ class Past:
         """What describes a running target, from the recent past of the repository: as it was pinned, or else as it was
         passed on the way to a newer version."""
         passed: Workload | None = None
-        for then in self._walk(tip, environment, service, frozen):
+        for _, then in self._walk(tip, environment, service, frozen):
             candidate = then.workload(service)
             if candidate is not None and candidate.target == target:
                 return replace(candidate, environment=environment)
@@ -181,11 +205,23 @@ class Past:
                 passed = replace(found, environment=environment) if found.target == target else None
         return passed
 
+    def _one(self, revision: str) -> Commit:
+        return self._mirror.log(None, revision, limit=1)[0]
+
     def _push_of(self, commit: Commit, advances: Sequence[Advance]) -> Advance | None:
         """What brought a commit into force; None where nothing is known of it."""
         if advances and advances[-1].tip == commit.sha and advances[-1].before in commit.parents:
             return advances[-1]  # as nearly always, and Git need not be asked
+        if not advances:
+            return None
+        key = commit.sha, len(advances), advances[-1]
+        if key not in self._pushes:
+            if len(self._pushes) >= COMMITS_KEPT_MAX:
+                self._pushes.clear()
+            self._pushes[key] = self._sought_push(commit, advances)
+        return self._pushes[key]
 
+    def _sought_push(self, commit: Commit, advances: Sequence[Advance]) -> Advance | None:
         def reached(sha: str) -> bool:
             return self._mirror.is_ancestor(commit.sha, sha)
 
@@ -194,7 +230,9 @@ class Past:
         )  # later ones contain all that is earlier
         return advances[at] if at < len(advances) and not reached(advances[at].before) else None
 
-    def _walk(self, tip: str, environment: str, service: str, frozen: Frozen) -> Iterator[Then]:
+    def _walk(
+        self, tip: str, environment: str, service: str, frozen: Frozen
+    ) -> Iterator[tuple[Commit, Then]]:
         """The commits that may have changed what the environment asks of a service, the newest first, also under
         the names that it had before."""
         name, start, left = environment, tip, HISTORY_MAX
@@ -203,18 +241,18 @@ class Past:
             paths = (f"environments/{name}.yaml", f"environments/{name}", f"releases/{service}")
             for commit in self._mirror.log(None, until, paths=paths, first_parent=True, limit=left):
                 left -= 1
-                then = Then(commit, name, self._snapshot(commit.sha), frozen)
-                yield then
-                if old := self._renamed_at(then):
+                then = Then(name, self._snapshot(commit.sha), frozen)
+                yield commit, then
+                if old := self._renamed_at(commit, then):
                     name, start = old, commit.parents[0]
                     break
 
-    def _renamed_at(self, then: Then) -> str:
+    def _renamed_at(self, commit: Commit, then: Then) -> str:
         """The name that the environment had until this very commit; empty when it had none."""
         old = then.environment.renamed_from if then.environment else None
-        if old is None or not then.commit.parents:
+        if old is None or not commit.parents:
             return ""
-        before = self._snapshot(then.commit.parents[0])
+        before = self._snapshot(commit.parents[0])
         return old if then.name not in before.environments.keys() | before.blind else ""
 
 

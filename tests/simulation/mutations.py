@@ -368,7 +368,7 @@ MUTATIONS = {
         kind="departs+rebooted",
     ),
     "what goes with a whole environment is not counted": Mutation(
-        "reconciler.engine.past:Past.asked",
+        "reconciler.engine.past:Past._tell",
         "if ended else pinned,",
         "if ended else frozenset(),",
         kind="departs",
