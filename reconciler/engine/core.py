@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -34,6 +33,7 @@ from reconciler.model.adoption import adopted
 from reconciler.model.delivery import Became, Provider
 from reconciler.model.desired import Desired, Frozen
 from reconciler.model.errors import UgsError
+from reconciler.model.git_notes import line_of
 from reconciler.model.hosts import Rollouts
 from reconciler.model.lease import share_of
 from reconciler.model.notice import Severity, notice_of
@@ -278,29 +278,7 @@ def cause_of(upgrade: Upgrade, *, adopted: bool = False) -> Cause:
 
 
 def note_of(upgrade: Upgrade, *, quarantined: bool = False) -> Note:
-    """The line that the deployed commit carries under refs/notes/ugs. `quarantined`: its target is from now on, though
-    it has not failed, as when it is stuck."""
-    ended = upgrade.ended_at or upgrade.changed_at
-    line: dict[str, object] = {
-        "operation": upgrade.operation,
-        "environment": upgrade.environment,
-        "service": upgrade.service,
-        "class": upgrade.change_class,
-        "from": str(upgrade.before.target) if upgrade.before else None,
-        "to": str(upgrade.to) if upgrade.to else None,
-        "outcome": upgrade.phase.value,
-        "started_at": upgrade.started_at.isoformat() if upgrade.started_at else None,
-        "ended_at": upgrade.ended_at.isoformat() if upgrade.ended_at else None,
-        "duration_s": round((ended - upgrade.started_at).total_seconds(), 3) if upgrade.started_at else None,
-    }
-    if upgrade.epoch:
-        line |= {"epoch": upgrade.epoch, "row": upgrade.row}
-    if upgrade.failed or quarantined:
-        line |= {"reason": upgrade.reason, "quarantined": str(upgrade.to)}
-    if upgrade.taken_with:
-        line["taken_with"] = upgrade.taken_with
-    if upgrade.companions:
-        line["companions"] = [one.service for one in upgrade.companions]
-    if upgrade.revert_commit:
-        line["revert_commit"] = upgrade.revert_commit
-    return Note(revision=upgrade.revision, operation=upgrade.operation, line=json.dumps(line))
+    """What the deployed commit carries of it under refs/notes/ugs. `quarantined`: its target is from now on, though it
+    has not failed, as when it is stuck."""
+    line = line_of(upgrade, quarantined=quarantined)
+    return Note(revision=upgrade.revision, operation=upgrade.operation, line=line)

@@ -15,9 +15,9 @@ from reconciler.model.circumstances import AT_COMMIT, BEFORE_COMMIT, BEFORE_PUSH
 from reconciler.model.desired import Frozen
 from reconciler.model.environment import Environment
 from reconciler.model.errors import InputError
-from reconciler.model.plan import hop
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.standing import Standing, standings
+from reconciler.model.steps import hop
 from reconciler.model.target import Target, Workload
 from reconciler.model.version import Version
 from reconciler.store import Advance

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-from msgspec.structs import replace
-
 from reconciler.drivers.base import Driver
 from reconciler.engine.baseline import measure
 from reconciler.engine.batch import batch_of, prove
@@ -13,19 +11,16 @@ from reconciler.engine.control import Control
 from reconciler.engine.core import Core, cause_of
 from reconciler.engine.data import Steward, Unsettled
 from reconciler.engine.fence import Fence
-from reconciler.engine.park import park, parking, severity_of
+from reconciler.engine.outcome import after_of, concluded, hindered, leave
+from reconciler.engine.park import park
 from reconciler.engine.remove import remove
 from reconciler.engine.restore import restore
-from reconciler.engine.revert import hold_all, reported, settle_pin
-from reconciler.engine.share import last_everywhere
+from reconciler.engine.revert import reported, settle_pin
 from reconciler.engine.together import condemn, go_back, settled, turn
-from reconciler.engine.upkeep import adopt_migrations
 from reconciler.errand import StillRunning
-from reconciler.model.breaker import suspects_the_checker
 from reconciler.model.errors import ArtifactError, HostError, TransientError
 from reconciler.model.target import Workload
 from reconciler.model.upgrade import Phase, Upgrade
-from reconciler.model.verdict import Judgement
 
 ACTIVE = frozenset({Phase.PREPARING, Phase.APPLYING, Phase.VERIFYING, Phase.RESTORING, Phase.REVERTING})
 
@@ -81,7 +76,7 @@ async def carry(core: Core, upgrade: Upgrade, control: Control) -> Upgrade:
 
 
 async def _prepare(core: Core, driver: Driver, upgrade: Upgrade, control: Control) -> Upgrade:
-    after, site = _after(upgrade), core.site_of(upgrade.environment)
+    after, site = after_of(upgrade), core.site_of(upgrade.environment)
     try:
         await core.step(upgrade, "artifact", driver.prepare, site, after, upgrade.revision)
         if upgrade.before:
@@ -128,57 +123,21 @@ async def _apply(core: Core, driver: Driver, upgrade: Upgrade, control: Control)
     cause = cause_of(upgrade, adopted=core.adopted(upgrade.environment, upgrade.service))
     try:
         await steward.migrate("before")
-        await core.step(upgrade, batch.step, driver.apply, site, cause, _after(upgrade), batch.upto)
+        await core.step(upgrade, batch.step, driver.apply, site, cause, after_of(upgrade), batch.upto)
         if batch.last:
             core.store.use_adoption(upgrade.environment, upgrade.service)
             await steward.migrate("after")
     except StillRunning:
         return upgrade
     except Unsettled as error:
-        return _leave(core, upgrade, steward, str(error))
+        return leave(core, upgrade, steward, str(error))
     except ArtifactError as error:
         if why := steward.hopeless():
-            return _leave(core, upgrade, steward, f"{error}; {why}")
+            return leave(core, upgrade, steward, f"{error}; {why}")
         return await condemn(core, upgrade, control, str(error), to=Phase.RESTORING)
     except (HostError, TransientError) as error:
-        return await _hindered(core, upgrade, control, steward, error)
+        return await hindered(core, upgrade, control, steward, error)
     return core.move(upgrade, Phase.VERIFYING, "", verifying_at=core.clock.now())
-
-
-async def _hindered(
-    core: Core, upgrade: Upgrade, control: Control, steward: Steward, error: HostError | TransientError
-) -> Upgrade:
-    """This machine keeps the new version from running: the old one comes back, and it is tried again later, unless a
-    person has rolled it back meanwhile."""
-    if control.verdict:
-        return await _rolled_back(core, upgrade, control, steward)
-    if why := steward.hopeless():
-        return _leave(core, upgrade, steward, f"{error}; {why}")
-    return core.move(
-        upgrade, Phase.RESTORING, str(error), severity=severity_of(upgrade, error), **parking(core, upgrade)
-    )
-
-
-def _leave(core: Core, upgrade: Upgrade, steward: Steward, reason: str) -> Upgrade:
-    """What was done to the data cannot be taken back by us: what runs is left alone, and a person looks.
-
-    The pin goes back unless it is the new version that runs.
-    """
-    steps = {step.step: step for step in core.store.steps(upgrade.operation)}
-    if "apply" in steps:  # else it is the old version that runs on, and may be started again
-        steward.hold(reason)
-    if upgrade.phase is Phase.VERIFYING or ("apply" in steps and steps["apply"].outcome == "ok"):
-        return core.move(upgrade, Phase.STUCK, reason, severity="person", quarantine=reason)
-    return core.move(
-        upgrade,
-        Phase.REVERTING,
-        reason,
-        severity="person",
-        quarantine=reason,
-        failed=True,
-        needs_person=True,
-        parked_until=None,
-    )
 
 
 async def _verify(core: Core, driver: Driver, upgrade: Upgrade, control: Control) -> Upgrade:
@@ -186,71 +145,10 @@ async def _verify(core: Core, driver: Driver, upgrade: Upgrade, control: Control
     try:
         upgrade, judgement = await prove(core, driver, upgrade, control)
     except ArtifactError as error:  # it ran here before: what has become of its files is this machine's doing
-        return await _hindered(core, upgrade, control, steward, HostError(error.message, error.remedy))
+        return await hindered(core, upgrade, control, steward, HostError(error.message, error.remedy))
     except (HostError, TransientError) as error:
-        return await _hindered(core, upgrade, control, steward, error)
-    return await _concluded(core, driver, upgrade, control, steward, judgement)
-
-
-async def _concluded(
-    core: Core,
-    driver: Driver,
-    upgrade: Upgrade,
-    control: Control,
-    steward: Steward,
-    judgement: Judgement | None,
-) -> Upgrade:
-    """What comes of a verdict, or of what someone said before there was one."""
-    if control.verdict:
-        return await _rolled_back(core, upgrade, control, steward)
-    if control.aborted and (why := steward.hopeless()):
-        return _leave(core, upgrade, steward, f"{control.aborted}; {why}")
-    if control.taken_with:
-        if judgement and judgement.verdict == "failed":
-            return await condemn(core, upgrade, control, judgement.sentence, to=Phase.RESTORING)
-        return go_back(core, upgrade, control)
-    if judgement is None:
-        if control.aborted:
-            return core.move(upgrade, Phase.RESTORING, control.aborted, aborted=True)
-        return core.move(upgrade, Phase.SUPERSEDED, control.superseded) if control.superseded else upgrade
-    match judgement.verdict:
-        case "healthy" if not (batch := batch_of(core, upgrade)).last:
-            return core.move(upgrade, Phase.APPLYING, batch.proven, batch=upgrade.batch + 1)
-        case "healthy":
-            return await _succeed(core, driver, upgrade, control, steward, judgement.sentence)
-        case "failed":
-            return await _failed(core, upgrade, control, steward, judgement.sentence)
-        case _:
-            # No evidence from the service itself: it runs on as it is, and a person looks.
-            return core.move(
-                upgrade, Phase.STUCK, judgement.sentence, severity="person", quarantine=judgement.sentence
-            )
-
-
-async def _rolled_back(core: Core, upgrade: Upgrade, control: Control, steward: Steward) -> Upgrade:
-    """A person's verdict. Who was told that it counts must find it so, whatever we were about when it was given."""
-    if why := steward.hopeless():
-        return _leave(core, upgrade, steward, f"{control.verdict}; {why}")
-    upgrade = replace(upgrade, actor=control.actor)
-    return await condemn(core, upgrade, control, control.verdict, to=Phase.RESTORING)
-
-
-async def _failed(core: Core, upgrade: Upgrade, control: Control, steward: Steward, evidence: str) -> Upgrade:
-    """Take it back, unless it must not be, or the probing itself looks broken: then a person looks."""
-    controls = await control.controls() if control.controls else []
-    if control.verdict:
-        return await _rolled_back(core, upgrade, control, steward)
-    if suspects_the_checker(controls):
-        ill = f"{controls.count(False)} of {len(controls)} services that nobody touched fail too"
-        reason = f"{evidence}; but {ill}: the probing itself is suspect, and everything is held"
-        hold_all(core, upgrade.environment, f"the probing is suspect: {ill}")
-        return core.move(upgrade, Phase.STUCK, reason, severity="person", quarantine=reason)
-    if upgrade.before and _after(upgrade).release.upgrade.reversible is False:
-        reason = f"{evidence}; {_after(upgrade).target.version} must not be taken back by itself"
-        return core.move(upgrade, Phase.STUCK, reason, severity="person", quarantine=reason)
-    if why := steward.hopeless():
-        return _leave(core, upgrade, steward, f"{evidence}; {why}")
-    return await condemn(core, upgrade, control, evidence, to=Phase.RESTORING)
+        return await hindered(core, upgrade, control, steward, error)
+    return await concluded(core, driver, upgrade, control, steward, judgement)
 
 
 async def _restore(core: Core, driver: Driver, upgrade: Upgrade, control: Control) -> Upgrade:
@@ -285,33 +183,6 @@ async def _restore(core: Core, driver: Driver, upgrade: Upgrade, control: Contro
     return core.move(upgrade, Phase.CANCELLED if upgrade.aborted else Phase.WAITING, upgrade.reason)
 
 
-async def _succeed(
-    core: Core, driver: Driver, upgrade: Upgrade, control: Control, steward: Steward, reason: str
-) -> Upgrade:
-    """Proven: what is left of the old version goes. Trouble with that takes nothing from the proof."""
-    after, trouble, site = _after(upgrade), "", core.site_of(upgrade.environment)
-    try:
-        await core.step(upgrade, "settle", driver.settle, site, after)
-        good = core.store.good(upgrade.environment, upgrade.service)
-        keep = frozenset(str(work.target) for work in (after, *(work for work, _ in good)))
-        keep |= last_everywhere(core, upgrade.environment, upgrade.service)
-        await core.step(upgrade, "tidy", driver.tidy, site, upgrade.environment, upgrade.service, keep)
-    except (HostError, TransientError) as error:
-        trouble = f"; but what the old version left could not be cleared away: {error}"
-    if control.verdict:
-        return await _rolled_back(core, upgrade, control, steward)
-    if control.taken_with:
-        return go_back(core, upgrade, control)
-    with core.store.transaction():
-        core.store.healthy(after)
-        if upgrade.rollout and not upgrade.leads:
-            adopt_migrations(core, after)  # whoever leads has applied them
-        core.store.prove_migrations(upgrade.environment, upgrade.service)
-        return core.move(
-            upgrade, Phase.SUCCEEDED, f"{reason}{trouble}", severity="person" if trouble else "info"
-        )
-
-
 def _keep_restorable(core: Core, driver: Driver, upgrade: Upgrade, before: Workload) -> None:
     """See that last-good can come back, fetching it again where it is gone."""
     site = core.site_of(upgrade.environment)
@@ -320,9 +191,3 @@ def _keep_restorable(core: Core, driver: Driver, upgrade: Upgrade, before: Workl
     driver.prepare(site, before, upgrade.revision)
     if why := driver.restorable(site, before):
         raise HostError(f"{before.target.version} could not be brought back should this fail: {why}")
-
-
-def _after(upgrade: Upgrade) -> Workload:
-    if upgrade.after is None:
-        raise RuntimeError(f"{upgrade.operation}: a removal has nothing to reach")
-    return upgrade.after

@@ -5,20 +5,17 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.model.git_notes import BEGINNING, Line, read_line
 from reconciler.model.succession import Place
 from reconciler.model.target import Target
 from reconciler.model.upgrade import OPERATION_TRAILER, RETRY_TRAILER, Phase
 
 TEXT_CHARS_MAX = 300
-YEAR_MAX = 9_000
-DURATION_S_MAX = 366 * 86_400.0
-BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 class Recovery(Struct, frozen=True):
@@ -28,42 +25,6 @@ class Recovery(Struct, frozen=True):
     since: datetime
     base: str | None = None
     """The tip whose account was read: a pin that a later commit moved may start. None: not read yet."""
-
-
-class Line(Struct, frozen=True):
-    """One line of the notes, as `note_of` writes it."""
-
-    operation: str
-    environment: str
-    service: str
-    outcome: str
-    from_: str | None = field(name="from", default=None)
-    to: str | None = None
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
-    duration_s: float | None = None
-    """From when it started to when this was said."""
-    reason: str = ""
-    quarantined: str | None = None
-    revert_commit: str | None = None
-    health: str = ""
-    """Of what succeeded: how it has done since, `degraded` or `healthy`; empty where nothing was said of it."""
-    health_since: datetime | None = None
-    epoch: int = 0
-    """Of the environment's lease, when it came to this; 0: there was none, or a daemon wrote it that did not say."""
-    row: int = 0
-    """Of the audit of who had that lease."""
-
-    @property
-    def said_at(self) -> datetime:
-        """When it stood so: of one that has not ended, as when it is being taken back, too."""
-        if self.ended_at is not None or self.started_at is None:
-            return self.ended_at or BEGINNING
-        return self.started_at + timedelta(seconds=min(max(self.duration_s or 0.0, 0.0), DURATION_S_MAX))
-
-    @property
-    def place(self) -> Place:
-        return Place(self.epoch, self.row, self.said_at)
 
 
 class Commit(Struct, frozen=True):
@@ -146,7 +107,7 @@ def accounts(
             failed[found[1].operation] = renamed.get(found[0], found[0]), found[1]
     lines: defaultdict[str, list[tuple[str, Line]]] = defaultdict(list)
     for sha, texts in notes.items():
-        for line in filter(None, map(_line, texts)):
+        for line in filter(None, map(read_line, texts)):
             if now := renamed.get(
                 line.environment
             ):  # of another lease, whose epochs say nothing of this one's
@@ -293,18 +254,6 @@ def _reverted(commit: Commit) -> tuple[str, Failed] | None:
         revision=said.get("Reverts", ""),
         revert_commit=commit.sha,
     )
-
-
-def _line(text: str) -> Line | None:
-    """Whoever may push notes may write anything into them."""
-    try:
-        line = msgspec.json.decode(text, type=Line)
-    except (msgspec.MsgspecError, RecursionError):
-        return None
-    names = line.operation, line.environment, line.service
-    fit = all(name.isprintable() and 0 < len(name) <= TEXT_CHARS_MAX for name in names)
-    times = [one for one in (line.started_at, line.ended_at, line.health_since) if one]
-    return line if fit and all(one.tzinfo and one.year < YEAR_MAX for one in times) else None
 
 
 def _target(text: str | None) -> Target | None:

@@ -13,7 +13,8 @@ from reconciler.config import Settings
 from reconciler.drivers.base import Site
 from reconciler.engine.core import Core
 from reconciler.engine.daemon import Daemon
-from reconciler.engine.lease import Leases, RemoteLeases
+from reconciler.engine.lease import Leases
+from reconciler.engine.remote_lease import RemoteLeases
 from reconciler.engine.repository import Repository
 from reconciler.model.errors import HostError
 from reconciler.model.snapshot import Cache

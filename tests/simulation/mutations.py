@@ -81,10 +81,10 @@ MUTATIONS = {
         "reconciler.model.gates:_stale", "if around.fetched_at is not None and", "if True or"
     ),
     "unknown counts as healthy": Mutation(
-        "reconciler.engine.upgrade:_concluded", 'case "healthy":', 'case "healthy" | "unknown":'
+        "reconciler.engine.outcome:concluded", 'case "healthy":', 'case "healthy" | "unknown":'
     ),
     "unknown counts as failed": Mutation(
-        "reconciler.engine.upgrade:_concluded", 'case "failed":', 'case "failed" | "unknown":'
+        "reconciler.engine.outcome:concluded", 'case "failed":', 'case "failed" | "unknown":'
     ),
     "nothing soaks": Mutation(
         "reconciler.engine.verify:verify",
@@ -146,7 +146,7 @@ MUTATIONS = {
         kind="leased",
     ),
     "what another daemon did meanwhile is not read": Mutation(
-        "reconciler.engine.lease:RemoteLeases._follow",
+        "reconciler.engine.remote_lease:RemoteLeases._follow",
         "self._behind_s[name] = self._clock.monotonic()",
         "pass",
         kind="paired",
@@ -413,7 +413,7 @@ MUTATIONS = {
         kind="trusted",
     ),
     "notes do not say under which epoch": Mutation(
-        "reconciler.engine.core:note_of", "if upgrade.epoch:", "if False:", kind="skewed"
+        "reconciler.model.git_notes:line_of", "if upgrade.epoch:", "if False:", kind="skewed"
     ),
     "any signer may move any environment": Mutation(
         "reconciler.model.trust:Rule.permits",

@@ -1,0 +1,93 @@
+"""The lines of the notes, one for each upgrade: how Git keeps what became of it, written and read."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+from msgspec import Struct, field
+
+from reconciler.model.succession import Place
+from reconciler.model.upgrade import Upgrade
+
+NAME_CHARS_MAX = 300
+YEAR_MAX = 9_000
+DURATION_S_MAX = 366 * 86_400.0
+BEGINNING = datetime.min.replace(tzinfo=UTC)
+
+
+class Line(Struct, frozen=True):
+    """One line of the notes, as `line_of` writes it."""
+
+    operation: str
+    environment: str
+    service: str
+    outcome: str
+    from_: str | None = field(name="from", default=None)
+    to: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    duration_s: float | None = None
+    """From when it started to when this was said."""
+    reason: str = ""
+    quarantined: str | None = None
+    revert_commit: str | None = None
+    health: str = ""
+    """Of what succeeded: how it has done since, `degraded` or `healthy`; empty where nothing was said of it."""
+    health_since: datetime | None = None
+    epoch: int = 0
+    """Of the environment's lease, when it came to this; 0: there was none, or a daemon wrote it that did not say."""
+    row: int = 0
+    """Of the audit of who had that lease."""
+
+    @property
+    def said_at(self) -> datetime:
+        """When it stood so: of one that has not ended, as when it is being taken back, too."""
+        if self.ended_at is not None or self.started_at is None:
+            return self.ended_at or BEGINNING
+        return self.started_at + timedelta(seconds=min(max(self.duration_s or 0.0, 0.0), DURATION_S_MAX))
+
+    @property
+    def place(self) -> Place:
+        return Place(self.epoch, self.row, self.said_at)
+
+
+def line_of(upgrade: Upgrade, *, quarantined: bool = False) -> str:
+    """The line about an upgrade, as JSON. `quarantined`: its target is, though it has not failed."""
+    ended = upgrade.ended_at or upgrade.changed_at
+    line: dict[str, object] = {
+        "operation": upgrade.operation,
+        "environment": upgrade.environment,
+        "service": upgrade.service,
+        "class": upgrade.change_class,
+        "from": str(upgrade.before.target) if upgrade.before else None,
+        "to": str(upgrade.to) if upgrade.to else None,
+        "outcome": upgrade.phase.value,
+        "started_at": upgrade.started_at.isoformat() if upgrade.started_at else None,
+        "ended_at": upgrade.ended_at.isoformat() if upgrade.ended_at else None,
+        "duration_s": round((ended - upgrade.started_at).total_seconds(), 3) if upgrade.started_at else None,
+    }
+    if upgrade.epoch:
+        line |= {"epoch": upgrade.epoch, "row": upgrade.row}
+    if upgrade.failed or quarantined:
+        line |= {"reason": upgrade.reason, "quarantined": str(upgrade.to)}
+    if upgrade.taken_with:
+        line["taken_with"] = upgrade.taken_with
+    if upgrade.companions:
+        line["companions"] = [one.service for one in upgrade.companions]
+    if upgrade.revert_commit:
+        line["revert_commit"] = upgrade.revert_commit
+    return json.dumps(line)
+
+
+def read_line(text: str) -> Line | None:
+    """Whoever may push notes may write anything into them."""
+    try:
+        line = msgspec.json.decode(text, type=Line)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    names = line.operation, line.environment, line.service
+    fit = all(name.isprintable() and 0 < len(name) <= NAME_CHARS_MAX for name in names)
+    times = [one for one in (line.started_at, line.ended_at, line.health_since) if one]
+    return line if fit and all(one.tzinfo and one.year < YEAR_MAX for one in times) else None
