@@ -12,32 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from _ruamel_yaml import CParser  # type: ignore[import-not-found]  # a C extension without stubs
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.events import (
-    DocumentStartEvent,
-    MappingEndEvent,
-    MappingStartEvent,
-    ScalarEvent,
-    SequenceEndEvent,
-    SequenceStartEvent,
-    StreamEndEvent,
-)
+from ruamel.yaml.events import ScalarEvent
 
 from reconciler.model.errors import Place, Problem
-from reconciler.model.node import (
-    CONSTANTS,
-    DECIMAL,
-    DEPTH_MAX,
-    INTEGER,
-    NODES_MAX,
-    UNSAFE,
-    UNUSABLE_NUMBER,
-    Node,
-    Reader,
-    refuse,
-    short,
-)
+from reconciler.model.node import UNSAFE, Node, Reader, refuse, short
+from reconciler.model.plain import Mark, OddError, PlainPass
 
 SIZE_BYTES_MAX = 1 << 20
 DURATION_S_MAX = 366 * 86_400.0
@@ -45,12 +25,9 @@ DURATION_S_MAX = 366 * 86_400.0
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 _DURATION = re.compile(r"(0|[1-9][0-9]{0,8})(ms|s|m|h|d)")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_MAYBE_NUMBERS = frozenset("+-.0123456789")
 _QUOTES = frozenset("\"'")
 
 Path = tuple[str | int, ...]
-Mark = Any
-"""Where a value starts: libyaml's own event; of a mapping or list that and the marks of what is in it."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +127,8 @@ def read(data: bytes, file: str) -> Document:
     text = _text(data, file)
     try:
         try:
-            values, marks = _Plain(text).document()
-        except (_OddError, YAMLError):
+            values, marks = PlainPass(text).document()
+        except (OddError, YAMLError):
             Reader(text, file).document()  # which says what is wrong with it, and where
             raise
     except YAMLError as error:
@@ -198,108 +175,3 @@ def _text(data: bytes, file: str) -> str:
         place = Place(file, text.count("\n") + 1)
         refuse(place, "the last line does not end in a newline: the file may be cut off", "end it with one")
     return text
-
-
-class _OddError(Exception):
-    """Nothing that stands in a file which is right: `node` says what it is."""
-
-
-class _Plain:
-    """One pass over libyaml's events, of which the values are made and the events kept. Raises _OddError, YAMLError."""
-
-    def __init__(self, text: str) -> None:
-        self.event = CParser(text).get_event
-        self.escapes = "\\" in text
-        self.nodes = 1
-
-    def document(self) -> tuple[dict[str, Any], Mark]:
-        self.event()  # the start of the stream
-        event = self.event()
-        if type(event) is not DocumentStartEvent or event.version or event.tags:
-            raise _OddError
-        event = self.event()
-        if type(event) is not MappingStartEvent:
-            raise _OddError
-        found = self.mapping(event, 1)
-        self.event()  # the end of the document
-        if type(self.event()) is not StreamEndEvent:
-            raise _OddError
-        return found
-
-    def mapping(self, start: Any, depth: int) -> tuple[dict[str, Any], Mark]:
-        self.held(start)
-        values: dict[str, Any] = {}
-        marks: dict[str, Mark] = {}
-        get, escapes = self.event, self.escapes  # this loop is where reading a repository takes its time
-        while type(key := get()) is ScalarEvent:
-            name = key.value
-            if key.anchor is not None or key.ctag is not None or name in values or depth >= DEPTH_MAX:
-                raise _OddError
-            if not key.style and (name == "<<" or name[:1] in _MAYBE_NUMBERS):
-                self.word(name)
-            if escapes and UNSAFE.search(name):
-                raise _OddError
-            event = get()
-            if type(event) is ScalarEvent:
-                if event.anchor is not None or event.ctag is not None:
-                    raise _OddError
-                value = event.value
-                if escapes and UNSAFE.search(value):
-                    raise _OddError
-                plain = not event.style and (value in CONSTANTS or value[0] in _MAYBE_NUMBERS)
-                values[name], marks[name] = self.word(value) if plain else value, event
-            else:
-                values[name], marks[name] = self.inner(event, depth)
-            self.nodes += 2
-            if self.nodes > NODES_MAX:
-                raise _OddError
-        if type(key) is not MappingEndEvent:
-            raise _OddError
-        return values, (start, marks)
-
-    def sequence(self, start: Any, depth: int) -> tuple[list[Any], Mark]:
-        self.held(start)
-        values: list[Any] = []
-        marks: list[Mark] = []
-        while type(event := self.event()) is not SequenceEndEvent:
-            self.nodes += 1
-            if depth >= DEPTH_MAX or self.nodes > NODES_MAX:
-                raise _OddError
-            if type(event) is ScalarEvent:
-                value, mark = event.value, event
-                if (
-                    event.anchor is not None
-                    or event.ctag is not None
-                    or (self.escapes and UNSAFE.search(value))
-                ):
-                    raise _OddError
-                if not event.style and (value in CONSTANTS or value[0] in _MAYBE_NUMBERS):
-                    value = self.word(value)
-            else:
-                value, mark = self.inner(event, depth)
-            values.append(value)
-            marks.append(mark)
-        return values, (start, marks)
-
-    def held(self, start: Any) -> None:
-        if start.anchor is not None or start.ctag is not None:
-            raise _OddError
-
-    def inner(self, event: Any, depth: int) -> tuple[Any, Mark]:
-        if type(event) is MappingStartEvent:
-            return self.mapping(event, depth + 1)
-        if type(event) is SequenceStartEvent:
-            return self.sequence(event, depth + 1)
-        raise _OddError
-
-    def word(self, value: str) -> Any:
-        """What stands there without quotes, and looks as if it was no text."""
-        if value in CONSTANTS:
-            return CONSTANTS[value]
-        if INTEGER.fullmatch(value):
-            return int(value)
-        if DECIMAL.fullmatch(value):
-            return float(value)
-        if value == "<<" or (len(value) > 1 and UNUSABLE_NUMBER.fullmatch(value)):
-            raise _OddError
-        return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -66,3 +67,11 @@ class Sample(Struct, frozen=True):
     at: datetime
     detail: str = ""
     latency_s: float | None = None
+
+
+def seen_running(targets: Mapping[str, Target]) -> dict[str, Observation]:
+    """What would be seen where one instance of each runs; by service."""
+    return {
+        service: Observation(service, (Instance(0, target, "running"),))
+        for service, target in targets.items()
+    }

@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
-import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
-from reconciler.model.codec import encode
 from reconciler.model.desired import Desired
 from reconciler.model.drift import drift_of
-from reconciler.model.environment import ChangeClass, Environment, Policy
-from reconciler.model.misfits import misfits
+from reconciler.model.environment import ChangeClass, Policy
 from reconciler.model.observation import Observation, Sync
-from reconciler.model.path import NoWay, way
-from reconciler.model.release import Release
-from reconciler.model.target import Target, Workload, workload
+from reconciler.model.steps import steps_to
+from reconciler.model.target import Target, Workload
 from reconciler.model.version import Version, step_between
 
 
@@ -120,7 +115,7 @@ def change_to(
     good = records.good.get(work.service, ())
     running = observation.running if observation else None
     attempted, policy = records.attempted.get(work.service), desired.environment.policy
-    steps = _way(desired, work, base_of(running, work, good, attempted))
+    steps = steps_to(desired, work, base_of(running, work, good, attempted))
     change_class, downgrade = classify(running, steps.first, good, attempted, policy, now)
     timed = change_class == "rollback" and steps.first.target != good[0].work.target
     return Change(
@@ -231,50 +226,6 @@ def sync_of(work: Workload | None, observation: Observation | None, *, drifted: 
     if observation.running != work.target:
         return "out-of-sync"
     return "drifted" if needs_repair(work, observation) else "in-sync"
-
-
-class _Steps(Struct, frozen=True):
-    """The way to a pinned workload: the versions on it, and what its first step reaches."""
-
-    first: Workload
-    path: tuple[str, ...] = ()
-    blocked: str = ""
-    unblocked_by: str = ""
-
-
-def _way(desired: Desired, goal: Workload, base: Version | None) -> _Steps:
-    """The shortest way up that the releases permit; the way down, and to another config, is one step."""
-    version = goal.target.version
-    if base is None or version <= base:
-        return _Steps(goal, (version.text,))
-    known = {**desired.releases.get(goal.service, {}), version: goal.release}
-    try:
-        steps = way(known, base, version)
-    except NoWay as error:
-        return _Steps(goal, blocked=error.message, unblocked_by=error.remedy)
-    path = tuple(step.version.text for step in steps)
-    if len(steps) == 1:
-        return _Steps(goal, path)
-    place = desired.environment
-    if goal.service not in place.pins:
-        return _Steps(goal, path)  # taken off, or out of sight, while it is being carried out
-    pin = replace(place.pins[goal.service], version=steps[0].version)
-    if problems := misfits(pin, steps[0], place.flags, place.driver.kind, place.hosts):
-        why = f"on the way to {version}: {problems[0].path}: {problems[0].message}"
-        return _Steps(goal, blocked=why, unblocked_by=problems[0].remedy)
-    return _Steps(hop(place, goal, steps[0]), path)
-
-
-def hop(place: Environment, goal: Workload, release: Release) -> Workload:
-    """What the pin of `goal` asks for with another release on the way there."""
-    pin = replace(place.pins[goal.service], version=release.version)
-    return workload(place.name, pin, release, node=_node_at(goal.node, release.version), flags=place.flags)
-
-
-def _node_at(node: str, version: Version) -> str:
-    """A pin's value, as JSON, with another version in it."""
-    value: object = msgspec.json.decode(node)
-    return encode(value | {"version": version.text} if isinstance(value, dict) else version.text).decode()
 
 
 def _wanted(

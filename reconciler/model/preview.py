@@ -24,7 +24,7 @@ from reconciler.model.introduced import introduced
 from reconciler.model.itinerary import first_start, itinerary
 from reconciler.model.known import KNOWABLE, Known
 from reconciler.model.notes import Catalogue, between, catalogue
-from reconciler.model.observation import Instance, Observation
+from reconciler.model.observation import seen_running
 from reconciler.model.order import Arrangement, arrange
 from reconciler.model.plan import Change, Good, Records, plan
 from reconciler.model.planned import Pinned, Planned, Preview
@@ -143,7 +143,7 @@ def _environment(
         good={name: (Good(work, now),) for name, work in was.items() if runs.get(name) == work.target},
         attempted={name: target.version for name, target in runs.items()},
     )
-    changes = plan(desired, _observed(runs), records, now=now)
+    changes = plan(desired, seen_running(runs), records, now=now)
     arranged = arrange(
         [replace(change, after=change.goal) for change in changes],
         {
@@ -184,7 +184,7 @@ def _circumstances(
     )
     return Circumstances(
         environment=desired.environment,
-        observed=_observed(would),
+        observed=seen_running(would),
         quarantined={},
         busy=frozenset(),
         fetched_at=now,
@@ -290,13 +290,6 @@ def _applied(base: Target | None, service: str, known: Catalogue) -> frozenset[s
     """The migrations of what runs."""
     runs = (one for one in known.get(service, ()) if base and one.version == base.version)
     return frozenset(migration.id for one in runs for migration in one.migrations)
-
-
-def _observed(targets: Mapping[str, Target]) -> dict[str, Observation]:
-    return {
-        service: Observation(service, (Instance(0, target, "running"),))
-        for service, target in targets.items()
-    }
 
 
 def _pins(desired: Mapping[str, Desired]) -> dict[tuple[str, str], Pinned]:
