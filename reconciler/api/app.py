@@ -30,6 +30,7 @@ from reconciler.api import (
     past,
     permits,
     probes,
+    recovery,
     status,
     tokens,
     upgrades,
@@ -46,6 +47,7 @@ from reconciler.model.errors import UgsError
 ENDPOINTS: tuple[Endpoint[Any], ...] = (
     *status.ENDPOINTS,
     *upgrades.ENDPOINTS,
+    *recovery.ENDPOINTS,
     *past.ENDPOINTS,
     *probes.ENDPOINTS,
     *permits.ENDPOINTS,

@@ -146,6 +146,11 @@ def seen_rows(rows: Iterable[Json], caller: Caller, environment: str) -> list[Js
     return [row for row in rows if sees_part_of(caller, Place(environment, row["service"]))]
 
 
+def sees_row(caller: Caller, row: Json) -> bool:
+    """Whether the caller sees anything of the service that a row is about."""
+    return sees_part_of(caller, Place(row["environment"], row["service"]))
+
+
 async def _explain(daemon: Daemon, asked: Service, _caller: Caller) -> object:
     return explain_of(daemon.fleet, asked.environment, asked.service)
 

@@ -7,24 +7,20 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct, field
 
 from reconciler.api.answer import Answer
-from reconciler.api.endpoint import BadRequest, Endpoint, Nothing, Service, Where
+from reconciler.api.endpoint import BadRequest, Endpoint, Service
 from reconciler.api.entry import check
 from reconciler.api.shapes import (
-    AcceptedShape,
     CommitShape,
     OperationShape,
     PlanShape,
-    QuarantinesShape,
-    RecoveriesShape,
-    ReleasedsShape,
     RevisionShape,
 )
-from reconciler.api.status import seen_rows
-from reconciler.engine import checkup, people, recovery, start
+from reconciler.api.status import sees_row
+from reconciler.engine import checkup, people, start
 from reconciler.engine.between import plan_between
 from reconciler.engine.daemon import Daemon
-from reconciler.engine.status import plan_of, quarantine_of, recover_of
-from reconciler.model.rights import EVERYTHING, Caller, Place, may, sees_part_of
+from reconciler.engine.status import plan_of
+from reconciler.model.rights import EVERYTHING, Caller, Place, may
 
 Json = dict[str, Any]
 Sha = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}$")]
@@ -79,12 +75,6 @@ class WantedRollback(Struct, frozen=True, forbid_unknown_fields=True):
     to: str | None = None
 
 
-class Reasoned(Struct, frozen=True, forbid_unknown_fields=True):
-    environment: str
-    service: str
-    reason: str = ""
-
-
 class Started202(Struct, frozen=True):
     """`operation` and `phase`: null where the next pass has yet to begin it."""
 
@@ -105,7 +95,7 @@ async def _plan(daemon: Daemon, asked: AskedPlan, caller: Caller) -> object:
         "changes": [
             one
             for one in plan["changes"]
-            if _sees_row(caller, one)
+            if sees_row(caller, one)
             and asked.environment in (None, one["environment"])
             and asked.service in (None, one["service"])
         ],
@@ -123,8 +113,8 @@ def _seen_between(plan: Json, caller: Caller) -> Json:
     if may(caller, "see", EVERYTHING):
         return plan
     return plan | {
-        "added": [one for one in plan["added"] if _sees_row(caller, one)],
-        "removed": [one for one in plan["removed"] if _sees_row(caller, one)],
+        "added": [one for one in plan["added"] if sees_row(caller, one)],
+        "removed": [one for one in plan["removed"] if sees_row(caller, one)],
         "settings": [one for one in plan["settings"] if may(caller, "see", Place(one["environment"]))],
         "errors": [],  # of files, which may be about anything
     }
@@ -176,41 +166,8 @@ async def _retry(daemon: Daemon, wanted: Service, caller: Caller) -> object:
     return {"commit": await people.retry(daemon.fleet, wanted.environment, wanted.service, actor=caller.name)}
 
 
-async def _quarantine(daemon: Daemon, _asked: Nothing, caller: Caller) -> object:
-    rows = quarantine_of(daemon.fleet)["quarantine"]
-    return {"quarantine": [row for row in rows if _sees_row(caller, row)]}
-
-
-async def _release(daemon: Daemon, wanted: Reasoned, caller: Caller) -> object:
-    released = people.release(
-        daemon.fleet, wanted.environment, wanted.service, actor=caller.name, why=wanted.reason
-    )
-    return {"released": [{"operation": row.operation, "target": str(row.target)} for row in released]}
-
-
-async def _recover(daemon: Daemon, _asked: Nothing, caller: Caller) -> object:
-    rows = recover_of(daemon.fleet)["environments"]
-    return {
-        "environments": [
-            row | {"services": seen_rows(row["services"], caller, row["environment"])}
-            for row in rows
-            if sees_part_of(caller, Place(row["environment"]))
-        ]
-    }
-
-
-async def _accept(daemon: Daemon, wanted: Where, caller: Caller) -> object:
-    fleet = daemon.fleet
-    accepted = recovery.accept(fleet.core, fleet.passes, wanted.environment, actor=caller.name)
-    return {"accepted": accepted}
-
-
 async def _sync(daemon: Daemon, wanted: Sync, _caller: Caller) -> object:
     return {"revision": await daemon.fleet.refresh(accept_rewrite=wanted.accept_rewrite)}
-
-
-def _sees_row(caller: Caller, row: Json) -> bool:
-    return sees_part_of(caller, Place(row["environment"], row["service"]))
 
 
 ENDPOINTS: tuple[Endpoint[Any], ...] = (
@@ -263,44 +220,6 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
         Service,
         _retry,
         answers=CommitShape,
-    ),
-    Endpoint(
-        "GET",
-        "/quarantine",
-        "What failed and is not tried again.",
-        "see",
-        Nothing,
-        _quarantine,
-        part=True,
-        answers=QuarantinesShape,
-    ),
-    Endpoint(
-        "POST",
-        "/quarantine/release",
-        "Allow one more attempt.",
-        "approve",
-        Reasoned,
-        _release,
-        answers=ReleasedsShape,
-    ),
-    Endpoint(
-        "GET",
-        "/recover",
-        "What is in safe mode.",
-        "see",
-        Nothing,
-        _recover,
-        part=True,
-        answers=RecoveriesShape,
-    ),
-    Endpoint(
-        "POST",
-        "/recover/accept",
-        "Leave safe mode.",
-        "administer",
-        Where,
-        _accept,
-        answers=AcceptedShape,
     ),
     Endpoint("POST", "/sync", "Fetch now.", "operate", Sync, _sync, part=True, answers=RevisionShape),
 )

@@ -52,7 +52,7 @@ class Mirror:
         self.signers = signers
         self._git = Git(path.absolute(), remote, network_timeout_s=network_timeout_s)
         self._identity = identity
-        _check_branch(self._git)
+        transfer.check_branch(self._git)
         self._prepare()
 
     def _prepare(self) -> None:
@@ -292,10 +292,3 @@ class Mirror:
         pushed (PushRefused and PushRejected too) is kept, and goes along with the next.
         """
         self._notes.add(lines, at=at)
-
-
-def _check_branch(git: Git) -> None:
-    if git.ask("check-ref-format", git.remote.ref).code != 0:
-        raise UgsError(
-            f"repository.branch: {git.remote.branch!r} is not a branch name", "name one such as main"
-        )

@@ -33,6 +33,14 @@ _RACE = re.compile(
 )
 
 
+def check_branch(git: Git) -> None:
+    """Raise UgsError where the branch that is followed cannot be one."""
+    if git.ask("check-ref-format", git.remote.ref).code != 0:
+        raise UgsError(
+            f"repository.branch: {git.remote.branch!r} is not a branch name", "name one such as main"
+        )
+
+
 def heads(git: Git) -> bytes:
     """What the remote's branch and its notes are at, as it says it, without fetching them."""
     result, said = git.network(

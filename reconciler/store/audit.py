@@ -7,6 +7,7 @@ import sqlite3
 
 from reconciler.model import codec
 from reconciler.store.database import Database
+from reconciler.store.memory import question
 from reconciler.store.rows import AuditBreak, AuditRow, Head
 from reconciler.store.values import bounded, time_of
 
@@ -22,6 +23,7 @@ SEALED = (
     "previous_hash",
 )
 
+NEWEST = "SELECT id, hash FROM maintenance_logs ORDER BY id DESC LIMIT 1"
 OF_OPERATION_MAX = 500
 
 
@@ -57,6 +59,22 @@ class Audit(Database):
                 row | {"hash": sealed},
             )
             self._append(Head(int(row["id"]), sealed))
+
+    def head(self) -> Head | None:
+        """The newest row of the audit; None when it has none."""
+        return self._known(NEWEST, (), _head)
+
+    def _append(self, head: Head) -> None:
+        """This is the newest row of the audit from now on."""
+        self._appended = True
+        if self._memory is not None:
+            self._memory.keep(question(NEWEST, (), _head), head, 1)
+
+    def _committed(self) -> None:
+        if self._appended and self._witness and (head := self.head()):
+            self._appended = False
+            self._witness.write(head)
+        super()._committed()
 
     def contains(self, head: Head) -> bool:
         """Whether this database has come as far as that, and on the same way."""
@@ -119,3 +137,7 @@ def row_of(row: sqlite3.Row) -> AuditRow:
 def seal(row: dict[str, str | int] | sqlite3.Row) -> str:
     """SHA-256 in hex over the canonical JSON of everything but the hash itself."""
     return hashlib.sha256(codec.encode({name: row[name] for name in SEALED})).hexdigest()
+
+
+def _head(rows: list[sqlite3.Row]) -> Head | None:
+    return Head(rows[0]["id"], rows[0]["hash"]) if rows else None

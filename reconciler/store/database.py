@@ -16,17 +16,10 @@ from reconciler.store import connection as connecting
 from reconciler.store import schema
 from reconciler.store.connection import Damaged
 from reconciler.store.memory import NOTHING, Memory, Question, Subject, Values, is_question, question
-from reconciler.store.rows import Head
 from reconciler.store.values import decoded, text_of
 from reconciler.store.witness import Witness
 
-NEWEST = "SELECT id, hash FROM maintenance_logs ORDER BY id DESC LIMIT 1"
-
 T = TypeVar("T")
-
-
-def _head(rows: list[sqlite3.Row]) -> Head | None:
-    return Head(rows[0]["id"], rows[0]["hash"]) if rows else None
 
 
 def _rows(rows: list[sqlite3.Row]) -> list[sqlite3.Row]:
@@ -133,16 +126,6 @@ class Database:
         error; else one of its own. A savepoint less than `transaction`."""
         return nullcontext() if self._depth else self.transaction()
 
-    def head(self) -> Head | None:
-        """The newest row of the audit; None when it has none."""
-        return self._known(NEWEST, (), _head)
-
-    def _append(self, head: Head) -> None:
-        """This is the newest row of the audit from now on."""
-        self._appended = True
-        if self._memory is not None:
-            self._memory.keep(question(NEWEST, (), _head), head, 1)
-
     @property
     def changes(self) -> int:
         """Grows with every row that is written here: while it stays the same, so does what is remembered."""
@@ -154,10 +137,8 @@ class Database:
         return self._damaged
 
     def _committed(self) -> None:
+        """What was written is durable."""
         self.refused = ""
-        if self._appended and self._witness and (head := self.head()):
-            self._appended = False
-            self._witness.write(head)
         for heard in self.hearers:
             heard()
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from reconciler.api import flags, permits, upgrades
+from reconciler.api import flags, permits, recovery, upgrades
 from reconciler.api.endpoint import BadRequest, Endpoint
 from reconciler.api.entry import enter
 from reconciler.api.identity import Unknown, signed_in
@@ -36,7 +36,7 @@ SAYS: Mapping[str, str] = {
 """By path of the API: what the page says then (page.py)."""
 ENDPOINTS: dict[str, Endpoint[Any]] = {
     one.path: one
-    for one in (*upgrades.ENDPOINTS, *permits.ENDPOINTS, *flags.ENDPOINTS)
+    for one in (*upgrades.ENDPOINTS, *recovery.ENDPOINTS, *permits.ENDPOINTS, *flags.ENDPOINTS)
     if one.method == "POST" and one.path in SAYS
 }
 
