@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
@@ -40,9 +40,9 @@ class Exposed:
         return sample.value
 
 
-def far_hour() -> int:
+def far_hour(world: World) -> int:
     """Of a window that is closed now, whenever this runs."""
-    return (datetime.now(UTC).hour + 12) % 24
+    return (world.clock.now().hour + 12) % 24
 
 
 def metrics_of(world: World) -> Metrics:
@@ -110,7 +110,7 @@ async def test_the_time_in_a_phase_is_not_cut_by_a_change_of_its_reason(world: W
 
 
 async def test_what_waits_and_why_and_until_when(world: World) -> None:
-    closed = far_hour()
+    closed = far_hour(world)
     world.more = f"timezone: UTC\nwindows: {{patch: [{{cron: '0 {closed} * * *', duration: 1h}}]}}\n"
     world.deploy_first("1.0.0")
     await world.settle()
@@ -240,7 +240,7 @@ async def test_pull_requests_and_promotions_are_counted_where_there_may_be_any(w
 
 
 async def test_both_formats_say_the_same_and_the_table_names_everything(world: World) -> None:
-    closed = far_hour()
+    closed = far_hour(world)
     world.more = f"timezone: UTC\nwindows: {{minor: [{{cron: '0 {closed} * * *', duration: 1h}}]}}\n"
     world.settings_more = 'listen: "127.0.0.1:1"\nwebhooks: {gitea: {secret: {file: /nowhere}}}\n'
     world.settings_more += f"forge: {FORGE}\n"
