@@ -152,8 +152,9 @@ def own_key(mirror: Mirror, clock: Clock) -> str:
 
 def leases_of(settings: Settings, store: Store, clock: Clock) -> Leases:
     """What decides whose the environments are where several daemons follow one repository."""
+    from reconciler.engine.holder import holder_of
     from reconciler.engine.lease import Leases
-    from reconciler.engine.remote_lease import RemoteLeases, holder_of
+    from reconciler.engine.remote_lease import RemoteLeases
 
     if settings.lease_s is None:
         return Leases()

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable, Collection
-from hashlib import sha256
-from pathlib import Path
-from secrets import token_hex
 
 import msgspec
 from msgspec.structs import replace
@@ -27,14 +23,12 @@ from reconciler.store import Store
 log = logging.getLogger("ugs")
 LOOKS_MAX = 2
 """In one round: who came too late looks again at once, to see whose it is now."""
-HOLDER_MARK = "lease-holder"
 LAST = "lease last: "
 """By environment or share: the last epoch under which it was held."""
 BEHIND, EPOCH = "lease behind: ", "epoch "
 """By environment: that others have had it since this epoch, and what they did was not read yet."""
 UNSEEN = 1000
 """Where the ref is gone, so many epochs are left to others that knew more of them: what comes has to be later."""
-_NO_HOST = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 class RemoteLeases(Leases):
@@ -288,16 +282,6 @@ class RemoteLeases(Leases):
                 title=f"lease of {name}",
             )
         )
-
-
-def holder_of(store: Store, *, host: str, state: Path, lasts_s: float) -> Holder:
-    """Who this daemon is. A copy of its state elsewhere is somebody else."""
-    seed = store.marks(HOLDER_MARK).get(HOLDER_MARK)
-    if seed is None:
-        seed = token_hex(16)
-        store.mark(HOLDER_MARK, seed)
-    name = _NO_HOST.sub("-", host)[:253]
-    return Holder(sha256(f"{seed} {name} {state}".encode()).hexdigest()[:12], name, lasts_s)
 
 
 def _move(environment: str, expected: str, claim: Claim) -> Move:

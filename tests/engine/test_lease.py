@@ -12,8 +12,8 @@ import pytest
 from reconciler.drivers.base import Cause
 from reconciler.engine import people
 from reconciler.engine.attention import needs_person
+from reconciler.engine.holder import holder_of
 from reconciler.engine.permits import hold, override
-from reconciler.engine.remote_lease import holder_of
 from reconciler.engine.status import status_of
 from reconciler.git import GitRegister, Identity, Remote
 from reconciler.model import verdict
