@@ -116,16 +116,13 @@ def accounts(
                 lines[line.environment].append((sha, line))
     said = {place: _Said(in_order(of)) for place, of in lines.items()}
     for place, one in said.items():
-        failed |= {operation: (place, wrong) for operation, wrong in one.failed.items()}
-    places = said.keys() | {place for place, _ in failed.values()}
+        failed |= {operation: (place, bad) for operation, bad in one.failed.items()}
+    wrong: defaultdict[str, list[Failed]] = defaultdict(list)
+    for place, bad in failed.values():
+        wrong[place].append(bad)
     return {
-        place: _account(
-            [one for at, one in failed.values() if at == place],
-            retried,
-            said.get(place) or _Said([]),
-            parents,
-        )
-        for place in places
+        place: _account(wrong[place], retried, said.get(place) or _Said([]), parents)
+        for place in said.keys() | wrong.keys()
     }
 
 
@@ -172,29 +169,32 @@ def _account(
     """What failed and then proved healthy was released; what failed after is not good, be it `retried` or not, and
     neither is what was removed after."""
 
-    def is_over(one: Failed, service: str, good: Proven) -> bool:
+    in_turn = sorted(failed, key=lambda one: (one.number is not None, one.number or 0, one.at))
+    # By service and target, the newest first: as nearly always one look tells.
+    proven: defaultdict[tuple[str, Target], list[Proven]] = defaultdict(list)
+    for service, one in reversed(said.proven):
+        proven[service, one.target].append(one)
+    wrong: defaultdict[tuple[str, Target], list[Failed]] = defaultdict(list)
+    for bad in reversed(in_turn):
+        wrong[bad.service, bad.target].append(bad)
+
+    def is_over(bad: Failed, good: Proven) -> bool:
         """Whether what failed proved healthy after that."""
-        if (service, good.target) != (one.service, one.target):
-            return False
-        if one.number is None:
-            return bool(one.revert_commit) and _reaches(parents, good.revision, one.revert_commit)
-        return good.number > one.number
+        if bad.number is None:
+            return bool(bad.revert_commit) and _reaches(parents, good.revision, bad.revert_commit)
+        return good.number > bad.number
 
     shut = [
-        one
-        for one in sorted(failed, key=lambda one: (one.number is not None, one.number or 0, one.at))
-        if one.operation not in retried
-        and not any(is_over(one, service, good) for service, good in said.proven)
+        bad
+        for bad in in_turn
+        if bad.operation not in retried
+        and not any(is_over(bad, one) for one in proven.get((bad.service, bad.target), ()))
     ]
     good = {
         service: one
         for service, one in said.proven
         if one.number >= said.removed.get(service, (-1, None))[0]
-        and all(
-            is_over(wrong, service, one)
-            for wrong in failed
-            if (wrong.service, wrong.target) == (service, one.target)
-        )
+        and all(is_over(bad, one) for bad in wrong.get((service, one.target), ()))
     }
     gone = {
         service: place

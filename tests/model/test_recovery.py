@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from reconciler.model.recovery import Account, Commit, accounts
 from reconciler.model.succession import Place
 from reconciler.model.target import Target
+from tests.counting import calls
 
 START = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 A, B = "1.0.0@aaaaaaaaaaaa", "1.1.0@bbbbbbbbbbbb"
@@ -228,3 +229,12 @@ def test_epochs_of_an_environment_under_its_former_name_say_nothing_of_the_new_o
         ]
     }
     assert str(accounts(notes, (), {"production": "live"})["live"].proven["api"].target) == B
+
+
+def test_twice_as_long_a_past_is_twice_the_work() -> None:
+    def work(size: int) -> int:
+        said = (failed if number % 3 == 0 else line for number in range(size))
+        notes = {f"{number:040x}": [say(f"op{number}", number)] for number, say in enumerate(said)}
+        return calls(lambda: accounts(notes, [], {}))
+
+    assert work(600) < 2.2 * work(300)
