@@ -185,7 +185,11 @@ class Recall:
             for upgrade in core.store.upgrades(environment=name, unfinished=True)
             if upgrade.phase is Phase.RESTORING
         }
-        theirs = [failed for failed in account.failed if failed.restoring and failed.operation not in ours]
+        theirs = [
+            failed
+            for failed in account.failed
+            if failed.restoring and failed.operation not in ours and not self._is_past_that(failed)
+        ]
         if not (ours or theirs):
             return []
         seen = await core.drive(name, core.driver(name).observe, core.site_of(name), name)
@@ -203,6 +207,12 @@ class Recall:
                 if after and before:
                     found.append(_upgrade(name, failed, before, after, core.clock.now()))
         return found
+
+    def _is_past_that(self, failed: Failed) -> bool:
+        """Whether an upgrade had left `restoring` here already, which Git is told at its end alone: what runs was
+        brought back, or is left alone for its data's sake."""
+        ours = self._core.store.upgrade(failed.operation)
+        return ours is not None and (ours.final or ours.phase is Phase.REVERTING)
 
     async def _going_on(self, name: str, account: Account) -> set[str]:
         """What this daemon left under way, of which Git tells nothing and nothing else runs: what was being proven,

@@ -70,9 +70,13 @@ class RemoteLeases(Leases):
         return self._behind_s.keys()
 
     def others_had(self, environment: str) -> bool:
+        if environment in self._behind_s:
+            return True
         seen, last = self._lease(environment).seen, self._last.get(environment, 0)
-        theirs = seen is not None and seen.claim.holder != self._me.holder and seen.claim.epoch > last
-        return environment in self._behind_s or (theirs and environment == rules.environment_of(environment))
+        if seen is None or environment != rules.environment_of(environment):
+            return False
+        # A claim of ours of which nobody told us that it arrived comes after theirs, too.
+        return seen.claim.epoch > last + (seen.claim.holder == self._me.holder)
 
     def caught_up(self, environment: str) -> None:
         self._store.mark(f"{BEHIND}{environment}", None)

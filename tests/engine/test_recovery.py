@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from datetime import timedelta
+from typing import Any
 
+import msgspec
 import pytest
 
-from reconciler.engine import people
+from reconciler.engine import people, recovery
 from reconciler.engine.permits import hold, release_hold
 from reconciler.engine.repository import Fetched
 from reconciler.model.lease import Claim
@@ -117,6 +119,37 @@ async def test_what_was_being_reverted_when_the_lease_ended_is_reverted_when_it_
         assert world.reverts() == [world.tip()]
 
 
+async def test_what_was_being_reverted_is_not_restored_again_where_what_failed_still_runs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where its data cannot be taken back; the last that Git was told is that it was being restored."""
+    world.leased = True
+    rival = Rival(world)
+    monkeypatch.setattr(recovery, "_runs", lambda *_: True)
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        commit = world.bump("1.1.0", "unhealthy")
+
+        def taken() -> None:
+            del world.at["phase:reverting"]
+            rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
+            world.clock.move(timedelta(seconds=91))
+
+        world.at["phase:reverting"] = taken
+        failed = await world.reach(Phase.REVERTING)
+        await in_others_hands(world)
+        await world.rest()
+        assert failed.before
+        said: dict[str, Any] = {"from": str(failed.before.target), "ended_at": None, "epoch": 1, "row": 9}
+        await tell(world, commit, Phase.RESTORING, failed.operation, **said)
+        await bob_gives_it_back(world, rival)
+        await world.settle()
+        assert "recalled" in world.events()
+        assert "taken-back-again api" not in world.events()
+        assert world.phases() == ["succeeded", "reverted"]
+
+
 async def test_a_fetch_that_began_before_the_lease_was_had_says_nothing_of_what_others_did(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +191,37 @@ async def test_who_sees_that_others_had_it_starts_nothing_again_before_that_is_r
         hook = world.remote / "hooks" / "update"
         hook.write_text(f"#!/bin/sh\n{REFUSING}\n")
         hook.chmod(0o755)
+        await a_third_passes(world)
+        assert world.core.leases.standing("production") == "unsure"
+        world.stop()
+        await world.a_pass()
+        assert (world.answers(), "repair api" in world.events()) == ("", False)
+        hook.unlink()
+        await a_third_passes(world)
+        await world.settle()
+        await world.eventually(lambda: world.answers() == "1.0.0")
+
+
+async def test_who_took_it_over_unheard_starts_nothing_again_either_before_that_is_read(
+    world: World,
+) -> None:
+    """The claim arrived, and its answer did not."""
+    world.leased = True
+    rival = Rival(world)
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        ours = rival.claim()
+        assert ours
+        await bob_takes_it(world, rival)
+    rival.gives_back(2)
+    rival.takes(msgspec.structs.replace(ours, epoch=3))
+    hook = world.remote / "hooks" / "update"
+    hook.write_text(f"#!/bin/sh\n{REFUSING}\n")
+    hook.chmod(0o755)
+    world.forget()
+    async with world.holding():
+        await world.settle()
         await a_third_passes(world)
         assert world.core.leases.standing("production") == "unsure"
         world.stop()

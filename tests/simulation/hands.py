@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 UNDER_WAY = frozenset({Phase.APPLYING, Phase.VERIFYING, Phase.RESTORING})
 TRAILER = "Ugs-Operation"
+LENT = "it was in another daemon's hands"
 
 
 def is_retried(simulation: Simulation, operation: str) -> bool:
@@ -52,6 +53,13 @@ def what_another_daemon_has_is_left_alone(
     if not strict and not rival.known(environment, life.loop.handed_s):
         return ""
     return f"{kind} by {operation}, and {environment} is another daemon's"
+
+
+def was_begun_before(simulation: Simulation, upgrade: Upgrade) -> bool:
+    """Whether an effect was handed to a thread before its upgrade was another daemon's, and ended for that: what an
+    engine that hangs does in the end, nobody can call back."""
+    life, ended_s = simulation.life, simulation.facts.settled_s.get(upgrade.operation, 0.0)
+    return upgrade.final and LENT in upgrade.reason and life is not None and life.loop.handed_s < ended_s
 
 
 def nothing_moves_before_what_others_did_is_read(

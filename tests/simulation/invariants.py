@@ -208,6 +208,8 @@ def intent_stands_before_effect_3_8(
     if operation == "repair":
         return ""
     upgrade = simulation.facts.upgrades.get(operation)
+    if upgrade and hands.was_begun_before(simulation, upgrade):
+        return ""
     step = INTENTS.get((kind, upgrade.phase)) if upgrade else None
     if step == "apply" and work and upgrade and upgrade.batch:
         step = f"apply:{work.instances}"

@@ -93,10 +93,19 @@ def _is_unreadable(oid: str, *, whole: bool) -> bool:
 
 
 def guarded(simulation: Simulation, upgrade: Upgrade) -> bool:
-    """Whether so much goes that a person has to look: by what runs and is not pinned, or by the commit."""
-    where, made, accepted = upgrade.environment, simulation.remote.made, simulation.refs.accepted
-    if departure.guarded(simulation, where):
+    """Whether so much goes that a person has to look: by what runs and is not pinned, or by the commit; also by what
+    was in force until just now, which is all that the daemon may have heard of."""
+    if departure.guarded(simulation, upgrade.environment):
         return True
+    accepted, (_, since_s) = simulation.refs.accepted, simulation.facts.in_force
+    heard = [accepted]
+    if simulation.time.now_s - since_s < HEARD_S and accepted in simulation.facts.tips[-1:]:
+        heard += simulation.facts.tips[-2:-1]
+    return all(_guarded(simulation, upgrade, one) for one in heard)
+
+
+def _guarded(simulation: Simulation, upgrade: Upgrade, accepted: str | None) -> bool:
+    where, made = upgrade.environment, simulation.remote.made
     pinned = fleet.pins_of(made[accepted or upgrade.revision].tree, where).keys()
     runs = {key[1] for key, here in simulation.host.processes.items() if key[0] == where and here}
     parents = made[upgrade.revision].commit.parents
@@ -141,6 +150,8 @@ def nothing_is_removed_that_is_pinned_4(
     commit, since_s = simulation.facts.in_force
     if simulation.time.now_s - since_s < HEARD_S:
         return ""
+    if simulation.rules.trusted:  # it may be kept at an older one, by who moved it and may not
+        commit = in_force(simulation, upgrade.environment)
     tree = standing(simulation, commit, upgrade.environment)
     if tree is None:
         return f"{upgrade.operation} removes {upgrade.service}, whose pin may only be out of sight"
