@@ -65,7 +65,9 @@ class Aside(Mirror):
         self._stay_small()
         if self._git.ref(BASE_REF) != base:
             self._git.set_ref(BASE_REF, base)
-        return transfer.bring(self._git, ref, PROPOSED_REF, called=ref, remedy="its branch may be gone")
+        return transfer.bring(
+            self._git, ref, PROPOSED_REF, kind="ref", name=ref, remedy="its branch may be gone"
+        )
 
     def merged(self, base: str, head: str) -> str | None:
         """The commit that merging `head` into `base` would make; None where they conflict, or have nothing in common.

@@ -97,7 +97,7 @@ class Mirror:
     def fetch_branch(self, name: str) -> str:
         """Bring another branch of the remote here, to be looked at; its tip. Raises UgsError where there is none."""
         ref = f"refs/heads/{name}"
-        return transfer.bring(self._git, ref, LOOKED_AT_REF, called=f"branch {name}", remedy="push it first")
+        return transfer.bring(self._git, ref, LOOKED_AT_REF, kind="branch", name=name, remedy="push it first")
 
     def branch(self, name: str) -> str | None:
         """The tip of another branch of the remote, brought here; None where there is no such branch."""

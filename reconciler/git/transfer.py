@@ -92,24 +92,24 @@ def fetch(git: Git, *refspecs: str, prune: bool = False) -> None:
         raise from_remote(git.remote.url, said)
 
 
-def bring(git: Git, ref: str, into: str, *, called: str, remedy: str) -> str:
-    """Fetch one ref of the remote, by the name that it is `called`, as `into`; its commit.
+def bring(git: Git, ref: str, into: str, *, kind: str, name: str, remedy: str) -> str:
+    """Fetch one ref of the remote, which people know as this kind (`branch`, say) of this name, as `into`; its commit.
 
     Raises UgsError where that cannot be a name, there is no such ref (with this remedy), or it is no commit; and as
     `fetch` does.
     """
-    said = plain(called)[:SAID_CHARACTERS_MAX]
+    said = plain(name)[:SAID_CHARACTERS_MAX]
     if "\0" in ref or git.ask("check-ref-format", ref).code != 0:
-        raise UgsError(f"{said!r} is no name that a ref can have", "see what it is called on the remote")
+        raise UgsError(f"{said!r} is no name of a {kind}", f"name a {kind} of the remote")
     try:
         fetch(git, f"+{ref}:{into}")
     except HostError as error:
         if "find remote ref" not in error.message:
             raise
-        raise UgsError(f"the remote has no {said}", remedy) from error
+        raise UgsError(f"the remote has no {kind} {said}", remedy) from error
     commit = git.ref(into)
     if commit is None:
-        raise UgsError(f"{said} is no commit", "push one")
+        raise UgsError(f"the {kind} {said} is no commit", "push one")
     return commit
 
 

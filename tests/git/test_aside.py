@@ -75,10 +75,10 @@ def test_what_conflicts_is_not_merged(aside: Aside, mirror: Mirror, ada: Colleag
 def test_a_ref_that_is_gone_or_none_is_said(aside: Aside, mirror: Mirror, ada: Colleague) -> None:
     tip = ada.merges({"a": "1\n"})
     mirror.fetch()
-    with pytest.raises(UgsError, match="the remote has no refs/pull/9/head; its branch may be gone"):
+    with pytest.raises(UgsError, match="the remote has no ref refs/pull/9/head; its branch may be gone"):
         aside.fetch_head("refs/pull/9/head", base=tip)
     for odd in ("--upload-pack=x", "refs/heads/a b", ""):
-        with pytest.raises(UgsError, match="is no name that a ref can have"):
+        with pytest.raises(UgsError, match="is no name of a ref"):
             aside.fetch_head(odd, base=tip)
 
 
