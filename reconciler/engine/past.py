@@ -241,11 +241,25 @@ class Past:
             paths = (f"environments/{name}.yaml", f"environments/{name}", f"releases/{service}")
             for commit in self._mirror.log(None, until, paths=paths, first_parent=True, limit=left):
                 left -= 1
-                then = Then(name, self._snapshot(commit.sha), frozen)
-                yield commit, then
-                if old := self._renamed_at(commit, then):
-                    name, start = old, commit.parents[0]
+                given, then = self._taken_over(commit, Then(name, self._snapshot(commit.sha), frozen), until)
+                yield given, then
+                if old := self._renamed_at(given, then):
+                    name, start = old, given.parents[0]
                     break
+
+    def _taken_over(self, commit: Commit, then: Then, until: str) -> tuple[Commit, Then]:
+        """Of one that says a former name whose files still stood beside it: the commit that removed those later, and
+        how it stood then."""
+        place = then.snapshot.followed.get(then.name)
+        if place is None or then.name not in then.snapshot.related.misnamed:
+            return commit, then
+        old = place.environment.renamed_from
+        paths = (f"environments/{old}.yaml", f"environments/{old}")
+        for later in self._mirror.log(None, until, paths=paths, first_parent=True, limit=1):
+            stood = Then(then.name, self._snapshot(later.sha), then.frozen)
+            if stood.environment is not None:
+                return later, stood
+        return commit, then
 
     def _renamed_at(self, commit: Commit, then: Then) -> str:
         """The name that the environment had until this very commit; empty when it had none."""
@@ -253,7 +267,9 @@ class Past:
         if old is None or not commit.parents:
             return ""
         before = self._snapshot(commit.parents[0])
-        return old if then.name not in before.environments.keys() | before.blind else ""
+        misnamed = before.related.misnamed  # it was to be called so, and was not yet
+        known = before.environments.keys() | (before.blind - misnamed.keys())
+        return old if then.name not in known else ""
 
 
 def _flags_of(snapshot: Snapshot, environment: str) -> dict[str, Standing]:

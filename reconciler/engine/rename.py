@@ -47,8 +47,8 @@ async def carry_over(
         desired = wanted[name]
         old = desired.environment.renamed_from
         try:
-            heir = heirs.get(MARK + name)
-            if heir is not None and heir != old:  # what runs there may still carry the name
+            heir = _heir(heirs, name)
+            if heir not in (name, old):  # what runs there may still carry the name
                 raise UgsError(f"{name} was renamed to {heir}, which goes on under it", "choose another name")
             if old is None or heirs.get(MARK + old) == name:
                 continue
@@ -57,10 +57,12 @@ async def carry_over(
                     f"{old} is there still: nothing that gives it another name is trusted",
                     f"have the files of {old} removed in a commit that is",
                 )
-            if busy(old) or core.leases.standing(old) == "elsewhere":
+            if busy(old) or core.store.held_slots(old) or core.leases.standing(old) == "elsewhere":
                 waiting[name] = old
             elif core.store.knows(old) or old in core.desired:
-                await _carry_over(core, core.drivers[desired.environment.driver.kind], old, name)
+                driver = core.drivers[desired.environment.driver.kind]
+                if not await _carry_over(core, driver, old, name, busy):
+                    waiting[name] = old
                 heirs = core.store.marks(MARK)
             else:
                 _warn(core, old, name)
@@ -71,7 +73,15 @@ async def carry_over(
     return Outcome(waiting, tuple(problems))
 
 
-async def _carry_over(core: Core, driver: Driver, old: str, new: str) -> None:
+def _heir(heirs: Mapping[str, str], name: str) -> str:
+    """Who goes on under a name, through all those that came after it; itself where nobody has taken it over."""
+    for _ in heirs:
+        name = heirs.get(MARK + name, name)
+    return name
+
+
+async def _carry_over(core: Core, driver: Driver, old: str, new: str, busy: Callable[[str], bool]) -> bool:
+    """Whether it was: not where a person has begun something under the old name meanwhile, such as a rollback."""
     store = core.store
     if store.knows(new):
         raise UgsError(f"{new} has a history of its own, and cannot be {old} too", "choose a new name")
@@ -83,17 +93,20 @@ async def _carry_over(core: Core, driver: Driver, old: str, new: str) -> None:
         await core.drive(new, driver.rename, core.site_of(new), old, new)
         await asyncio.to_thread(core.vault.rename, core.site.state, old, new)
         core.failpoint("rename:done")
+        if busy(old):
+            return False
         with store.transaction():
             store.rename(old, new)
             store.mark(MARK + new, None)
             store.mark(MARK + old, new)
             store.mark(departure.MARK + old, None)
             _tell(core, new, f"{new} goes on where {old} was", "info")
-    except UgsError:
+        left = None
+    finally:
         if left:
             core.desired[old] = left
-        raise
     core.failpoint("rename:recorded")
+    return True
 
 
 def _warn(core: Core, old: str, new: str) -> None:

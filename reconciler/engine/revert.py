@@ -98,22 +98,25 @@ def reported(core: Core, upgrade: Upgrade) -> Upgrade:
 async def _revert(core: Core, upgrade: Upgrade, control: Control) -> Outcome | None:
     """None only when the daemon stops meanwhile."""
     now, past = core.clock.now(), core.store.upgrades(environment=upgrade.environment, limit=RECENT_MAX)
-    if why := trips(past, now=now):
-        hold_all(core, upgrade.environment, f"the breaker: {why}")
-        return _nothing(
-            upgrade, f"{why}: {upgrade.environment} is held, and nothing more is reverted", person=True
-        )
     wanted = core.desired.get(upgrade.environment)
     policy = wanted.environment.policy.revert if wanted else "push"
-    if policy == "off":
-        return _nothing(upgrade, "policy.revert is off")
+    why, tripped = "policy.revert is off" if policy == "off" else "", trips(past, now=now)
+    if tripped:
+        hold_all(core, upgrade.environment, f"the breaker: {tripped}")
+        why = f"{tripped}: {upgrade.environment} is held, and nothing more is reverted"
+    left_alone = _nothing(upgrade, why, person=bool(tripped))
+    if why and all(step.step != "revert" for step in core.store.steps(upgrade.operation)):
+        return left_alone
     tries = 0
     core.store.begin(upgrade.operation, "revert")
     while not control.stopping:
         control.wake.clear()  # before anything is awaited, so that no word is missed
         try:
             await core.fence.passed()
-            outcome = await put_back(core, upgrade, policy)
+            if why or policy == "off":  # what was pushed before that was so is there
+                outcome = await core.git(_done, core, upgrade) or left_alone
+            else:
+                outcome = await put_back(core, upgrade, policy)
         except (HostError, TransientError) as error:
             core.store.end(upgrade.operation, "revert", outcome="retry", detail=str(error))
             await core.clock.wait(control.wake, min(UNREACHABLE_FIRST_S * 2**tries, UNREACHABLE_MAX_S))
@@ -181,6 +184,13 @@ def attempt(core: Core, upgrade: Upgrade) -> Outcome:
     core.fence.check()  # fetching may have taken long
     deliver(core, commit, "push")
     return Outcome(commit, edits.left, edits.needs_person)
+
+
+def _done(core: Core, upgrade: Upgrade) -> Outcome | None:
+    """What this upgrade has put back already, blocking; None where it has not."""
+    mirror, tip = core.repository.mirror, core.repository.fetch().tip
+    done = mirror.find_trailer(OPERATION_TRAILER, upgrade.operation, until=tip, limit=HISTORY_MAX)
+    return Outcome(done, left_by(mirror, done, upgrade)) if done else None
 
 
 def deliver(core: Core, commit: str, step: str) -> None:

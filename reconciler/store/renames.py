@@ -20,6 +20,14 @@ MOVED = (
     "UPDATE holds SET environment = :new WHERE environment = :old",
     "UPDATE approvals SET environment = :new, ask = json_set(ask, '$.environment', :new)"
     " WHERE environment = :old",
+    "UPDATE starts SET environment = :new, ask = json_set(ask, '$.environment', :new) WHERE environment = :old",
+    *(
+        f"UPDATE proposals SET value = json_set(value, '$.upgrade.{work}.environment', :new)"  # noqa: S608 - three literals
+        f" WHERE environment = :old AND json_type(value, '$.upgrade.{work}') = 'object'"
+        for work in ("before", "after", "goal")
+    ),
+    "UPDATE proposals SET environment = :new, value = json_set(value, '$.upgrade.environment', :new)"
+    " WHERE environment = :old",
     "UPDATE adoptions SET environment = :new WHERE environment = :old",
     "UPDATE overrides SET environment = :new WHERE environment = :old",
     "UPDATE migrations SET environment = :new WHERE environment = :old",
@@ -37,7 +45,8 @@ MOVED = (
         for kind in (RECOVERY, KNOWN, DRIFT, FLAGS)
     ),
 )
-"""The audit stays as it was written, and so does what people were told."""
+"""The audit stays as it was written, and so does what people were told. Slots are held under the old name alone, and
+waited for."""
 
 
 class Renames(Audit):

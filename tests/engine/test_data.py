@@ -237,6 +237,15 @@ async def test_a_migration_that_was_cut_short_is_settled_by_its_check(desk: Desk
     assert steward.hopeless() == "nobody knows whether migration other is applied"
 
 
+async def test_one_of_which_nobody_knows_is_not_begun_again(desk: Desk) -> None:
+    desk.ledger.mood("up", "early", "die")
+    early = desk.ledger.migration("early", without="check")
+    for _ in range(2):  # the daemon ended before it heeded what it had put on record
+        with pytest.raises(Unsettled, match="whether migration early is applied: ended by signal 9"):
+            await desk.steward(early).migrate("before")
+    assert (desk.ledger.calls(), desk.states()) == (["up early"], {"early": "unknown"})
+
+
 async def test_one_that_outlasts_its_time_limit_and_is_not_applied_failed(desk: Desk) -> None:
     desk.ledger.mood("up", "early", "hang")
     with pytest.raises(ArtifactError, match="it did not end within its time limit"):
@@ -347,6 +356,25 @@ async def test_what_was_in_the_data_when_they_were_saved_is_in_them_again(desk: 
     desk.clock.move(timedelta(seconds=1))
     await second.migrate("before")
     assert await second.take_back() == ""
+    assert desk.ledger.tables() == ["orders", "early"]
+    assert desk.states() == {"early": "done", "late": "undone"}
+
+
+async def test_what_could_not_be_undone_was_in_the_data_when_they_were_saved_all_the_same(desk: Desk) -> None:
+    desk.policy(restore_data=RestoreData(600.0))
+    early, late = desk.ledger.migration("early"), desk.ledger.migration("late")
+    first = desk.steward(early)
+    await first.prepare()
+    await first.migrate("before")
+    first._migrations.note("early", "unknown")
+    desk.clock.move(timedelta(minutes=1))
+    second = desk.steward(early, late, number=2)
+    await second.prepare()
+    desk.clock.move(timedelta(seconds=1))
+    await second.migrate("before")
+    desk.ledger.mood("down", "early", "fail")
+    assert await second.take_back() == ""
+    assert desk.ledger.calls()[-4:] == ["down early", "check early", "save data", "restore data"]
     assert desk.ledger.tables() == ["orders", "early"]
     assert desk.states() == {"early": "done", "late": "undone"}
 

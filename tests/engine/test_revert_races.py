@@ -15,6 +15,7 @@ import pytest
 
 from reconciler.cli.graph import core_from, settings_from
 from reconciler.cli.state import state_lock
+from reconciler.engine import revert
 from reconciler.engine.control import Control
 from reconciler.engine.core import Core
 from reconciler.engine.revert import settle_pin
@@ -129,3 +130,28 @@ async def test_of_two_hosts_that_revert_at_once_one_commits(
     form = f"--format=%(trailers:key={OPERATION_TRAILER},valueonly)"
     assert Counter(git(fleet.remote, "log", form, "main").split()) == Counter(operations)
     assert '"1.0.0"' in fleet.pinned()
+
+
+class Killed(Exception):
+    """The daemon ends here."""
+
+
+@pytest.mark.fault("CR-08")
+@pytest.mark.parametrize("pushed", [True, False])
+async def test_what_was_pushed_before_the_breaker_tripped_is_said(
+    hosts: list[Core], monkeypatch: pytest.MonkeyPatch, *, pushed: bool
+) -> None:
+    def killed(name: str) -> None:
+        if name == ("push:done" if pushed else "push:begun"):
+            raise Killed
+
+    core, _ = hosts
+    upgrade = failed(core, bump(core))
+    with pytest.raises(Killed):
+        await settle_pin(dataclasses.replace(core, failpoint=killed), upgrade, Control(lambda: ""))
+    monkeypatch.setattr(revert, "trips", lambda _past, **_now: "3 of 3 upgrades failed")
+    settled = await settle_pin(core, upgrade, Control(lambda: ""))
+    assert (settled.phase, bool(settled.revert_commit)) == (
+        (Phase.REVERTED, True) if pushed else (Phase.RESTORED, False)
+    )
+    assert ("nothing more is reverted" in settled.reason) is not pushed

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from msgspec.structs import replace
 
-from reconciler.engine import permits, rename
+from reconciler.engine import people, permits, rename
 from reconciler.engine.attention import needs_person
 from reconciler.engine.status import status_of
+from reconciler.model.slots import Hold, Rule
 from reconciler.model.upgrade import Phase, Upgrade
 from tests.fleet_repository import ENVIRONMENT_FILE
 from tests.world import World
@@ -139,6 +142,60 @@ async def test_a_chain_of_names_keeps_what_was_started_under_the_first(world: Wo
     assert world.answers() == ""
 
 
+async def test_the_first_name_of_a_chain_can_be_taken_back(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    pid = world.pid()
+    named(world, "middle", "production")
+    await world.settle()
+    world.files["environments/middle.yaml"] = None
+    named(world, "staging", "middle")
+    await world.settle()
+    world.files["environments/staging.yaml"] = None
+    world.more = "renamed_from: staging\n"
+    world.merge("Take the name back")
+    await world.settle()
+    assert needs_person(world.fleet) == []
+    assert (world.pid(), world.phases(), list(world.core.desired)) == (pid, ["succeeded"], ["production"])
+    world.bump("1.1.0")
+    await world.settle()
+    assert world.answers() == "1.1.0"
+
+
+async def test_what_a_person_begins_meanwhile_is_waited_for(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.bump("1.1.0")
+    await world.settle()
+    named_too, back = world.hold("rename"), world.hold("restore")
+    named(world, "staging", "production")
+    refreshing = asyncio.ensure_future(world.fleet.refresh())
+    await world.eventually(lambda: "production" not in world.core.desired)
+    await people.rollback(world.fleet, "production", "api", actor="ada", reason="slow")
+    named_too.set()
+    await refreshing
+    assert (phases(world), list(world.core.desired)) == ([], ["production"])
+    back.set()
+    await world.settle()
+    await world.settle()
+    assert (phases(world)[-1], list(world.core.desired)) == ("restored", ["staging"])
+    assert [row.target.version.text for row in world.core.store.quarantined("staging")] == ["1.1.0"]
+    assert world.answers() == "1.0.0"
+
+
+async def test_a_slot_that_was_not_given_back_is_waited_for(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    slot = Hold("production", "api", "0" * 16, Rule("reboots"))
+    world.core.store.hold_slot(slot)
+    named(world, "staging", "production")
+    await world.fleet.refresh()
+    assert list(world.core.desired) == ["production"]
+    world.core.store.let_slot_go(slot)
+    await world.fleet.refresh()
+    assert list(world.core.desired) == ["staging"]
+
+
 async def test_old_and_new_side_by_side_are_an_error_that_names_both(world: World) -> None:
     world.deploy_first("1.0.0")
     await world.settle()
@@ -195,14 +252,22 @@ async def test_a_name_with_a_history_of_its_own_is_not_taken(world: World) -> No
     assert (world.pid(), list(world.core.desired)) == (pid, ["production"])
 
 
-async def test_a_rename_loosens_no_gate(world: World) -> None:
+@pytest.mark.parametrize("beside", [False, True])
+async def test_a_rename_loosens_no_gate(world: World, *, beside: bool) -> None:
     world.more = "policy: {approvals: {major: 1}}\n"
     world.deploy_first("1.0.0")
     await world.settle()
+    before = world.environment()
     world.more = ""
     world.release("2.0.0")
     world.pin("2.0.0")
-    named(world, "staging", "production")
+    named(world, "staging", "production", beside=beside)
+    if beside:  # whose pins and policy nobody follows yet
+        world.files[ENVIRONMENT_FILE] = before
+        world.merge("Keep the old one as it is")
+        await world.settle()
+        world.files[ENVIRONMENT_FILE] = None
+        world.merge("Remove the old one")
     await world.settle()
     assert world.answers() == "1.0.0"
     assert "as it stood before the push that moved the pin" in upgrades(world, "staging")[0].reason

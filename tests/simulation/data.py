@@ -97,12 +97,19 @@ class World:
     told: Callable[[Command], None] = lambda _command: None
     dropped: Callable[[str, Backup], None] = lambda _path, _backup: None
     interrupt: Callable[[], None] = lambda: None
+    hinder: Callable[[str], None] = lambda _what: None
     _natures: dict[tuple[str, str, str], Nature] = field(default_factory=dict)
     _errands: dict[tuple[Key, str], Errand] = field(default_factory=dict)
     _running: dict[Key, Errand] = field(default_factory=dict)
 
     def key(self, environment: str, service: str) -> Key:
         return self.names.get(environment, environment), service
+
+    def path(self, path: str) -> str:
+        """Where a backup is, by the environment's first name."""
+        for name, first in self.names.items():
+            path = path.replace(f"/backups/{name}/", f"/backups/{first}/")
+        return path
 
     def of(self, environment: str, service: str) -> Data:
         """A service's data as it is at this moment."""
@@ -185,6 +192,7 @@ class World:
 
     def _start(self, key: Key, name: str, order: Order, environment: str) -> None:
         verb, what = order.argv[:2]
+        what = self.path(what)
         operation, _, step = name.partition(".")
         self.told(Command(verb, what, operation, step, key, environment))
         self.interrupt()
@@ -295,21 +303,23 @@ class SimulatedVault:
         self.world.forget(self.world.key(*folder.parts[-2:]), name)
 
     def make(self, folder: Path, user: str | None) -> None:
-        self.world.backups.pop(str(folder / "data"), None)
+        self.world.backups.pop(self.world.path(str(folder / "data")), None)
 
     def measure(self, path: Path) -> tuple[int, str]:
-        if (backup := self.world.backups.get(str(path))) is None:
+        if (backup := self.world.backups.get(self.world.path(str(path)))) is None:
             raise HostError(f"{path}: No such file or directory", "see that `backup.save` writes it")
         return 1, f"{backup.data} {backup.good}"
 
     def remove(self, folder: Path) -> None:
-        path = str(folder / "data")
+        path = self.world.path(str(folder / "data"))
         if backup := self.world.backups.get(path):
             self.world.dropped(path, backup)
             del self.world.backups[path]
 
     def rename(self, state: Path, old: str, new: str) -> None:
+        self.world.hinder("the vault")
         self.world.names[new] = self.world.names.get(old, old)
+        self.world.interrupt()
 
 
 def _nothing() -> None: ...

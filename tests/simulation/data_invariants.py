@@ -64,7 +64,7 @@ def what_failed_is_stopped_before_its_data_go_back_4(simulation: Simulation, com
     upgrade = simulation.facts.upgrades[command.operation]
     if upgrade.before and upgrade.before.target == upgrade.to:
         return ""
-    here = simulation.host.processes.get((command.environment, command.key[1]), ())
+    here = simulation.host.processes.get(command.key, ())
     runs = any(process.target == upgrade.to and not process.dead for process in here)
     return f"{command.verb} {command.what} by {command.operation}, whose version runs still" if runs else ""
 

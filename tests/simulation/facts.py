@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from reconciler.engine.repository import Repository
 from reconciler.model.desired import resolve
 from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import Phase, Upgrade
-from tests.simulation import departure, trust
+from tests.simulation import departure, fleet, renaming, trust
+from tests.simulation.fleet import FIRST_NAMES
 from tests.simulation.loop import EPOCH
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ class Facts:
         self._invariants, self._of_data = invariants, data_invariants
         self.upgrades: dict[str, Upgrade] = {}
         """Every upgrade as last committed."""
+        self.moved_in: dict[str, int] = {}
+        """By operation, in which of the daemon's lives it last moved."""
         self.shut: dict[tuple[str, str, Target], str] = {}
         """What failed and was not released since: by which operation."""
         self.proven: dict[Key, list[Target]] = {}
@@ -60,6 +65,8 @@ class Facts:
         """Operations that have brought the old version back, or tried to."""
         self.trusted: set[str] = set()
         """Commits that are known to count."""
+        self.called: dict[str, str] = {}
+        """By an environment's first name, the one under which it is on record."""
         self.in_force = "", 0.0
         """The commit, and since when."""
         self.tips: list[str] = []
@@ -90,16 +97,26 @@ class Facts:
         shown_s = (upgrade.started_at - EPOCH).total_seconds()
         return self._begun_s.get((upgrade.operation, upgrade.started_at), shown_s)
 
+    def standing(self, environment: str) -> str:
+        """The commit that an environment goes by: until another name that it got is carried out, the last before."""
+        if self._simulation.renaming is None:
+            return self.in_force[0]
+        made, called = self._simulation.remote.made, self._simulation.called(environment)
+        tips = (tip for tip in reversed(self.tips) if fleet.name_in(made[tip].tree, environment) == called)
+        return next(tips, self.in_force[0])
+
     # the world tells
 
     def committed(self, upgrades: list[Upgrade], rows: list[Mapping[str, Any]]) -> None:
         """A transaction of the daemon's was committed."""
-        for upgrade in upgrades:
+        for named in upgrades:
+            upgrade = replace(named, environment=FIRST_NAMES[named.environment])
             before = self.upgrades.get(upgrade.operation)
             if upgrade.started_at:
                 key = upgrade.operation, upgrade.started_at
                 self._begun_s.setdefault(key, self._simulation.time.now_s)
             self.upgrades[upgrade.operation] = upgrade
+            self.moved_in[upgrade.operation] = self._simulation.lives
             self._simulation.note(
                 f"{upgrade.operation} {upgrade.environment}/{upgrade.service} "
                 f"{upgrade.before.target.version if upgrade.before else None} -> "
@@ -188,7 +205,7 @@ class Facts:
         self._simulation.world.prove(*key)
 
     def _audited(self, row: Mapping[str, Any]) -> None:
-        key = row["environment"], row["service"]
+        key = FIRST_NAMES.get(row["environment"], row["environment"]), row["service"]
         if loss := self._simulation.loss:
             loss.audited(row["event"], row["environment"], row["detail"])
         match row["event"]:
@@ -207,5 +224,12 @@ class Facts:
             case "environment-removed":
                 if wrong := departure.let_go_when_nothing_runs_4(self._simulation, row):
                     raise Violation(wrong)
+            case "renamed":
+                self._renamed(row["detail"], row["environment"])
             case "bug":
                 raise Violation(f"a bug stopped {row['operation']} of {'/'.join(key)}")
+
+    def _renamed(self, old: str, new: str) -> None:
+        if wrong := renaming.of_the_record(self._simulation, new, old):
+            raise Violation(wrong)
+        self.called[FIRST_NAMES[new]] = new

@@ -69,8 +69,12 @@ driver: {{kind: process}}
 {more}"""
 PIN = re.compile(r'^  (\w+): (?:"(?P<plain>[^"]+)"|\{.*?version: "(?P<version>[^"]+)".*)', re.MULTILINE)
 DRIVER = b"driver:"
+RENAMED = re.compile(rb"^renamed_from: (.*)$", re.MULTILINE)
 RESTORES_WITHIN_S = 3
 FLOW = "pins: {"
+NAMES = {"production": ("production", "live", "prime"), "staging": ("staging", "trial")}
+"""By an environment's first name, which stands for it everywhere here: all that it may ever have."""
+FIRST_NAMES = {name: first for first, names in NAMES.items() for name in names}
 BROKEN = b"pins:\n  api: 1.0\n"
 
 
@@ -216,14 +220,42 @@ def without_pin(data: bytes, service: str) -> bytes | None:
     return None if text == "pins: {}\n" else text.encode()
 
 
+def main_of(tree: Tree, name: str) -> str | None:
+    """The path of what an environment of that very name says of itself; None where there is none."""
+    paths = f"environments/{name}/environment.yaml", f"environments/{name}.yaml"
+    return next((path for path in paths if path in tree), None)
+
+
+def name_in(tree: Tree, environment: str) -> str:
+    """How an environment is called in a commit: of two names at once, the one that it has had."""
+    there = {name: path for name in NAMES[environment] if (path := main_of(tree, name))}
+    if len(there) > 1:
+        there = {name: path for name, path in there.items() if former_in(tree, name) not in there}
+    return next(iter(there), environment)
+
+
+def former_in(tree: Tree, name: str) -> str:
+    """The name that it says it had before; empty where it says none."""
+    path = main_of(tree, name)
+    found = RENAMED.search(BLOBS[tree[path]]) if path else None
+    return found[1].decode() if found else ""
+
+
 def files_of(tree: Tree, environment: str) -> list[str]:
     """The paths of all that is said of an environment."""
+    environment = name_in(tree, environment)
+    return files_named(tree, environment)
+
+
+def files_named(tree: Tree, environment: str) -> list[str]:
+    """The same, of one that has that very name."""
     whole, folder = f"environments/{environment}.yaml", f"environments/{environment}/"
     return sorted(path for path in tree if path == whole or path.startswith(folder))
 
 
 def pins_of(tree: Tree, environment: str) -> dict[str, str]:
     """By service, the version that is pinned; read without any code of the engine's."""
+    environment = name_in(tree, environment)
     whole = tree.get(f"environments/{environment}.yaml")
     if whole and DRIVER not in BLOBS[whole]:
         return {}  # it was broken, and somebody has mended its pins alone since: it cannot be read for all that

@@ -52,6 +52,8 @@ class Host:
     """(environment, service, target) whose artifact is here."""
     natures: dict[tuple[str, str], Nature] = field(default_factory=dict)
     """By service and version."""
+    names: dict[str, str] = field(default_factory=dict)
+    """By an environment's later names, as the driver was told: its first."""
     foreign: set[Key] = field(default_factory=set)
     """What runs and was not started by UGS."""
     evidence: set[tuple[str, str, Target]] = field(default_factory=set)
@@ -65,6 +67,11 @@ class Host:
     told: Callable[[str, str, Workload | None, Key], None] = lambda _kind, _operation, _work, _key: None
     interrupt: Callable[[], None] = lambda: None
     """Where a kill may strike in the midst of an effect."""
+    hinder: Callable[[str], None] = lambda _what: None
+    """Where the machine may be in the way of another name."""
+
+    def key(self, environment: str, service: str) -> Key:
+        return self.names.get(environment, environment), service
 
     def nature(self, service: str, version: str) -> Nature:
         key = service, version
@@ -129,6 +136,7 @@ class SimulatedDriver:
     def observe(self, site: Site, environment: str) -> dict[str, Observation]:
         if self.host.weather.strikes("engine-blind"):
             raise HostError("the engine does not answer", "start it")
+        environment, _ = self.host.key(environment, "")
         foreign = {
             key[1]: Observation(key[1], (), foreign="something that was started by hand")
             for key in self.host.foreign
@@ -157,19 +165,19 @@ class SimulatedDriver:
     def prepare(self, site: Site, work: Workload, revision: str) -> None:
         self._trouble("prepare")
         if self.host.nature(work.service, work.target.version.text) == "corrupt":
-            self.host.evidence.add((work.environment, work.service, work.target))
+            self.host.evidence.add((*self.host.key(work.environment, work.service), work.target))
             raise ArtifactError("the digest is another", "publish the artifact again as a new version")
-        self.host.kept.add((work.environment, work.service, work.target))
+        self.host.kept.add((*self.host.key(work.environment, work.service), work.target))
 
     def preflight(self, site: Site, work: Workload) -> None:
         self._trouble("preflight")
 
     def restorable(self, site: Site, work: Workload) -> str:
-        kept = (work.environment, work.service, work.target) in self.host.kept
+        kept = (*self.host.key(work.environment, work.service), work.target) in self.host.kept
         return "" if kept else "its artifact is gone"
 
     def apply(self, site: Site, cause: Cause, work: Workload, upto: int) -> None:
-        key, batch = (work.environment, work.service), replace(work, instances=upto)
+        key, batch = self.host.key(work.environment, work.service), replace(work, instances=upto)
         self.host.told("apply", cause.operation, batch, key)
         self._trouble("apply")
         if self.host.weather.strikes("engine-lies-done"):
@@ -184,12 +192,12 @@ class SimulatedDriver:
 
     def settle(self, site: Site, work: Workload) -> None:
         self._trouble("settle")
-        self.host.stop((work.environment, work.service), but=work.target)
+        self.host.stop(self.host.key(work.environment, work.service), but=work.target)
 
     def restore(
         self, site: Site, cause: Cause, good: Workload | None, *, environment: str, service: str
     ) -> None:
-        key = environment, service
+        key = self.host.key(environment, service)
         self.host.told("restore", cause.operation, good, key)
         self._trouble("restore")
         if good and self.restorable(site, good):
@@ -208,7 +216,10 @@ class SimulatedDriver:
         return tuple(Endpoint(index, 8080 + index, TOP, values) for index in range(work.instances))
 
     def rename(self, site: Site, old: str, new: str) -> None:
-        raise AssertionError("no environment here is renamed")
+        self.host.hinder("the driver")
+        self._trouble("rename")
+        self.host.names[new] = self.host.names.get(old, old)
+        self.host.interrupt()
 
     def surroundings(self, site: Site, work: Workload) -> Surroundings:
         return Surroundings(TOP, {}, {})
@@ -224,7 +235,7 @@ class SimulatedDriver:
 
     def tidy(self, site: Site, environment: str, service: str, keep: frozenset[str]) -> None:
         for one in sorted(self.host.kept, key=str):
-            if one[:2] == (environment, service) and str(one[2]) not in keep:
+            if one[:2] == self.host.key(environment, service) and str(one[2]) not in keep:
                 self.host.kept.discard(one)
 
     def _trouble(self, what: str) -> None:
@@ -247,7 +258,7 @@ class SimulatedProbes:
     async def probe(
         self, client: object, spec: Probe, *, instance: int, values: Mapping[str, str], now: Any, **_more: Any
     ) -> Outcome:
-        key, target = (values["environment"], values["service"]), Target.parse(values["target"])
+        key, target = self.host.key(values["environment"], values["service"]), Target.parse(values["target"])
         verdict, detail, silent = self._ask(key, target, instance)
         self.host.answered(key, target, verdict)
         return Outcome(instance, Sample(spec.name, verdict, now(), detail, 0.001), silent)

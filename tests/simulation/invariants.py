@@ -15,7 +15,7 @@ from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import NEXT, Phase, Upgrade
 from reconciler.store import SLACK
 from reconciler.store.values import time_of
-from tests.simulation import data_invariants, fleet, hands, removal, trust
+from tests.simulation import data_invariants, fleet, hands, removal, renaming, trust
 from tests.simulation.loss import safe_mode_changes_nothing_that_runs_6, safe_mode_starts_nothing_6
 from tests.simulation.opening import closed
 from tests.simulation.remote import BLOBS
@@ -195,6 +195,7 @@ AFTER_MOVE = (
     left_alone_is_said_when_it_is_so_3_6,
     data_invariants.success_has_migrated_3_9,
     *removal.AFTER_MOVE,
+    renaming.a_name_alone_moves_nothing_4,
     trust.nothing_untrusted_ever_runs,
 )
 
@@ -291,6 +292,7 @@ def no_batch_is_larger_than_it_may_be_4(
 
 
 BEFORE_EFFECT = (
+    renaming.what_runs_is_known_by_its_name_4,
     hands.nothing_moves_before_what_others_did_is_read,
     safe_mode_changes_nothing_that_runs_6,
     no_batch_is_larger_than_it_may_be_4,

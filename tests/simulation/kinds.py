@@ -21,6 +21,10 @@ SKEWED, SKEWS_S = 0.7, (-86_400.0, -3600.0, -90.0, -7.0, -0.5, 0.5, 7.0, 90.0, 3
 """In how many of those with a second daemon its machine's wall clock shows something else than the first one's."""
 
 
+RENAMES = 0.2
+"""And in how many of those of neither, that have one daemon and no signatures, an environment gets other names."""
+
+
 class World(NamedTuple):
     """What is drawn first: the rest of the story plays in it."""
 
@@ -35,6 +39,8 @@ class World(NamedTuple):
     """Somebody sets the machine's wall clock."""
     skew_s: float
     """By how much the second daemon's wall clock is ahead of the first one's."""
+    renames: bool
+    """An environment gets another name."""
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -56,6 +62,7 @@ def draw(story: Random, scene: Random) -> World:
     alone = not (paired or loses)
     departs, clocks = scene.random() < DEPARTS, scene.random() < CLOCKS
     skewed, skew_s = scene.random() < SKEWED, scene.choice(SKEWS_S)
+    renames = scene.random() < RENAMES and not (departs or clocks or drawn.leased or drawn.trusted)
     return World(
         drawn,
         paired,
@@ -63,6 +70,7 @@ def draw(story: Random, scene: Random) -> World:
         departs=alone and departs,
         clocks=alone and clocks,
         skew_s=skew_s if paired and skewed else 0.0,
+        renames=alone and renames,
     )
 
 
@@ -79,6 +87,7 @@ SCENES: dict[str, Callable[[World], bool]] = {
     "promote": lambda world: world.rules.promote,
     "prune": lambda world: world.rules.prune,
     "skewed": lambda world: world.skew_s != 0.0,
+    "renames": lambda world: world.renames,
     "kept": lambda world: not world.rules.revert,
     "trusted": lambda world: world.rules.trusted,
     "windows": lambda world: world.rules.windows,

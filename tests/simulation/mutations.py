@@ -373,6 +373,39 @@ MUTATIONS = {
         "if ended else frozenset(),",
         kind="departs",
     ),
+    "what is known of an environment keeps its former name": Mutation(
+        "reconciler.store.renames:Renames.rename",
+        "for sql in MOVED:",
+        "for sql in MOVED[1:]:",
+        kind="renames",
+    ),
+    "what is begun while another name is given is not waited for": Mutation(
+        "reconciler.engine.rename:_carry_over", "if busy(old):", "if False:", kind="renames"
+    ),
+    "the host does not hear of a new name": Mutation(
+        "reconciler.engine.rename:_carry_over",
+        "await core.drive(new, driver.rename, core.site_of(new), old, new)",
+        "pass",
+        kind="renames",
+    ),
+    "who has another name asks for everything anew": Mutation(
+        "reconciler.engine.past:Past._renamed_at",
+        'return old if then.name not in known else ""',
+        'return ""',
+        kind="renames",
+    ),
+    "a name that was given up long ago is not to be had again": Mutation(
+        "reconciler.engine.rename:carry_over",
+        "if heir not in (name, old):",
+        "if heirs.get(MARK + name, old) != old:",
+        kind="renames",
+    ),
+    "a migration of which nobody knows is begun again": Mutation(
+        "reconciler.engine.data:Steward.migrate",
+        'if known and known.state == "unknown":',
+        "if False:",
+        kind="data+disk-full",
+    ),
     "a proof takes so long as the wall clock says": Mutation(
         "reconciler.engine.verify:Prover.__init__",
         "self.clock = Steady(core.clock)",

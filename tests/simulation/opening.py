@@ -19,6 +19,7 @@ STALE_S = 10.0
 PROMOTED_S = 2.0
 NEEDED = {("web", "1.1.0"): ("database", "1.0.1"), ("web", "1.1.1"): ("database", "1.0.0")}
 """By service and version: the least version of another that must run."""
+ANY_NAME = "instr(?, '/' || environment || '/')"
 ENGAGED = frozenset({Phase.PREPARING, Phase.APPLYING, Phase.VERIFYING, Phase.RESTORING, Phase.REVERTING})
 
 
@@ -28,8 +29,8 @@ def closed(simulation: Simulation, upgrade: Upgrade) -> list[str]:
     passed = {
         row["gate"]
         for row in simulation.disk.all(
-            "SELECT gate FROM overrides WHERE environment = ? AND (service IS NULL OR service = ?) AND until > ?",
-            where,
+            f"SELECT gate FROM overrides WHERE {ANY_NAME} AND (service IS NULL OR service = ?) AND until > ?",
+            names_of(where),
             service,
             now,
         )
@@ -55,14 +56,19 @@ def closed(simulation: Simulation, upgrade: Upgrade) -> list[str]:
     return [gate for gate in found if gate not in passed]
 
 
+def names_of(environment: str) -> str:
+    """All that an environment may ever be called, for `ANY_NAME`: what is on record of it counts under each."""
+    return f"/{'/'.join(fleet.NAMES[environment])}/"
+
+
 def held(simulation: Simulation, environment: str, service: str, *, owner: str | None = None) -> bool:
     """Whether anybody holds the service, or all of its environment: this one alone, where one is named."""
     sql = (
-        "SELECT 1 FROM holds WHERE environment = ? AND (service IS NULL OR service = ?) AND released_at IS NULL"
+        f"SELECT 1 FROM holds WHERE {ANY_NAME} AND (service IS NULL OR service = ?) AND released_at IS NULL"
         " AND (until IS NULL OR until > ?) AND (? IS NULL OR owner = ?)"
     )
     now = text_of(simulation.wall.now())
-    return bool(simulation.disk.all(sql, environment, service, now, owner, owner))
+    return bool(simulation.disk.all(sql, names_of(environment), service, now, owner, owner))
 
 
 def _under_way_before(simulation: Simulation, upgrade: Upgrade) -> int:
@@ -106,9 +112,9 @@ def _approvals_needed(simulation: Simulation, upgrade: Upgrade) -> int:
 def _approvals(simulation: Simulation, upgrade: Upgrade, now: str) -> int:
     """How many people have approved this very version by this very commit."""
     [row] = simulation.disk.all(
-        "SELECT count(DISTINCT approver) AS people FROM approvals WHERE environment = ? AND withdrawn_at IS NULL"
+        f"SELECT count(DISTINCT approver) AS people FROM approvals WHERE {ANY_NAME} AND withdrawn_at IS NULL"
         " AND until > ? AND ask ->> 'service' = ? AND ask ->> 'to_target' = ? AND ask ->> 'revision' = ?",
-        upgrade.environment,
+        names_of(upgrade.environment),
         now,
         upgrade.service,
         str(upgrade.pinned.target) if upgrade.pinned else "nothing",
@@ -135,7 +141,7 @@ def _unpromoted(simulation: Simulation, upgrade: Upgrade) -> bool:
 
 def _needed(simulation: Simulation, upgrade: Upgrade) -> bool:
     """Whether something that runs as it is pinned needs what is to be removed."""
-    tree = simulation.remote.made[simulation.facts.in_force[0]].tree
+    tree = simulation.remote.made[simulation.facts.standing(upgrade.environment)].tree
     pins = fleet.pins_of(tree, upgrade.environment)
     return any(
         pins.get(service) == version

@@ -70,7 +70,9 @@ def retry(simulation: Simulation) -> None:
     if shut := sorted(simulation.facts.shut, key=str):
         environment, service, _ = simulation.people.choice(shut)
         simulation.ask(
-            lambda life: people.retry(life.fleet, environment, service, actor="grace"), "retry", service
+            lambda life: people.retry(life.fleet, simulation.called(environment), service, actor="grace"),
+            "retry",
+            service,
         )
 
 
@@ -79,7 +81,9 @@ def release(simulation: Simulation) -> None:
     if shut := sorted(simulation.facts.shut, key=str):
         environment, service, _ = simulation.people.choice(shut)
         simulation.say(
-            lambda life: people.release(life.fleet, environment, service, actor="grace", why="mended"),
+            lambda life: people.release(
+                life.fleet, simulation.called(environment), service, actor="grace", why="mended"
+            ),
             "release",
             service,
         )
@@ -90,7 +94,7 @@ def rollback(simulation: Simulation) -> None:
     environment, service = simulation.somewhere()
     simulation.ask(
         lambda life: people.rollback(
-            life.fleet, environment, service, actor="grace", reason="it loses orders"
+            life.fleet, simulation.called(environment), service, actor="grace", reason="it loses orders"
         ),
         "rollback",
         service,
@@ -106,7 +110,9 @@ def hold(simulation: Simulation) -> None:
     whom = service if random.random() < 0.7 else None
     lasting = f"{random.randint(3, 40)}s"
     simulation.say(
-        lambda life: permits.hold(life.fleet, environment, whom, actor="ada", reason="look", lasting=lasting),
+        lambda life: permits.hold(
+            life.fleet, simulation.called(environment), whom, actor="ada", reason="look", lasting=lasting
+        ),
         "hold",
         whom or environment,
     )
@@ -119,7 +125,9 @@ def approve(simulation: Simulation) -> None:
     if removals:
         environment, service = removals[-1].environment, removals[-1].service
     simulation.ask(
-        lambda life: permits.approve(life.fleet, environment, service, actor="ada"), "approve", service
+        lambda life: permits.approve(life.fleet, simulation.called(environment), service, actor="ada"),
+        "approve",
+        service,
     )
 
 
@@ -129,7 +137,13 @@ def override(simulation: Simulation) -> None:
     gate, lasting = random.choice(OVERRIDABLE), f"{random.randint(3, 40)}s"
     simulation.say(
         lambda life: permits.override(
-            life.fleet, environment, service, gate=gate, actor="ada", reason="urgent", lasting=lasting
+            life.fleet,
+            simulation.called(environment),
+            service,
+            gate=gate,
+            actor="ada",
+            reason="urgent",
+            lasting=lasting,
         ),
         f"override {gate}",
         service,

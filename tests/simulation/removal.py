@@ -34,7 +34,7 @@ def remove_pins(simulation: Simulation) -> None:
     count = random.choices((1, 2, len(pins)), (6, 2, 1))[0]
     changes: dict[str, bytes | None] = {}
     for service in random.sample(pins, min(count, len(pins))):
-        path = fleet.path_of(simulation.rules, environment, service)
+        path = fleet.path_of(simulation.rules, fleet.name_in(tree, environment), service)
         data = changes.get(path) or BLOBS[tree[path]]
         changes[path] = fleet.without_pin(data, service)
     simulation.commit(changes, f"Remove from {environment}")
@@ -53,7 +53,9 @@ def _approve_one(simulation: Simulation, environment: str) -> None:
     if waiting:
         service = simulation.doubts.choice(waiting)
         simulation.ask(
-            lambda life: permits.approve(life.fleet, environment, service, actor="ada"), "approve", service
+            lambda life: permits.approve(life.fleet, simulation.called(environment), service, actor="ada"),
+            "approve",
+            service,
         )
 
 
@@ -76,8 +78,9 @@ def comes_back(simulation: Simulation, *, until_s: float) -> bool:
 def standing(simulation: Simulation, commit: str, environment: str) -> Tree | None:
     """The files of a commit, and for each of the environment's that cannot be read what it said last; None where it
     never said anything: nobody knows what it pins."""
-    whole, folder = f"environments/{environment}.yaml", f"environments/{environment}/"
     tree = dict(simulation.remote.made[commit].tree)
+    name = fleet.name_in(tree, environment)
+    whole, folder = f"environments/{name}.yaml", f"environments/{name}/"
     for path in [path for path in tree if path == whole or path.startswith(folder)]:
         history = (made.tree.get(path) for made in simulation.remote.history(commit, first_parent=True))
         read = next((oid for oid in history if oid and not _is_unreadable(oid, whole=path == whole)), None)
@@ -98,6 +101,8 @@ def guarded(simulation: Simulation, upgrade: Upgrade) -> bool:
     if departure.guarded(simulation, upgrade.environment):
         return True
     accepted, (_, since_s) = simulation.refs.accepted, simulation.facts.in_force
+    if simulation.renaming:
+        accepted = simulation.facts.standing(upgrade.environment)
     heard = [accepted]
     if simulation.time.now_s - since_s < HEARD_S and accepted in simulation.facts.tips[-1:]:
         heard += simulation.facts.tips[-2:-1]
@@ -128,7 +133,7 @@ def _guarded(simulation: Simulation, upgrade: Upgrade, accepted: str | None) -> 
 
 def _is_out_of_sight(simulation: Simulation, tree: Tree, environment: str, service: str) -> bool:
     """Whether the file in which it is pinned, if it is, cannot be read."""
-    oid = tree.get(fleet.path_of(simulation.rules, environment, service))
+    oid = tree.get(fleet.path_of(simulation.rules, fleet.name_in(tree, environment), service))
     return oid is not None and fleet.BROKEN in BLOBS[oid]
 
 
@@ -147,9 +152,9 @@ def nothing_is_removed_that_is_pinned_4(
     out = departure.is_out(simulation.remote.made[upgrade.revision].tree, upgrade.environment)
     if not (simulation.rules.prune or out):
         return f"{upgrade.operation} removes {upgrade.service}, and policy.prune is off"
-    commit, since_s = simulation.facts.in_force
-    if simulation.time.now_s - since_s < HEARD_S:
+    if simulation.time.now_s - simulation.facts.in_force[1] < HEARD_S:
         return ""
+    commit = simulation.facts.standing(upgrade.environment)
     if simulation.rules.trusted:  # it may be kept at an older one, by who moved it and may not
         commit = in_force(simulation, upgrade.environment)
     tree = standing(simulation, commit, upgrade.environment)

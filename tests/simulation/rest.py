@@ -10,7 +10,7 @@ from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.model.gates import closed
 from reconciler.model.upgrade import FINAL, Phase, Upgrade
 from reconciler.store import NOTE, SLACK
-from tests.simulation import data_invariants, departure, fleet
+from tests.simulation import data_invariants, departure, fleet, renaming
 from tests.simulation.opening import held
 from tests.simulation.removal import unmoved
 from tests.simulation.trust import follows, in_force, pins_in_force
@@ -70,9 +70,10 @@ def of_the_environment(simulation: Simulation, environment: str) -> list[str]:
 
 def _in_environment(simulation: Simulation, environment: str) -> list[str]:
     assert simulation.life is not None
-    here = simulation.life.fleet.passes.get(environment)
+    name = simulation.called(environment)
+    here = simulation.life.fleet.passes.get(name)
     is_out = departure.is_out(simulation.remote.made[in_force(simulation, environment)].tree, environment)
-    if here is None or (is_out and environment not in simulation.life.core.desired):
+    if here is None or (is_out and name not in simulation.life.core.desired):
         why = departure.forsaken(simulation, environment) if is_out else "it is not known"
         return [why] if why else []
     store = simulation.life.core.store
@@ -86,13 +87,18 @@ def _in_environment(simulation: Simulation, environment: str) -> list[str]:
     if is_out:
         return [why for service in fleet.SERVICES if (why := departure.unattended(simulation, here, service))]
     pins = pins_in_force(simulation, environment)
-    return [why for service in fleet.SERVICES if (why := _of(simulation, here, service, pins.get(service)))]
+    found = [
+        why
+        for service in fleet.SERVICES
+        if (why := _of(simulation, here, (environment, service), pins.get(service)))
+    ]
+    return found or renaming.unfollowed(simulation, environment)
 
 
-def _of(simulation: Simulation, here: EnvironmentPass, service: str, pinned: str | None) -> str:
+def _of(simulation: Simulation, here: EnvironmentPass, key: tuple[str, str], pinned: str | None) -> str:
     """Why a service is not at rest; empty when it is."""
     assert simulation.life is not None
-    key = here.name, service
+    environment, service = key
     if service in here.running:
         return ""
     if service in here.told and (gates := closed(here.told[service][1])):
@@ -101,7 +107,7 @@ def _of(simulation: Simulation, here: EnvironmentPass, service: str, pinned: str
         passing = [gate.gate for gate in gates if gate.gate not in lasting]
         return f"{service} waits for {passing}" if passing else ""
     if pinned is None:
-        return unmoved(simulation, here.name, service)
+        return unmoved(simulation, environment, service)
     running = [one.target.version.text for one in simulation.host.processes.get(key, ())]
     if running != [pinned] * simulation.rules.instances:
         if held(simulation, *key) or simulation.life.core.store.recovery(here.name):

@@ -8,7 +8,19 @@ from typing import Any, cast
 
 from reconciler.engine.repository import Repository
 from reconciler.model.errors import UgsError
-from tests.simulation import data, departure, fleet, kinds, people, removal, rest, signing, trust, wall
+from tests.simulation import (
+    data,
+    departure,
+    fleet,
+    kinds,
+    people,
+    removal,
+    renaming,
+    rest,
+    signing,
+    trust,
+    wall,
+)
 from tests.simulation.database import Disk
 from tests.simulation.facts import Facts, Violation
 from tests.simulation.faults import Weather
@@ -87,6 +99,8 @@ class Simulation:
         """In some an environment is taken out of the repository."""
         self.clocks = drawn.clocks
         """In some somebody sets the wall clock."""
+        self.renaming = renaming.Renaming(self, self._random("renaming")) if drawn.renames else None
+        """In some an environment gets other names."""
         self._begin(story)
 
     @property
@@ -173,6 +187,8 @@ class Simulation:
             moments += departure.moments(self, self._random("departure"), ACTIVE_S)
         if self.clocks:
             moments += wall.moments(self, self._random("wall"), ACTIVE_S)
+        if self.renaming:
+            moments += self.renaming.moments(ACTIVE_S)
         if self.pair:
             moments += self.pair.moments(ACTIVE_S)
         elif self.rules.leased:
@@ -254,6 +270,8 @@ class Simulation:
 
     def may_kill(self, where: str) -> None:
         """Kill the daemon here, if the weather says so."""
+        if self.renaming and self.renaming.kills(where):
+            raise Killed(where)
         if not self._deadly:
             return
         fault = "killed-at-failpoint" if where.startswith("at ") else KILLED.get(where, "killed-at-commit")
@@ -342,7 +360,7 @@ class Simulation:
         if departure.is_out(tree, environment):
             return  # who wants to move a pin finds none
         for service, version in sorted(pins.items()):
-            path = fleet.path_of(self.rules, environment, service)
+            path = fleet.path_of(self.rules, fleet.name_in(tree, environment), service)
             oid = tree.get(path)
             data = changes.get(path) or (BLOBS[oid] if oid else None)
             if data == fleet.BROKEN:
@@ -353,6 +371,10 @@ class Simulation:
 
     def pins(self, environment: str) -> dict[str, str]:
         return fleet.pins_of(self.remote.made[self.remote.tip].tree, environment)
+
+    def called(self, environment: str) -> str:
+        """The name under which this daemon has an environment."""
+        return self.acting.facts.called.get(environment, environment)
 
     def somewhere(self) -> tuple[str, str]:
         return self.people.choice(self.rules.environments), self.people.choice(fleet.SERVICES)
@@ -377,8 +399,9 @@ class Simulation:
     def _break_file(self) -> None:
         """A pin's file is broken, or what replaces it is; it is mended a little later."""
         environment, service = self.somewhere()
-        path = fleet.path_of(self.rules, environment, service)
-        oid = self.remote.made[self.remote.tip].tree.get(path)
+        tree = self.remote.made[self.remote.tip].tree
+        path = fleet.path_of(self.rules, fleet.name_in(tree, environment), service)
+        oid = tree.get(path)
         if oid is None or BLOBS[oid] == fleet.BROKEN:
             return
         broken: dict[str, bytes | None] = {path: fleet.BROKEN}

@@ -151,7 +151,7 @@ def only_who_may_releases(simulation: Simulation, row: Mapping[str, Any]) -> str
 def in_force(simulation: Simulation, environment: str) -> str:
     """The commit that the environment follows to: the branch's tip, where nothing keeps it from that."""
     life = simulation.life
-    desired = life.core.desired.get(environment) if life else None
+    desired = life.core.desired.get(simulation.called(environment)) if life else None
     followed = life.fleet.tip if life else None
     return desired.revision if desired else followed or simulation.remote.tip
 

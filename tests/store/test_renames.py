@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from reconciler.engine.vault import OnDisk
 from reconciler.model.data import Recorded, Saved
+from reconciler.model.permits import Ask
+from reconciler.model.proposal import Proposal
 from reconciler.store import KNOWN, Store
+from reconciler.store.renames import MOVED
 from tests.store.builders import bump
 
 
@@ -43,6 +47,31 @@ def test_data_backups_and_safe_mode_go_along(store: Store) -> None:
     assert list(store.recoveries()) == ["live"]
     assert list(store.marks(KNOWN)) == [f"{KNOWN}live"]
     assert not store.knows(old)
+
+
+def test_reverts_that_wait_to_be_merged_and_words_that_let_start_go_along(store: Store) -> None:
+    upgrade = bump()
+    old = upgrade.environment
+    ask = Ask(old, "api", None, "1.5.0 (aa)", ("1.5.0",), upgrade.revision)
+    store.propose(Proposal(upgrade, "b" * 40, "c" * 40))
+    store.start_asked(ask, by="ada", reason="now", until=store._now() + timedelta(hours=1))
+
+    store.rename(old, "live")
+
+    [kept] = store.proposals()
+    works = [work for work in (kept.upgrade.before, kept.upgrade.after, kept.upgrade.goal) if work]
+    assert {kept.upgrade.environment, *(work.environment for work in works)} == {"live"}
+    [start] = store.starts("live")
+    assert start.ask == replace(ask, environment="live")
+
+
+def test_no_table_is_forgotten(store: Store) -> None:
+    sql = (
+        "SELECT m.name FROM sqlite_master AS m, pragma_table_info(m.name) AS c"
+        " WHERE m.type = 'table' AND c.name = 'environment' AND m.name NOT IN ('maintenance_logs', 'held_slots')"
+    )
+    tables = {row["name"] for row in store._all(sql)}
+    assert {name for name in tables if not any(f" {name} " in moved for moved in MOVED)} == set()
 
 
 def test_backups_are_found_under_both_names(tmp_path: Path) -> None:

@@ -92,7 +92,11 @@ class Steward:
 
     async def migrate(self, phase: MigrationPhase) -> None:
         """Apply what is not applied yet. Raises ArtifactError for one that failed, Unsettled, HostError."""
-        for migration in data.to_apply(self._release, phase, self._migrations.recorded()):
+        recorded = self._migrations.recorded()
+        for migration in data.to_apply(self._release, phase, recorded):
+            known = recorded.get(migration.id)
+            if known and known.state == "unknown":  # we had come so far, and ended before it was heeded
+                raise Unsettled(f"nobody knows whether migration {migration.id} is applied: {known.evidence}")
             state, told = await self._migrations.move(migration, up=True)
             if state == "failed":
                 raise ArtifactError(f"migration {migration.id} failed: {told}")
@@ -173,9 +177,15 @@ class Steward:
         return await self._backups.bring_back(backup, back=self._undone_since)
 
     def _undone_since(self, saved: Saved, why: str) -> None:
-        """What was in the data when they were saved is in them again."""
+        """What was in the data when they were saved is in them again, and what was applied since is not."""
+        steps = self._core.store.steps(self._upgrade.operation)
+        since = {
+            step.step.partition(":")[2]
+            for step in steps
+            if step.step.startswith(("before:", "after:")) and step.started_at > saved.saved_at
+        }
         for known in self._unproven():
-            if known.changed_at > saved.saved_at:
+            if known.id in since:
                 self._migrations.note(known.id, "undone", why)
 
     def _unproven(self) -> list[Recorded]:
