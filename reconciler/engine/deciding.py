@@ -59,13 +59,20 @@ class Deciding:
             await piece.rest()
         return told
 
-    async def start(self, desired: Desired, changes: list[Change], busy: frozenset[str]) -> Found:
+    async def start(
+        self,
+        desired: Desired,
+        changes: list[Change],
+        busy: frozenset[str],
+        settled: frozenset[str] = frozenset(),
+    ) -> Found:
         """Start every change whose gates are all open, and record why the others wait.
 
-        What has ended since it was `busy`, before it was observed, was planned on what is so no longer."""
+        What has ended since it was `busy`, before it was observed, was planned on what is so no longer. `settled`:
+        services that run as they are pinned."""
         here = self.here
         asked = await here.weigher.all_asked(desired, changes)
-        order = await self._order(desired, changes)
+        order = await self._order(desired, changes, settled)
         expected_s = await here.weigher.all_expected(desired, changes)
         if here.name not in here.core.desired:
             return {}  # it was given another name meanwhile
@@ -96,9 +103,11 @@ class Deciding:
         known = {change.service: asked} if asked else {}
         return closed(self.gates(change, self.around(desired, [change], known))[1])
 
-    async def _order(self, desired: Desired, changes: Sequence[Change]) -> Arrangement:
+    async def _order(
+        self, desired: Desired, changes: Sequence[Change], settled: frozenset[str] = frozenset()
+    ) -> Arrangement:
         size = len(self.here.observed) if changes else 0
-        return await aside(size, arrangement, desired, self.here.observed, changes)
+        return await aside(size, arrangement, desired, self.here.observed, changes, settled)
 
     def around(
         self,

@@ -58,6 +58,12 @@ def waiting(core: Core, environment: str) -> bool:
     return any(flag.waits for flag in core.flags.get(environment, {}).values())
 
 
+def concerned(core: Core, desired: Desired) -> bool:
+    """Whether an environment has flags, or had some."""
+    declared = any(work.release.flags for work in desired.workloads.values())
+    return declared or bool(core.store.flags(desired.environment.name))
+
+
 async def settle(core: Core, desired: Desired, seen: Seen | None = None) -> None:
     """Put in force what commits have made of the flags of one environment, as far as its gates allow, and what
     upgrades have made of those that are not live.
@@ -65,10 +71,10 @@ async def settle(core: Core, desired: Desired, seen: Seen | None = None) -> None
     Without `seen`, no flag is taken for one that nothing needs any more.
     """
     name = desired.environment.name
-    known = core.store.flags(name)
-    if not known and not any(work.release.flags for work in desired.workloads.values()):
+    if not concerned(core, desired):
         core.flags.pop(name, None)
         return
+    known = core.store.flags(name)
     wanted = _wanted(core, desired, known, seen)
     if moved := _moved(known, wanted):
         past = core.repository.past

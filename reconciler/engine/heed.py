@@ -96,6 +96,8 @@ class Heed:
         self, desired: Desired, service: str, work: Workload | None, observed: Observed, records: Records
     ) -> Change:
         """What would make `work` run, or with None remove the service."""
+        if service in records.settled:  # it has begun to move since they were read
+            records = records_of(self._core, self._name)
         if work is None:
             return planning.removal_of(desired, service, observed.get(service), records)
         return planning.change_to(desired, work, observed.get(service), records, now=self._core.clock.now())

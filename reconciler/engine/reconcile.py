@@ -35,6 +35,7 @@ from reconciler.model.errors import UgsError
 from reconciler.model.gates import closed, starts_at
 from reconciler.model.observation import Observation
 from reconciler.model.recovery import Recovery
+from reconciler.model.settled import settled
 from reconciler.model.target import Target
 from reconciler.model.upgrade import Phase, Upgrade
 
@@ -155,7 +156,7 @@ class EnvironmentPass:
             self.told = await self.deciding.weighed(desired, await all_records(core, self.name, observed))
             return
         await adopt(core, self.monitor, desired, observed, busy=self.busy, recovery=recovery)
-        records = await all_records(core, self.name, observed)
+        records = await all_records(core, self.name, observed, self._still(desired))
         await flags.settle(core, desired, flags.Seen(observed, records.good))
         self.drifts.look(desired, observed, records, busy)
         standing = core.leases.standing(share)
@@ -168,7 +169,7 @@ class EnvironmentPass:
             follow(self, desired)
         self.heed.new_pins(desired, observed, records, self.running)
         changes = await self.deciding.changes(desired, records)
-        self.told = await self.deciding.start(desired, changes, busy)
+        self.told = await self.deciding.start(desired, changes, busy, records.settled)
         if await self.drifts.mend(desired, busy | self.busy, recovery=recovery):
             self.wake.set()  # to see what came of it
         drifting = frozenset(self.drifts.found)  # those are made as they were, or left, as a whole
@@ -178,6 +179,13 @@ class EnvironmentPass:
             departure.close(core, self.name)
         elif standing == "held" and recovery is None and nothing_left(self, desired, records):
             self.rest.begin(desired)
+
+    def _still(self, desired: Desired) -> frozenset[str]:
+        """The services that are not gone over again, since nothing about them is to be decided. None where there are
+        flags, which hang on what was good of each."""
+        if flags.concerned(self.core, desired):
+            return frozenset()
+        return settled(desired, self.observed, self.core.store.proven(self.name), self.engaged)
 
     def _launch_what_was_left(self) -> None:
         while self.left:

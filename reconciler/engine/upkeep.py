@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -26,6 +26,7 @@ from reconciler.model.upgrade import NOT_BEGUN
 
 log = logging.getLogger("ugs")
 Mending = Callable[[Core, Cause, Workload], None]
+Proved = Mapping[str, Sequence[tuple[Workload, datetime]]]
 AT_ONCE_MAX = 50
 REPAIR_FIRST_S = 5.0
 REPAIR_MAX_S = 300.0
@@ -33,16 +34,31 @@ TOUCHING = ("apply", "before:", "remove")
 """How the steps begin that touch what runs."""
 
 
-async def all_records(core: Core, environment: str, observed: Mapping[str, Observation]) -> Records:
-    """The same as `records_of`; of very many services it is read a few at a time, and others have the loop between."""
-    services = sorted(core.store.attempted(environment))
+async def all_records(
+    core: Core,
+    environment: str,
+    observed: Mapping[str, Observation],
+    still: frozenset[str] = frozenset(),
+) -> Records:
+    """The same as `records_of`, but for what was good of those that are settled (`still`); of very many services it is
+    read a few at a time, and others have the loop between."""
+    found = await all_good(core, environment, core.store.attempted(environment).keys() - still)
+    return _records(core, environment, observed, found, still)
+
+
+async def all_good(core: Core, environment: str, services: Collection[str]) -> Proved:
+    """What proved healthy of these, by service, the last first; likewise a few at a time."""
     if len(services) < ASIDE_MIN:
-        return records_of(core, environment, observed)
-    found, piece = dict[str, Sequence[tuple[Workload, datetime]]](), Piece(core.clock)
-    for first in range(0, len(services), AT_ONCE_MAX):
-        found |= core.store.all_good(environment, services[first : first + AT_ONCE_MAX])
+        return core.store.all_good(environment, services)
+    found, piece, left = dict[str, Sequence[tuple[Workload, datetime]]](), Piece(core.clock), sorted(services)
+    for first in range(0, len(left), AT_ONCE_MAX):
+        found |= core.store.all_good(environment, left[first : first + AT_ONCE_MAX])
         await piece.rest()
-    return _records(core, environment, observed, found)
+    return found
+
+
+def good_of(found: Proved) -> dict[str, tuple[Good, ...]]:
+    return {service: tuple([Good(work, at) for work, at in known]) for service, known in found.items()}
 
 
 def records_of(core: Core, environment: str, observed: Mapping[str, Observation] = {}) -> Records:
@@ -56,11 +72,12 @@ def _records(
     core: Core,
     environment: str,
     observed: Mapping[str, Observation],
-    found: Mapping[str, Sequence[tuple[Workload, datetime]]],
+    found: Proved,
+    still: frozenset[str] = frozenset(),
 ) -> Records:
     store, desired = core.store, core.desired.get(environment)
     attempted = store.attempted(environment)
-    good = {service: tuple(Good(work, at) for work, at in known) for service, known in found.items()}
+    good = good_of(found)
     gone = desired.gone if desired and desired.gone else frozenset[str]()
     return Records(
         good=good,
@@ -74,11 +91,13 @@ def _records(
         left={
             service: left
             for service, observation in observed.items()
-            if good.get(service)
+            if service not in still
+            and good.get(service)
             and observation.instances
             and good[service][0].work.target not in observation.targets
             and (left := _left(core, environment, service, good[service][0].work.target))
         },
+        settled=still,
     )
 
 
@@ -120,8 +139,11 @@ async def adopt(
     strange = [
         (service, target)
         for service, observation in observed.items()
-        if (target := observation.running) and (service, target) not in shut and service not in busy
-        if service not in known or (recovery and _is_news(core, desired, service, target))
+        if (recovery or service not in known)
+        and (target := observation.running)
+        and (service, target) not in shut
+        and service not in busy
+        and (service not in known or (recovery and _is_news(core, desired, service, target)))
     ]
     for first in range(0, len(strange), AT_ONCE_MAX):
         few = strange[first : first + AT_ONCE_MAX]

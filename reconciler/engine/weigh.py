@@ -20,7 +20,7 @@ from reconciler.model.desired import Desired, Frozen
 from reconciler.model.expectation import expected_of
 from reconciler.model.impact import running_of
 from reconciler.model.observation import Observation
-from reconciler.model.order import Arrangement, arrange
+from reconciler.model.order import Arrangement, Running, arrange
 from reconciler.model.plan import Change, unwanted
 from reconciler.model.target import Target
 from reconciler.model.upgrade import Phase
@@ -161,11 +161,11 @@ class Weigher:
 
     def _distrusted(self) -> dict[tuple[str, Target], Gate]:
         ahead, desired = self._core.ahead.get(self._name), self._core.desired.get(self._name)
+        if ahead is None:
+            return {}
         in_force = {work.target for work in desired.workloads.values()} if desired else set()
-        pins = ahead.desired.workloads.values() if ahead else ()
-        return {
-            (work.service, work.target): ahead.gate for work in pins if ahead and work.target not in in_force
-        }
+        pins = ahead.desired.workloads.values()
+        return {(work.service, work.target): ahead.gate for work in pins if work.target not in in_force}
 
     def _fate(self, asked: Mapping[str, Asked]) -> dict[str, str]:
         """By service: what failed of the commit that asks for it, and stays quarantined."""
@@ -199,15 +199,38 @@ class Weigher:
 
 
 def arrangement(
-    desired: Desired, observed: Mapping[str, Observation], changes: Sequence[Change]
+    desired: Desired,
+    observed: Mapping[str, Observation],
+    changes: Sequence[Change],
+    settled: frozenset[str] = frozenset(),
 ) -> Arrangement:
-    """The order of the changes as they will be in the end: what is on its way counts as arrived."""
+    """The order of the changes as they will be in the end: what is on its way counts as arrived.
+
+    `settled`: services that run as they are pinned; of those only what needs others, or is needed, is looked at.
+    """
     if not changes:
         return Arrangement((), {}, {})
     last = {change.service: change.before for change in changes}
     running = {
         service: running_of(target, desired.releases.get(service, {}).get(target.version), last.get(service))
         for service, observation in observed.items()
-        if (target := observation.running)
+        if service not in settled and (target := observation.running)
     }
+    if settled:
+        running |= _linked(desired, changes, running, settled)
     return arrange((replace(change, after=change.goal) for change in changes), running)
+
+
+def _linked(
+    desired: Desired, changes: Sequence[Change], running: Mapping[str, Running], settled: frozenset[str]
+) -> dict[str, Running]:
+    """Of what is settled, that which needs others or is needed: nothing else has a say in any order."""
+    releases = [work.release for work in desired.workloads.values()]
+    releases += [change.goal.release for change in changes if change.goal]
+    needed = {one for release in releases if release.requires for one in release.requires}
+    needed.update(one for runs in running.values() for one in runs.requires)
+    return {
+        service: Running(work.target.version, work.release.requires)
+        for service in settled
+        if (work := desired.workloads[service]).release.requires or service in needed
+    }

@@ -30,7 +30,7 @@ Frozen = Mapping[tuple[str, str], Release]
 """(service, version) -> the release as it stood when it was first deployed anywhere."""
 
 
-class Desired(Struct, frozen=True):
+class Desired(Struct, frozen=True, gc=False):
     """What one environment asks for at one revision."""
 
     revision: str
@@ -114,7 +114,7 @@ def _resolved(last: _Resolved, snapshot: Snapshot, frozen: Frozen) -> _Resolved:
     }
     for name in anew:
         if name in snapshot.environments:
-            found[name] = _asked_for(last.found.get(name), made, name, plain)
+            found[name] = _asked_for(last.found.get(name), made, name, plain, renewed)
         else:
             found.pop(name, None)
     if not found.keys() <= last.found.keys():
@@ -158,19 +158,33 @@ def _releases(
 
 
 def _asked_for(
-    before: Desired | None, now: _Resolved, name: str, plain: dict[tuple[str, str], Workload]
+    before: Desired | None,
+    now: _Resolved,
+    name: str,
+    plain: dict[tuple[str, str], Workload],
+    renewed: frozenset[str],
 ) -> Desired:
     """What an environment asks for; of a pin that is as it was `before`, the very same.
 
-    `plain`: by service and version what such a pin asks for that asks for nothing else; filled on the way.
+    `renewed`: the services of which some release is another than before. `plain`: by service and version what such a
+    pin asks for that asks for nothing else; filled on the way.
     """
     snapshot = now.snapshot
     environment, nodes = snapshot.environments[name], snapshot.nodes[name]
     unread = now.unread.get(name, frozenset())
     known = before if before and before.environment.flags == environment.flags else None
+    stood = known.workloads if known else {}
+    pins = known.environment.pins if known else {}
     workloads, blind = dict[str, Workload](), set(unread)
     for service, pin in environment.pins.items():
-        work = _still(known, pin, nodes[service], now) if known and service not in unread else None
+        work = stood.get(service) if stood else None
+        if work is not None and (
+            work.node != nodes[service]
+            or pins[service] != pin
+            or service in unread
+            or (service in renewed and not _still(work, pin, now))
+        ):
+            work = None
         if work is None:
             key = (service, pin.version.text) if pin.plain and service not in unread else None
             if key in plain:
@@ -192,13 +206,9 @@ def _asked_for(
     )
 
 
-def _still(before: Desired, pin: Pin, node: str, now: _Resolved) -> Workload | None:
-    """What a pin asked for before, where it asks the same of the same release in the same words."""
-    work = before.workloads.get(pin.service)
-    if work is None or work.node != node or before.environment.pins.get(pin.service) != pin:
-        return None
-    release = now.snapshot.releases[pin.service, pin.version.text]
-    return work if in_force(release, now.frozen) is work.release else None
+def _still(work: Workload, pin: Pin, now: _Resolved) -> bool:
+    """Whether the release of what a pin asked for is in force as it was."""
+    return in_force(now.snapshot.releases[pin.service, pin.version.text], now.frozen) is work.release
 
 
 def resolve(snapshot: Snapshot, frozen: Frozen) -> Mapping[str, Desired]:

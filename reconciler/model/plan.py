@@ -34,6 +34,8 @@ class Records(Struct, frozen=True):
     """By service whose removal is on record and has not ended: whether any of it may have been stopped."""
     left: Mapping[str, Target] = {}
     """By service of which something else runs than last-good: what its last upgrade left running."""
+    settled: frozenset[str] = frozenset()
+    """Services of which `good` says nothing, since nothing about them is to be decided."""
 
 
 class Change(Struct, frozen=True, gc=False):
@@ -72,7 +74,8 @@ def plan(
     moved = [
         change_to(desired, work, observed.get(service), records, now=now)
         for service, work in desired.workloads.items()
-        if _wanted(work, observed.get(service), records.good.get(service, ()), records.left.get(service))
+        if service not in records.settled
+        and _wanted(work, observed.get(service), records.good.get(service, ()), records.left.get(service))
     ]
     removed = [
         removal_of(desired, service, observed.get(service), records)

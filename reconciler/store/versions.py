@@ -105,6 +105,15 @@ class Versions(Database):
         between = (min(asked), max(asked)) if asked else ("", "")
         return self._known_each(asked, ALL_GOOD, (environment, *between, GOOD_MAX))
 
+    def proven(self, environment: str) -> Mapping[str, str]:
+        """By service the target that is last-good here, as text: of very many, nothing else of them is read."""
+        return self._known(
+            "SELECT service, target, max(healthy_seq) FROM versions WHERE environment = ?"
+            " AND healthy_seq IS NOT NULL GROUP BY service",
+            (environment,),
+            _targets,
+        )
+
     def services(self, environment: str) -> set[str]:
         """Every service that was ever deployed here."""
         rows = self._all(
@@ -168,6 +177,10 @@ class Versions(Database):
 
 def _versions(rows: list[sqlite3.Row]) -> dict[str, Version]:
     return {row["service"]: Version(row["version"]) for row in rows}
+
+
+def _targets(rows: list[sqlite3.Row]) -> dict[str, str]:
+    return {row[0]: row[1] for row in rows}
 
 
 def _key(work: Workload) -> tuple[str, str, str]:

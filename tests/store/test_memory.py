@@ -68,7 +68,8 @@ def answers(store: Store) -> Iterator[tuple[str, object]]:
     for name in ENVIRONMENTS:
         yield f"permits of {name}", [store.permits(name), store.adoptions(name), store.held_slots(name)]
         yield f"quarantined in {name}", store.quarantined(name)
-        yield f"known of {name}", [store.services(name), store.attempted(name), store.knows(name)]
+        yield f"known of {name}", [store.services(name), store.attempted(name), store.proven(name)]
+        yield f"knows {name}", store.knows(name)
         yield f"of {name}", [store.upgrades_of(name, revision) for revision in REVISIONS]
         yield f"now in {name}", [store.under_way(name), store.all_good(name, SERVICES)]
     for place in PLACES:

@@ -123,6 +123,10 @@ def test_last_good_is_what_proved_healthy_last(store: Store, clock: HandClock) -
     assert store.all_good("production", services) == {
         service: store.good("production", service) for service in services
     }
+    assert store.proven("production") == {
+        "api": str(work("1.3.0").target),
+        "web": str(work("2.0.0").target),
+    }
 
 
 def test_what_was_never_deployed_cannot_be_healthy(store: Store) -> None:
