@@ -8,6 +8,7 @@ import json
 import logging
 import secrets
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +30,7 @@ class AllRuns:
     """What is pinned runs, each with one instance; worked out once for what is in force."""
 
     def __init__(self) -> None:
-        self.desired: dict[str, Desired] = {}
+        self.desired: Mapping[str, Desired] = {}
         self._known: dict[str, tuple[Desired, dict[str, Observation]]] = {}
 
     def observe(self, _site: Site, environment: str) -> dict[str, Observation]:

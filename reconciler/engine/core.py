@@ -31,7 +31,7 @@ from reconciler.git import Aside
 from reconciler.model import sentence
 from reconciler.model.adoption import adopted
 from reconciler.model.delivery import Became, Provider
-from reconciler.model.desired import Desired, Frozen
+from reconciler.model.desired import Frozen
 from reconciler.model.errors import UgsError
 from reconciler.model.git_notes import line_of
 from reconciler.model.hosts import Rollouts
@@ -41,6 +41,7 @@ from reconciler.model.promotion import Verdict
 from reconciler.model.recovery import Account
 from reconciler.model.register import Register
 from reconciler.model.report import reports_of
+from reconciler.model.stamped import Desires
 from reconciler.model.upgrade import FINAL, Phase, Upgrade, check_move
 from reconciler.model.verdict import Outcome
 from reconciler.notify import Outbox
@@ -103,7 +104,7 @@ class Core:
     git_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One Git call that moves refs at a time."""
 
-    desired: dict[str, Desired] = field(default_factory=dict)
+    desired: Desires = field(default_factory=Desires)
     """What is in force, by environment: replaced whenever a commit is accepted."""
     ahead: dict[str, Ahead] = field(default_factory=dict)
     """What is not in force because its commits are not trusted, by environment."""

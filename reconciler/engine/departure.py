@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from reconciler.engine.core import Core
 from reconciler.engine.reading import Reading
@@ -13,13 +13,13 @@ from reconciler.model.environment import Environment
 MARK = "gone: "
 
 
-def keep(core: Core, in_force: Iterable[Environment], reading: Reading) -> None:
+def keep(core: Core, in_force: Collection[Environment], reading: Reading) -> None:
     """Write down every environment that is `in_force` and that the repository has no longer, under no other name
     either.
 
     To be said before the commit is accepted: whoever is killed in between still knows of what runs there.
     """
-    there = reading.there
+    there = reading.there if in_force else frozenset[str]()
     lost = [one for one in in_force if one.name not in there]
     claimed = {one.renamed_from for one in reading.environments.values() if ours(core, one)} if lost else ()
     for one in lost:
@@ -31,8 +31,8 @@ def keep(core: Core, in_force: Iterable[Environment], reading: Reading) -> None:
 
 def absent(core: Core, reading: Reading) -> list[Environment]:
     """Those in force that the repository has no longer, and that were not gone already."""
-    names = core.desired.keys() - reading.there
-    found = [one for name, one in core.desired.items() if name in names] if names else []
+    names = core.desired.keys() - reading.environments.keys() - reading.snapshot.blind - reading.held.keys()
+    found = [core.desired[name] for name in sorted(names)]
     return [one.environment for one in found if one.gone is None]
 
 

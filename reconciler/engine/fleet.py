@@ -21,6 +21,7 @@ from reconciler.engine.trust import Guard, Judged, Untrusted, ahead_of
 from reconciler.model.desired import Desired, Thawer, moved
 from reconciler.model.errors import HostError, InputError, Place, Problem, UgsError
 from reconciler.model.notice import Severity
+from reconciler.model.stamped import without
 from reconciler.model.trust import refusal_remedy, refusal_text
 
 log = logging.getLogger("ugs")
@@ -199,28 +200,26 @@ class Fleet:
         core, frozen, snapshot = self.core, self.core.frozen, reading.snapshot
         wanted, there = reading.resolved(frozen, self._resolvers), reading.there
         # What asks for the very same is looked at no more: of very many environments few have moved.
-        news = moved(core.desired, wanted)
+        news = moved(core.desired.now, wanted)
         strange = [name for name in news if not departure.ours(core, wanted[name].environment)]
-        for name in strange:
-            del wanted[name]
+        wanted = without(wanted, strange)
         renames = await rename.carry_over(core, wanted, there, self._is_engaged)
         self._again = renames.again
-        usable = {name: desired for name, desired in wanted.items() if name not in renames.waiting}
+        usable = without(wanted, renames.waiting)
         # What cannot be read at all stays as it is, neither gone nor emptied; so does what keeps its name for now.
-        staying = snapshot.blind.union(renames.waiting.values()).difference(usable)
+        staying = [name for name in snapshot.blind.union(renames.waiting.values()) if name not in usable]
         kept = {
             name: core.desired[name]
             for name in staying
             if name in core.desired and core.desired[name].gone is None
         }
         gone, back = departure.gone(core, reading)
-        in_force = gone | kept | usable
+        in_force = {**gone, **kept, **usable} if gone or kept else usable
         asks = self._resolvers
         beyond = asks.beside(reading.beyond, frozen) if reading.beyond else asks.newest(snapshot, frozen)
         ahead = ahead_of(judged, self.guard.rule, beyond, in_force)
-        before = dict(core.desired)
-        core.desired.clear()
-        core.desired.update(in_force)
+        before = core.desired.now
+        core.desired.follow(in_force)
         core.ahead.clear()
         core.ahead.update(ahead)
         self.tip = snapshot.revision
@@ -236,7 +235,8 @@ class Fleet:
                 core, (*snapshot.problems, *self._thawed(snapshot, frozen), *refused, *distrusted)
             )
         finally:  # it is in force, whatever could not be written down about it
-            await self._call_for_passes(usable | gone, before, {*news, *gone})
+            taken = {**usable, **gone} if gone else usable
+            await self._call_for_passes(taken, before, {*news, *gone})
 
     async def _call_for_passes(
         self, taken: Mapping[str, Desired], before: Mapping[str, Desired], suspects: Collection[str]

@@ -54,9 +54,12 @@ class Reading(Struct, frozen=True):
         """What the repository has, be it only in a file that cannot be read or in a commit that is not trusted."""
         return self.snapshot.blind.union(self.environments, self.held)
 
-    def resolved(self, frozen: Frozen, resolvers: Resolvers) -> dict[str, Desired]:
+    def resolved(self, frozen: Frozen, resolvers: Resolvers) -> Mapping[str, Desired]:
         """What each environment asks for, at the last revision that is trusted for it."""
-        found = dict(resolvers.newest(self.snapshot, frozen))
+        newest = resolvers.newest(self.snapshot, frozen)
+        if not self.held:
+            return newest
+        found = dict(newest)
         for name in self.held:
             found.pop(name, None)
         for name, older in self.held.items():

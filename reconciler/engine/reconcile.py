@@ -30,7 +30,7 @@ from reconciler.engine.upkeep import Repairs, adopt, all_records, concerning
 from reconciler.engine.view import Looks, Seen, ServiceView, Told
 from reconciler.engine.weigh import Weigher
 from reconciler.model.circumstances import Circumstances
-from reconciler.model.desired import Desired
+from reconciler.model.desired import Desired, alike
 from reconciler.model.errors import UgsError
 from reconciler.model.gates import closed, starts_at
 from reconciler.model.observation import Observation
@@ -182,8 +182,9 @@ class EnvironmentPass:
 
     def _still(self, desired: Desired) -> frozenset[str]:
         """The services that are not gone over again, since nothing about them is to be decided. None where there are
-        flags, which hang on what was good of each."""
-        if flags.concerned(self.core, desired):
+        flags, which hang on what was good of each, nor where something else is asked for by now."""
+        now = self.core.desired.get(self.name)
+        if now is None or not alike(desired, now) or flags.concerned(self.core, desired):
             return frozenset()
         return settled(desired, self.observed, self.core.store.proven(self.name), self.engaged)
 

@@ -13,6 +13,7 @@ from reconciler.engine.core import Core
 from reconciler.model.desired import Desired
 from reconciler.model.errors import Place, Problem, UgsError
 from reconciler.model.notice import Notice, Severity
+from reconciler.model.stamped import renaming
 
 MARK = "was: "
 """By former name: the environment that took it over."""
@@ -42,7 +43,7 @@ async def carry_over(
     waiting, problems = dict[str, str](), list[Problem]()
     heirs = core.store.marks(MARK)
     former = {mark.removeprefix(MARK) for mark in heirs}
-    concerned = [name for name, one in wanted.items() if one.environment.renamed_from or name in former]
+    concerned = sorted(renaming(wanted).union(name for name in former if name in wanted))
     for name in concerned:
         desired = wanted[name]
         old = desired.environment.renamed_from

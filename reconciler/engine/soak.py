@@ -16,6 +16,7 @@ from reconciler.model.environment import Environment
 from reconciler.model.errors import UgsError
 from reconciler.model.promotion import Stage
 from reconciler.model.recovery import Account
+from reconciler.model.stamped import promoting
 from reconciler.model.train import upstream
 from reconciler.store import Transition
 
@@ -103,7 +104,7 @@ async def learn(core: Core) -> None:
 
     With `trust` nobody's notes are believed: whoever may push writes into them what they like.
     """
-    if core.settings.trust or not any(one.environment.policy.promote for one in list(core.desired.values())):
+    if core.settings.trust or not promoting(core.desired.now):
         return
     places = await asyncio.to_thread(places_of, core)
     wanted = {name for one in core.desired for name in _upstream(one, places) if not here(core, name)}

@@ -11,11 +11,12 @@ from msgspec.structs import replace
 from reconciler.model.environment import Environment, Pin
 from reconciler.model.errors import Problem
 from reconciler.model.flags import described_as, mistyped
-from reconciler.model.layered import differing, layered
+from reconciler.model.layered import differing, layered, sorted_with
 from reconciler.model.release import Release
 from reconciler.model.same import once
 from reconciler.model.section import releases_of
 from reconciler.model.snapshot import NOTHING, Snapshot
+from reconciler.model.stamped import NOBODY, Stamped, otherwise
 from reconciler.model.target import (
     FROZEN_FIELDS,
     RELEASES_KEPT_MAX,
@@ -59,7 +60,9 @@ def alike(one: Desired, other: Desired) -> bool:
 
 def moved(before: Mapping[str, Desired], now: Mapping[str, Desired]) -> list[str]:
     """The names of those in `now` that were not there before, or that may ask for something else."""
-    return [name for name, one in now.items() if name not in before or not alike(before[name], one)]
+    names = otherwise(before, now)
+    looked_at = now if names is None else names
+    return [name for name in looked_at if name not in before or not alike(before[name], now[name])]
 
 
 class _Resolved(Struct, frozen=True):
@@ -70,7 +73,7 @@ class _Resolved(Struct, frozen=True):
     unread: Mapping[str, frozenset[str]]
     """By environment: services whose pins cannot be followed."""
     releases: Mapping[str, Mapping[Version, Release]]
-    found: Mapping[str, Desired]
+    found: Stamped
 
 
 class Resolver:
@@ -80,7 +83,7 @@ class Resolver:
     """
 
     def __init__(self) -> None:
-        self._last = _Resolved(NOTHING, {}, {}, {}, {})
+        self._last = _Resolved(NOTHING, {}, {}, {}, NOBODY)
 
     def beside(self) -> Resolver:
         """Another one, which knows as much to begin with."""
@@ -104,21 +107,22 @@ def _resolved(last: _Resolved, snapshot: Snapshot, frozen: Frozen) -> _Resolved:
     for name, service in snapshot.blind_pins:
         unread[name].add(service)
     made = _Resolved(
-        snapshot, frozen, {name: frozenset(services) for name, services in unread.items()}, releases, {}
+        snapshot, frozen, {name: frozenset(services) for name, services in unread.items()}, releases, NOBODY
     )
     plain = dict[tuple[str, str], Workload]()
-    anew, revision = _anew(last, made, renewed), snapshot.revision
-    found = {
-        name: Desired(revision, one.environment, one.workloads, one.blind, one.hidden, releases)
-        for name, one in last.found.items()
+    before, anew = last.found, _anew(last, made, renewed)
+    now = {
+        name: _asked_for(before.kept.get(name), made, name, plain, renewed)
+        for name in anew
+        if name in snapshot.environments
     }
-    for name in anew:
-        if name in snapshot.environments:
-            found[name] = _asked_for(last.found.get(name), made, name, plain, renewed)
-        else:
-            found.pop(name, None)
-    if not found.keys() <= last.found.keys():
-        found = dict(sorted(found.items()))
+    found = Stamped(
+        sorted_with(before.kept, anew, now),
+        snapshot.revision,
+        releases,
+        (before.renaming - anew).union(name for name, one in now.items() if one.environment.renamed_from),
+        (before.promoting - anew).union(name for name, one in now.items() if one.environment.policy.promote),
+    )
     return replace(made, found=found)
 
 
@@ -164,7 +168,7 @@ def _asked_for(
     plain: dict[tuple[str, str], Workload],
     renewed: frozenset[str],
 ) -> Desired:
-    """What an environment asks for; of a pin that is as it was `before`, the very same.
+    """What an environment asks for, at whatever revision; of a pin that is as it was `before`, the very same.
 
     `renewed`: the services of which some release is another than before. `plain`: by service and version what such a
     pin asks for that asks for nothing else; filled on the way.
@@ -196,13 +200,12 @@ def _asked_for(
         else:
             workloads[service] = work
     return Desired(
-        revision=snapshot.revision,
+        revision="",
         environment=environment,
         # Most often a release has but frozen as it stood: what is equal stays the very same.
         workloads=before.workloads if before and before.workloads == workloads else workloads,
         blind=frozenset(blind),
         hidden=name in snapshot.blind,
-        releases=now.releases,
     )
 
 

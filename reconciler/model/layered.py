@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import Collection, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from itertools import chain
 from typing import TypeVar, overload
 
@@ -33,8 +33,9 @@ class Layered(Mapping[K, V]):
         away = (self._gone - now.keys()) | (base.keys() & gone)
         made = Layered(base)
         made._over, made._gone = over, away
-        made._new = len(over.keys() - base.keys())
-        return Layered(made._whole()) if len(over) + len(away) > max(SHARE, len(base) // SHARE) else made
+        # The difference of two views would go through all that is shared.
+        made._new = len(set(over).difference(base))
+        return Layered(made.whole()) if len(over) + len(away) > max(SHARE, len(base) // SHARE) else made
 
     def __getitem__(self, key: K) -> V:
         if key in self._over:
@@ -62,14 +63,19 @@ class Layered(Mapping[K, V]):
         kept = (key for key in self._base if key not in self._gone)
         return chain(kept, (key for key in self._over if key not in self._base))
 
+    def keys(self) -> KeysView[K]:
+        return self.whole().keys()
+
     def items(self) -> ItemsView[K, V]:
-        """As they are now, as are `values`: written out at once, since one by one each key is looked up by itself."""
-        return self._whole().items()
+        """As they are now, as are `keys` and `values`: written out at once, since one by one each key is looked up
+        by itself."""
+        return self.whole().items()
 
     def values(self) -> ValuesView[V]:
-        return self._whole().values()
+        return self.whole().values()
 
-    def _whole(self) -> dict[K, V]:
+    def whole(self) -> dict[K, V]:
+        """Not to be changed."""
         if not (self._over or self._gone):
             return self._base
         found = {**self._base, **self._over}
@@ -90,6 +96,14 @@ class Layered(Mapping[K, V]):
 def layered(mapping: Mapping[K, V]) -> Layered[K, V]:
     """The same mapping, to be shared by what comes after it."""
     return mapping if isinstance(mapping, Layered) else Layered(dict(mapping))
+
+
+def sorted_with(before: Mapping[str, T], anew: Collection[str], now: Mapping[str, T]) -> Layered[str, T]:
+    """By name, sorted, what was `before` of all but those `anew`, and of these what is `now`."""
+    if any(name not in before for name in now):
+        kept = {name: one for name, one in before.items() if name not in anew}
+        return Layered(dict(sorted({**kept, **now}.items())))
+    return layered(before).changed(now, [name for name in anew if name not in now and name in before])
 
 
 def differing(before: Mapping[K, V], after: Mapping[K, V]) -> set[K]:

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from reconciler.model.environment import Environment
 from reconciler.model.errors import InputError, Place, Problem
 from reconciler.model.followed import Fitting, Followed, Related, Served, follow, related
-from reconciler.model.layered import Layered, layered
+from reconciler.model.layered import layered, sorted_with
 from reconciler.model.layout import File
 from reconciler.model.parts import Merged
 from reconciler.model.release import Release
@@ -182,7 +182,7 @@ class _Composition:
             if name in self.sections:
                 added.update(self.sections[name].environments)
         changed = frozenset(dropped | added.keys())
-        return _with(self.before.merged, changed, added), changed
+        return sorted_with(self.before.merged, changed, added), changed
 
     def snapshot(self, revision: str) -> Snapshot:
         before = self.before
@@ -205,10 +205,10 @@ class _Composition:
         return Snapshot(
             revision=revision,
             releases=self.releases,
-            environments=_with(
+            environments=sorted_with(
                 before.environments, other, {name: one.environment for name, one in there.items()}
             ),
-            nodes=_with(before.nodes, other, {name: one.nodes for name, one in there.items()}),
+            nodes=sorted_with(before.nodes, other, {name: one.nodes for name, one in there.items()}),
             problems=tuple(sorted(problems)),
             blind=blind.union(relations.misnamed),
             blind_pins=frozenset(
@@ -242,7 +242,7 @@ class _Composition:
             for name, one in now.items()
             if one.environment
         }
-        return _with(self.before.followed, anew, added), frozenset(anew)
+        return sorted_with(self.before.followed, anew, added), frozenset(anew)
 
     def _served(self, name: str) -> Served | None:
         before = self.before.followed.get(name)
@@ -267,14 +267,6 @@ class _Composition:
     def _unread(self, name: str, followed: Mapping[str, Followed]) -> frozenset[str]:
         merged, one = self.merged[name], followed.get(name)
         return merged.torn | one.blind if one else merged.torn
-
-
-def _with(before: Mapping[str, T], anew: Collection[str], now: Mapping[str, T]) -> Mapping[str, T]:
-    """By name, sorted, what was `before` of all but those `anew`, and of these what is `now`."""
-    if any(name not in before for name in now):
-        kept = {name: one for name, one in before.items() if name not in anew}
-        return Layered(dict(sorted({**kept, **now}.items())))
-    return layered(before).changed(now, [name for name in anew if name not in now and name in before])
 
 
 def _renewed(before: frozenset[str], anew: Collection[str], holds: Callable[[str], bool]) -> frozenset[str]:
