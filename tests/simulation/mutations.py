@@ -379,9 +379,6 @@ MUTATIONS = {
         "for sql in MOVED[1:]:",
         kind="renames",
     ),
-    "what is begun while another name is given is not waited for": Mutation(
-        "reconciler.engine.rename:_carry_over", "if busy(old):", "if False:", kind="renames"
-    ),
     "the host does not hear of a new name": Mutation(
         "reconciler.engine.rename:_carry_over",
         "await core.drive(new, driver.rename, core.site_of(new), old, new)",
@@ -399,12 +396,6 @@ MUTATIONS = {
         "if heir not in (name, old):",
         "if heirs.get(MARK + name, old) != old:",
         kind="renames",
-    ),
-    "a migration of which nobody knows is begun again": Mutation(
-        "reconciler.engine.data:Steward.migrate",
-        'if known and known.state == "unknown":',
-        "if False:",
-        kind="data+disk-full",
     ),
     "a proof takes so long as the wall clock says": Mutation(
         "reconciler.engine.verify:Prover.__init__",
