@@ -139,7 +139,9 @@ class Renaming:
 def of_the_record(simulation: Simulation, new: str, old: str) -> str:
     """Asked when all that is known of an environment has got another name."""
     facts, first = simulation.facts, fleet.FIRST_NAMES[new]
-    tree = removal.standing(simulation, facts.in_force[0], first) or {}
+    commit = facts.in_force[0]
+    # Which name it has is said, be it that another of its files never could be read.
+    tree = removal.standing(simulation, commit, first) or simulation.remote.made[commit].tree
     if fleet.former_in(tree, new) != old or fleet.files_named(tree, old):
         return f"{old} is called {new}, and Git does not say so"
     if (was := facts.called.get(first, first)) != old:
