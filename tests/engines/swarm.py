@@ -48,14 +48,22 @@ class Swarm:
         for node in self.cluster.nodes:
             self.cluster.join(node)
         self.cluster.until_whole()
-        with contextlib.closing(self.api) as api:
+        until(self._cleared, "nothing is left of it")
+
+    def _cleared(self) -> bool:
+        """Remove what is there; whether nothing is left. False also where managers that have come back have yet to
+        agree on who leads."""
+        with contextlib.suppress(docker.errors.APIError, OSError), contextlib.closing(self.api) as api:
             for service in api.services():
                 api.remove_service(service["ID"])
-            until(lambda: not api.tasks(), "all tasks are gone")
+            if api.tasks():
+                return False
             for one in api.secrets():
                 api.remove_secret(one["ID"])
             for one in api.configs():
                 api.remove_config(one["ID"])
+            return True
+        return False
 
     def close(self) -> None:
         self.registry.stop()
