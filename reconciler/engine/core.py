@@ -133,6 +133,12 @@ class Core:
     heard: list[Callable[[Upgrade, Upgrade], None]] = field(default_factory=list)
     """Who is told of every move once it is durable: the upgrade before it and after. None of them may raise or wait."""
 
+    def epoch_and_row(self, environment: str) -> tuple[int, int]:
+        """By which the notes order what comes to pass there now: the epoch of its lease, and the newest row of the
+        audit."""
+        head = self.store.head()
+        return self.leases.last(environment), head.row if head else 0
+
     def look_at_pulls(self) -> None:
         """Something may have happened to the pull requests, or to whose they are: whoever follows them looks soon."""
         wake = self.wake
@@ -233,8 +239,8 @@ class Core:
             changes.setdefault("ended_at", now)
         if to is not upgrade.phase:
             changes["entered_at"] = now
-        head = self.store.head()
-        changes |= {"epoch": self.leases.last(upgrade.environment), "row": head.row if head else 0}
+        epoch, row = self.epoch_and_row(upgrade.environment)
+        changes |= {"epoch": epoch, "row": row}
         moved = replace(upgrade, phase=to, reason=reason, changed_at=now, **changes)
         noted = moved.started_at is not None and (moved.final or moved.failed) and not moved.rollout
         # What goes well on one host of many is told of the rollout.

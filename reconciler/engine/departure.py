@@ -19,8 +19,8 @@ def keep(core: Core, in_force: Collection[Environment], reading: Reading) -> Non
 
     To be said before the commit is accepted: whoever is killed in between still knows of what runs there.
     """
-    there = reading.there if in_force else frozenset[str]()
-    lost = [one for one in in_force if one.name not in there]
+    names = reading.lacking({one.name for one in in_force})
+    lost = [one for one in in_force if one.name in names]
     claimed = {one.renamed_from for one in reading.environments.values() if ours(core, one)} if lost else ()
     for one in lost:
         if ours(core, one) and one.name not in claimed:
@@ -31,8 +31,7 @@ def keep(core: Core, in_force: Collection[Environment], reading: Reading) -> Non
 
 def absent(core: Core, reading: Reading) -> list[Environment]:
     """Those in force that the repository has no longer, and that were not gone already."""
-    names = core.desired.keys() - reading.environments.keys() - reading.snapshot.blind - reading.held.keys()
-    found = [core.desired[name] for name in sorted(names)]
+    found = [core.desired[name] for name in sorted(reading.lacking(core.desired.keys()))]
     return [one.environment for one in found if one.gone is None]
 
 

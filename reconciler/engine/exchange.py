@@ -252,7 +252,7 @@ def _notice(name: str, rollout: Rollout, text: str, core: Core) -> Notice:
 
 def _note(name: str, rollout: Rollout, core: Core) -> Note:
     """The line that the deployed commit carries of the whole rollout, as that of one upgrade."""
-    ended, head = rollout.ended_at, core.store.head()
+    ended, (epoch, row) = rollout.ended_at, core.epoch_and_row(name)
     line: dict[str, object] = {
         "operation": rollout.operation,
         "environment": name,
@@ -265,8 +265,8 @@ def _note(name: str, rollout: Rollout, core: Core) -> Note:
         "ended_at": ended.isoformat() if ended else None,
         "duration_s": round((ended - rollout.started_at).total_seconds(), 3) if ended else None,
         "hosts": len(core.desired[name].environment.hosts),
-        "epoch": core.leases.last(name),
-        "row": head.row if head else 0,
+        "epoch": epoch,
+        "row": row,
     }
     if rollout.state in FAILED:
         line |= {"reason": rollout.reason, "quarantined": str(rollout.to)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
 
@@ -53,6 +54,10 @@ class Reading(Struct, frozen=True):
     def there(self) -> frozenset[str]:
         """What the repository has, be it only in a file that cannot be read or in a commit that is not trusted."""
         return self.snapshot.blind.union(self.environments, self.held)
+
+    def lacking(self, names: AbstractSet[str]) -> AbstractSet[str]:
+        """Of these names, those that are not `there`."""
+        return names - self.environments.keys() - self.snapshot.blind - self.held.keys()
 
     def resolved(self, frozen: Frozen, resolvers: Resolvers) -> Mapping[str, Desired]:
         """What each environment asks for, at the last revision that is trusted for it."""

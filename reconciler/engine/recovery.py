@@ -14,6 +14,7 @@ from reconciler.engine.control import STOP_GRACE_S
 from reconciler.engine.core import Core
 from reconciler.engine.data import has_migrated
 from reconciler.engine.head import daemon_id
+from reconciler.engine.recalled import quarantined, restoring
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.remembered import Remembered
 from reconciler.engine.told import told
@@ -23,7 +24,7 @@ from reconciler.model.observation import Observation
 from reconciler.model.recovery import Account, Failed, Proven, Recovery
 from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import NOT_BEGUN, Phase, Upgrade, check_move
-from reconciler.store import EVERYWHERE, KNOWN, Head, Quarantine
+from reconciler.store import EVERYWHERE, KNOWN, Head
 
 log = logging.getLogger("ugs")
 SUPERSEDED_MARK = "head superseded"
@@ -144,7 +145,7 @@ class Recall:
         goes_on = await self._going_on(name, account) if why is LENT else set()
         with store.transaction():
             for failed in account.failed:
-                store.recall_quarantine(_record(name, failed))
+                store.recall_quarantine(quarantined(name, failed))
                 store.forget_good(name, failed.service, failed.target)
             for service in gone:
                 store.removed(name, service)
@@ -205,7 +206,7 @@ class Recall:
                 after = await self._described(tip, name, failed.service, failed.target)
                 before = failed.restored and await self._described(tip, name, failed.service, failed.restored)
                 if after and before:
-                    found.append(_upgrade(name, failed, before, after, core.clock.now()))
+                    found.append(restoring(name, failed, before, after, core.clock.now()))
         return found
 
     def _is_past_that(self, failed: Failed) -> bool:
@@ -294,37 +295,3 @@ def _as_it_left(upgrade: Upgrade, seen: Observation | None) -> bool:
     old = {upgrade.before.target} if upgrade.before else set[Target]()
     new = upgrade.phase is not Phase.VERIFYING or (seen is not None and upgrade.to in seen.targets)
     return new and (seen is None or seen.targets <= old | {upgrade.to})
-
-
-def _record(environment: str, failed: Failed) -> Quarantine:
-    return Quarantine(
-        operation=failed.operation,
-        environment=environment,
-        service=failed.service,
-        target=failed.target,
-        restored=failed.restored,
-        reason=failed.reason,
-        quarantined_at=failed.at,
-        revert_commit=failed.revert_commit,
-    )
-
-
-def _upgrade(environment: str, failed: Failed, before: Workload, after: Workload, now: datetime) -> Upgrade:
-    """The upgrade that Git tells of, as it stood when its target had just failed."""
-    return Upgrade(
-        operation=failed.operation,
-        environment=environment,
-        service=failed.service,
-        change_class="rollback",
-        revision=failed.revision,
-        attempt=1,
-        phase=Phase.RESTORING,
-        before=before,
-        after=after,
-        running=after.target,
-        created_at=now,
-        changed_at=now,
-        started_at=now,
-        reason=failed.reason,
-        failed=True,
-    )

@@ -50,11 +50,10 @@ class Remembered:
     def is_proven_since(self, upgrade: Upgrade) -> bool:
         """Whether the target of an upgrade of ours succeeded after it stood as it does."""
         one = self.account.proven.get(upgrade.service)
-        known = Place(upgrade.epoch, upgrade.row, upgrade.changed_at)
         return (
             one is not None
             and one.target == upgrade.to
-            and is_news(one.place, known, known_to=self._known_to)
+            and is_news(one.place, upgrade.place, known_to=self._known_to)
         )
 
     def _good(self, service: str) -> tuple[Workload, datetime] | None:
@@ -66,7 +65,7 @@ class Remembered:
         """When it proved healthy: by an upgrade of ours, or by one that Git told of when it was last asked. Of what
         was adopted nobody wrote the epoch."""
         found = [
-            Place(one.epoch, one.row, one.changed_at)
+            one.place
             for one in self._store.upgrades(environment=self._environment, service=service)
             if one.phase is Phase.SUCCEEDED and one.to == work.target and one.epoch
         ]
@@ -78,7 +77,7 @@ class Remembered:
     def _removed_since(self, service: str, place: Place) -> bool:
         past = self._store.upgrades(environment=self._environment, service=service)
         return any(
-            not is_news(place, Place(one.epoch, one.row, one.changed_at), known_to=self._known_to)
+            not is_news(place, one.place, known_to=self._known_to)
             for one in past
             if one.to is None and one.phase is Phase.SUCCEEDED
         )

@@ -108,9 +108,8 @@ def accounts(
     lines: defaultdict[str, list[tuple[str, Line]]] = defaultdict(list)
     for sha, texts in notes.items():
         for line in filter(None, map(read_line, texts)):
-            if now := renamed.get(
-                line.environment
-            ):  # of another lease, whose epochs say nothing of this one's
+            if now := renamed.get(line.environment):
+                # Of another lease, whose epochs say nothing of this one's.
                 lines[now].append((sha, replace(line, environment=now, epoch=0)))
             else:
                 lines[line.environment].append((sha, line))

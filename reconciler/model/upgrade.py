@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from reconciler.model.environment import ChangeClass
 from reconciler.model.performance import Baseline
+from reconciler.model.succession import Place
 from reconciler.model.target import Target, Workload
 
 OPERATION_TRAILER = "Ugs-Operation"
@@ -164,6 +165,11 @@ class Upgrade(Struct, frozen=True):
     """Of the environment's lease, under which it last came to something; 0: there is no lease, or nobody wrote it."""
     row: int = 0
     """The newest row of the audit before that."""
+
+    @property
+    def place(self) -> Place:
+        """When it last came to something."""
+        return Place(self.epoch, self.row, self.changed_at)
 
     @property
     def named(self) -> str:
