@@ -340,12 +340,8 @@ async def test_what_has_no_down_comes_back_from_the_backup_after_what_is_there_w
     assert not steward.owes
 
 
-async def test_what_was_in_the_data_when_they_were_saved_is_in_them_again(desk: Desk) -> None:
-    desk.policy(restore_data=RestoreData(600.0))
-    early, late = (
-        desk.ledger.migration("early", without="down"),
-        desk.ledger.migration("late", without="down"),
-    )
+async def saved_between(desk: Desk, early: dict[str, Any], late: dict[str, Any]) -> Steward:
+    """The data are saved after one migration, of which nobody knew whether it is applied, and before the other."""
     first = desk.steward(early)
     await first.prepare()
     await first.migrate("before")
@@ -355,6 +351,16 @@ async def test_what_was_in_the_data_when_they_were_saved_is_in_them_again(desk: 
     await second.prepare()  # the check says that it is applied, and then the data are saved
     desk.clock.move(timedelta(seconds=1))
     await second.migrate("before")
+    return second
+
+
+async def test_what_was_in_the_data_when_they_were_saved_is_in_them_again(desk: Desk) -> None:
+    desk.policy(restore_data=RestoreData(600.0))
+    early, late = (
+        desk.ledger.migration("early", without="down"),
+        desk.ledger.migration("late", without="down"),
+    )
+    second = await saved_between(desk, early, late)
     assert await second.take_back() == ""
     assert desk.ledger.tables() == ["orders", "early"]
     assert desk.states() == {"early": "done", "late": "undone"}
@@ -363,15 +369,7 @@ async def test_what_was_in_the_data_when_they_were_saved_is_in_them_again(desk: 
 async def test_what_could_not_be_undone_was_in_the_data_when_they_were_saved_all_the_same(desk: Desk) -> None:
     desk.policy(restore_data=RestoreData(600.0))
     early, late = desk.ledger.migration("early"), desk.ledger.migration("late")
-    first = desk.steward(early)
-    await first.prepare()
-    await first.migrate("before")
-    first._migrations.note("early", "unknown")
-    desk.clock.move(timedelta(minutes=1))
-    second = desk.steward(early, late, number=2)
-    await second.prepare()
-    desk.clock.move(timedelta(seconds=1))
-    await second.migrate("before")
+    second = await saved_between(desk, early, late)
     desk.ledger.mood("down", "early", "fail")
     assert await second.take_back() == ""
     assert desk.ledger.calls()[-4:] == ["down early", "check early", "save data", "restore data"]

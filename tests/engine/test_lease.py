@@ -20,7 +20,7 @@ from reconciler.model import verdict
 from reconciler.model.codec import decode, encode
 from reconciler.model.lease import Claim
 from reconciler.model.register import ABSENT, Move
-from reconciler.model.upgrade import Phase
+from reconciler.model.upgrade import Phase, Upgrade
 from reconciler.model.verdict import Judgement
 from tests.git.colleague import AT, ENVIRONMENT, git
 from tests.git.http_backend import serve
@@ -82,6 +82,22 @@ async def bob_takes_it(world: World, rival: Rival) -> None:
     """The environment, with the second epoch; and the daemon has had the time to see it."""
     rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
     await a_third_passes(world)
+
+
+async def bob_takes_it_at(world: World, rival: Rival, phase: Phase) -> Upgrade:
+    """The environment, with the second epoch, just as an upgrade comes to this phase; and the daemon has seen it."""
+    at = f"phase:{phase.value}"
+
+    def taken() -> None:
+        del world.at[at]
+        rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
+        world.clock.move(timedelta(seconds=91))  # as after SIGCONT: nobody has asked the remote yet
+
+    world.at[at] = taken
+    left = await world.reach(phase)
+    await in_others_hands(world)
+    await world.rest()
+    return left
 
 
 async def bob_gives_it_back(world: World, rival: Rival) -> None:
@@ -174,19 +190,7 @@ async def test_an_upgrade_whose_environment_was_taken_is_left_as_it_stands_and_g
     async with world.holding():
         await world.settle()
         commit = world.bump("1.1.0", "unhealthy", deadline="60s")
-        taken = False
-
-        def take() -> None:
-            nonlocal taken
-            if not taken:
-                taken = True
-                rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
-                world.clock.move(timedelta(seconds=91))  # as after SIGCONT: nobody has asked the remote yet
-
-        world.at["phase:verifying"] = take
-        await world.reach(Phase.VERIFYING)
-        await in_others_hands(world)
-        await world.rest()
+        await bob_takes_it_at(world, rival, Phase.VERIFYING)
         await world.eventually(world.answers)
         pid = world.pid()
         await world.settle()
@@ -450,17 +454,8 @@ async def test_an_upgrade_that_was_left_and_is_over_elsewhere_ends_as_git_says(
     async with world.holding():
         await world.settle()
         commit = world.bump("1.1.0", soak="60s", deadline="120s")
-
-        def take() -> None:
-            rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
-            world.clock.move(timedelta(seconds=91))
-
-        world.at["phase:verifying"] = take
-        left = await world.reach(Phase.VERIFYING)
-        await in_others_hands(world)
-        await world.rest()
+        left = await bob_takes_it_at(world, rival, Phase.VERIFYING)
         await tell(world, commit, Phase.SUCCEEDED, left.operation)
-        del world.at["phase:verifying"]
         await bob_gives_it_back(world, rival)
         await world.settle()
         assert world.phases() == ["succeeded", "superseded"]

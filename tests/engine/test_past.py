@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from reconciler.engine.repository import Repository
-from reconciler.git import Identity, Mirror, Remote
 from reconciler.model.desired import resolve
 from reconciler.model.target import Workload
 from reconciler.store import Advance
 from tests.fleet_repository import FleetRepository
-from tests.git.colleague import ENVIRONMENT
 
 SERVICES = "api", "web", "queue"
 
@@ -24,13 +20,6 @@ def fleet(tmp_path: Path) -> FleetRepository:
     fleet = FleetRepository(tmp_path)
     fleet.deploy_first("1.0.0", *SERVICES)
     return fleet
-
-
-@pytest.fixture
-def repository(fleet: FleetRepository, tmp_path: Path) -> Iterator[Repository]:
-    remote = Remote(str(fleet.remote), environment=ENVIRONMENT)
-    with closing(Mirror(tmp_path / "mirror.git", remote, Identity("UGS", "ugs@example.org"))) as mirror:
-        yield Repository(mirror, remote)
 
 
 def asked_for(repository: Repository, tip: str) -> dict[str, Workload]:

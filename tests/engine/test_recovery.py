@@ -22,6 +22,7 @@ from tests.engine.test_lease import (
     a_third_passes,
     bob_gives_it_back,
     bob_takes_it,
+    bob_takes_it_at,
     in_others_hands,
     tell,
 )
@@ -102,16 +103,7 @@ async def test_what_was_being_reverted_when_the_lease_ended_is_reverted_when_it_
     async with world.holding():
         await world.settle()
         commit = world.bump("1.1.0", "unhealthy")
-
-        def taken() -> None:
-            del world.at["phase:reverting"]
-            rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
-            world.clock.move(timedelta(seconds=91))
-
-        world.at["phase:reverting"] = taken
-        await world.reach(Phase.REVERTING)
-        await in_others_hands(world)
-        await world.rest()
+        await bob_takes_it_at(world, rival, Phase.REVERTING)
         assert (world.phases(), world.tip()) == (["succeeded", "reverting"], commit)
         await bob_gives_it_back(world, rival)
         await world.settle()
@@ -130,16 +122,7 @@ async def test_what_was_being_reverted_is_not_restored_again_where_what_failed_s
     async with world.holding():
         await world.settle()
         commit = world.bump("1.1.0", "unhealthy")
-
-        def taken() -> None:
-            del world.at["phase:reverting"]
-            rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
-            world.clock.move(timedelta(seconds=91))
-
-        world.at["phase:reverting"] = taken
-        failed = await world.reach(Phase.REVERTING)
-        await in_others_hands(world)
-        await world.rest()
+        failed = await bob_takes_it_at(world, rival, Phase.REVERTING)
         assert failed.before
         said: dict[str, Any] = {"from": str(failed.before.target), "ended_at": None, "epoch": 1, "row": 9}
         await tell(world, commit, Phase.RESTORING, failed.operation, **said)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -28,13 +27,6 @@ def fleet(tmp_path: Path) -> FleetRepository:
     fleet = FleetRepository(tmp_path)
     fleet.deploy_first("1.0.0")
     return fleet
-
-
-@pytest.fixture
-def repository(fleet: FleetRepository, tmp_path: Path) -> Iterator[Repository]:
-    remote = Remote(str(fleet.remote), environment=ENVIRONMENT)
-    with closing(Mirror(tmp_path / "mirror.git", remote, Identity("UGS", "ugs@example.org"))) as mirror:
-        yield Repository(mirror, remote)
 
 
 def test_a_branch_that_was_looked_at_and_is_gone_keeps_nobody_from_reading_on(

@@ -121,7 +121,8 @@ async def test_it_waits_for_what_is_under_way_and_can_be_taken_back(world: World
     assert list(world.core.desired) == ["production"]
 
 
-async def test_a_chain_of_names_keeps_what_was_started_under_the_first(world: World) -> None:
+async def in_a_chain_of_names(world: World) -> str:
+    """What runs was started in production, which is called middle by now, and is to be called staging."""
     world.deploy_first("1.0.0")
     await world.settle()
     pid = world.pid()
@@ -129,6 +130,11 @@ async def test_a_chain_of_names_keeps_what_was_started_under_the_first(world: Wo
     await world.settle()
     world.files["environments/middle.yaml"] = None
     named(world, "staging", "middle")
+    return pid
+
+
+async def test_a_chain_of_names_keeps_what_was_started_under_the_first(world: World) -> None:
+    pid = await in_a_chain_of_names(world)
     await world.restart()
     await world.settle()
     assert (world.pid(), phases(world)) == (pid, ["succeeded"])
@@ -143,13 +149,7 @@ async def test_a_chain_of_names_keeps_what_was_started_under_the_first(world: Wo
 
 
 async def test_the_first_name_of_a_chain_can_be_taken_back(world: World) -> None:
-    world.deploy_first("1.0.0")
-    await world.settle()
-    pid = world.pid()
-    named(world, "middle", "production")
-    await world.settle()
-    world.files["environments/middle.yaml"] = None
-    named(world, "staging", "middle")
+    pid = await in_a_chain_of_names(world)
     await world.settle()
     world.files["environments/staging.yaml"] = None
     world.more = "renamed_from: staging\n"
