@@ -87,16 +87,21 @@ class World(FleetRepository):
         token.write_text(forge.token)
         self.settings_more += f"forge: {forge.settings(token)}\n"
 
-    def propose(self, forge: ForgeServer, version: str, mode: Mode = "ok", service: str = "api") -> int:
-        """Ada's pull request that bumps a service; its number."""
+    def push_aside(self, branch: str, version: str, mode: Mode = "ok", service: str = "api") -> str:
+        """Write a release and pin it on a branch of its own, which nobody merges; the commit's id."""
         self.release(version, mode, service=service)
         self.pin(version, service)
         self.ada.pull_if_any()
-        branch = f"{service}-{version}"
         self.ada.git("checkout", "--quiet", "-B", branch)
-        self.commit(f"Bump {service} to {version}")
+        made = self.commit(f"Bump {service} to {version}")
         self.ada.git("push", "--quiet", "origin", branch)
         self.ada.git("checkout", "--quiet", "main")
+        return made
+
+    def propose(self, forge: ForgeServer, version: str, mode: Mode = "ok", service: str = "api") -> int:
+        """Ada's pull request that bumps a service; its number."""
+        branch = f"{service}-{version}"
+        self.push_aside(branch, version, mode, service)
         return forge.open(branch, title=f"Bump {service} to {version}")
 
     def configure(self) -> Path:

@@ -73,10 +73,7 @@ def test_the_plan_of_a_branch_is_told_before_it_is_merged(
     served: DaemonProcess, fleet: World, port: int, admin: str
 ) -> None:
     before = fleet.tip()
-    fleet.bump("2.0.0")
-    proposed = fleet.tip()
-    git(fleet.remote, "branch", "proposal", proposed)
-    git(fleet.remote, "update-ref", "refs/heads/main", before)
+    proposed = fleet.push_aside("proposal", "2.0.0")
     reply = call(port, "POST", "/upgrade/plan", {"branch": "proposal"}, token=admin)
     assert reply.status == 200, reply
     assert (reply.body["to_revision"], reply.body["basis"]) == (proposed, "daemon")
