@@ -73,7 +73,7 @@ def authors_of(slack: Slack, web: SlackWeb, mirror: Mirror) -> Authors:
     from reconciler.notify import Authors
 
     def email_of(revision: str) -> str:
-        return next((commit.email for commit in mirror.log(None, revision, limit=1)), "")
+        return mirror.described(revision).email
 
     known = {name: person.id for name, person in slack.people.items()}
     return Authors(web, known, email_of, lookup=slack.lookup)

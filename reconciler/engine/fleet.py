@@ -118,7 +118,9 @@ class Fleet:
                 news = (fetched.tip, judged) != self._seen
                 look = news or self._again
                 reading = (
-                    await asyncio.to_thread(read, core.repository, fetched.tip, judged) if look else None
+                    await asyncio.to_thread(read, core.repository, fetched.tip, judged, fetched.previous)
+                    if look
+                    else None
                 )
                 if reading is not None and core.desired and reading.snapshot.empty:
                     raise InputError(EMPTIED)
@@ -128,7 +130,7 @@ class Fleet:
                 if reading is not None:
                     in_force = departure.absent(core, reading)
                     departure.keep(core, in_force, reading)
-                    await self._accept(fetched.previous, reading.snapshot.revision)
+                    await self._accept(fetched.previous, reading)
                     await self._take(reading, judged)
                 if news:
                     core.look_at_pulls()
@@ -159,14 +161,14 @@ class Fleet:
         stays = f"{judged.tip[:12]} stays in force" if judged.tip else "nothing is in force"
         return Untrusted(f"{refusal_text(judged.refused)}; {stays}", refusal_remedy(judged.refused))
 
-    async def _accept(self, previous: str | None, tip: str) -> None:
+    async def _accept(self, previous: str | None, reading: Reading) -> None:
         """From now on this is in force, with what people released in the commits that came."""
-        core = self.core
+        core, tip = self.core, reading.snapshot.revision
         # Where it is not on record yet, a daemon that ended meanwhile had found it trusted, and no more.
         if tip == self.tip == previous:
             return
         if previous is not None:
-            for retry in await asyncio.to_thread(core.repository.retries, previous, tip):
+            for retry in reading.retries:
                 await self._release(retry, previous, tip)
         # Written down first: what cannot be written down does not come into force half.
         with core.store.transaction():
@@ -198,12 +200,12 @@ class Fleet:
 
     async def _take(self, reading: Reading, judged: Judged) -> None:
         core, frozen, snapshot = self.core, self.core.frozen, reading.snapshot
-        wanted, there = reading.resolved(frozen, self._resolvers), reading.there
+        wanted = reading.resolved(frozen, self._resolvers)
         # What asks for the very same is looked at no more: of very many environments few have moved.
         news = moved(core.desired.now, wanted)
         strange = [name for name in news if not departure.ours(core, wanted[name].environment)]
         wanted = without(wanted, strange)
-        renames = await rename.carry_over(core, wanted, there, self._is_engaged)
+        renames = await rename.carry_over(core, wanted, reading, self._is_engaged)
         self._again = renames.again
         usable = without(wanted, renames.waiting)
         # What cannot be read at all stays as it is, neither gone nor emptied; so does what keeps its name for now.
@@ -223,11 +225,11 @@ class Fleet:
         core.ahead.clear()
         core.ahead.update(ahead)
         self.tip = snapshot.revision
-        distrusted = self.guard.problems(judged.held, there)
+        distrusted = self.guard.problems(judged.held, reading)
         suspects = snapshot.environments if reading.held else strange
         refused = (*problems.refused(core, snapshot, suspects), *renames.problems)
         self.remembering.keep(snapshot)
-        for name in core.flags.keys() - core.desired.keys() - snapshot.blind:
+        for name in [one for one in core.flags if one not in core.desired and one not in snapshot.blind]:
             del core.flags[name]
         try:
             departure.forget(core, back)
@@ -244,12 +246,12 @@ class Fleet:
         """Of each environment that asks for something else than `before`, which of those that were there before is
         one of the `suspects`; and of each that does not rest."""
         core = self.core
-        joined = taken.keys() - self.passes.keys()
-        for name in taken if joined else ():
-            self._pass(name)
-        suspected = {
-            name: taken[name] for name in (taken.keys() - before.keys()).union(suspects) if name in taken
-        }
+        if not taken.keys() <= self.passes.keys():
+            for name in taken:
+                self._pass(name)
+        suspected = {name: taken[name] for name in suspects if name in taken}
+        if not taken.keys() <= before.keys():
+            suspected |= {name: taken[name] for name in taken.keys() - before.keys()}
         news = moved(before, suspected)
         self._unsettled.update(news)
         try:
@@ -257,7 +259,8 @@ class Fleet:
                 await flags.settle(core, taken[name])
                 self._unsettled.discard(name)
         finally:
-            gone = self.passes.keys() - core.desired.keys()
+            known = core.desired.keys()
+            gone = () if self.passes.keys() <= known else self.passes.keys() - known
             for name in sorted({*news, *core.ahead, *gone, *core.wake.restless}):
                 if here := self.passes.get(name):
                     here.wake.set()

@@ -75,7 +75,7 @@ class Past:
         self._mirror = mirror
         self._snapshot = snapshot
         # What never changes, and what thousands of services ask for, one after the other, that one commit has moved.
-        self._commit = lru_cache(COMMITS_KEPT_MAX)(self._one)
+        self.commit = lru_cache(COMMITS_KEPT_MAX)(mirror.described)
         self._told = lru_cache(TOLD_MAX)(self._tell)
         self._pushes: dict[tuple[str, int, Advance], Advance | None] = {}
         """By commit, and how many fetches there have been, and the last of them."""
@@ -106,7 +106,7 @@ class Past:
     ) -> tuple[Commit, tuple[str, ...]]:
         """The commit since which the environment asks for it, and all the names that it had from then on, the newest
         first."""
-        newest, now = self._commit(tip), Then(environment, self._snapshot(tip), frozen)
+        newest, now = self.commit(tip), Then(environment, self._snapshot(tip), frozen)
         names = _names(now)
         if newest.parents and names == (environment,) and now.asks(service, work):
             before = Then(environment, self._snapshot(newest.parents[0]), frozen)
@@ -147,7 +147,7 @@ class Past:
         self, revision: str, environment: str, frozen: Frozen
     ) -> dict[str, tuple[Workload | None, Workload]]:
         """By service that this commit moved: what was asked for before it (None: nothing), and by it."""
-        commit = self._commit(revision)
+        commit = self.commit(revision)
         after = desiring.resolve(self._snapshot(revision), frozen).get(environment)
         first = commit.parents[0] if commit.parents else None
         before = desiring.resolve(self._snapshot(first), frozen).get(environment) if first else None
@@ -204,9 +204,6 @@ class Past:
             if passed is None and (found := then.on_the_way(service, target.version)):
                 passed = replace(found, environment=environment) if found.target == target else None
         return passed
-
-    def _one(self, revision: str) -> Commit:
-        return self._mirror.log(None, revision, limit=1)[0]
 
     def _push_of(self, commit: Commit, advances: Sequence[Advance]) -> Advance | None:
         """What brought a commit into force; None where nothing is known of it."""

@@ -72,7 +72,7 @@ def moved(
 
 def left_by(mirror: Mirror, commit: str, upgrade: Upgrade) -> dict[str, str]:
     """By service whose pin this commit, a revert made earlier, did not put back: that it did not."""
-    [made] = mirror.log(None, commit, limit=1)
+    made = mirror.described(commit)
     was = environment_files(mirror, made.parents[0], upgrade.environment)
     now = environment_files(mirror, commit, upgrade.environment)
     wanted = {one.service: (one.pinned, one.back) for one in upgrade.companions}

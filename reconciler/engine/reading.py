@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
 
-from reconciler.engine.repository import SNAPSHOTS_MAX, Repository
+from reconciler.engine.repository import SNAPSHOTS_MAX, Repository, Retry
 from reconciler.engine.trust import Judged
 from reconciler.model.desired import Desired, Frozen, Resolver
 from reconciler.model.environment import Environment
@@ -41,6 +41,8 @@ class Reading(Struct, frozen=True):
     """Environments that stay behind, at their last trusted revisions."""
     beyond: Snapshot | None
     """What the tip says that is not trusted: to be shown, never followed."""
+    retries: tuple[Retry, ...] = ()
+    """What people released in the commits that came."""
 
     @property
     def environments(self) -> Mapping[str, Environment]:
@@ -50,14 +52,17 @@ class Reading(Struct, frozen=True):
         older = {name: one.environments.get(name) if one else None for name, one in self.held.items()}
         return {name: one for name, one in {**self.snapshot.environments, **older}.items() if one}
 
-    @property
-    def there(self) -> frozenset[str]:
-        """What the repository has, be it only in a file that cannot be read or in a commit that is not trusted."""
-        return self.snapshot.blind.union(self.environments, self.held)
+    def __contains__(self, name: object) -> bool:
+        """Whether the repository has an environment, be it only in a file that cannot be read or in a commit that is
+        not trusted."""
+        return name in self.environments or name in self.snapshot.blind or name in self.held
 
     def lacking(self, names: AbstractSet[str]) -> AbstractSet[str]:
-        """Of these names, those that are not `there`."""
-        return names - self.environments.keys() - self.snapshot.blind - self.held.keys()
+        """Of these names, those that the repository has not."""
+        there = self.environments.keys()
+        if names <= there:  # as nearly always: of very many no set is made
+            return frozenset()
+        return {name for name in names - there if name not in self}
 
     def resolved(self, frozen: Frozen, resolvers: Resolvers) -> Mapping[str, Desired]:
         """What each environment asks for, at the last revision that is trusted for it."""
@@ -73,8 +78,8 @@ class Reading(Struct, frozen=True):
         return found
 
 
-def read(repository: Repository, tip: str, judged: Judged) -> Reading | None:
-    """Blocking. None where there is nothing that is trusted."""
+def read(repository: Repository, tip: str, judged: Judged, previous: str | None = None) -> Reading | None:
+    """Blocking. None where there is nothing that is trusted. `previous`: what is in force."""
     if judged.tip is None:
         return None
     beyond = None
@@ -84,7 +89,8 @@ def read(repository: Repository, tip: str, judged: Judged) -> Reading | None:
     held = {
         name: repository.snapshot(one.revision) if one.revision else None for name, one in judged.held.items()
     }
-    return Reading(repository.snapshot(judged.tip), held, beyond)
+    retries = repository.retries(previous, judged.tip) if previous else ()
+    return Reading(repository.snapshot(judged.tip), held, beyond, retries)
 
 
 def accepted_environments(repository: Repository) -> list[Environment]:

@@ -72,8 +72,8 @@ class Recall:
             await self._compare(passes)
             self._compared = True
         store, leases = self._core.store, self._core.leases
-        unseen = passes.keys() - store.marked(KNOWN)
-        strangers = [name for name in passes if name in unseen] if unseen else []
+        known = store.marked(KNOWN)
+        strangers = [] if passes.keys() <= known else [name for name in passes if name not in known]
         lent = leases.lent()
         behind = [
             name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Container, Mapping
 
 from msgspec import Struct
 
@@ -34,11 +34,11 @@ class Outcome(Struct, frozen=True):
 
 
 async def carry_over(
-    core: Core, wanted: Mapping[str, Desired], there: Collection[str], busy: Callable[[str], bool]
+    core: Core, wanted: Mapping[str, Desired], there: Container[str], busy: Callable[[str], bool]
 ) -> Outcome:
     """Carry out every rename that was not yet. Each step may run twice.
 
-    `there`: all names that the repository has; `busy`: whether upgrades are under way somewhere.
+    `there`: the names that the repository has; `busy`: whether upgrades are under way somewhere.
     """
     waiting, problems = dict[str, str](), list[Problem]()
     heirs = core.store.marks(MARK)

@@ -69,7 +69,7 @@ class Repository:
         previous = self.mirror.accepted()
         if previous == tip:
             return Fetched(tip, previous)
-        if previous and not self.mirror.is_ancestor(previous, tip):
+        if previous and not self._follows(tip, previous):
             if not accept_rewrite:
                 raise Rewritten(
                     f"the branch was rewritten: its tip {tip[:12]} does not contain {previous[:12]}, which is in force",
@@ -77,6 +77,10 @@ class Repository:
                 )
             previous = None
         return Fetched(tip, previous)
+
+    def _follows(self, tip: str, previous: str) -> bool:
+        # As nearly always, and Git need not be asked for what lies between.
+        return previous in self.past.commit(tip).parents or self.mirror.is_ancestor(previous, tip)
 
     def accept(self, tip: str) -> None:
         """From now on this commit is in force, also after a restart."""
@@ -148,7 +152,12 @@ class Repository:
 
     def retries(self, previous: str, tip: str) -> tuple[Retry, ...]:
         """What people released in the commits that came."""
-        commits = self.mirror.log(previous, tip, first_parent=False, limit=NEW_COMMITS_MAX)
+        newest = self.past.commit(tip)
+        commits = (
+            [newest]
+            if newest.parents == (previous,)
+            else self.mirror.log(previous, tip, first_parent=False, limit=NEW_COMMITS_MAX)
+        )
         return tuple(
             Retry(value, commit.sha, f"{commit.author} <{commit.email}>")
             for commit in reversed(commits)

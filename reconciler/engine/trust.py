@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -95,7 +95,7 @@ class Guard:
             return True
         return await asyncio.to_thread(self._brought_by_mover, retry, environment, since, tip)
 
-    def problems(self, held: Mapping[str, Held], environments: Collection[str]) -> list[Problem]:
+    def problems(self, held: Mapping[str, Held], environments: Container[str]) -> list[Problem]:
         """Every environment that stays behind, and every rule about one that does not exist."""
         behind = [
             Problem(Place(f"environments/{name}"), "", held_text(name, one, self.rule), held_remedy(one))

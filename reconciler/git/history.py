@@ -11,6 +11,8 @@ from reconciler.git import objects
 from reconciler.git.call import Git, checked
 from reconciler.git.errors import plain
 from reconciler.git.objects import REGULAR, entry_at
+from reconciler.git.reader import Reader
+from reconciler.model.errors import HostError
 
 OLDER_MAX = 20
 TEXT_CHARACTERS_MAX = 4096
@@ -24,6 +26,9 @@ FIELDS = (
     "%ce",
     "%(trailers:only,unfold,separator=%x1e,key_value_separator=%x1f)",
 )
+FORMAT = f"--format={'%x00'.join(FIELDS)}"
+NOWHERE = ".git"
+"""A path that no commit can have: nothing is compared where only the commit itself is asked about."""
 INSTANT_S_MAX = 253_402_300_799
 
 
@@ -58,12 +63,30 @@ def log(
 
     With `no_later_than`, only those that were committed by then.
     """
-    argv = ["log", "-z", f"--max-count={limit}", f"--format={'%x00'.join(FIELDS)}", "--no-show-signature"]
+    argv = ["log", "-z", f"--max-count={limit}", FORMAT, "--no-show-signature"]
     argv += ["--first-parent"] if first_parent else []
     argv += [f"--min-age={int(no_later_than.timestamp())}"] if no_later_than else []
     argv += [checked(until), *([f"^{checked(since)}"] if since else []), "--", *paths]
-    fields = git.local(*argv).decode("utf-8", "replace").removesuffix("\0").split("\0")
-    return list(_commits(fields))
+    return list(_commits(git.local(*argv)))
+
+
+class Described:
+    """Single commits, as `log` tells them, from one long-lived process. Shared by all threads."""
+
+    def __init__(self, git: Git) -> None:
+        self._git, self._reader = git, Reader(git)
+
+    def commit(self, revision: str) -> Commit:
+        """Raises HostError where it is not here."""
+        said = self._reader.ask(checked(revision), ("-s", "--always", FORMAT), (NOWHERE,))
+        # Of what is not here it says nothing of use: `log` says why.
+        found = next(_commits(said), None) or next(iter(log(self._git, None, revision, limit=1)), None)
+        if found is not None:
+            return found
+        raise HostError(f"{revision} is no commit", "start again: a broken mirror is made anew")
+
+    def close(self) -> None:
+        self._reader.close()
 
 
 def find_trailer(git: Git, key: str, value: str, *, until: str, limit: int) -> str | None:
@@ -83,7 +106,8 @@ def older(git: Git, blob: Callable[[str], bytes], revision: str, path: str) -> I
             yield commit.sha, blob(entry.oid)
 
 
-def _commits(fields: Sequence[str]) -> Iterator[Commit]:
+def _commits(said: bytes) -> Iterator[Commit]:
+    fields = said.decode("utf-8", "replace").removesuffix("\0").split("\0")
     for start in range(0, len(fields) - len(FIELDS) + 1, len(FIELDS)):
         sha, parents, author, email, seconds, subject, committer, trailers = fields[
             start : start + len(FIELDS)

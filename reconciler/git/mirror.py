@@ -12,7 +12,7 @@ from reconciler.git.ahead import Ahead
 from reconciler.git.call import NETWORK_TIMEOUT_S, OBJECT_ID, Git, checked
 from reconciler.git.commit import Identity
 from reconciler.git.difference import Differences
-from reconciler.git.history import Commit
+from reconciler.git.history import Commit, Described
 from reconciler.git.notes import Notes
 from reconciler.git.objects import REGULAR, Entry, Objects
 from reconciler.git.remote import Remote
@@ -65,10 +65,12 @@ class Mirror:
         self._polled: tuple[bytes, str] | None = None
         """What the remote said of its refs, and the tip that was fetched then."""
         self._differences = Differences(self._git, self._objects)
+        self._described = Described(self._git)
         self._notes = Notes(self._git, self._objects, self._identity)
 
     def close(self) -> None:
         """End the readers. The mirror itself stays."""
+        self._described.close()
         self._differences.close()
         self._objects.close()
 
@@ -203,6 +205,10 @@ class Mirror:
     ) -> list[Commit]:
         """The commits that `until` reaches and `since` does not, newest first."""
         return history.log(self._git, since, until, paths=paths, first_parent=first_parent, limit=limit)
+
+    def described(self, revision: str) -> Commit:
+        """One commit, without a process of its own."""
+        return self._described.commit(revision)
 
     def older(self, revision: str, path: str) -> Iterator[tuple[str, bytes]]:
         """What stood at this path before, each with the commit that brought it, newest first; bounded."""

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from reconciler.git import Mirror
+from reconciler.model.errors import HostError
+from tests.git.children import children
 from tests.git.colleague import Colleague
+
+
+def bare_of_words(ada: Colleague, parent: str) -> None:
+    """Commit what nobody wrote, without a word, in a year that no calendar has."""
+    tree = ada.git("rev-parse", "HEAD^{tree}")
+    raw = f"tree {tree}\nparent {parent}\nauthor  <> 0 +0000\ncommitter  <> 99999999999999 +0000\n\n"
+    ada.git("reset", "--hard", ada.git("hash-object", "-t", "commit", "-w", "--stdin", stdin=raw.encode()))
 
 
 def test_a_commit_says_who_when_and_what(mirror: Mirror, ada: Colleague) -> None:
@@ -102,9 +114,7 @@ def test_a_hostile_author_and_message_are_shown_harmlessly(mirror: Mirror, ada: 
 
 def test_a_commit_with_no_message_and_no_name_is_read(mirror: Mirror, ada: Colleague) -> None:
     first = mirror.fetch()
-    tree = ada.git("rev-parse", "HEAD^{tree}")
-    raw = f"tree {tree}\nparent {first}\nauthor  <> 0 +0000\ncommitter  <> 99999999999999 +0000\n\n"
-    ada.git("reset", "--hard", ada.git("hash-object", "-t", "commit", "-w", "--stdin", stdin=raw.encode()))
+    bare_of_words(ada, first)
     ada.push()
     (commit,) = mirror.log(first, mirror.fetch())
     assert (commit.author, commit.email, commit.subject, commit.trailers) == ("", "", "", ())
@@ -118,3 +128,33 @@ def test_an_endless_subject_is_cut(mirror: Mirror, ada: Colleague) -> None:
     mirror.fetch()
     (commit,) = mirror.log(first, sha)
     assert len(commit.subject) == 4096
+
+
+def test_one_commit_is_described_as_the_log_has_it_without_a_process_of_its_own(
+    mirror: Mirror, ada: Colleague, tmp_path: Path
+) -> None:
+    mirror.fetch()
+    ada.merges({"README.md": "a\n"}, "Two lines\n\nof text.\n\nUgs-Retry: 77\nUgs-Reason: probe\n  failed\n")
+    ada.merges({"README.md": "b\n"}, "\x1b[2JSub\x1e\x1fject\n\nKey: a\x1eb", GIT_AUTHOR_NAME="Mal\x1b\nlory")
+    latin = ada.folder / "latin"
+    latin.write_bytes("Grüße\n\nUgs-Reason: größer\n".encode("latin-1"))
+    ada.git("-c", "i18n.commitEncoding=ISO-8859-1", "commit", "--quiet", "--allow-empty", f"--file={latin}")
+    bare_of_words(ada, ada.git("rev-parse", "HEAD"))
+    ada.git("checkout", "--quiet", "-b", "aside", "HEAD~1")
+    ada.commit({"releases/x.yaml": "1\n"}, "Aside")
+    ada.git("checkout", "--quiet", "main")
+    ada.git("merge", "--quiet", "--no-ff", "--message=Merge it", "aside")
+    ada.push()
+    known = mirror.log(None, mirror.fetch(), first_parent=False)
+    assert {len(commit.parents) for commit in known} == {0, 1, 2}
+    assert any("Grüße" in commit.subject for commit in known)
+    assert [mirror.described(commit.sha) for commit in known] == known
+    (one,) = children(tmp_path / "state" / "mirror.git", "diff-tree")
+    os.kill(one, signal.SIGKILL)
+    assert mirror.described(known[0].sha) == known[0]
+    with pytest.raises(HostError, match="git log failed"):
+        mirror.described("1" * 40)
+    with pytest.raises(HostError):
+        mirror.described(ada.git("rev-parse", "HEAD:README.md"))
+    mirror.close()
+    assert children(tmp_path / "state" / "mirror.git", "diff-tree") == []

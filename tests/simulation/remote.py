@@ -188,6 +188,9 @@ class Clone:
             if data is not None:
                 yield commit.sha, data
 
+    def described(self, revision: str) -> Commit:
+        return self.remote.made[revision].commit
+
     def log(
         self,
         since: str | None,

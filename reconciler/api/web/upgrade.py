@@ -112,7 +112,6 @@ async def _commit(pages: Pages, sha: str | None) -> Commit | None:
     if not sha:
         return None
     try:
-        found = await asyncio.to_thread(pages.core.repository.mirror.log, None, sha, limit=1)
+        return await asyncio.to_thread(pages.core.repository.mirror.described, sha)
     except UgsError:
         return None
-    return found[0] if found else None

@@ -230,7 +230,7 @@ class Keeper:
         mirror, email = self._core.repository.mirror, self._core.settings.identity.email
         if not mirror.has(at) and mirror.branch(branch) != at:
             return False
-        [tip] = mirror.log(None, at, limit=1)
+        tip = mirror.described(at)
         return tip.committer == tip.email == email and (rules.TRAILER, branch) in tip.trailers
 
 

@@ -230,7 +230,7 @@ def _as_reviewed(core: Core, head: str, revision: str) -> bool:
     mirror = core.repository.mirror
     if mirror.is_ancestor(revision, head) or not mirror.is_ancestor(head, revision):
         return True
-    [commit] = mirror.log(None, revision, limit=1)
+    commit = mirror.described(revision)
     if len(commit.parents) != 2 or commit.parents[1] != head:
         return False
     made = mirror.merged_tree(*commit.parents)
