@@ -5,6 +5,8 @@ PYTHON ?= python3
 # How often a test that failed is tried again, and shown: never, but once in CI, which refuses all for one.
 RERUNS ?= 0
 STEADY := -p pytest_rerunfailures --reruns $(RERUNS) --max-suite-reruns 5 --rerun-show-tracebacks
+# And then the whole files of those that failed again: their tests may share a daemon that the first try left as it was.
+AGAIN = $(if $(filter-out 0,$(RERUNS)),|| $(BIN)/python -m tests.again)
 # Most tests wait for processes: more workers than cores. One file stays on one worker, as its tests share a daemon.
 PYTEST := pytest -p pytest_asyncio.plugin -p xdist.plugin $(STEADY) -n 4 --dist loadfile --no-loadscope-reorder -q
 # How often `make crash` kills the daemon, and how those kills are drawn: `make crash KILLS=5000 SEED=7`; and how often
@@ -54,8 +56,8 @@ examples: $(VENV)/ready
 
 # The tests of `make test` and of `make slow`, measured: which takes a good deal longer.
 coverage: $(VENV)/ready
-	rm -f .coverage .coverage.*
-	$(BIN)/python -m coverage run -m $(PYTEST) -m 'not crash and not engine and not browser'
+	rm -f .coverage .coverage.* var/failed.txt
+	$(BIN)/python -m coverage run -m $(PYTEST) -p tests.again -m 'not crash and not engine and not browser' $(AGAIN)
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report
 
