@@ -14,7 +14,7 @@ from reconciler.engine.people import Conflict, rollback, settle_migration
 from reconciler.engine.permits import override
 from reconciler.engine.status import data_of
 from reconciler.model.upgrade import Phase
-from tests.drivers.services import Mode
+from tests.drivers.services import Mode, kill_all
 from tests.ledger import PROGRAM, Ledger
 from tests.world import World
 
@@ -145,6 +145,20 @@ async def test_what_cannot_be_undone_leaves_the_new_version_running_and_calls_a_
     assert "1.1.0 has no `down` for it, and no backup is brought back by itself" in world.calls()[-1]
     [hold] = world.core.store.permits("production").holds
     assert (hold.service, hold.owner) == ("api", "ugs: data")
+
+
+async def test_what_is_not_reversible_is_held_where_its_data_were_migrated(world: World, shop: Shop) -> None:
+    """So that a reboot does not start the old version on them."""
+    early = shop.ledger.migration("early", without="down")
+    shop.bump("1.1.0", early, mode="unhealthy", more="upgrade: {reversible: false}\n")
+    await world.settle()
+    assert world.phases() == ["succeeded", "stuck"]
+    [hold] = world.core.store.permits("production").holds
+    assert (hold.service, hold.owner) == ("api", "ugs: data")
+    kill_all(world.state)
+    await world.restart()
+    await world.settle()
+    assert (world.answers(), shop.ledger.tables()) == ("", ["orders", "early"])
 
 
 async def test_a_down_that_fails_starts_nothing_until_a_person_has_looked(world: World, shop: Shop) -> None:
