@@ -74,13 +74,15 @@ class Deciding:
         asked = await here.weigher.all_asked(desired, changes)
         order = await self._order(desired, changes, settled)
         expected_s = await here.weigher.all_expected(desired, changes)
-        if here.name not in here.core.desired:
-            return {}  # it was given another name meanwhile
+        if self._is_left():
+            return {}
         busy |= here.engaged
         ready = [change for change in changes if change.service not in busy]
         waiting = await here.ledger.retire(
             {change.service: (change, asked[change.service].revision) for change in ready}, busy
         )
+        if self._is_left():  # others may have had the loop
+            return {}
         # What is retired parks nothing any more.
         round_ = _Round(
             self, desired, partial(self.around, desired, changes, asked, order, expected_s), waiting
@@ -91,6 +93,10 @@ class Deciding:
         for change in beyond(here.core, desired, here.observed):
             round_.told.setdefault(change.service, self.gates(change, round_.around))
         return round_.told
+
+    def _is_left(self) -> bool:
+        """Whether it was given another name meanwhile: nothing is written under this one any more."""
+        return self.here.name not in self.here.core.desired
 
     def gates(self, change: Change, around: Circumstances) -> tuple[Change, Gates]:
         """The change as it counts now, and every gate."""
@@ -168,6 +174,8 @@ class _Round:
             if left:
                 rested = await piece.rest()
                 stale = rested or stale
+                if rested and self._here.name not in self._core.desired:
+                    return False
                 if rested or opened is not None:
                     self._follow(rested=rested)
         return True

@@ -13,17 +13,15 @@ from reconciler.model.environment import Environment
 MARK = "gone: "
 
 
-def keep(core: Core, in_force: Collection[Environment], reading: Reading) -> None:
-    """Write down every environment that is `in_force` and that the repository has no longer, under no other name
-    either.
+def keep(core: Core, lost: Collection[Environment], reading: Reading, was: Collection[str]) -> None:
+    """Write down every environment that the repository has `lost`, and has under no other name either. `was`: those
+    that are known to have got another.
 
     To be said before the commit is accepted: whoever is killed in between still knows of what runs there.
     """
-    names = reading.lacking({one.name for one in in_force})
-    lost = [one for one in in_force if one.name in names]
     claimed = {one.renamed_from for one in reading.environments.values() if ours(core, one)} if lost else ()
     for one in lost:
-        if ours(core, one) and one.name not in claimed:
+        if ours(core, one) and one.name not in claimed and one.name not in was:
             with core.store.transaction():
                 core.store.mark(MARK + one.name, encode(one).decode())
                 core.store.audit("environment-gone", environment=one.name, detail=reading.snapshot.revision)
@@ -33,6 +31,12 @@ def absent(core: Core, reading: Reading) -> list[Environment]:
     """Those in force that the repository has no longer, and that were not gone already."""
     found = [core.desired[name] for name in sorted(reading.lacking(core.desired.keys()))]
     return [one.environment for one in found if one.gone is None]
+
+
+def absent_of(in_force: Collection[Environment], reading: Reading) -> list[Environment]:
+    """Those of a former daemon's that the repository has no longer."""
+    names = reading.lacking({one.name for one in in_force})
+    return [one for one in in_force if one.name in names]
 
 
 def gone(core: Core, reading: Reading) -> tuple[dict[str, Desired], list[str]]:

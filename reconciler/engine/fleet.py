@@ -100,7 +100,7 @@ class Fleet:
         core = self.core
         if reading := await asyncio.to_thread(read, core.repository, accepted, judged):
             here = await asyncio.to_thread(accepted_environments, core.repository)
-            departure.keep(core, here, reading)
+            await rename.keep_lost(core, departure.absent_of(here, reading), reading, self._resolvers)
             await self._take(reading, judged)
 
     async def refresh(self, *, accept_rewrite: bool = False, poll: bool = False) -> str:
@@ -128,8 +128,7 @@ class Fleet:
                     core.store.audit("rewrite-accepted", detail=fetched.tip)
                     core.store.rebase_recoveries(fetched.tip)
                 if reading is not None:
-                    in_force = departure.absent(core, reading)
-                    departure.keep(core, in_force, reading)
+                    await rename.keep_lost(core, departure.absent(core, reading), reading, self._resolvers)
                     await self._accept(fetched.previous, reading)
                     await self._take(reading, judged)
                 if news:
@@ -205,7 +204,7 @@ class Fleet:
         news = moved(core.desired.now, wanted)
         strange = [name for name in news if not departure.ours(core, wanted[name].environment)]
         wanted = without(wanted, strange)
-        renames = await rename.carry_over(core, wanted, reading, self._is_engaged)
+        renames = await rename.carry_over(core, wanted, snapshot.revision, reading, self._is_engaged)
         self._again = renames.again
         usable = without(wanted, renames.waiting)
         # What cannot be read at all stays as it is, neither gone nor emptied; so does what keeps its name for now.

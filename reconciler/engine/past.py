@@ -9,12 +9,14 @@ from functools import lru_cache
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.engine.names import HISTORY_MAX, names_before
 from reconciler.git import Commit, Mirror
 from reconciler.model import desired as desiring
 from reconciler.model.circumstances import AT_COMMIT, BEFORE_COMMIT, BEFORE_PUSH, Asked, Earlier
 from reconciler.model.desired import Frozen
 from reconciler.model.environment import Environment
 from reconciler.model.errors import InputError
+from reconciler.model.layout import paths_of
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.standing import Standing, standings
 from reconciler.model.steps import hop
@@ -22,7 +24,6 @@ from reconciler.model.target import Target, Workload
 from reconciler.model.version import Version
 from reconciler.store import Advance
 
-HISTORY_MAX = 200
 SWITCHES_MAX = 50
 NEW_COMMITS_MAX = 10_000
 TOLD_MAX = 16
@@ -72,8 +73,8 @@ class Past:
     """Blocking; called in threads. `snapshot`: the repository at a revision."""
 
     def __init__(self, mirror: Mirror, snapshot: Callable[[str], Snapshot]) -> None:
-        self._mirror = mirror
-        self._snapshot = snapshot
+        self.mirror = mirror
+        self.snapshot = snapshot
         # What never changes, and what thousands of services ask for, one after the other, that one commit has moved.
         self.commit = lru_cache(COMMITS_KEPT_MAX)(mirror.described)
         self._told = lru_cache(TOLD_MAX)(self._tell)
@@ -97,7 +98,7 @@ class Past:
         commit, names = self._since(tip, environment, service, work, frozen)
         told = self._told(commit, environment, names, self._push_of(commit, advances))
         release = (
-            self._snapshot(commit.sha).releases.get((service, work.target.version.text)) if work else None
+            self.snapshot(commit.sha).releases.get((service, work.target.version.text)) if work else None
         )
         return replace(told, urgency=release.upgrade.urgency) if release else told
 
@@ -106,10 +107,10 @@ class Past:
     ) -> tuple[Commit, tuple[str, ...]]:
         """The commit since which the environment asks for it, and all the names that it had from then on, the newest
         first."""
-        newest, now = self.commit(tip), Then(environment, self._snapshot(tip), frozen)
+        newest, now = self.commit(tip), Then(environment, self.snapshot(tip), frozen)
         names = _names(now)
         if newest.parents and names == (environment,) and now.asks(service, work):
-            before = Then(environment, self._snapshot(newest.parents[0]), frozen)
+            before = Then(environment, self.snapshot(newest.parents[0]), frozen)
             if not before.asks(service, work):
                 return newest, names  # as nearly always, and Git need not be asked for what came before
         since, found = newest, [environment]
@@ -125,10 +126,12 @@ class Past:
         revision, first = commit.sha, commit.parents[0] if commit.parents else None
         merged = len(commit.parents) > 1
         limit = NEW_COMMITS_MAX
-        brought = self._mirror.log(first, revision, first_parent=False, limit=limit) if merged else []
+        brought = self.mirror.log(first, revision, first_parent=False, limit=limit) if merged else []
         moments = {BEFORE_PUSH: push.before if push else None, BEFORE_COMMIT: first, AT_COMMIT: revision}
         until = push.tip if push else revision
-        stood = {sha: _named(self._snapshot(sha), names) for sha in {*moments.values(), until} if sha}
+        if push and len(names) > 1 and _named(self.snapshot(push.before), names) is None:
+            names += tuple(names_before(self, revision, names[-1]))
+        stood = {sha: _named(self.snapshot(sha), names) for sha in {*moments.values(), until} if sha}
         rules = {sha: _rules(one, environment) for sha, one in stood.items()}
         past = [(when, rules[sha]) for when, sha in moments.items() if sha]
         begun, ended = stood.get(moments[BEFORE_PUSH] or first or ""), stood[until]
@@ -148,9 +151,9 @@ class Past:
     ) -> dict[str, tuple[Workload | None, Workload]]:
         """By service that this commit moved: what was asked for before it (None: nothing), and by it."""
         commit = self.commit(revision)
-        after = desiring.resolve(self._snapshot(revision), frozen).get(environment)
+        after = desiring.resolve(self.snapshot(revision), frozen).get(environment)
         first = commit.parents[0] if commit.parents else None
-        before = desiring.resolve(self._snapshot(first), frozen).get(environment) if first else None
+        before = desiring.resolve(self.snapshot(first), frozen).get(environment) if first else None
         if after is None or (before and before.hidden):
             return {}
         old = before.workloads if before else {}
@@ -167,10 +170,9 @@ class Past:
         """By flag, the commit since which the environment has it so (None: not at all); None where nobody can say."""
         found: dict[str, Commit | None] = dict.fromkeys(flags)
         open_: set[str] = set(flags)
-        paths = (f"environments/{environment}.yaml", f"environments/{environment}")
-        for commit in self._mirror.log(None, tip, paths=paths, limit=SWITCHES_MAX):
+        for commit in self.mirror.log(None, tip, paths=paths_of(environment), limit=SWITCHES_MAX):
             try:
-                then = _flags_of(self._snapshot(commit.sha), environment)
+                then = _flags_of(self.snapshot(commit.sha), environment)
             except InputError:
                 break  # nothing of that one could be read, nor was it ever in force
             for name in sorted(open_):
@@ -220,7 +222,7 @@ class Past:
 
     def _sought_push(self, commit: Commit, advances: Sequence[Advance]) -> Advance | None:
         def reached(sha: str) -> bool:
-            return self._mirror.is_ancestor(commit.sha, sha)
+            return self.mirror.is_ancestor(commit.sha, sha)
 
         at = bisect_left(
             advances, True, key=lambda one: reached(one.tip)
@@ -235,10 +237,10 @@ class Past:
         name, start, left = environment, tip, HISTORY_MAX
         while start and left > 0:
             until, start = start, ""
-            paths = (f"environments/{name}.yaml", f"environments/{name}", f"releases/{service}")
-            for commit in self._mirror.log(None, until, paths=paths, first_parent=True, limit=left):
+            paths = (*paths_of(name), f"releases/{service}")
+            for commit in self.mirror.log(None, until, paths=paths, first_parent=True, limit=left):
                 left -= 1
-                given, then = self._taken_over(commit, Then(name, self._snapshot(commit.sha), frozen), until)
+                given, then = self._taken_over(commit, Then(name, self.snapshot(commit.sha), frozen), until)
                 yield given, then
                 if old := self._renamed_at(given, then):
                     name, start = old, given.parents[0]
@@ -248,12 +250,11 @@ class Past:
         """Of one that says a former name whose files still stood beside it: the commit that removed those later, and
         how it stood then."""
         place = then.snapshot.followed.get(then.name)
-        if place is None or then.name not in then.snapshot.related.misnamed:
+        old = place.environment.renamed_from if place else None
+        if old is None or then.name not in then.snapshot.related.misnamed:
             return commit, then
-        old = place.environment.renamed_from
-        paths = (f"environments/{old}.yaml", f"environments/{old}")
-        for later in self._mirror.log(None, until, paths=paths, first_parent=True, limit=1):
-            stood = Then(then.name, self._snapshot(later.sha), then.frozen)
+        for later in self.mirror.log(None, until, paths=paths_of(old), first_parent=True, limit=1):
+            stood = Then(then.name, self.snapshot(later.sha), then.frozen)
             if stood.environment is not None:
                 return later, stood
         return commit, then
@@ -263,7 +264,7 @@ class Past:
         old = then.environment.renamed_from if then.environment else None
         if old is None or not commit.parents:
             return ""
-        before = self._snapshot(commit.parents[0])
+        before = self.snapshot(commit.parents[0])
         misnamed = before.related.misnamed  # it was to be called so, and was not yet
         known = before.environments.keys() | (before.blind - misnamed.keys())
         return old if then.name not in known else ""

@@ -14,9 +14,11 @@ from reconciler.engine.control import STOP_GRACE_S
 from reconciler.engine.core import Core
 from reconciler.engine.data import has_migrated
 from reconciler.engine.head import daemon_id
+from reconciler.engine.names import names_now
 from reconciler.engine.recalled import quarantined, restoring
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.remembered import Remembered
+from reconciler.engine.rename import heirs_of
 from reconciler.engine.told import told
 from reconciler.model.errors import UgsError
 from reconciler.model.notice import Notice, notice_of
@@ -82,7 +84,7 @@ class Recall:
         ]
         if not strangers and not behind and all(one.base for one in store.recoveries().values()):
             return
-        accounts = await asyncio.to_thread(self._accounts, tip)
+        accounts = await asyncio.to_thread(self._accounts, tip, heirs_of(self._core))
         with store.transaction():
             for name in strangers:
                 if name in accounts and not store.attempted(name):
@@ -120,10 +122,10 @@ class Recall:
         if under_way := [task for here in passes.values() for task in here.halt()]:
             await asyncio.wait(under_way, timeout=STOP_GRACE_S)
 
-    def _accounts(self, tip: str) -> dict[str, Account]:
-        now = {one.environment.renamed_from: name for name, one in self._core.desired.items()}
-        renamed = {old: name for old, name in now.items() if old and old not in self._core.desired}
-        return told(self._core.repository.mirror, tip, renamed).accounts
+    def _accounts(self, tip: str, heirs: Mapping[str, str]) -> dict[str, Account]:
+        repository = self._core.repository
+        renamed = names_now(repository, self._core.desired.now, tip, heirs)
+        return told(repository.mirror, tip, renamed).accounts
 
     async def _recover(
         self, name: str, recovery: Recovery, account: Account, tip: str, here: EnvironmentPass | None

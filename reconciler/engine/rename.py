@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
+from functools import partial
 
 from msgspec import Struct
 
 from reconciler.drivers.base import Driver
 from reconciler.engine import departure
 from reconciler.engine.core import Core
+from reconciler.engine.names import names_before
+from reconciler.engine.reading import Reading, Resolvers
 from reconciler.model.desired import Desired
+from reconciler.model.environment import Environment
 from reconciler.model.errors import Place, Problem, UgsError
 from reconciler.model.notice import Notice, Severity
+from reconciler.model.renaming import doubtful, heir_of, known_as
 from reconciler.model.stamped import renaming
 
 MARK = "was: "
@@ -33,56 +38,118 @@ class Outcome(Struct, frozen=True):
         return bool(self.waiting)
 
 
-async def carry_over(
-    core: Core, wanted: Mapping[str, Desired], there: Container[str], busy: Callable[[str], bool]
-) -> Outcome:
-    """Carry out every rename that was not yet. Each step may run twice.
+async def formers(core: Core, wanted: Mapping[str, Desired], tip: str) -> dict[str, str]:
+    """By environment of this daemon that says what it was: the name of that which is known here, or its own where it
+    goes on under it already. Left out: those of which nothing is known.
 
-    `there`: the names that the repository has; `busy`: whether upgrades are under way somewhere.
+    Of one that got several names before anybody looked, the history of `tip` is asked.
+    """
+    found, names = dict[str, str](), sorted(renaming(wanted))
+    if not names:
+        return found
+    heirs, never, known = heirs_of(core), core.store.marks(NEVER_MARK), partial(_is_known, core)
+    for name in names:
+        environment = wanted[name].environment
+        old = environment.renamed_from
+        if old is None or not departure.ours(core, environment):
+            continue
+        now = known_as(name, old, (), known, heirs)
+        if now is None and never.get(NEVER_MARK + name) != old:
+            before = await asyncio.to_thread(names_before, core.repository, tip, old)
+            now = known_as(name, old, before, known, heirs)
+        if now is not None:
+            found[name] = now
+    return found
+
+
+async def keep_lost(
+    core: Core, lost: Collection[Environment], reading: Reading, resolvers: Resolvers
+) -> None:
+    """Write down what the repository has lost, and has under no other name."""
+    if lost:
+        was = await formers(core, reading.resolved(core.frozen, resolvers), reading.snapshot.revision)
+        departure.keep(core, lost, reading, was.values())
+
+
+async def carry_over(
+    core: Core,
+    wanted: Mapping[str, Desired],
+    tip: str,
+    there: Container[str],
+    busy: Callable[[str], bool],
+) -> Outcome:
+    """Carry out every rename that was not yet, by the commits up to `tip`. Each step may run twice.
+
+    `there`: the names that the repository has; `busy`: whether upgrades are under way
+    somewhere.
     """
     waiting, problems = dict[str, str](), list[Problem]()
-    heirs = core.store.marks(MARK)
-    former = {mark.removeprefix(MARK) for mark in heirs}
-    concerned = sorted(renaming(wanted).union(name for name in former if name in wanted))
+    was, heirs = await formers(core, wanted, tip), heirs_of(core)
+    concerned = sorted(renaming(wanted).union(name for name in heirs if name in wanted))
     for name in concerned:
         desired = wanted[name]
-        old = desired.environment.renamed_from
+        said = desired.environment.renamed_from
+        old = was.get(name)
         try:
-            heir = _heir(heirs, name)
-            if heir not in (name, old):  # what runs there may still carry the name
+            heir = heir_of(heirs, name)
+            if heir not in (name, said, old):  # what runs there may still carry the name
                 raise UgsError(f"{name} was renamed to {heir}, which goes on under it", "choose another name")
-            if old is None or heirs.get(MARK + old) == name:
+            if said is None:
                 continue
-            if old in there:
+            if old is None:
+                _start_anew(core, heirs, name, said)
+            elif old == name:
+                if heir_of(heirs, said) != name:
+                    core.store.mark(MARK + said, name)  # it had that name in between
+            elif old in there:
                 raise UgsError(
                     f"{old} is there still: nothing that gives it another name is trusted",
                     f"have the files of {old} removed in a commit that is",
                 )
-            if busy(old) or core.store.held_slots(old) or core.leases.standing(old) == "elsewhere":
+            elif busy(old) or core.store.held_slots(old) or core.leases.standing(old) == "elsewhere":
                 waiting[name] = old
-            elif core.store.knows(old) or old in core.desired:
-                driver = core.drivers[desired.environment.driver.kind]
-                if not await _carry_over(core, driver, old, name, busy):
-                    waiting[name] = old
-                heirs = core.store.marks(MARK)
             else:
-                _warn(core, old, name)
+                driver = core.drivers[desired.environment.driver.kind]
+                if not await _carry_over(core, driver, old, name, said, busy):
+                    waiting[name] = old
+                heirs = heirs_of(core)
         except UgsError as error:
-            waiting[name] = old or name
+            waiting[name] = old or said or name
             place = Place(f"environments/{name}.yaml")
             problems.append(Problem(place, "environment", error.message, error.remedy))
     return Outcome(waiting, tuple(problems))
 
 
-def _heir(heirs: Mapping[str, str], name: str) -> str:
-    """Who goes on under a name, through all those that came after it; itself where nobody has taken it over."""
-    for _ in heirs:
-        name = heirs.get(MARK + name, name)
-    return name
+def heirs_of(core: Core) -> dict[str, str]:
+    """By former name, who took it over."""
+    return {mark.removeprefix(MARK): name for mark, name in core.store.marks(MARK).items()}
 
 
-async def _carry_over(core: Core, driver: Driver, old: str, new: str, busy: Callable[[str], bool]) -> bool:
-    """Whether it was: not where a person has begun something under the old name meanwhile, such as a rollback."""
+def _is_known(core: Core, name: str) -> bool:
+    """Whether anything is in force there, or was deployed there ever."""
+    return name in core.desired or core.store.knows(name)
+
+
+def _start_anew(core: Core, heirs: Mapping[str, str], name: str, old: str) -> None:
+    """Nothing is known of the former name: told once. Raises UgsError where it may have been one that is known."""
+    if core.store.marks(NEVER_MARK).get(NEVER_MARK + name) == old:
+        return
+    if doubt := doubtful(name, old, heirs, partial(_is_known, core), core.store.marked(departure.MARK)):
+        raise doubt
+    with core.store.transaction():
+        core.store.mark(NEVER_MARK + name, old)
+        core.store.audit("never-renamed", environment=name, detail=old)
+        text = f"{name} says that it was {old}, of which nothing is known here: nothing is carried over"
+        _tell(core, name, text, "warning")
+
+
+async def _carry_over(
+    core: Core, driver: Driver, old: str, new: str, said: str, busy: Callable[[str], bool]
+) -> bool:
+    """Whether it was: not where a person has begun something under the old name meanwhile, such as a rollback.
+
+    `said`: the former name that the file says, which is taken from then on too.
+    """
     store = core.store
     if store.knows(new):
         raise UgsError(f"{new} has a history of its own, and cannot be {old} too", "choose a new name")
@@ -99,7 +166,8 @@ async def _carry_over(core: Core, driver: Driver, old: str, new: str, busy: Call
         with store.transaction():
             store.rename(old, new)
             store.mark(MARK + new, None)
-            store.mark(MARK + old, new)
+            for name in {old, said}:
+                store.mark(MARK + name, new)
             store.mark(departure.MARK + old, None)
             _tell(core, new, f"{new} goes on where {old} was", "info")
         left = None
@@ -108,16 +176,6 @@ async def _carry_over(core: Core, driver: Driver, old: str, new: str, busy: Call
             core.desired[old] = left
     core.failpoint("rename:recorded")
     return True
-
-
-def _warn(core: Core, old: str, new: str) -> None:
-    """Nothing is known of the former name: told once."""
-    if NEVER_MARK + new not in core.store.marks(NEVER_MARK):
-        with core.store.transaction():
-            core.store.mark(NEVER_MARK + new, old)
-            core.store.audit("never-renamed", environment=new, detail=old)
-            text = f"{new} says that it was {old}, of which nothing is known here: nothing is carried over"
-            _tell(core, new, text, "warning")
 
 
 def _tell(core: Core, environment: str, text: str, severity: Severity) -> None:

@@ -42,6 +42,11 @@ def main_file(environment: str, paths: Container[str]) -> str:
     return alone if alone in paths else f"environments/{environment}/environment.yaml"
 
 
+def paths_of(environment: str) -> tuple[str, str]:
+    """The file of an environment, and the folder that it may be instead, as paths for Git."""
+    return f"environments/{environment}.yaml", f"environments/{environment}"
+
+
 def misplaced(file: File) -> Problem | None:
     """Why a file may not stand where it stands. Other files than YAML may stand anywhere."""
     top, *rest = file.path.split("/")

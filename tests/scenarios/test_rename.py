@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from reconciler.engine import people, permits, rename
+from reconciler.engine import departure, people, permits, rename
 from reconciler.engine.attention import needs_person
+from reconciler.engine.ledger import Ledger
+from reconciler.engine.paced import Piece
 from reconciler.engine.status import status_of
 from reconciler.model.slots import Hold, Rule
 from reconciler.model.upgrade import Phase, Upgrade
@@ -296,7 +301,187 @@ async def test_what_stays_behind_for_lack_of_trust_is_not_renamed(world: World) 
     await world.settle()
     here = world.core.desired["production"]
     live = replace(here, environment=replace(here.environment, name="live", renamed_from="production"))
-    done = await rename.carry_over(world.core, {"live": live}, {"production", "live"}, lambda _old: False)
+    there = {"production", "live"}
+    done = await rename.carry_over(world.core, {"live": live}, here.revision, there, lambda _old: False)
     assert done.waiting == {"live": "production"}
     assert "production is there still" in str(done.problems[0])
     assert phases(world, "production") == ["succeeded"]
+
+
+def in_a_row(world: World, *names: str) -> None:
+    """Commit one name after the other, before anybody looks."""
+    for old, new in itertools.pairwise(("production", *names)):
+        world.files[f"environments/{old}.yaml"] = None
+        named(world, new, old)
+
+
+async def test_two_names_in_a_row_are_followed_in_one_fetch(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    pid = world.pid()
+    in_a_row(world, "middle", "staging")
+    await world.settle()
+    assert (world.pid(), phases(world), list(world.core.desired)) == (pid, ["succeeded"], ["staging"])
+    assert "staging goes on where production was" in world.told()
+    assert (world.core.store.marks(departure.MARK), needs_person(world.fleet)) == ({}, [])
+    await world.restart()
+    await world.settle()
+    assert (world.pid(), phases(world), needs_person(world.fleet)) == (pid, ["succeeded"], [])
+    world.bump("1.1.0")
+    named(world, "staging", "middle")
+    await world.settle()
+    assert (world.answers(), phases(world)) == ("1.1.0", ["succeeded", "succeeded"])
+
+
+async def test_names_in_a_row_wait_for_what_is_under_way(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    free = world.hold("apply")
+    world.bump("1.1.0")
+    await world.reach(Phase.APPLYING)
+    in_a_row(world, "middle", "staging")
+    await world.fleet.refresh()
+    assert (list(world.core.desired), world.core.store.marks(departure.MARK)) == (["production"], {})
+    free.set()
+    await world.settle()
+    await world.settle()
+    assert (list(world.core.desired), phases(world)) == (["staging"], ["succeeded", "succeeded"])
+    assert world.answers() == "1.1.0"
+
+
+async def test_a_name_given_and_taken_back_in_one_fetch_is_nothing(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    pid = world.pid()
+    in_a_row(world, "middle", "production")
+    for _ in range(2):
+        await world.settle()
+        assert (world.pid(), world.phases(), list(world.core.desired)) == (pid, ["succeeded"], ["production"])
+        assert (needs_person(world.fleet), world.core.store.marks(rename.NEVER_MARK)) == ([], {})
+        await world.restart()
+
+
+async def test_names_in_a_row_loosen_no_gate(world: World) -> None:
+    world.more = "policy: {approvals: {major: 1}}\n"
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.more = ""
+    in_a_row(world, "middle")
+    world.release("2.0.0")
+    world.pin("2.0.0")
+    world.files["environments/middle.yaml"] = None
+    named(world, "staging", "middle")
+    await world.settle()
+    assert world.answers() == "1.0.0"
+    assert "as it stood before the push that moved the pin" in upgrades(world, "staging")[0].reason
+
+
+async def test_a_slip_in_a_former_name_starts_nothing_beside_what_lost_its_file(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    pid = world.pid()
+    named(world, "staging", "prodction")
+    for _ in range(2):
+        await world.settle()
+        [said] = [text for text in needs_person(world.fleet) if "prodction" in text]
+        assert said == (
+            "environments/staging.yaml:1:1: environment: nothing is known here of prodction, and production has no "
+            "file any more, and runs on; write renamed_from: production if that is what it was, else remove the line"
+        )
+        assert (world.pid(), list(world.core.desired)) == (pid, ["production"])
+        assert not (world.state / "services/staging").exists()
+        await world.restart()
+    named(world, "staging", "production")
+    await world.settle()
+    assert (world.pid(), list(world.core.desired)) == (pid, ["staging"])
+    assert phases(world) == ["succeeded", "cancelled"]  # the removal of what had lost its file
+    assert needs_person(world.fleet) == []
+
+
+async def test_a_former_name_left_from_before_starts_nothing_beside_what_runs(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    pid = world.pid()
+    named(world, "middle", "production")
+    await world.settle()
+    world.files["environments/middle.yaml"] = None
+    named(world, "staging", "production")
+    await world.settle()
+    [said] = [text for text in needs_person(world.fleet) if "staging" in text]
+    assert said == (
+        "environments/staging.yaml:1:1: environment: production has been called middle since; "
+        "write renamed_from: middle if that is what it was, else remove the line"
+    )
+    assert (world.pid(), list(world.core.desired)) == (pid, ["middle"])
+    named(world, "staging", "middle")
+    await world.settle()
+    assert (world.pid(), list(world.core.desired)) == (pid, ["staging"])
+    assert phases(world) == ["succeeded", "cancelled"]
+
+
+async def test_what_is_in_force_stays_so_whatever_is_written_of_its_past(world: World) -> None:
+    """A line that comes later, and names what never was, while something else loses its file."""
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.files[ENVIRONMENT_FILE] = world.environment()
+    world.files["environments/staging.yaml"] = "environment: staging\ndriver: {kind: process}\n"
+    world.merge("An empty one beside it")
+    await world.settle()
+    assert sorted(world.core.desired) == ["production", "staging"]
+    named(world, "staging", "prodction")
+    await world.settle()
+    assert sorted(world.core.desired) == ["production", "staging"]
+    assert not [text for text in needs_person(world.fleet) if "prodction" in text]
+    assert any("staging says that it was prodction" in text for text in world.told())
+
+
+@pytest.mark.parametrize("where", [Ledger.retire, Piece.rest])
+async def test_what_is_being_decided_is_not_recorded_under_a_name_given_up_meanwhile(
+    world: World, monkeypatch: pytest.MonkeyPatch, where: Callable[..., Awaitable[Any]]
+) -> None:
+    """Be it before the first change is looked at or between two of them."""
+    world.more = "policy: {approvals: {major: 1}}\n"
+    services = ("api", "web")
+    for service in services:
+        world.release("1.0.0", service=service)
+        world.pin("1.0.0", service)
+    world.merge("Begin")
+    await world.settle()
+    for service in services:
+        world.release("2.0.0", service=service)
+        world.pin("2.0.0", service)
+    world.merge("Bump both")
+    await world.fleet.refresh()
+
+    async def called(*arguments: Any) -> Any:
+        if of is Piece and "waiting" not in phases(world, "production"):
+            return False
+        monkeypatch.setattr(of, where.__name__, where)
+        named(world, "staging", "production")
+        await world.fleet.refresh()
+        return await where(*arguments) if of is Ledger else True
+
+    of = Ledger if where is Ledger.retire else Piece
+    monkeypatch.setattr(of, where.__name__, called)
+    if of is Piece:
+        monkeypatch.setattr(Piece, "over", property(lambda _piece: True))
+    await world.fleet.passes["production"].once()
+    assert upgrades(world, "production") == []
+    await world.a_pass()
+    assert sorted(phases(world)) == ["succeeded", "succeeded", "waiting", "waiting"]
+
+
+async def test_what_git_tells_of_all_former_names_is_of_the_one_now(world: World) -> None:
+    """Also where the file says one of them alone, and the daemon has just started."""
+    world.deploy_first("1.0.0")
+    await world.settle()
+    world.bump("1.1.0")
+    await world.settle()
+    await world.deliver()
+    await world.restart()
+    in_a_row(world, "middle", "staging")
+    await world.settle()
+    await world.settle()
+    assert world.core.store.recoveries() == {}
+    assert not world.core.store.knows("production")
+    assert (list(world.core.desired), world.answers()) == (["staging"], "1.1.0")

@@ -357,7 +357,7 @@ MUTATIONS = {
     ),
     "an environment that is gone is not written down": Mutation(
         "reconciler.engine.fleet:Fleet.refresh",
-        "departure.keep(core, in_force, reading)",
+        "await rename.keep_lost(core, departure.absent(core, reading), reading, self._resolvers)",
         "pass",
         kind="departs",
     ),
@@ -393,8 +393,14 @@ MUTATIONS = {
     ),
     "a name that was given up long ago is not to be had again": Mutation(
         "reconciler.engine.rename:carry_over",
-        "if heir not in (name, old):",
-        "if heirs.get(MARK + name, old) != old:",
+        "if heir not in (name, said, old):",
+        "if heirs.get(name, said) != said:",
+        kind="renames",
+    ),
+    "a name that was given before the last is not looked for": Mutation(
+        "reconciler.engine.rename:formers",
+        "now = known_as(name, old, before, known, heirs)",
+        "pass",
         kind="renames",
     ),
     "a proof takes so long as the wall clock says": Mutation(

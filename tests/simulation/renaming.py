@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 TIMES = (1, 1, 2, 3)
 BESIDE_ODDS, BESIDE_S = 0.25, (0.5, 8.0)
 """How often the new files stand beside the old ones at first, and for how long."""
+IN_A_ROW_ODDS, EARLY_ODDS = 0.35, 0.5
+"""How often it gets the next name at once, and how often before the last was followed."""
 BUMPS_ODDS, FORGETS_ODDS = 0.35, 0.4
 """How often the same commit moves a pin too, and how often the former name goes unsaid once it is followed."""
 KILLS_ODDS, HINDERS_ODDS = 0.15, 0.15
@@ -53,7 +55,7 @@ class Renaming:
                 found.append((at_s, lambda: self._rename(beside=True)))
                 found.append((at_s + random.uniform(*BESIDE_S), self._remove_the_old))
             else:
-                found.append((at_s, self._rename))
+                found.append((at_s, self._rename_in_a_row))
             if random.random() < FORGETS_ODDS:
                 found.append((random.uniform(at_s, end_s), self._forget_the_line))
         return found
@@ -73,8 +75,13 @@ class Renaming:
 
     # what people do
 
-    def _rename(self, *, beside: bool = False) -> None:
-        """Give the environment another name, once the last was followed."""
+    def _rename_in_a_row(self) -> None:
+        self._rename()
+        while self._random.random() < IN_A_ROW_ODDS:
+            self._rename(early=True)
+
+    def _rename(self, *, beside: bool = False, early: bool = False) -> None:
+        """Give the environment another name; mostly once the last was followed, or `early`."""
         simulation, random = self._simulation, self._random
         tree = simulation.remote.made[simulation.remote.tip].tree
         old = fleet.name_in(tree, self.environment)
@@ -83,7 +90,7 @@ class Renaming:
         new = random.choice(others)
         if (
             any(fleet.main_of(tree, name) for name in others)
-            or simulation.called(self.environment) != old
+            or not (early or simulation.called(self.environment) == old or random.random() < EARLY_ODDS)
             or any(fleet.BROKEN in data for data in files.values())
         ):
             return
@@ -142,7 +149,8 @@ def of_the_record(simulation: Simulation, new: str, old: str) -> str:
     commit = facts.in_force[0]
     # Which name it has is said, be it that another of its files never could be read.
     tree = removal.standing(simulation, commit, first) or simulation.remote.made[commit].tree
-    if fleet.former_in(tree, new) != old or fleet.files_named(tree, old):
+    said = fleet.former_in(tree, new) == old or _was_called(simulation, commit, new, old)
+    if not said or fleet.files_named(tree, old):
         return f"{old} is called {new}, and Git does not say so"
     if (was := facts.called.get(first, first)) != old:
         return f"{old} is called {new}, and was {was}"
@@ -160,6 +168,19 @@ def of_the_record(simulation: Simulation, new: str, old: str) -> str:
         return f"{old} is called {new}, and the host was not told"
     left = [table for table in _tables() if simulation.disk.all(LEFT.format(table), old)]
     return f"{old} is called {new}, and left behind is: {', '.join(left)}" if left else ""
+
+
+def _was_called(simulation: Simulation, commit: str, new: str, old: str) -> bool:
+    """Whether each commit that gave it another name, from `old` to `new`, said so."""
+    name = said = new
+    for made in simulation.remote.history(commit, first_parent=True):
+        here = fleet.name_in(made.tree, fleet.FIRST_NAMES[new])
+        if here not in (name, said):
+            return False
+        if here == old:
+            return True
+        name, said = here, fleet.former_in(made.tree, here)
+    return False
 
 
 LEFT = "SELECT 1 FROM {} WHERE environment = ?"
