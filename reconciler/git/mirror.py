@@ -26,6 +26,8 @@ LOOKED_AT_REF = "refs/ugs/looked-at"
 """The branch that somebody looked at last: never followed."""
 LOG_LIMIT = 1000
 TAGS_TIMEOUT_S = 30.0
+TIDIED_EVERY = 50
+"""Of so many new tips, the first has Git see whether it should pack what has gathered."""
 
 
 class Mirror:
@@ -62,6 +64,8 @@ class Mirror:
         """As this process, which alone writes it, has read or written it last."""
         self._fetched: str | None = None
         """The tip that was fetched last."""
+        self._news = 0
+        """How many tips were new."""
         self._polled: tuple[bytes, str] | None = None
         """What the remote said of its refs, and the tip that was fetched then."""
         self._differences = Differences(self._git, self._objects)
@@ -78,15 +82,13 @@ class Mirror:
         """Bring the branch and the notes here; the branch's tip, also when it was rewritten."""
         # Forced, so that a rewritten branch can be seen; whether it is accepted is decided elsewhere.
         transfer.fetch(self._git, f"+{self._git.remote.ref}:{transfer.FETCHED_REF}", transfer.NOTES_REFSPEC)
-        tip = (
-            self._git.local("rev-parse", "--verify", f"{transfer.FETCHED_REF}^{{commit}}")
-            .decode("ascii")
-            .strip()
-        )
+        tip = self._objects.commit_at(transfer.FETCHED_REF)
         if tip != self._fetched:
             self._fetched = tip
-            with suppress(TransientError), self._git.writing():
-                self._git.ask("gc", "--auto", "--quiet")  # Mere tidiness: it may fail.
+            if self._news % TIDIED_EVERY == 0:
+                with suppress(TransientError), self._git.writing():
+                    self._git.ask("gc", "--auto", "--quiet")  # Mere tidiness: it may fail.
+            self._news += 1
         return tip
 
     def poll(self) -> str:

@@ -59,8 +59,14 @@ class Objects:
         """An object's size in bytes; likewise."""
         return self._asked(oid, self._measure)
 
+    def commit_at(self, ref: str) -> str:
+        """The commit that a reference of ours, which is there, names at this moment; likewise."""
+        return self._once_more(f"{ref}^{{commit}}", self._resolve)
+
     def _asked(self, oid: str, ask: Callable[[str], T]) -> T:
-        checked(oid)
+        return self._once_more(checked(oid), ask)
+
+    def _once_more(self, oid: str, ask: Callable[[str], T]) -> T:
         with self._lock:
             try:
                 return ask(oid)
@@ -86,6 +92,10 @@ class Objects:
         if len(data) != size:
             raise ValueError(f"{len(data)} of {size} bytes")
         return bytes(data)
+
+    def _resolve(self, name: str) -> str:
+        oid, _, _ = self._reader.get_object_header(name)
+        return checked(oid.decode("ascii"))
 
     def _measure(self, oid: str) -> int:
         _, _, size = self._reader.get_object_header(oid)

@@ -17,7 +17,7 @@ from tests.git.conftest import OpenMirror
 
 
 def readers(tmp_path: Path) -> list[int]:
-    return children(tmp_path / "state" / "mirror.git", "cat-file")
+    return children(tmp_path / "state" / "mirror.git", "--batch\0")
 
 
 def test_all_blobs_come_from_one_process_and_many_threads(
@@ -43,6 +43,22 @@ def test_a_reader_that_died_is_started_again(mirror: Mirror, tmp_path: Path) -> 
     os.kill(first, signal.SIGKILL)
     assert mirror.blob_at(tip, "README.md") == b"fleet\n"
     assert readers(tmp_path) != [first]
+
+
+def test_what_was_fetched_is_known_whoever_packs_the_references_and_whatever_dies(
+    mirror: Mirror, ada: Colleague, tmp_path: Path
+) -> None:
+    folder = tmp_path / "state" / "mirror.git"
+    assert mirror.fetch() == ada.git("rev-parse", "HEAD")
+    for number, between in enumerate(("pack-refs --all", "gc --quiet --prune=now", "")):
+        if between:
+            git(folder, *between.split())
+        else:
+            (one,) = children(folder, "--batch-check")
+            os.kill(one, signal.SIGKILL)
+        assert mirror.fetch() == ada.git("rev-parse", "HEAD")
+        tip = ada.merges({"README.md": f"{number}\n"})
+        assert mirror.fetch() == tip
 
 
 def test_an_object_that_is_not_here_may_come_and_is_then_read(mirror: Mirror, ada: Colleague) -> None:
