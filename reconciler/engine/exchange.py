@@ -59,8 +59,9 @@ class Exchange:
     def __init__(self, core: Core, fleet: Fleet) -> None:
         self._core = core
         self._fleet = fleet
-        self._ready: dict[str, tuple[str, frozenset[str]]] = {}
-        """By environment, which changes could begin when that was last looked at, and at which revision."""
+        self._ready: dict[str, tuple[str, frozenset[str], Rollouts | None]] = {}
+        """By environment, which changes could begin when that was last looked at, at which revision, and where it is
+        for this daemon to begin them, by what was known of the rollouts."""
 
     async def keep(self) -> None:
         """One round whenever something happened here, and after every `repository.poll`; for ever."""
@@ -77,8 +78,10 @@ class Exchange:
         if desired is None or not desired.environment.hosts:
             return
         ready = frozenset(name for name, (_, gates) in here.told.items() if may_begin(gates))
-        if self._ready.get(here.name) != (desired.revision, ready):
-            self._ready[here.name] = desired.revision, ready
+        carries = self._core.leases.standing(here.name) == "held"
+        found = desired.revision, ready, here.heeded[1] if carries and here.heeded else None
+        if self._ready.get(here.name) != found:
+            self._ready[here.name] = found
             self._core.wake.rollouts.set()
 
     async def tried(self) -> bool:

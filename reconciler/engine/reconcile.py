@@ -33,6 +33,7 @@ from reconciler.model.circumstances import Circumstances
 from reconciler.model.desired import Desired, alike
 from reconciler.model.errors import UgsError
 from reconciler.model.gates import closed, starts_at
+from reconciler.model.hosts import Rollouts
 from reconciler.model.observation import Observation
 from reconciler.model.recovery import Recovery
 from reconciler.model.settled import settled
@@ -62,6 +63,8 @@ class EnvironmentPass:
     """By service: the change that waits or has just started, and its gates."""
     decided: tuple[Desired, Circumstances] | None = None
     """What the last pass decided by."""
+    heeded: tuple[Desired, Rollouts] | None = None
+    """What `told` was worked out from, where other hosts have a say: also what was known of the rollouts by then."""
     broken: dict[str, str] = field(default_factory=dict)
     """By service: the operation that a bug of ours stopped."""
     left: list[Upgrade] = field(default_factory=list)
@@ -165,11 +168,11 @@ class EnvironmentPass:
             return
         if standing == "held":
             self.resume(core.store.upgrades(environment=self.name, unfinished=True))
-        if desired.environment.hosts:
-            follow(self, desired)
+        known = follow(self, desired) if desired.environment.hosts else None
         self.heed.new_pins(desired, observed, records, self.running)
         changes = await self.deciding.changes(desired, records)
         self.told = await self.deciding.start(desired, changes, busy, records.settled)
+        self.heeded = (desired, known) if known else None
         if await self.drifts.mend(desired, busy | self.busy, recovery=recovery):
             self.wake.set()  # to see what came of it
         drifting = frozenset(self.drifts.found)  # those are made as they were, or left, as a whole

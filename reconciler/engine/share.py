@@ -28,7 +28,7 @@ from reconciler.model.hosts import (
     bounded,
     rollout_id,
 )
-from reconciler.model.target import Workload
+from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import Phase, Upgrade
 from reconciler.store import Quarantine
 
@@ -88,13 +88,24 @@ def may_begin(gates: Iterable[Gate]) -> bool:
     return all(gate.open or gate.gate in OWN_GATES for gate in gates)
 
 
+def heeds(here: EnvironmentPass, desired: Desired) -> bool:
+    """Whether the last pass looked at the gates by what is in force, and known of the rollouts, at this moment: what
+    failed elsewhere may be shut out since."""
+    if here.heeded is None:
+        return False
+    asked, known = here.heeded
+    return asked is desired and known == here.core.rollouts.get(here.name, Rollouts())
+
+
 async def wanted_of(here: EnvironmentPass, desired: Desired) -> dict[str, Wanted]:
     """Every pin as the holder of the lease sees it."""
     core, found = here.core, dict[str, Wanted]()
     records, now = records_of(core, here.name, here.observed), core.clock.now()
-    decided = here.decided is not None and here.decided[0] is desired and not here.trouble
+    decided = heeds(here, desired) and not here.trouble
+    told, engaged, shut = here.told, here.engaged, _shut(core, here.name)
     for service, work in desired.workloads.items():
-        change, gates = here.told.get(service, (None, ()))
+        change, gates = told.get(service, (None, ()))
+        asked_for = service not in engaged and (service, work.target) not in shut
         if change is None or change.goal is None or change.goal.target != work.target:
             change, gates = (
                 planning.change_to(desired, work, here.observed.get(service), records, now=now),
@@ -109,15 +120,24 @@ async def wanted_of(here: EnvironmentPass, desired: Desired) -> dict[str, Wanted
             change_class=change.change_class,
             to=work.target,
             node=work.node,
-            ready=decided and may_begin(gates),
+            ready=decided and asked_for and may_begin(gates),
             data=bool(work.release.backup or work.release.migrations),
             last=(good[0].target, good[0].node) if good else None,
         )
     return found
 
 
-def follow(here: EnvironmentPass, desired: Desired) -> None:
-    """What failed elsewhere is shut out here too; what is under way to it ends; what runs it goes back with the pin."""
+def _shut(core: Core, environment: str) -> set[tuple[str, Target]]:
+    """What failed on all hosts, by service, and no person has released since."""
+    kept = {row.operation for row in core.store.quarantined(environment)}
+    known = core.rollouts.get(environment, Rollouts()).shut
+    return {(one.service, one.target) for one in known if one.operation in kept}
+
+
+def follow(here: EnvironmentPass, desired: Desired) -> Rollouts:
+    """What failed elsewhere is shut out here too; what is under way to it ends; what runs it goes back with the pin.
+
+    Returns what is known of the rollouts."""
     core = here.core
     known = core.rollouts.get(here.name, Rollouts())
     for one in known.shut:
@@ -147,6 +167,7 @@ def follow(here: EnvironmentPass, desired: Desired) -> None:
         moved_off = service not in desired.blind and (pinned is None or pinned.target != rollout.to)
         if moved_off and not desired.hidden and here.observed_target(service) == rollout.to:
             _go_back(here, rollout)
+    return known
 
 
 def _go_back(here: EnvironmentPass, rollout: Rollout) -> None:

@@ -72,8 +72,13 @@ def _passed_by(gate: Gate, change: Change, around: Circumstances, now: datetime)
 
 
 def _quarantine(change: Change, around: Circumstances, _now: datetime) -> Gate:
-    why = around.quarantined.get((change.service, change.after.target)) if change.after else None
-    if change.after is None or why is None:
+    after, why = change.after, None
+    if after:
+        why = around.quarantined.get((change.service, after.target))
+    if why is None and change.goal and around.environment.hosts:  # a rollout is of the whole way
+        after = change.goal
+        why = around.quarantined.get((change.service, after.target))
+    if after is None or why is None:
         if fate := around.fate.get(change.service):
             return Gate(
                 "quarantine", open=False, reason=fate, opened_by="a retry of what failed, or another commit"
@@ -82,7 +87,7 @@ def _quarantine(change: Change, around: Circumstances, _now: datetime) -> Gate:
     return Gate(
         "quarantine",
         open=False,
-        reason=f"{change.after.target.version} failed here before ({why}) and is quarantined",
+        reason=f"{after.target.version} failed here before ({why}) and is quarantined",
         opened_by=f"ugs retry {change.environment} {change.service}",
     )
 

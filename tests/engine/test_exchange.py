@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
+from unittest.mock import patch
 
 import pytest
+from msgspec.structs import replace
 
-from reconciler.engine import people
+from reconciler.engine import people, permits
 from reconciler.engine.attention import needs_person
 from reconciler.engine.exchange import Exchange
 from reconciler.engine.status import status_of
 from reconciler.git import GitRegister, Identity, Remote
 from reconciler.model.codec import decode, encode
-from reconciler.model.hosts import Outcome, Report, Reports, Rollout, Rollouts
+from reconciler.model.hosts import Outcome, Report, Reports, Rollout, Rollouts, Shut
 from reconciler.model.register import ABSENT, Move
 from reconciler.model.upgrade import Phase
 from tests.git.colleague import AT, ENVIRONMENT, git
@@ -260,3 +263,73 @@ async def test_a_machine_that_is_not_listed_looks_at_nothing(world: World) -> No
     said = "production: this machine, h9, is not one of its hosts (h1, h2), and does nothing here; add it there, or"
     assert any(text.startswith(said) for text in needs_person(world.fleet))
     assert world.answers() == ""
+
+
+async def test_what_failed_on_all_hosts_is_not_begun_again_by_who_has_only_just_heard_of_it(
+    world: World,
+) -> None:
+    async with of(world) as others:
+        await everywhere(others)
+        world.bump("1.1.0")
+        await world.fleet.refresh()
+        await world.a_pass()  # nothing is known against it yet
+        target = world.core.desired["production"].workloads["api"].target
+        failed = Shut("0123456789abcdef", "api", target, "on h2: probe: 500", AT)
+        others.put("rollout/production", encode(replace(others.known(), shut=(failed,))).decode())
+        await others.exchange.round()
+        await others.rest()
+        assert others.known().shut == (failed,)
+        assert (world.answers(), others.rollout().to.version.text) == ("1.0.0", "1.0.0")
+
+
+async def test_a_rollout_does_not_begin_while_its_gates_are_still_being_asked(world: World) -> None:
+    async with of(world) as others:
+        await everywhere(others)
+        permits.hold(world.fleet, "production", None, actor="ada", reason="look")
+        world.bump("1.1.0")
+        await world.fleet.refresh()
+        deciding, rounds = world.fleet.passes["production"].deciding, list[bool]()
+        decide = deciding.start
+
+        async def slowly(*what: Any) -> Any:
+            told = await decide(*what)
+            rounds.append(await others.exchange.round())
+            return told
+
+        with patch.object(deciding, "start", slowly):
+            await world.a_pass()
+        assert rounds
+        assert others.rollout().to.version.text == "1.0.0"
+
+
+async def test_a_rollout_asks_its_gates_while_something_else_is_on_its_way_here(world: World) -> None:
+    async with of(world) as others:
+        await everywhere(others)
+        world.bump("1.1.0", soak="1h", deadline="2h")
+        await world.fleet.refresh()
+        await others.until(lambda: (newest := world.newest()) and newest.phase is Phase.VERIFYING)
+        permits.hold(world.fleet, "production", None, actor="ada", reason="look")
+        world.bump("1.2.0")
+        await world.fleet.refresh()
+        await world.a_pass()
+        await others.exchange.round()
+        assert others.rollout().to.version.text == "1.1.0"
+
+
+async def test_what_failed_is_not_begun_again_because_the_way_there_is_free(world: World) -> None:
+    async with of(world) as others:
+        await everywhere(others)
+        world.release("1.1.0")
+        world.bump("2.0.0", more='upgrade: {from: ">=1.1.0"}\n')
+        await world.fleet.refresh()
+        await others.until(lambda: others.rollout().to.version.text == "2.0.0")
+        others.say("failed")
+        await others.rest()
+        assert (others.rollout().state, world.answers()) == ("reverted", "1.0.0")
+        failed = others.known().shut
+        world.pin("2.0.0")
+        world.merge("Again")
+        await others.rest()
+        assert others.known().shut == failed
+        assert (world.answers(), len(world.reverts())) == ("1.0.0", 1)
+        assert "2.0.0 failed here before" in world.view().sentence
