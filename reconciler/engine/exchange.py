@@ -108,6 +108,8 @@ class Exchange:
             core.rollouts[name] = _parsed(found, f"rollout/{name}", Rollouts)
             if name in held:
                 await self._carry(name, one, found)
+            else:
+                self._tell(name)  # of what it moved before it lost the lease, or died
             if core.rollouts[name] != before:
                 one.wake.set()
                 news = True

@@ -333,3 +333,19 @@ async def test_what_failed_is_not_begun_again_because_the_way_there_is_free(worl
         assert others.known().shut == failed
         assert (world.answers(), len(world.reverts())) == ("1.0.0", 1)
         assert "2.0.0 failed here before" in world.view().sentence
+
+
+async def test_what_it_moved_last_is_told_though_another_host_has_the_lease_by_then(world: World) -> None:
+    async with of(world) as others:
+        await everywhere(others)
+        moved = replace(others.rollout(), state="withdrawn", by="h1")
+        others.put("rollout/production", encode(Rollouts({"api": moved})).decode())
+        standing = world.core.leases.standing
+
+        def lost(name: str) -> str:
+            return "elsewhere" if name == "production" else standing(name)
+
+        with patch.object(world.core.leases, "standing", lost):
+            await others.exchange.round()
+        await world.deliver()
+    assert "production: api 1.0.0 is called off: its pin was moved back" in world.told()
