@@ -85,6 +85,9 @@ class Facts:
         """What the first commit pins ran before there was a daemon."""
         simulation = self._simulation
         for name, desired in resolve(repository.snapshot(simulation.remote.tip), {}).items():
+            hosts = simulation.rules.hosts_of(name)
+            if hosts and simulation.holder.host not in hosts:
+                continue
             for service, work in desired.workloads.items():
                 simulation.host.kept.add((name, service, work.target))
                 simulation.world.run_already(name, service, work)
@@ -189,12 +192,20 @@ class Facts:
             case Phase.SUCCEEDED:
                 self.prove(key, target)
                 self.proven_by[(*key, target)] = upgrade.operation
-        if upgrade.failed or upgrade.phase is Phase.STUCK:
-            if not (before and before.failed):
-                self.shut[(*key, target)] = upgrade.operation
-            if upgrade.reason.startswith("rolled back by") and target in self.proven.get(key, ()):
-                self.proven[key].remove(target)
-                self.rolled_back[(*key, target)] = upgrade.operation
+        if (upgrade.failed or upgrade.phase is Phase.STUCK) and not (before and before.failed):
+            self.shut[(*key, target)] = upgrade.named
+
+        elsewhere = before is None and upgrade.aborted  # it failed on another host
+        said = upgrade.reason.startswith("rolled back by") and (
+            upgrade.failed or upgrade.phase is Phase.STUCK
+        )
+        if (elsewhere or said) and target in self.proven.get(key, ()):
+            self._unprove(key, target, upgrade.operation)
+
+    def _unprove(self, key: Key, target: Target, operation: str) -> None:
+        """It proved healthy, and went back for all that."""
+        self.proven[key].remove(target)
+        self.rolled_back[(*key, target)] = operation
 
     def prove(self, key: Key, target: Target) -> None:
         known = self.proven.setdefault(key, [])

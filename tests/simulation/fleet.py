@@ -72,6 +72,7 @@ DRIVER = b"driver:"
 RENAMED = re.compile(rb"^renamed_from: (.*)$", re.MULTILINE)
 RESTORES_WITHIN_S = 3
 FLOW = "pins: {"
+HOSTS = ("ours", "theirs")
 NAMES = {"production": ("production", "live", "prime"), "staging": ("staging", "trial")}
 """By an environment's first name, which stands for it everywhere here: all that it may ever have."""
 FIRST_NAMES = {name: first for first, names in NAMES.items() for name in names}
@@ -103,13 +104,28 @@ class Rules(NamedTuple):
     trusted: bool
     """Commits count by their signatures, and not everybody may move production."""
 
+    hosts: bool = False
+    """Environments list their hosts: production both of them."""
+    lone: bool = False
+    """There is staging too, which lists one."""
+    progressive_s: int = 0
+    failures: int = 1
+    """How many hosts have to fail before a pin goes back."""
+
     @property
     def environments(self) -> tuple[str, ...]:
-        return ("production", "staging") if self.promote else ("production",)
+        return ("production", "staging") if self.promote or self.lone else ("production",)
+
+    def hosts_of(self, name: str) -> tuple[str, ...]:
+        """The machines that an environment lists; none where it lists none."""
+        return (HOSTS if name == "production" else HOSTS[:1]) if self.hosts else ()
 
     def text(self, name: str) -> str:
         """The environment's own lines."""
         lines = ['windows: {minor: [{cron: "*/2 * * * *", duration: 1m}]}'] if self.windows else []
+        if self.hosts:
+            lines.append(f"hosts: [{', '.join(self.hosts_of(name))}]")
+            lines.append(f"strategy: {{progressive: {self.progressive_s}s, failures: {self.failures}}}")
         policy = [f"parallel: {self.parallel}"]
         policy += [f"approvals: {{minor: {self.approvals}}}"] if self.approvals else []
         policy += ["promote: {from: staging, soak: 2s}"] if self.promote and name == "production" else []
@@ -135,6 +151,20 @@ def rules(random: Random) -> Rules:
         restores=random.random() < 0.5,
         prune=random.random() < 0.5,
         trusted=random.random() < 0.25,
+    )
+
+
+def on_hosts(drawn: Rules, random: Random) -> Rules:
+    """The same where environments list their hosts: without data, promotions and signatures."""
+    return drawn._replace(
+        data=False,
+        trusted=False,
+        promote=False,
+        leased=True,
+        hosts=True,
+        lone=random.random() < 0.3,
+        progressive_s=random.choice((0, 0, 4, 10)),
+        failures=random.choice((1, 1, 2)),
     )
 
 

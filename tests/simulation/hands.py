@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from reconciler.model.lease import share_of
 from reconciler.model.target import Workload
-from reconciler.model.upgrade import Phase, Upgrade
+from reconciler.model.upgrade import Companion, Phase, Upgrade
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -14,6 +15,36 @@ if TYPE_CHECKING:
 UNDER_WAY = frozenset({Phase.APPLYING, Phase.VERIFYING, Phase.RESTORING})
 TRAILER = "Ugs-Operation"
 LENT = "it was in another daemon's hands"
+
+
+class Taken(NamedTuple):
+    """What a revert puts back: an upgrade, or a rollout on several hosts."""
+
+    environment: str
+    service: str
+    was: str | None
+    """The failed version."""
+    back: str | None
+    companions: tuple[Companion, ...]
+    failed: bool
+    by: tuple[tuple[Any, Upgrade], ...]
+    """Whose daemon found it to fail, and by which upgrade."""
+
+
+def taken_back(simulation: Simulation, operation: str) -> Taken:
+    if simulation.board is not None and simulation.pair:
+        return simulation.pair.taken_back(operation)
+    upgrade = simulation.facts.upgrades[operation]
+    was, back = (work.target.version.text if work else None for work in (upgrade.pinned, upgrade.before))
+    by = ((simulation, upgrade),)
+    return Taken(
+        upgrade.environment, upgrade.service, was, back, upgrade.companions, failed=upgrade.failed, by=by
+    )
+
+
+def needed(simulation: Simulation, environment: str) -> str:
+    """Under which name what is needed to act on a machine is held."""
+    return share_of(environment, simulation.holder.host) if simulation.board else environment
 
 
 def is_retried(simulation: Simulation, operation: str) -> bool:
@@ -33,7 +64,7 @@ def what_others_did_is_read_first(
     """Of an environment that was another's meanwhile, nothing goes on by what was so before."""
     if before is None or before.phase not in UNDER_WAY or any(row["event"] == "recalled" for row in rows):
         return ""
-    unread = simulation.register.is_unread(upgrade.environment, simulation.time.now_s)
+    unread = simulation.register.is_unread(needed(simulation, upgrade.environment), simulation.time.now_s)
     return f"{upgrade.operation} goes on, and what others did was not read" if unread else ""
 
 
@@ -45,7 +76,7 @@ def what_another_daemon_has_is_left_alone(
 ) -> str:
     """What was handed to a thread before it changed hands is excused, and so is what brings back what this daemon has
     applied, or keeps it running, as long as it could not know."""
-    life, rival, environment = simulation.life, simulation.rival, key[0]
+    life, rival, environment = simulation.life, simulation.rival, needed(simulation, key[0])
     if life is None or not rival.has(environment, life.loop.handed_s):
         return ""
     upgrade = simulation.facts.upgrades.get(operation)
@@ -66,7 +97,9 @@ def nothing_moves_before_what_others_did_is_read(
     simulation: Simulation, kind: str, operation: str, _work: Workload | None, key: tuple[str, str]
 ) -> str:
     life = simulation.life
-    unread = life is not None and simulation.register.is_unread(key[0], life.loop.handed_s)
+    unread = life is not None and simulation.register.is_unread(
+        needed(simulation, key[0]), life.loop.handed_s
+    )
     return f"{kind} by {operation}, and what others did was not read" if unread else ""
 
 
@@ -77,7 +110,16 @@ def who_has_not_the_lease_reverts_nothing(simulation: Simulation, _before: str, 
     operation = dict(simulation.remote.made[after].commit.trailers).get(TRAILER)
     if operation is None or simulation.life is None:
         return ""
-    environment = simulation.facts.upgrades[operation].environment
+    environment = taken_back(simulation, operation).environment
     if not simulation.rival.has(environment, simulation.life.loop.handed_s):
         return ""
     return f"{operation} is reverted, and {environment} is another daemon's"
+
+
+def what_failed_is_shut_out_for_all_hosts_first_3_3(simulation: Simulation, _before: str, after: str) -> str:
+    operation = dict(simulation.remote.made[after].commit.trailers).get(TRAILER)
+    if operation is None or simulation.board is None or simulation.pair is None:
+        return ""
+    found = simulation.pair.published(taken_back(simulation, operation).environment).shut
+    shut = any(one.operation == operation for one in found)
+    return "" if shut else f"{operation} is reverted, and may be tried again on every host"

@@ -15,7 +15,7 @@ from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import NEXT, Phase, Upgrade
 from reconciler.store import SLACK
 from reconciler.store.values import time_of
-from tests.simulation import data_invariants, fleet, hands, removal, renaming, trust
+from tests.simulation import data_invariants, fleet, hands, removal, renaming, rollouts, trust
 from tests.simulation.loss import safe_mode_changes_nothing_that_runs_6, safe_mode_starts_nothing_6
 from tests.simulation.opening import closed
 from tests.simulation.remote import BLOBS
@@ -85,7 +85,7 @@ def quarantine_stands_first_3_3(
     blamed = upgrade.failed or (upgrade.phase is Phase.STUCK and not upgrade.taken_with)
     if not blamed:
         return ""
-    return "" if _quarantined(simulation, upgrade.operation) else f"{upgrade.operation} failed unquarantined"
+    return "" if _quarantined(simulation, upgrade.named) else f"{upgrade.operation} failed unquarantined"
 
 
 def failure_needs_evidence_3_7_3_12(
@@ -197,6 +197,7 @@ AFTER_MOVE = (
     *removal.AFTER_MOVE,
     renaming.a_name_alone_moves_nothing_4,
     trust.nothing_untrusted_ever_runs,
+    *rollouts.AFTER_MOVE,
 )
 
 
@@ -274,7 +275,7 @@ def quarantine_stands_before_restore_3_3(
     if work is not None and work.target not in simulation.facts.proven.get(key, ()):
         return f"{operation} brings back {work.target}, which never proved healthy"
     excused = upgrade.after is None or upgrade.aborted or upgrade.parked_until is not None
-    operation = upgrade.taken_with or operation
+    operation = upgrade.taken_with or upgrade.named
     return "" if excused or _quarantined(simulation, operation) else f"{operation} restores before quarantine"
 
 
@@ -326,18 +327,18 @@ def a_revert_moves_what_failed_3_6(simulation: Simulation, before: str, after: s
     operation = _trailer(simulation, after, "Ugs-Operation")
     if operation is None:
         return ""
-    upgrade, remote = simulation.facts.upgrades[operation], simulation.remote
-    allowed = {upgrade.service: (_version(upgrade.pinned), _version(upgrade.before))}
+    taken, remote = hands.taken_back(simulation, operation), simulation.remote
+    allowed = {taken.service: (taken.was, taken.back)}
     allowed |= {
         one.service: (one.failed.version.text, one.restored.version.text if one.restored else None)
-        for one in upgrade.companions
+        for one in taken.companions
     }
     changed = remote.made[after].changed
     if any(fleet.BROKEN in BLOBS[remote.made[before].tree[path]] for path in changed):
         return (
             "" if len(changed) <= len(allowed) else f"{after[:12]} reverts {operation} in {sorted(changed)}"
         )
-    was, now = (fleet.pins_of(remote.made[sha].tree, upgrade.environment) for sha in (before, after))
+    was, now = (fleet.pins_of(remote.made[sha].tree, taken.environment) for sha in (before, after))
     moved = {
         service: (was.get(service), now.get(service))
         for service in was.keys() | now.keys()
@@ -355,23 +356,28 @@ def a_revert_follows_a_verdict_3_7(simulation: Simulation, _before: str, after: 
     if not simulation.rules.revert:
         return f"{operation} is reverted, and policy.revert is off"
     return (
-        "" if simulation.facts.upgrades[operation].failed else f"{operation} is reverted and has not failed"
+        ""
+        if hands.taken_back(simulation, operation).failed
+        else f"{operation} is reverted and has not failed"
     )
 
 
 def restoring_comes_before_reverting_4(simulation: Simulation, _before: str, after: str) -> str:
     operation = _trailer(simulation, after, "Ugs-Operation")
-    if operation is None or operation not in simulation.facts.touched:
+    if operation is None:
         return ""
-    restored = operation in simulation.facts.restored
-    upgrade = simulation.facts.upgrades[operation]
-    if upgrade.needs_person and data_invariants.of_whose_data_is_left(simulation, upgrade):
-        return ""  # no version may be started on such data
-    return "" if restored else f"{operation} is reverted, and nothing was restored"
+    for peer, upgrade in hands.taken_back(simulation, operation).by:
+        if upgrade.operation not in peer.facts.touched - peer.facts.restored:
+            continue
+        if upgrade.needs_person and data_invariants.of_whose_data_is_left(simulation, upgrade):
+            continue  # no version may be started on such data
+        return f"{upgrade.operation} is reverted, and nothing was restored"
+    return ""
 
 
 AFTER_PUSH = (
     hands.who_has_not_the_lease_reverts_nothing,
+    hands.what_failed_is_shut_out_for_all_hosts_first_3_3,
     only_fast_forward_3_5,
     one_revert_an_operation_3_4,
     a_revert_moves_what_failed_3_6,
@@ -397,10 +403,6 @@ def _trailer(simulation: Simulation, sha: str, key: str) -> str | None:
 
 def _quarantined(simulation: Simulation, operation: str) -> bool:
     return bool(simulation.disk.all("SELECT 1 FROM rollback_records WHERE operation = ?", operation))
-
-
-def _version(work: Workload | None) -> str | None:
-    return work.target.version.text if work else None
 
 
 def _to(upgrade: Upgrade) -> Target:

@@ -8,7 +8,7 @@ from random import Random
 from typing import NamedTuple
 
 from tests.simulation.faults import BY_NAME, LASTS_S, OF_DATA, OF_TRUST, Fault, Weather
-from tests.simulation.fleet import Rules, rules
+from tests.simulation.fleet import Rules, on_hosts, rules
 from tests.simulation.loop import Time
 
 PAIRED, LOST = 0.1, 0.08
@@ -23,6 +23,8 @@ SKEWED, SKEWS_S = 0.7, (-86_400.0, -3600.0, -90.0, -7.0, -0.5, 0.5, 7.0, 90.0, 3
 
 RENAMES = 0.2
 """And in how many of those of neither, that have one daemon and no signatures, an environment gets other names."""
+HOSTS = 0.08
+"""And in how many of those of none of these the environments list two hosts, each with a whole daemon."""
 
 
 class World(NamedTuple):
@@ -63,6 +65,9 @@ def draw(story: Random, scene: Random) -> World:
     departs, clocks = scene.random() < DEPARTS, scene.random() < CLOCKS
     skewed, skew_s = scene.random() < SKEWED, scene.choice(SKEWS_S)
     renames = scene.random() < RENAMES and not (departs or clocks or drawn.leased or drawn.trusted)
+    hosts = scene.random() < HOSTS and alone and not (departs or clocks or renames)
+    if hosts:
+        drawn = on_hosts(drawn, scene)
     return World(
         drawn,
         paired,
@@ -81,6 +86,7 @@ SCENES: dict[str, Callable[[World], bool]] = {
     "clocks": lambda world: world.clocks,
     "data": lambda world: world.rules.data,
     "departs": lambda world: world.departs,
+    "hosts": lambda world: world.rules.hosts,
     "leased": lambda world: world.rules.leased,
     "lost": lambda world: world.loses,
     "paired": lambda world: world.paired,

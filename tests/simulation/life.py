@@ -57,6 +57,8 @@ class Life:
         repository = Repository(cast(Any, self.clone), cast(Any, simulation.remote))
         repository._cache = PARSED
         simulation.register.told_s.clear()  # what a former daemon was told died with it
+        if simulation.board:
+            simulation.board.forget()
         leases = RemoteLeases(cast(Any, simulation.register), simulation.holder, store, self.clock)
         settings = simulation.settings
         if simulation.rules.trusted:
@@ -73,6 +75,8 @@ class Life:
             vault=SimulatedVault(simulation.world),
             random=Random(simulation.scheduler.random()),
             leases=leases if simulation.rules.leased else Leases(),
+            host=simulation.holder.host if simulation.board else "",
+            register=cast(Any, simulation.board),
             own_key=trust.OWN_KEY if simulation.rules.trusted else "",
             failpoint=lambda name: simulation.may_kill(f"at {name}"),
         )

@@ -457,6 +457,42 @@ MUTATIONS = {
         "if True:",
         kind="trusted",
     ),
+    "a rollout begins by gates that were asked before others were heard": Mutation(
+        "reconciler.engine.share:heeds", "return asked is desired and", "return True or", kind="hosts"
+    ),
+    "what failed on other hosts is not shut out here": Mutation(
+        "reconciler.engine.share:follow",
+        "if core.store.quarantine_of(one.operation) is None:",
+        "if False:",
+        kind="hosts",
+    ),
+    "what failed on all hosts is begun again where nothing here is against it": Mutation(
+        "reconciler.engine.share:_shut", "if one.operation in kept", "if False", kind="hosts"
+    ),
+    "a host says that it failed before it has restored": Mutation(
+        "reconciler.engine.share:_report", "row.failed and row.final and", "row.failed and", kind="hosts"
+    ),
+    "a rollout has succeeded where one host has it": Mutation(
+        "reconciler.model.hosts:_judged",
+        'len(found["succeeded"]) == len(environment.hosts)',
+        'found["succeeded"]',
+        kind="hosts",
+    ),
+    "what goes back on all hosts is not shut out": Mutation(
+        "reconciler.model.hosts:progressed", 'elif after.state == "failing":', "elif False:", kind="hosts"
+    ),
+    "no host waits for its turn": Mutation(
+        "reconciler.model.progressive:turn",
+        "if mine is not None and now >= mine:",
+        "if mine is not None:",
+        kind="hosts",
+    ),
+    "no host waits for a rollout to begin": Mutation(
+        "reconciler.model.gates:_rollout", "if not place.hosts or", "if True or", kind="hosts"
+    ),
+    "who has lost the lease does not tell what it moved last": Mutation(
+        "reconciler.engine.exchange:Exchange.round", "self._tell(name)  # of", "pass  # of", kind="hosts"
+    ),
 }
 """By name: what somebody might break."""
 

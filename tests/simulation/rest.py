@@ -65,7 +65,15 @@ def of_the_environment(simulation: Simulation, environment: str) -> list[str]:
     """Why what a daemon has in its hands is not at rest."""
     assert simulation.life is not None
     found = [f"{environment}: {why}" for why in _in_environment(simulation, environment)]
+    if not notes_are_due(simulation, simulation.rules.environments):
+        return found
     return found + (["the outbox holds notes"] if simulation.life.core.store.pending(NOTE) else [])
+
+
+def notes_are_due(simulation: Simulation, environments: Collection[str]) -> bool:
+    """Whether a daemon has the leases that its notes need: of several hosts, one alone has all of an environment's."""
+    pair = simulation.pair
+    return not (simulation.board and pair) or all(pair.holder(one) is simulation for one in environments)
 
 
 def _in_environment(simulation: Simulation, environment: str) -> list[str]:
@@ -104,6 +112,8 @@ def _of(simulation: Simulation, here: EnvironmentPass, key: tuple[str, str], pin
     if service in here.told and (gates := closed(here.told[service][1])):
         # What waits between its batches keeps its turn.
         lasting = LASTING | {"concurrency"} if here.running else LASTING
+        if simulation.board and simulation.pair and simulation.pair.waits_for_ever(*key):
+            lasting |= {"rollout"}
         passing = [gate.gate for gate in gates if gate.gate not in lasting]
         return f"{service} waits for {passing}" if passing else ""
     if pinned is None:
@@ -129,11 +139,14 @@ def at_the_end(simulation: Simulation, environments: Collection[str]) -> str:
     for upgrade in upgrades:
         if upgrade.phase not in FINAL | {Phase.WAITING} and not BETWEEN_BATCHES.search(upgrade.reason):
             return f"{upgrade.operation} was left {upgrade.phase}"  # INV-2
-        noted = any(operation == upgrade.operation for _, operation in simulation.remote.notes)
+        noted = upgrade.rollout or not notes_are_due(simulation, [upgrade.environment])
+        noted = noted or any(operation == upgrade.operation for _, operation in simulation.remote.notes)
         if upgrade.final and upgrade.started_at and not (noted or _ended_by_what_git_says(upgrade)):
             return f"{upgrade.operation} ended, and no note says so"
     told = {(notice.operation, notice.phase) for notice in simulation.messenger.told}
     for upgrade in upgrades:
+        if upgrade.rollout and not upgrade.failed:
+            continue  # what goes well on one host of many is told of the rollout
         if upgrade.final and upgrade.started_at and (upgrade.operation, upgrade.phase.value) not in told:
             return f"{upgrade.operation} is {upgrade.phase}, and nobody was told"
     if wrong := data_invariants.at_the_end(simulation):

@@ -23,13 +23,39 @@ ANSWER_MAX_S = 0.1
 THEIRS = "ba9876543210"
 
 
-class Register:
-    """What reconciler.git.Register is: references on the remote, moved by compare-and-swap. It outlives daemons."""
+class References:
+    """References on the remote, moved by compare-and-swap."""
 
-    def __init__(self, weather: Weather, me: Holder = OURS) -> None:
-        self._weather, self._me = weather, me
+    def __init__(self, weather: Weather) -> None:
+        self._weather = weather
         self.refs: dict[str, tuple[str, str]] = {}
         """By name: the value, and what it says."""
+
+    def _swap(self, name: str, move: Move) -> str | Late | Refused:
+        if self.refs.get(name, ("", ""))[0] != move.expected:
+            return Late("the reference has moved")
+        value = hashlib.sha1(f"{name} {move.expected} {move.body}".encode()).hexdigest()
+        self.refs[name] = value, move.body
+        return value
+
+    def _found(self, beginnings: tuple[str, ...]) -> dict[str, tuple[str, str]]:
+        return {name: ref for name, ref in self.refs.items() if name.startswith(beginnings)}
+
+    def _reach(self, what: str) -> None:
+        if self._weather.strikes("remote-down") or self._weather.strikes("remote-flaky"):
+            raise TransientError(f"{what}: the remote does not answer", "it is tried again")
+
+    def _answer(self, what: str) -> None:
+        if self._weather.strikes("push-unanswered"):
+            raise TransientError(f"push of {what}: the connection was closed", "it is tried again")
+
+
+class Register(References):
+    """What reconciler.git.Register is to the leases. It outlives daemons."""
+
+    def __init__(self, weather: Weather, me: Holder = OURS) -> None:
+        super().__init__(weather)
+        self._me = me
         self._lent: set[str] = set()
         """What others have had since our daemon last had it, and it has not heard yet that it has it again."""
         self.unread_s: dict[str, float] = {}
@@ -40,7 +66,7 @@ class Register:
 
     def read(self, *beginnings: str) -> dict[str, tuple[str, str]]:
         self._reach("fetch of the leases")
-        found = {name: ref for name, ref in self.refs.items() if name.startswith(beginnings)}
+        found = self._found(beginnings)
         for value, _ in found.values():
             self.told_s.setdefault(value, self._weather.now_s)
         return found
@@ -51,8 +77,7 @@ class Register:
         answers = {name: self._swap(name, move) for name, move in moves.items()}
         won = {name for name, answer in answers.items() if isinstance(answer, str)}
         self._lent |= {name for name in won if before[name] and self._is_anothers(before[name])}
-        if self._weather.strikes("push-unanswered"):
-            raise TransientError("push of the leases: the connection was closed", "it is tried again")
+        self._answer("the leases")
         for name in won & self._lent:
             self.unread_s.setdefault(name, self._weather.now_s)
             self._lent.remove(name)
@@ -68,17 +93,6 @@ class Register:
     def read_past(self, environment: str) -> None:
         """Our daemon has read what others did."""
         self.unread_s.pop(ref_of(environment), None)
-
-    def _swap(self, name: str, move: Move) -> str | Late | Refused:
-        if self.refs.get(name, ("", ""))[0] != move.expected:
-            return Late("the reference has moved")
-        value = hashlib.sha1(f"{name} {move.expected} {move.body}".encode()).hexdigest()
-        self.refs[name] = value, move.body
-        return value
-
-    def _reach(self, what: str) -> None:
-        if self._weather.strikes("remote-down") or self._weather.strikes("remote-flaky"):
-            raise TransientError(f"{what}: the remote does not answer", "it is tried again")
 
 
 class Rival:

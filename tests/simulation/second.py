@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from reconciler.engine.recovery import accept
 from reconciler.model.codec import decode
+from reconciler.model.hosts import Rollouts
 from reconciler.model.lease import Claim, Holder, ref_of
 from reconciler.model.upgrade import Phase
 from tests.simulation import rest
 from tests.simulation.database import Disk
 from tests.simulation.facts import Facts
+from tests.simulation.hands import Taken
 from tests.simulation.life import SETTINGS, Life
 from tests.simulation.loss import told
 from tests.simulation.remote import Refs
@@ -52,11 +54,7 @@ class Second:
         self.register = SharedRegister(self.link, self.holder, pair.refs, pair.hands)
         self.rival = Others(self.holder, self.register, pair.hands)
         self.facts = Facts(cast(Any, self))
-        shared = first.facts
-        self.facts.shut, self.facts.proven, self.facts.proven_s = shared.shut, shared.proven, shared.proven_s
-        self.facts.proven_by, self.facts.rolled_back = shared.proven_by, shared.rolled_back
-        self.facts.removed, self.facts.settled_s = shared.removed, shared.settled_s
-        self.facts.deployed, self.facts.reverts = shared.deployed, shared.reverts
+        self.facts.reverts = first.facts.reverts
         self.disk.moved = self.facts.committed
 
     def __getattr__(self, name: str) -> Any:
@@ -67,6 +65,13 @@ class Second:
 
     def note(self, text: str) -> None:
         self._first.note(f"[theirs] {text}")
+
+    def share_engine(self) -> None:
+        """What becomes of services here becomes of the first's: they are the same."""
+        own, shared = self.facts, self._first.facts
+        own.shut, own.proven, own.proven_s = shared.shut, shared.proven, shared.proven_s
+        own.proven_by, own.rolled_back = shared.proven_by, shared.rolled_back
+        own.removed, own.settled_s, own.deployed = shared.removed, shared.settled_s, shared.deployed
 
     def bury(self) -> None:
         type(self._first).bury(cast(Any, self))
@@ -90,14 +95,13 @@ class Pair:
 
     def __init__(self, first: Simulation, random: Random) -> None:
         self.first, self._random = first, random
-        first.weather.spare("engine-slow")  # what it strikes has its effect after the lease has changed hands
         self.refs: dict[str, tuple[str, str]] = {}
         self.hands: dict[str, tuple[Claim, float]] = {}
         first.link = Link(first.weather)
         first.register = SharedRegister(first.link, first.holder, self.refs, self.hands)
         first.rival = cast(Any, Others(first.holder, first.register, self.hands))
         self.second = Second(first, self)
-        first.host.asker = lambda: self.acting
+        self._furnish()
         self.peers: tuple[Peer, Peer] = (first, self.second)
         self.acting: Peer = first
         self._lent = False
@@ -106,11 +110,24 @@ class Pair:
         self._stopped_s: dict[Peer, float] = {}
         """Since when who stands still does so."""
 
+    @property
+    def machines(self) -> tuple[Peer, ...]:
+        """Of each machine, somebody whose services run there."""
+        return (self.first,)
+
+    def _furnish(self) -> None:
+        """Give the second daemon the services that it is there for."""
+        self.first.weather.spare(
+            "engine-slow"
+        )  # what it strikes has its effect after the lease changed hands
+        self.second.share_engine()
+        self.first.host.asker = lambda: self.acting
+
     # what happens to them
 
     def moments(self, end_s: float) -> list[tuple[float, Callable[[], None]]]:
         random = self._random
-        acts = (self._kill, self._terminate, self._stop, self._cut)
+        acts = self._acts()
         found: list[tuple[float, Callable[[], None]]] = []
         for _ in range(random.randint(2, 5)):
             act, away_s = random.choice(acts), random.uniform(*AWAY_S)
@@ -124,6 +141,9 @@ class Pair:
         if lends.random() < LENDS_ODDS:
             found += [(lends.uniform(3.0, end_s - 12.0), self._lend) for _ in range(LENDS_LOOKS)]
         return found
+
+    def _acts(self) -> tuple[Callable[[Peer, float], None], ...]:
+        return self._kill, self._terminate, self._stop, self._cut
 
     def _lend(self) -> None:
         """Once, stop who has something under way until the other had it all, and has just given it back."""
@@ -178,6 +198,18 @@ class Pair:
                     "",
                     peer.life,
                 )
+
+    def taken_back(self, operation: str) -> Taken:
+        """Of several hosts, what a revert of a rollout is judged by."""
+        raise NotImplementedError
+
+    def published(self, environment: str) -> Rollouts:
+        """What several hosts have published of their rollouts."""
+        raise NotImplementedError
+
+    def waits_for_ever(self, environment: str, service: str) -> bool:
+        """Whether several hosts may wait for the rollout of a service as long as nobody acts."""
+        raise NotImplementedError
 
     def holder(self, environment: str) -> Peer | None:
         """Who may act on it now, by what it itself knows."""
@@ -267,9 +299,11 @@ class Pair:
 
     def restless(self) -> list[str]:
         """What is not at rest: each daemon by itself, and each environment as its holder sees it."""
-        found = [why for peer in self.peers for why in rest.of_the_daemon(peer)]
-        if found:
-            return found
+        return [why for peer in self.peers for why in rest.of_the_daemon(peer)] or self._unsettled()
+
+    def _unsettled(self) -> list[str]:
+        """What of the environments is not at rest, where the daemons are."""
+        found = list[str]()
         for environment in self.first.rules.environments:
             if (holder := self.holder(environment)) is None:
                 found.append(f"{environment} is in nobody's hands")

@@ -25,6 +25,7 @@ from tests.simulation.database import Disk
 from tests.simulation.facts import Facts, Violation
 from tests.simulation.faults import Weather
 from tests.simulation.host import Host, SimulatedDriver, SimulatedProbes
+from tests.simulation.hosts import Board, Hosts
 from tests.simulation.life import PARSED, SETTINGS, Life
 from tests.simulation.loop import Time, instant
 from tests.simulation.loss import Loss
@@ -93,8 +94,10 @@ class Simulation:
         """In some seeds the database is lost."""
         self.skew_s = drawn.skew_s
         """By how much the second daemon's wall clock is ahead."""
-        self.pair = Pair(self, self._random("second")) if drawn.paired else None
-        """In some there is a second whole daemon, in place of the rival."""
+        self.board: Board | None = None
+        """Where hosts of one environment tell one another what became of rollouts, as this daemon reaches it."""
+        self.pair = self._paired(drawn)
+        """In some there is a second whole daemon, in place of the rival: on the same engine, or on another host."""
         self.departs = drawn.departs
         """In some an environment is taken out of the repository."""
         self.clocks = drawn.clocks
@@ -102,6 +105,11 @@ class Simulation:
         self.renaming = renaming.Renaming(self, self._random("renaming")) if drawn.renames else None
         """In some an environment gets other names."""
         self._begin(story)
+
+    def _paired(self, drawn: kinds.World) -> Pair | None:
+        if self.rules.hosts:
+            return Hosts(self, self._random("second"))
+        return Pair(self, self._random("second")) if drawn.paired else None
 
     @property
     def ended_upgrades(self) -> int:
@@ -121,6 +129,10 @@ class Simulation:
         """Whose daemon does something at this moment."""
         return self.pair.acting if self.pair else self
 
+    @property
+    def machines(self) -> list[Host]:
+        return [peer.host for peer in self.pair.machines] if self.pair else [self.host]
+
     def _clone(self) -> Repository:
         clone = Clone(self.remote, self.refs, self.weather, self.race, self.facts.accepted)
         repository = Repository(cast(Any, clone), cast(Any, self.remote))
@@ -132,18 +144,22 @@ class Simulation:
 
     def _begin(self, story: Random) -> None:
         """The first commit; on half of the fleets it runs already, and is adopted."""
-        self.host.foreign |= {(name, removal.LEGACY) for name in self.rules.environments}
+        for machine in self.machines:
+            machine.foreign |= {(name, removal.LEGACY) for name in self.rules.environments}
         for service in fleet.SERVICES:
             self.host.natures[service, fleet.FIRST] = "good"
         self.first = self.commit(fleet.first_files(self.rules), "Begin")
-        self.disk.moved, self.host.interrupt = self.facts.committed, lambda: self.may_kill("in an effect")
+        self.disk.moved = self.facts.committed
         # Whose facts, is asked when it happens.
         self.remote.moved = lambda before, after, who: self.acting.facts.pushed(before, after, who)  # noqa: PLW0108
-        self.host.told = lambda *happened: self.acting.facts.effect(*happened)  # noqa: PLW0108
+        for machine in self.machines:
+            machine.interrupt = lambda: self.may_kill("in an effect")
+            machine.told = lambda *happened: self.acting.facts.effect(*happened)  # noqa: PLW0108
         self.world.told, self.world.interrupt = self.facts.command, lambda: self.may_kill("in a command")
         self.world.dropped = self.facts.dropped
         if story.random() < 0.5:
-            self.facts.run_already(self._clone())
+            for peer in self.pair.machines if self.pair else (self,):
+                peer.facts.run_already(self._clone())
         self.acts = sorted(story.uniform(1.0, ACTIVE_S) for _ in range(story.randint(8, 16)))
 
     # the story
