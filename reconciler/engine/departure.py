@@ -2,29 +2,73 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable
+from contextlib import suppress
+
+from msgspec.structs import replace
 
 from reconciler.engine.core import Core
-from reconciler.engine.reading import Reading
+from reconciler.engine.reading import Reading, Resolvers
 from reconciler.model.codec import decode, encode
 from reconciler.model.desired import Desired, departed
 from reconciler.model.environment import Environment
+from reconciler.model.errors import UgsError
 
 MARK = "gone: "
+STAYS = "stays: "
+"""By environment that is to have another name, and has not yet: the revision by which it goes on."""
 
 
 def keep(core: Core, lost: Collection[Environment], reading: Reading, was: Collection[str]) -> None:
-    """Write down every environment that the repository has `lost`, and has under no other name either. `was`: those
-    that are known to have got another.
+    """Write down every environment that the repository has `lost`, and has under no other name either; of those that it
+    has, by what they go on until then. `was`: those that are known to have got another name.
 
     To be said before the commit is accepted: whoever is killed in between still knows of what runs there.
     """
-    claimed = {one.renamed_from for one in reading.environments.values() if ours(core, one)} if lost else ()
+    claimed = claims(core, reading) | set(was) if lost else set[str]()
     for one in lost:
-        if ours(core, one) and one.name not in claimed and one.name not in was:
+        if one.name in claimed:
+            if now := core.desired.get(one.name):
+                core.store.mark(STAYS + one.name, now.revision)
+        elif ours(core, one):
             with core.store.transaction():
                 core.store.mark(MARK + one.name, encode(one).decode())
                 core.store.audit("environment-gone", environment=one.name, detail=reading.snapshot.revision)
+
+
+def claims(core: Core, reading: Reading) -> set[str]:
+    """The former names that this daemon's environments say, be it that several say the same."""
+    told = [*reading.environments.values(), *_misnamed(reading)]
+    return {one.renamed_from for one in told if one.renamed_from and ours(core, one)}
+
+
+def _misnamed(reading: Reading) -> list[Environment]:
+    snapshot = reading.snapshot
+    return [snapshot.followed[name].environment for name in snapshot.related.misnamed]
+
+
+async def staying(
+    core: Core, reading: Reading, names: Collection[str], resolvers: Resolvers
+) -> dict[str, Desired]:
+    """Of these names and of those that were written down, what is in force and stays so for now, by its last files.
+    Nothing is removed by those: the new ones may pin it."""
+    revisions = core.store.marks(STAYS)
+    contested = {old for one in _misnamed(reading) if (old := one.renamed_from) and STAYS + old in revisions}
+    wanted = contested.union(names)
+    found = dict[str, Desired]()
+    for name in sorted(wanted):
+        now, revision = core.desired.get(name), revisions.get(STAYS + name)
+        if now is None and revision:
+            with suppress(UgsError):  # it was rewritten, and nobody knows it any more
+                snapshot = await asyncio.to_thread(core.repository.snapshot, revision)
+                now = resolvers.beside(snapshot, core.frozen).get(name)
+        if now is not None and now.gone is None:
+            found[name] = now if now.hidden else replace(now, hidden=True)
+    for mark in revisions:
+        if mark.removeprefix(STAYS) not in found:
+            core.store.mark(mark, None)
+    return found
 
 
 def absent(core: Core, reading: Reading) -> list[Environment]:

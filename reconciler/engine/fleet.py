@@ -208,12 +208,9 @@ class Fleet:
         self._again = renames.again
         usable = without(wanted, renames.waiting)
         # What cannot be read at all stays as it is, neither gone nor emptied; so does what keeps its name for now.
-        staying = [name for name in snapshot.blind.union(renames.waiting.values()) if name not in usable]
-        kept = {
-            name: core.desired[name]
-            for name in staying
-            if name in core.desired and core.desired[name].gone is None
-        }
+        waiting = {*renames.waiting, *renames.waiting.values(), *snapshot.blind}
+        staying = [name for name in waiting if name not in usable]
+        kept = await departure.staying(core, reading, staying, self._resolvers)
         gone, back = departure.gone(core, reading)
         in_force = {**gone, **kept, **usable} if gone or kept else usable
         asks = self._resolvers
@@ -236,8 +233,7 @@ class Fleet:
                 core, (*snapshot.problems, *self._thawed(snapshot, frozen), *refused, *distrusted)
             )
         finally:  # it is in force, whatever could not be written down about it
-            taken = {**usable, **gone} if gone else usable
-            await self._call_for_passes(taken, before, {*news, *gone})
+            await self._call_for_passes(in_force, before, {*news, *gone, *kept})
 
     async def _call_for_passes(
         self, taken: Mapping[str, Desired], before: Mapping[str, Desired], suspects: Collection[str]

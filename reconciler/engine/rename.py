@@ -168,7 +168,8 @@ async def _carry_over(
             store.mark(MARK + new, None)
             for name in {old, said}:
                 store.mark(MARK + name, new)
-            store.mark(departure.MARK + old, None)
+            for mark in (departure.MARK, departure.STAYS):
+                store.mark(mark + old, None)
             _tell(core, new, f"{new} goes on where {old} was", "info")
         left = None
     finally:

@@ -14,9 +14,11 @@ from reconciler.engine import departure, people, permits, rename
 from reconciler.engine.attention import needs_person
 from reconciler.engine.ledger import Ledger
 from reconciler.engine.paced import Piece
+from reconciler.engine.permits import override
 from reconciler.engine.status import status_of
 from reconciler.model.slots import Hold, Rule
 from reconciler.model.upgrade import Phase, Upgrade
+from tests.drivers.services import kill_all
 from tests.fleet_repository import ENVIRONMENT_FILE
 from tests.world import World
 
@@ -294,6 +296,62 @@ async def test_no_two_environments_were_the_same_one_and_none_was_itself(world: 
         else "staging and third both say that they were ghost"
     )
     assert wanted in said[0]
+
+
+async def test_two_that_say_they_were_the_same_leave_it_in_force(world: World) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    pid = world.pid()
+    text = world.environment()
+    for name in ("staging", "third"):
+        said = f"environment: {name}\nrenamed_from: production\n"
+        world.files[f"environments/{name}.yaml"] = text.replace("environment: production\n", said)
+    world.files[ENVIRONMENT_FILE] = None
+    world.merge("Too many names")
+    for _ in range(2):
+        await world.settle()
+        assert (list(world.core.desired), world.phases()) == (["production"], ["succeeded"])
+        assert len([text for text in needs_person(world.fleet) if "both say that they were" in text]) == 2
+        await world.restart()
+    kill_all(world.state)  # what crashes is started again, as ever
+    await world.settle()
+    await world.eventually(lambda: world.answers() == "1.0.0")
+    world.files["environments/third.yaml"] = None
+    named(world, "staging", "production")
+    await world.settle()
+    assert (world.pid() != pid, phases(world), list(world.core.desired)) == (True, ["succeeded"], ["staging"])
+    assert (needs_person(world.fleet), world.core.store.marks(departure.STAYS)) == ([], {})
+
+
+async def test_while_a_rename_waits_what_crashes_is_started_and_nothing_is_removed(world: World) -> None:
+    world.more = "policy: {prune: true}\n"
+    world.driver_yaml = "{kind: process}\ntimezone: Europe/Berlin"
+    for service in ("api", "web", "worker"):
+        world.release("1.0.0", service=service)
+        world.pin("1.0.0", service)
+    world.merge("Begin")
+    await world.settle()
+    world.pin(None, "web")
+    world.more += "freezes: [{from: 2020-01-01, until: 2099-01-01, reason: quiet}]\n"
+    world.merge("Remove web")
+    await world.settle()
+    assert phases(world, "production")[-1] == "waiting"
+    taken = world.state / "services/staging/api"
+    taken.mkdir(parents=True)
+    world.pin("1.0.0", "web")
+    named(world, "staging", "production")
+    await world.settle()
+    assert [text for text in needs_person(world.fleet) if "is there already" in text]
+    await world.restart()
+    kill_all(world.state)
+    await world.settle()
+    assert list(world.core.desired) == ["production"]
+    override(world.fleet, "production", None, gate="freeze", actor="ada", reason="now", lasting="1h")
+    await world.settle()
+    await world.eventually(lambda: world.answers("web") == "1.0.0")
+    taken.rmdir()
+    await world.settle()
+    assert (list(world.core.desired), world.answers("web")) == (["staging"], "1.0.0")
 
 
 async def test_what_stays_behind_for_lack_of_trust_is_not_renamed(world: World) -> None:
