@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -162,15 +163,29 @@ def test_a_service_that_swarm_wrote_to_meanwhile_is_written_again(site: Site, pl
         deploy(site, work("3.0.0"))
 
 
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ({}, "someone else made the service production_api"),
+        (
+            {f"{PREFIX}site": "elsewhere", f"{PREFIX}environment": "shop", f"{PREFIX}service": "api"},
+            "the service production_api is not ours: it is of the environment shop of another UGS (site elsewhere)",
+        ),
+    ],
+)
 def test_a_stranger_of_the_name_is_left_alone_until_a_person_adopts_it(
-    site: Site, played: PlayedSwarm
+    site: Site, played: PlayedSwarm, labels: dict[str, str], said: str
 ) -> None:
-    theirs = {"Name": "production_api", "TaskTemplate": {}, "Mode": {"Replicated": {"Replicas": 1}}}
+    theirs = {
+        "Name": "production_api",
+        "Labels": labels,
+        "TaskTemplate": {},
+        "Mode": {"Replicated": {"Replicas": 1}},
+    }
     played.services["theirs"] = {"ID": "theirs", "Version": {"Index": 3}, "Spec": theirs}
-    assert swarm.observe(site, "production")["api"].foreign == "someone else made the service production_api"
-    with pytest.raises(
-        HostError, match="someone else made the service production_api; remove it, or have it"
-    ):
+    assert swarm.observe(site, "production")["api"].foreign == said
+    remedy = "remove it, or have it taken over: ugs adopt production api"
+    with pytest.raises(HostError, match=re.escape(f"{said}; {remedy}")):
         deploy(site, work())
     assert played.writes() == []
     deploy(site, work(), msgspec.structs.replace(CAUSE, adopted=True))

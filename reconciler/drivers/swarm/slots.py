@@ -86,9 +86,9 @@ def observations(
             before = seen.get(name, Observation(name))  # of strangers, or of the other side
             instances = (*before.instances, *instances_of(service, tasks))
             seen[name] = Observation(name, instances, before.foreign)
-        elif service.name.startswith(prefix) and f"{PREFIX}site" not in service.labels:
+        elif service.name.startswith(prefix):
             name = service.name.removeprefix(prefix)
-            seen[name] = Observation(name, foreign=f"someone else made the service {service.name}")
+            seen[name] = Observation(name, foreign=foreign(service))
     return {name: one for name, one in seen.items() if one.instances or one.foreign}
 
 
@@ -100,6 +100,15 @@ def is_ours(service: Service, site: str, names: Collection[str]) -> bool:
         and said.get(f"{PREFIX}environment") in names
         and f"{PREFIX}service" in said
     )
+
+
+def foreign(service: Service) -> str:
+    """The sentence about a service that is not ours."""
+    theirs = service.labels.get(f"{PREFIX}site")
+    if theirs is None:
+        return f"someone else made the service {service.name}"
+    where = service.labels.get(f"{PREFIX}environment", "?")
+    return f"the service {service.name} is not ours: it is of the environment {where} of another UGS (site {theirs})"
 
 
 def instances_of(service: Service, tasks: Iterable[Task]) -> tuple[Instance, ...]:

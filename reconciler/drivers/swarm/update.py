@@ -13,7 +13,7 @@ from reconciler.drivers.swarm.managers import Conflict, Manager
 from reconciler.drivers.swarm.material import given
 from reconciler.drivers.swarm.options import layout_of
 from reconciler.drivers.swarm.sides import of_target, place, sides
-from reconciler.drivers.swarm.slots import Slot, crashed, landed, refused, slots_of, unplaced
+from reconciler.drivers.swarm.slots import Slot, crashed, foreign, landed, refused, slots_of, unplaced
 from reconciler.drivers.swarm.wire import Node, Service, Task
 from reconciler.model.errors import HostError
 from reconciler.model.target import Target, Workload
@@ -41,9 +41,11 @@ class Look(Struct, frozen=True):
     nodes: dict[str, Node]
 
 
-def stranger(services: Iterable[Service], name: str) -> Service | None:
-    """What has the name that a service is to have, and is not ours."""
-    return next((one for one in services if one.name == name and f"{PREFIX}site" not in one.labels), None)
+def stranger(services: Iterable[Service], name: str, site: str) -> Service | None:
+    """What has the name that a service is to have, and is not ours, be it another UGS's."""
+    return next(
+        (one for one in services if one.name == name and one.labels.get(f"{PREFIX}site") != site), None
+    )
 
 
 def make_so(engine: Manager, cause: Cause, work: Workload, upto: int) -> None:
@@ -68,10 +70,10 @@ def write(engine: Manager, cause: Cause, work: Workload, upto: int) -> None:
     for _ in range(WRITES_MAX):
         found, name = place(work, sides(engine, work.environment, work.service))
         if found is None:
-            found = stranger(engine.services(), name)
+            found = stranger(engine.services(), name, engine.id)
             if found is not None and not cause.adopted:
                 raise HostError(
-                    f"someone else made the service {found.name}",
+                    foreign(found),
                     f"remove it, or have it taken over: ugs adopt {work.environment} {work.service}",
                 )
         spec = spec_of(
