@@ -13,6 +13,7 @@ from reconciler.git.call import OBJECT_ID, Git, checked
 from reconciler.git.commit import NEW_FILE_MODE, File, Identity, build
 from reconciler.git.errors import PushRejected
 from reconciler.git.objects import REGULAR, Objects, entries
+from reconciler.model.git_notes import is_outdated
 
 PENDING_REF = "refs/ugs/notes-pending"
 """Only the lines that the remote does not have yet; gone as soon as it does."""
@@ -106,8 +107,14 @@ class Notes:
 
 
 def united(*notes: Iterable[bytes]) -> list[bytes]:
-    """All lines, each operation once and as it was said last; what is not ours is kept byte for byte."""
-    lines = {_key(line): line for note in notes for line in note}
+    """All lines, each operation once: as it was said last, by the epochs of those who say theirs, else by which note
+    comes last. What is not ours is kept byte for byte."""
+    lines = dict[tuple[str, object], bytes]()
+    for line in (line for note in notes for line in note):
+        key = _key(line)
+        known = lines.get(key)
+        if known is None or not is_outdated(line, by=known):
+            lines[key] = line
     return list(lines.values())
 
 

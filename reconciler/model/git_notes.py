@@ -81,7 +81,17 @@ def line_of(upgrade: Upgrade, *, quarantined: bool = False) -> str:
     return json.dumps(line)
 
 
-def read_line(text: str) -> Line | None:
+def is_outdated(text: str | bytes, *, by: str | bytes) -> bool:
+    """Whether a line was said in an older epoch than another one of its operation, whichever of them arrived first:
+    whoever had the environment before may push late what he had kept. Of lines that say no epoch nobody can tell, nor
+    of those that name the environment otherwise, whose epochs are others."""
+    said, known = read_line(text), read_line(by)
+    if said is None or known is None or said.environment != known.environment:
+        return False
+    return 0 < said.epoch < known.epoch
+
+
+def read_line(text: str | bytes) -> Line | None:
     """Whoever may push notes may write anything into them."""
     try:
         line = msgspec.json.decode(text, type=Line)

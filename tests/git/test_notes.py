@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reconciler.git import Mirror, PushRejected
+from reconciler.git.notes import united
 from reconciler.model.errors import TransientError
 from tests.git.colleague import AT, Colleague
 from tests.git.conftest import OpenMirror
@@ -50,6 +53,43 @@ def test_a_new_line_replaces_the_older_one_of_its_operation(mirror: Mirror) -> N
     mirror.add_notes({tip: {"a": line("a", "verifying"), "b": line("b")}}, at=AT)
     mirror.add_notes({tip: {"a": line("a", "reverted")}}, at=AT)
     assert mirror.notes(tip) == [line("a", "reverted"), line("b")]
+
+
+def said(epoch: int, outcome: str, environment: str = "production") -> bytes:
+    """A line of one operation, as a daemon says it in an epoch; 0: in none."""
+    line = {"operation": "a", "environment": environment, "service": "api", "outcome": outcome}
+    return json.dumps(line | ({"epoch": epoch} if epoch else {})).encode()
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["reverting", "reverted"])), min_size=1))
+def test_of_two_lines_of_one_operation_the_greater_epoch_counts(told: list[tuple[int, str]]) -> None:
+    """Whichever arrives first; in one epoch, and where one says none, the later."""
+    [kept] = united(*([said(epoch, outcome)] for epoch, outcome in told))
+    last = told[0]
+    for one in told[1:]:
+        last = last if 0 < one[0] < last[0] else one
+    assert kept == said(*last)
+    if all(epoch for epoch, _ in told):
+        newest = max(epoch for epoch, _ in told)
+        assert kept == said(newest, [outcome for epoch, outcome in told if epoch == newest][-1])
+
+
+def test_epochs_of_another_name_of_the_environment_say_nothing() -> None:
+    """Its lease begins anew with the name."""
+    old, new = said(7, "reverting"), said(1, "reverted", "live")
+    assert united([old], [new]) == [new]
+
+
+def test_what_was_kept_by_who_had_the_environment_before_does_not_come_back(
+    open_mirror: OpenMirror, ada: Colleague
+) -> None:
+    one, other = open_mirror("one"), open_mirror("other")
+    tip = one.fetch()
+    other.fetch()
+    other.add_notes({tip: {"a": said(8, "reverted").decode()}}, at=AT)
+    one.add_notes({tip: {"a": said(7, "verifying").decode()}}, at=AT)
+    assert fetched_notes(ada, tip) == [said(8, "reverted").decode()]
+    assert one.notes(tip) == [said(8, "reverted").decode()]
 
 
 def test_two_daemons_and_a_person_lose_no_line(open_mirror: OpenMirror, ada: Colleague) -> None:
