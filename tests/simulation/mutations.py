@@ -490,9 +490,6 @@ MUTATIONS = {
     "no host waits for a rollout to begin": Mutation(
         "reconciler.model.gates:_rollout", "if not place.hosts or", "if True or", kind="hosts"
     ),
-    "who has lost the lease does not tell what it moved last": Mutation(
-        "reconciler.engine.exchange:Exchange.round", "self._tell(name)  # of", "pass  # of", kind="hosts"
-    ),
 }
 """By name: what somebody might break."""
 
