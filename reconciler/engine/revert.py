@@ -217,14 +217,27 @@ def propose(core: Core, upgrade: Upgrade, why: str) -> Outcome:
     edits = edit(mirror, tip, upgrade)
     if not edits.files:
         return Outcome(None, edits.left, edits.needs_person)
-    commit = mirror.branch(branch_of(upgrade))
-    if commit is None:
+    there = mirror.branch(branch_of(upgrade))
+    proposal = as_it_stands(core, Proposal(upgrade, tip, ""), there)
+    if there is None:
         commit = mirror.commit(tip, edits.files, message(upgrade, edits.left), at=core.clock.now())
         core.fence.check()  # fetching may have taken long
         core.failpoint("propose:begun")
         mirror.push_branch(commit, branch_of(upgrade), expected=None)
         core.failpoint("propose:done")
+        proposal = Proposal(upgrade, tip, commit)
     left = f"{why}; the branch {branch_of(upgrade)} puts it back once it is merged"
     services = upgrade.service, *(one.service for one in upgrade.companions)
     told = {service: edits.left.get(service) or left for service in services}
-    return Outcome(None, told, edits.needs_person, Proposal(upgrade, tip, commit))
+    return Outcome(None, told, edits.needs_person, proposal)
+
+
+def as_it_stands(core: Core, known: Proposal, there: str | None) -> Proposal:
+    """The proposal with what stands on its branch (`there`, which was fetched), where a daemon of ours made that and
+    nobody has touched it; blocking. Who was killed over a push has not written down what it made."""
+    if there in (None, known.commit):
+        return known
+    [made] = core.repository.mirror.log(None, there, limit=1)
+    trailer = OPERATION_TRAILER, known.operation
+    ours = made.committer == made.email == core.settings.identity.email and trailer in made.trailers
+    return replace(known, base=made.parents[0], commit=made.sha) if ours else known

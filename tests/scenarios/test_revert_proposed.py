@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from reconciler.engine.daemon import Daemon
 from reconciler.engine.pull_requests import reverts
 from reconciler.engine.pull_requests.reverts import Follower
+from reconciler.model.errors import TransientError
 from reconciler.model.proposal import Proposal
 from tests.forge.dialects import Answer
 from tests.forge.server import ForgeServer
@@ -40,6 +43,42 @@ async def failed(world: World, *services: str) -> Proposal:
     assert world.answers() == "1.0.0"
     [made] = world.core.store.proposals()
     return made
+
+
+async def failed_already(world: World) -> Proposal:
+    """The same where 1.0.0 runs."""
+    world.more += "policy: {revert: pull-request}\n"
+    world.bump("1.1.0", "unhealthy")
+    await world.settle()
+    [made] = world.core.store.proposals()
+    return made
+
+
+def unanswered(
+    world: World, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object] = lambda: None
+) -> None:
+    """The next push to a branch arrives, and its answer does not."""
+    mirror = world.core.repository.mirror
+    push = mirror.push_branch
+
+    def lose(*arguments: Any, **keywords: Any) -> None:
+        monkeypatch.setattr(mirror, "push_branch", push)
+        push(*arguments, **keywords)
+        meanwhile()
+        raise TransientError("the connection was closed", "it is tried again")
+
+    monkeypatch.setattr(mirror, "push_branch", lose)
+
+
+def push_to_the_revert(world: World) -> str:
+    """A commit of Ada's on the branch that puts the pin back."""
+    name = git(world.remote, "for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads/ugs-revert-*")
+    world.ada.git("fetch", "--quiet", "origin", name)
+    world.ada.git("checkout", "--quiet", "-B", name, "FETCH_HEAD")
+    hers = world.ada.commit({"NOTES.md": "why\n"}, "Say why")
+    world.ada.git("push", "--quiet", "origin", name)
+    world.ada.git("checkout", "--quiet", "main")
+    return hers
 
 
 async def follow(world: World) -> None:
@@ -79,6 +118,8 @@ async def test_a_bad_release_is_proposed_back_merged_and_in_sync(world: World, f
     assert newest
     assert newest.revert_commit == world.reverts()[0]
     assert any("is reverted by" in told and "#1 is merged" in told for told in world.told())
+    events = [row.event for row in world.core.store.audit_of(made.operation)]
+    assert events.count("revert-merged") == 1
     counts = {one.event: one.count for one in world.core.store.tallies() if one.change_class == "revert"}
     assert counts == {"pull-opened": 1, "pull-merged": 1}
     await follow(world)
@@ -165,14 +206,108 @@ async def test_it_follows_the_tip_only_where_its_environment_changed(
     assert 'web: "1.1.0"' in world.pinned()
 
 
+async def test_who_never_hears_that_it_was_made_anew_follows_the_tip_all_the_same(
+    world: World, forge: ForgeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await failed(world, "api", "web")
+    await follow(world)
+    unanswered(world, monkeypatch)
+    world.release("1.1.0", service="web", deadline="60s")
+    world.pin("1.1.0", "web")
+    first = world.merge("Bump web")
+    await follow(world)
+    assert git(world.remote, "rev-parse", f"{branch(world, made)}^") == first
+
+    world.more += FREEZE
+    second = world.merge("Note a freeze")
+    await follow(world)
+    assert git(world.remote, "rev-parse", f"{branch(world, made)}^") == second
+
+
+async def test_what_was_pushed_before_the_tip_moved_and_never_heard_of_follows_it(
+    world: World, forge: ForgeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await started(world)
+    moved: list[str] = []
+
+    def person() -> None:
+        world.more += FREEZE
+        moved.append(world.merge("Note a freeze"))
+
+    unanswered(world, monkeypatch, person)
+    made = await failed_already(world)
+    await follow(world)
+    assert git(world.remote, "rev-parse", f"{branch(world, made)}^") == moved[0]
+
+
+async def test_what_a_person_has_pushed_before_it_was_known_is_left_alone(
+    world: World, forge: ForgeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await started(world)
+    hers: list[str] = []
+    unanswered(world, monkeypatch, lambda: hers.append(push_to_the_revert(world)))
+    made = await failed_already(world)
+    world.more += FREEZE
+    world.merge("Note a freeze")
+    await follow(world)
+    assert branch(world, made) == hers[0]
+    assert [pull.branch for pull in forge.pulls.values()] == [made.branch]
+
+
+@pytest.mark.parametrize("then", ["1.1.0", "1.2.0"])
+async def test_merged_without_trailers_and_overtaken_before_that_is_known_it_names_the_commit(
+    world: World, forge: ForgeServer, then: str
+) -> None:
+    made = await failed(world)
+    await follow(world)
+    world.ada.pull_if_any()
+    world.pin("1.0.0")
+    squashed = world.merge("Put api back, by hand of the forge")
+    forge.pulls[1].state, forge.pulls[1].merged_as = "merged", squashed
+    if then == "1.1.0":
+        world.pin(then)
+        world.merge("Pin what failed once more")
+    else:
+        world.bump(then, deadline="60s")
+    await follow(world)
+    settled = world.core.store.proposal(made.operation)
+    assert settled
+    assert settled.state == "merged"
+    row = world.core.store.upgrade(made.operation)
+    assert row
+    assert row.revert_commit == squashed
+    assert any(f"is reverted by {squashed[:12]}" in told for told in world.told())
+
+
+async def test_a_merged_one_that_the_branch_does_not_have_calls_a_person(
+    world: World, forge: ForgeServer
+) -> None:
+    await failed(world)
+    await follow(world)
+    forge.pulls[1].state = "merged"  # into another branch, or somebody has forced it off this one since
+    await follow(world)
+    await follow(world)
+    assert len([call for call in world.calls() if "#1 is merged, and main does not have it" in call]) == 1
+    assert world.core.store.proposals() == []
+
+
+async def test_where_its_branch_is_deleted_and_the_forge_leaves_it_open_a_person_is_called(
+    world: World, forge: ForgeServer
+) -> None:
+    made = await failed(world)
+    await follow(world)
+    git(world.remote, "update-ref", "-d", f"refs/heads/{made.branch}")
+    await follow(world)
+    await follow(world)
+    assert forge.pulls[1].state == "closed"
+    assert len([call for call in world.calls() if "its branch was deleted unmerged" in call]) == 1
+    assert len(forge.pulls) == 1
+
+
 async def test_what_a_person_pushed_onto_the_branch_is_left_alone(world: World, forge: ForgeServer) -> None:
     made = await failed(world)
     await follow(world)
-    world.ada.git("fetch", "--quiet", "origin", made.branch)
-    world.ada.git("checkout", "--quiet", "-B", made.branch, "FETCH_HEAD")
-    hers = world.ada.commit({"NOTES.md": "why\n"}, "Say why")
-    world.ada.git("push", "--quiet", "origin", made.branch)
-    world.ada.git("checkout", "--quiet", "main")
+    hers = push_to_the_revert(world)
     world.more += FREEZE
     world.merge("Note a freeze")
     await follow(world)

@@ -10,10 +10,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.engine.core import Core, note_of
-from reconciler.engine.pins import edit, environment_files, message
+from reconciler.engine.pins import edit, environment_files, left_by, message
 from reconciler.engine.pull_requests.moves import open_once
 from reconciler.engine.pull_requests.report import denied
-from reconciler.engine.revert import HISTORY_MAX
+from reconciler.engine.revert import HISTORY_MAX, as_it_stands
 from reconciler.forge import Denied, Draft, Pull
 from reconciler.git import Mirror, PushRejected
 from reconciler.model import proposal as saying
@@ -29,13 +29,15 @@ LOOK_S = 60.0
 
 
 class Standing(Struct, frozen=True):
-    """How a proposal stands in Git: `ours` is what we last made of it, `gone`: somebody deleted its branch."""
+    """How a proposal stands in Git. `known`: with what we last made of its branch; `outdated`: what that was made on
+    has changed, and nobody else has touched it; `gone`: somebody deleted the branch."""
 
     state: Literal["open", "merged", "moot"]
     tip: str
+    known: Proposal
     commit: str = ""
     """Of the tracked branch, where it is merged."""
-    ours: Proposal | None = None
+    outdated: bool = False
     gone: bool = False
 
 
@@ -71,26 +73,34 @@ class Follower:
     async def _follow(self, known: Proposal) -> None:
         core = self._core
         standing = await core.git(_standing, core, known)
-        one = standing.ours or known
+        one, commit = standing.known, standing.commit
         if one != known:
             core.store.propose(one)
         pull = await self._pull(one) if core.forge else None
-        if standing.state == "merged" or (pull and pull.state == "merged" and standing.state == "moot"):
-            self._merged(one, standing.commit or standing.tip)
+        if pull and pull.state == "merged" and not commit:
+            commit = await core.git(_merged_by, core, one)
+        if commit:
+            self._merged(one, commit)
         elif standing.state == "moot" or self._released(one):
-            if pull and pull.state == "open" and core.forge:
-                await asyncio.to_thread(core.forge.close_pull, pull.number)
+            await self._close(pull)
             self._ended(
                 replace(one, state="moot"), "is moot: the pin was moved, or may be tried again", "info"
             )
-        elif pull.state == "closed" if pull else standing.gone:
-            what = "was closed" if pull else "was deleted"
-            left = "the failed version is still pinned, and in quarantine"
-            self._ended(replace(one, state="refused"), f"{what} unmerged: {left}", "person")
-        elif core.forge and pull is None:
-            await self._open(one)
-        elif pull and not one.asked:
-            await self._ask_to_merge(one, pull)
+        elif pull.state != "open" if pull else standing.gone:
+            lost = f"is merged, and {core.settings.repository.branch} does not have it"
+            said = {"merged": lost, "closed": "was closed unmerged"}
+            self._refused(one, said[pull.state] if pull else "was deleted unmerged")
+        elif standing.gone:
+            await self._close(pull)  # some forges leave it open, though nothing can be merged any more
+            self._refused(one, "is closed: its branch was deleted unmerged")
+        else:
+            if standing.outdated:
+                one = await core.git(_made_anew, core, one)
+                core.store.propose(one)
+            if pull is None:
+                await self._open(one)
+            elif not one.asked:
+                await self._ask_to_merge(one, pull)
 
     def _released(self, one: Proposal) -> bool:
         """Whether a person let the failed version be tried again: then its pin is to stay."""
@@ -102,6 +112,10 @@ class Follower:
     async def _pull(self, one: Proposal) -> Pull | None:
         forge = self._core.forge
         return await asyncio.to_thread(forge.pull_from, one.branch) if forge else None
+
+    async def _close(self, pull: Pull | None) -> None:
+        if pull and pull.state == "open" and self._core.forge:
+            await asyncio.to_thread(self._core.forge.close_pull, pull.number)
 
     async def _open(self, one: Proposal) -> None:
         core, upgrade = self._core, one.upgrade
@@ -132,12 +146,13 @@ class Follower:
         """The pin is back: the upgrade that failed learns its revert."""
         core, upgrade = self._core, one.upgrade
         row = core.store.upgrade(upgrade.operation)
+        learns = row is not None and row.final and row.revert_commit is None
         with core.store.transaction():
             if any(
                 kept.operation == upgrade.operation for kept in core.store.quarantined(upgrade.environment)
             ):
                 core.store.reverted(upgrade.operation, commit)
-            if row and row.final and row.revert_commit is None:
+            if row and learns:
                 after = replace(row, revert_commit=commit)
                 core.store.record(
                     after,
@@ -146,16 +161,21 @@ class Follower:
                     note=note_of(after),
                     reports=reports_of(row, after) if core.forge else (),
                 )
-            self._told(
-                replace(one, state="merged"), f"is reverted by {commit[:12]}: {one.name} is merged", "info"
-            )
+            what = f"is reverted by {commit[:12]}: {one.name} is merged"
+            self._told(replace(one, state="merged"), what, "info", audited=learns)
         core.wake.notes.set()
         core.wake.forge.set()
+
+    def _refused(self, one: Proposal, what: str) -> None:
+        left = "the failed version is still pinned, and in quarantine"
+        self._ended(replace(one, state="refused"), f"{what}: {left}", "person")
 
     def _ended(self, one: Proposal, what: str, severity: Severity) -> None:
         self._told(one, f"is not reverted: {one.name} {what}", severity)
 
-    def _told(self, one: Proposal, what: str, severity: Severity, *, event: str = "") -> None:
+    def _told(
+        self, one: Proposal, what: str, severity: Severity, *, event: str = "", audited: bool = False
+    ) -> None:
         core, upgrade = self._core, one.upgrade
         text = f"{upgrade.environment}: the pin of {upgrade.service} {what}"
         with core.store.transaction():
@@ -163,13 +183,14 @@ class Follower:
             if core.forge:
                 became = "opened" if one.state == "open" else one.state
                 core.store.tally(upgrade.environment, f"pull-{became}", "revert")
-            core.store.audit(
-                event or f"revert-{one.state}",
-                environment=upgrade.environment,
-                service=upgrade.service,
-                operation=upgrade.operation,
-                detail=text,
-            )
+            if not audited:
+                core.store.audit(
+                    event or f"revert-{one.state}",
+                    environment=upgrade.environment,
+                    service=upgrade.service,
+                    operation=upgrade.operation,
+                    detail=text,
+                )
             core.store.tell(
                 Notice(
                     upgrade.environment,
@@ -187,27 +208,49 @@ class Follower:
 
 
 def _standing(core: Core, known: Proposal) -> Standing:
-    """How it stands, blocking; the branch is made anew where what it changes has changed under it."""
+    """How it stands, blocking. The branch is asked for first: what is merged and deleted after that is open still."""
     mirror, upgrade = core.repository.mirror, known.upgrade
+    there = mirror.branch(known.branch)
     tip = core.repository.fetch().tip
     if done := mirror.find_trailer(OPERATION_TRAILER, upgrade.operation, until=tip, limit=HISTORY_MAX):
-        return Standing("merged", tip, done)
-    edits = edit(mirror, tip, upgrade)
-    if not edits.files:
-        return Standing("moot", tip)
-    there = mirror.branch(known.branch)
-    if there is None:
-        return Standing("open", tip, gone=True)
-    if there != known.commit or _alike(mirror, upgrade, known.base, tip):
-        # A person's own commits on it are that person's; and where nothing of it has changed, approvals stay.
-        return Standing("open", tip)
+        return Standing("merged", tip, known, done)
+    known = as_it_stands(core, known, there)
+    if not edit(mirror, tip, upgrade).files:
+        return Standing("moot", tip, known)
+    # A person's own commits on it are that person's; and where nothing of it has changed, approvals stay.
+    outdated = there == known.commit and not _alike(mirror, upgrade, known.base, tip)
+    return Standing("open", tip, known, outdated=outdated, gone=there is None)
+
+
+def _merged_by(core: Core, one: Proposal) -> str:
+    """The commit by which the tracked branch has what the forge says is merged, blocking; empty where it has not."""
+    mirror, upgrade = core.repository.mirror, one.upgrade
+    tip = core.repository.fetch().tip
+    if done := mirror.find_trailer(OPERATION_TRAILER, upgrade.operation, until=tip, limit=HISTORY_MAX):
+        return done
+    services = {upgrade.service, *(each.service for each in upgrade.companions)}
+    # Who merges may drop the trailers. A base that is not there was forced off the branch.
+    since = mirror.log(one.base, tip, paths=("environments",)) if mirror.is_ancestor(one.base, tip) else []
+    for made in reversed(since):
+        if made.parents and services - left_by(mirror, made.sha, upgrade).keys():
+            return made.sha
+    return "" if edit(mirror, tip, upgrade).files else tip
+
+
+def _made_anew(core: Core, known: Proposal) -> Proposal:
+    """With its branch made anew on the tip, blocking; as it was, where somebody was faster."""
+    standing, mirror, upgrade = _standing(core, known), core.repository.mirror, known.upgrade
+    if not standing.outdated:
+        return standing.known
+    tip, edits = standing.tip, edit(mirror, standing.tip, upgrade)
     commit = mirror.commit(tip, edits.files, message(upgrade, edits.left), at=core.clock.now())
     core.failpoint("propose:begun")
     try:
-        mirror.push_branch(commit, known.branch, expected=there)
+        mirror.push_branch(commit, known.branch, expected=known.commit)
     except PushRejected:
-        return Standing("open", tip)
-    return Standing("open", tip, ours=replace(known, base=tip, commit=commit))
+        return known
+    core.failpoint("propose:done")
+    return replace(known, base=tip, commit=commit)
 
 
 def _alike(mirror: Mirror, upgrade: Upgrade, base: str, tip: str) -> bool:
