@@ -13,7 +13,8 @@ class Proposals(Audit):
         upgrade = proposal.upgrade
         with self.transaction():
             self._run(
-                "INSERT OR REPLACE INTO proposals VALUES (?, ?, ?, ?)",
+                "INSERT INTO proposals VALUES (?, ?, ?, ?) ON CONFLICT (operation) DO UPDATE"
+                " SET environment = excluded.environment, state = excluded.state, value = excluded.value",
                 (
                     upgrade.operation,
                     upgrade.environment,

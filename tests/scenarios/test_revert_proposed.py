@@ -279,6 +279,27 @@ async def test_merged_without_trailers_and_overtaken_before_that_is_known_it_nam
     assert any(f"is reverted by {squashed[:12]}" in told for told in world.told())
 
 
+async def test_put_back_by_hand_undone_and_then_merged_it_names_what_was_merged(
+    world: World, forge: ForgeServer
+) -> None:
+    made = await failed(world)
+    await follow(world)
+    world.ada.pull_if_any()
+    subjects = {"1.0.0": "Put api back", "1.1.0": "Undo", "1.0.0 ": "Revert production/api to 1.0.0 (#1)"}
+    for version, subject in subjects.items():
+        world.pin(version.strip())
+        world.merge(subject)
+    forge.pulls[1].state, squashed = "merged", world.tip()
+    world.pin("1.1.0")
+    world.merge("Pin what failed once more")
+    world.pin("1.0.0")
+    world.merge("Put api back once more")
+    await follow(world)
+    row = world.core.store.upgrade(made.operation)
+    assert row
+    assert row.revert_commit == squashed
+
+
 async def test_a_merged_one_that_the_branch_does_not_have_calls_a_person(
     world: World, forge: ForgeServer
 ) -> None:
@@ -356,6 +377,21 @@ async def test_who_lets_it_be_tried_again_closes_it(world: World, forge: ForgeSe
     settled = world.core.store.proposal(made.operation)
     assert settled
     assert settled.state == "moot"
+
+
+async def test_what_fails_once_more_is_proposed_back_when_the_first_is_closed(
+    world: World, forge: ForgeServer
+) -> None:
+    await failed(world)
+    await follow(world)
+    world.core.store.release_quarantine("production", "api", operation=None, by="ada", why="try again")
+    await world.settle()
+    assert len(world.core.store.proposals()) == 2
+    forge.answer_next(Answer(502, {"message": "Bad gateway"}))
+    await Follower(world.core).round()
+    assert [pull.state for pull in forge.pulls.values()] == ["open"]
+    await follow(world)
+    assert [pull.state for pull in forge.pulls.values()] == ["closed", "open"]
 
 
 async def test_a_forge_that_is_down_gets_it_later_and_once(world: World, forge: ForgeServer) -> None:

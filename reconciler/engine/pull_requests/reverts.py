@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from typing import Literal
 
 from msgspec import Struct
@@ -56,9 +57,12 @@ class Follower:
             await core.clock.wait(core.wake.proposals, LOOK_S)
 
     async def round(self) -> None:
-        """One look at each that is open. Trouble with one is logged, and the others are looked at."""
+        """One look at each that is open, the oldest first. Trouble with one is logged, and the others are looked at,
+        but for those of its service: no two are to be open for what failed twice."""
+        troubled = set[tuple[str, str]]()
         for one in self._core.store.proposals():
-            if not self._core.leases.opening(one.upgrade.environment).open:
+            key = one.upgrade.environment, one.upgrade.service
+            if key in troubled or not self._core.leases.opening(one.upgrade.environment).open:
                 continue
             try:
                 await self._follow(one)
@@ -66,6 +70,7 @@ class Follower:
                 denied(self._core, error)
                 return
             except (HostError, TransientError) as error:
+                troubled.add(key)
                 log.warning("%s: %s", one.name, error)
             except UgsError as error:
                 log.error("%s: %s", one.name, error)
@@ -78,7 +83,7 @@ class Follower:
             core.store.propose(one)
         pull = await self._pull(one) if core.forge else None
         if pull and pull.state == "merged" and not commit:
-            commit = await core.git(_merged_by, core, one)
+            commit = await core.git(_merged_by, core, one, pull.number)
         if commit:
             self._merged(one, commit)
         elif standing.state == "moot" or self._released(one):
@@ -222,18 +227,19 @@ def _standing(core: Core, known: Proposal) -> Standing:
     return Standing("open", tip, known, outdated=outdated, gone=there is None)
 
 
-def _merged_by(core: Core, one: Proposal) -> str:
+def _merged_by(core: Core, one: Proposal, number: int) -> str:
     """The commit by which the tracked branch has what the forge says is merged, blocking; empty where it has not."""
     mirror, upgrade = core.repository.mirror, one.upgrade
     tip = core.repository.fetch().tip
     if done := mirror.find_trailer(OPERATION_TRAILER, upgrade.operation, until=tip, limit=HISTORY_MAX):
         return done
-    services = {upgrade.service, *(each.service for each in upgrade.companions)}
-    # Who merges may drop the trailers. A base that is not there was forced off the branch.
+    # Who merges may drop the trailers, and people may put it back by hand. A base that is not there was forced off.
     since = mirror.log(one.base, tip, paths=("environments",)) if mirror.is_ancestor(one.base, tip) else []
-    for made in reversed(since):
-        if made.parents and services - left_by(mirror, made.sha, upgrade).keys():
-            return made.sha
+    services = {upgrade.service, *(each.service for each in upgrade.companions)}
+    back = [made for made in since if made.parents and services - left_by(mirror, made.sha, upgrade).keys()]
+    named = [made for made in back if re.search(rf"[#!]{number}\b", made.subject)]
+    if back:
+        return (named or back)[0].sha
     return "" if edit(mirror, tip, upgrade).files else tip
 
 
