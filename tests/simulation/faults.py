@@ -61,7 +61,18 @@ OF_DATA = (
 """Drawn where there are data."""
 OF_TRUST = (Fault("signers-lost", ("HR-08",), 1.0, "nobody can say whose signatures count"),)
 """Drawn where commits are signed."""
-BY_NAME = {fault.name: fault for fault in (*FAULTS, *OF_DATA, *OF_TRUST)}
+OF_FORGE = (
+    Fault("forge-down", ("NT-01",), 1.0, "nothing of the forge answers"),
+    Fault("forge-flaky", ("NT-01",), 0.4, "a call to the forge ends in a network error"),
+    Fault(
+        "forge-unanswered", ("GT-06",), 0.6, "the forge does as it is told, and its answer does not arrive"
+    ),
+    Fault("forge-limited", (), 0.5, "the forge asks to wait"),
+    Fault("forge-denies", (), 0.7, "the forge refuses the token"),
+    Fault("forge-slow", (), 0.5, "a call to the forge takes a quarter of a minute"),
+)
+"""Drawn where reverts are proposed."""
+BY_NAME = {fault.name: fault for fault in (*FAULTS, *OF_DATA, *OF_TRUST, *OF_FORGE)}
 LASTS_S = (3.0, 25.0)
 
 

@@ -103,6 +103,8 @@ class Rules(NamedTuple):
     """What is pinned no longer is stopped."""
     trusted: bool
     """Commits count by their signatures, and not everybody may move production."""
+    proposes: bool = False
+    """`policy.revert` is `pull-request`."""
 
     hosts: bool = False
     """Environments list their hosts: production both of them."""
@@ -130,6 +132,7 @@ class Rules(NamedTuple):
         policy += [f"approvals: {{minor: {self.approvals}}}"] if self.approvals else []
         policy += ["promote: {from: staging, soak: 2s}"] if self.promote and name == "production" else []
         policy += [] if self.revert else ["revert: off"]
+        policy += ["revert: pull-request"] if self.proposes else []
         policy += ["prune: true"] if self.prune else []
         policy += ["backups: {keep: 2}"] if self.data else []
         policy += [f"restore_data: {{within: {RESTORES_WITHIN_S}s}}"] if self.restores else []

@@ -15,7 +15,7 @@ from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import NEXT, Phase, Upgrade
 from reconciler.store import SLACK
 from reconciler.store.values import time_of
-from tests.simulation import data_invariants, fleet, hands, removal, renaming, rollouts, trust
+from tests.simulation import data_invariants, fleet, hands, proposing, removal, renaming, rollouts, trust
 from tests.simulation.loss import safe_mode_changes_nothing_that_runs_6, safe_mode_starts_nothing_6
 from tests.simulation.opening import closed
 from tests.simulation.remote import BLOBS
@@ -54,7 +54,7 @@ def each_move_has_one_audit_row_3_10(
     _simulation: Simulation, _before: Upgrade | None, upgrade: Upgrade, rows: list[Mapping[str, Any]]
 ) -> str:
     events = [row["event"] for row in rows if row["operation"] == upgrade.operation]
-    count = events.count(upgrade.phase.value) + events.count("taken-back-again")
+    count = sum(events.count(said) for said in (upgrade.phase.value, "taken-back-again", "revert-merged"))
     return "" if count == 1 else f"{upgrade.operation} is {upgrade.phase} with {count} rows in the audit"
 
 
@@ -304,6 +304,7 @@ BEFORE_EFFECT = (
     quarantine_stands_before_restore_3_3,
     data_invariants.no_version_starts_on_data_that_are_not_its_own_3_9,
     *removal.BEFORE_EFFECT,
+    proposing.a_merged_revert_is_no_news,
 )
 
 
@@ -383,6 +384,7 @@ AFTER_PUSH = (
     a_revert_moves_what_failed_3_6,
     a_revert_follows_a_verdict_3_7,
     restoring_comes_before_reverting_4,
+    proposing.where_it_is_to_be_proposed_nothing_is_pushed,
 )
 
 # before a commit is put in force: (simulation, what was in force, what is to be)

@@ -7,9 +7,10 @@ from itertools import count, islice
 from random import Random
 from typing import NamedTuple
 
-from tests.simulation.faults import BY_NAME, LASTS_S, OF_DATA, OF_TRUST, Fault, Weather
+from tests.simulation.faults import BY_NAME, LASTS_S, OF_DATA, OF_FORGE, OF_TRUST, Fault, Weather
 from tests.simulation.fleet import Rules, on_hosts, rules
 from tests.simulation.loop import Time
+from tests.simulation.proposing import Way
 
 PAIRED, LOST = 0.1, 0.08
 """How many of the seeds have a second daemon, and how many lose their database."""
@@ -25,6 +26,9 @@ RENAMES = 0.2
 """And in how many of those of neither, that have one daemon and no signatures, an environment gets other names."""
 HOSTS = 0.08
 """And in how many of those of none of these the environments list two hosts, each with a whole daemon."""
+PROPOSES = 0.15
+WAYS: tuple[Way, ...] = ("policy", "policy", "protected")
+"""And in how many of those of none of these people are asked to merge what is to go back, and why."""
 
 
 class World(NamedTuple):
@@ -43,11 +47,14 @@ class World(NamedTuple):
     """By how much the second daemon's wall clock is ahead of the first one's."""
     renames: bool
     """An environment gets another name."""
+    proposes: Way
+    """Why people are asked to merge what is to go back; empty where they are not."""
 
     @property
     def faults(self) -> tuple[Fault, ...]:
         """Those that can be drawn here beside those of every world."""
-        return (*(OF_DATA if self.rules.data else ()), *(OF_TRUST if self.rules.trusted else ()))
+        drawn = (self.rules.data, OF_DATA), (self.rules.trusted, OF_TRUST), (self.proposes, OF_FORGE)
+        return tuple(fault for is_so, faults in drawn if is_so for fault in faults)
 
 
 def dice(seed: int, name: str) -> Random:
@@ -68,6 +75,10 @@ def draw(story: Random, scene: Random) -> World:
     hosts = scene.random() < HOSTS and alone and not (departs or clocks or renames)
     if hosts:
         drawn = on_hosts(drawn, scene)
+    asks, way = scene.random() < PROPOSES, scene.choice(WAYS)
+    proposes: Way = ""
+    if alone and asks and not (departs or renames or hosts or drawn.trusted) and drawn.revert:
+        proposes, drawn = way, drawn._replace(proposes=way == "policy")
     return World(
         drawn,
         paired,
@@ -76,6 +87,7 @@ def draw(story: Random, scene: Random) -> World:
         clocks=alone and clocks,
         skew_s=skew_s if paired and skewed else 0.0,
         renames=alone and renames,
+        proposes=proposes,
     )
 
 
@@ -91,6 +103,7 @@ SCENES: dict[str, Callable[[World], bool]] = {
     "lost": lambda world: world.loses,
     "paired": lambda world: world.paired,
     "promote": lambda world: world.rules.promote,
+    "proposed": lambda world: world.proposes != "",
     "prune": lambda world: world.rules.prune,
     "skewed": lambda world: world.skew_s != 0.0,
     "renames": lambda world: world.renames,

@@ -34,6 +34,7 @@ PARSED = Cache()
 SETTINGS = Settings(
     file=Path("/etc/ugs/ugs.yaml"),
     repository=config.Repository(url="/fleet.git", poll_s=5.0, max_stale_s=8.0),
+    identity=config.Identity(email="UGS@example.org"),
     state=Path("/var/lib/ugs"),
 )
 
@@ -77,6 +78,7 @@ class Life:
             leases=leases if simulation.rules.leased else Leases(),
             host=simulation.holder.host if simulation.board else "",
             register=cast(Any, simulation.board),
+            forge=cast(Any, simulation.proposing.forge if simulation.proposing else None),
             own_key=trust.OWN_KEY if simulation.rules.trusted else "",
             failpoint=lambda name: simulation.may_kill(f"at {name}"),
         )

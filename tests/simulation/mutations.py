@@ -490,6 +490,49 @@ MUTATIONS = {
     "no host waits for a rollout to begin": Mutation(
         "reconciler.model.gates:_rollout", "if not place.hosts or", "if True or", kind="hosts"
     ),
+    "what was to be proposed is pushed": Mutation(
+        "reconciler.engine.revert:put_back", 'if policy == "push":', "if True:", kind="proposed"
+    ),
+    "what a person has pushed on a proposal is taken for ours": Mutation(
+        "reconciler.engine.revert:as_it_stands", "if ours else known", "if True else known", kind="proposed"
+    ),
+    "who was killed over a proposal takes it for a person's": Mutation(
+        "reconciler.engine.revert:as_it_stands",
+        "if there in (None, known.commit):",
+        "if True:",
+        kind="proposed",
+    ),
+    "a proposal that was closed is opened again": Mutation(
+        "reconciler.engine.pull_requests.reverts:Follower._pull",
+        "return await asyncio.to_thread(forge.pull_from, one.branch) if forge else None",
+        "pull = await asyncio.to_thread(forge.pull_from, one.branch) if forge else None\n"
+        '    return pull if pull and pull.state == "open" else None',
+        kind="proposed",
+    ),
+    "merged without trailers counts as moot": Mutation(
+        "reconciler.engine.pull_requests.reverts:Follower._follow",
+        'if pull and pull.state == "merged" and not commit:',
+        "if False:",
+        kind="proposed",
+    ),
+    "what may be tried again is proposed back still": Mutation(
+        "reconciler.engine.pull_requests.reverts:Follower._released",
+        "return not any(",
+        "return False and not any(",
+        kind="proposed",
+    ),
+    "a proposal stays as its file was once": Mutation(
+        "reconciler.engine.pull_requests.reverts:Follower._follow",
+        "if standing.outdated:",
+        "if False:",
+        kind="proposed",
+    ),
+    "a proposal without its branch waits for ever": Mutation(
+        "reconciler.engine.pull_requests.reverts:Follower._follow",
+        "elif standing.gone:",
+        "elif False:",
+        kind="proposed",
+    ),
 }
 """By name: what somebody might break."""
 

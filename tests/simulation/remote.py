@@ -53,9 +53,14 @@ class Remote:
         """By commit: whose key signed it; of one that is not signed, nobody's."""
         self.notes: dict[tuple[str, str], str] = {}
         self.heads: dict[str, str] = {}
+        """By daemon: how far its database had come."""
         self.branches: dict[str, str] = {}
         """Others than the tracked one."""
-        """By daemon: how far its database had come."""
+        self.protected = False
+        """Whether the tracked one takes no push of ours."""
+        self.branch_moves: Callable[[str | None, str, str], None] = lambda _old, _new, _name: None
+        """Hears of every push of ours to one of those, before it has its effect, and the next once it has."""
+        self.branch_moved: Callable[[], None] = lambda: None
         self.moved: Callable[[str, str, str], None] = lambda _old, _new, _who: None
 
     def commit(
@@ -86,7 +91,8 @@ class Remote:
         if sha not in self.made:
             lines = message.rstrip("\n").split("\n")
             trailers = tuple((found[1], found[2]) for line in lines[1:] if (found := TRAILER.match(line)))
-            commit = Commit(sha, parents, author, f"{author}@example.org", at, lines[0], trailers)
+            email = f"{author}@example.org"
+            commit = Commit(sha, parents, author, email, at, lines[0], trailers, committer=email)
             self.made[sha] = Made(commit, tree, changed, message)
         return sha
 
@@ -237,7 +243,7 @@ class Clone:
             self._race()
         if not self.remote.reaches(sha, self.remote.tip):
             raise PushRejected("the branch has moved on")
-        if self.weather.strikes("remote-refuses"):
+        if self.remote.protected or self.weather.strikes("remote-refuses"):
             raise PushRefused("main is protected", "let the daemon push")
         if sha != self.remote.tip:
             self.remote.move(sha, "ugs")
@@ -252,7 +258,9 @@ class Clone:
         self._reach("push of a branch")
         if self.remote.branches.get(name) != expected:
             raise PushRejected("the branch has moved on")
+        self.remote.branch_moves(expected, sha, name)
         self.remote.branches[name] = sha
+        self.remote.branch_moved()
         if self.weather.strikes("push-unanswered"):
             raise TransientError("push: the connection was closed", "it is tried again")
 

@@ -10,7 +10,7 @@ from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.model.gates import closed
 from reconciler.model.upgrade import FINAL, Phase, Upgrade
 from reconciler.store import NOTE, SLACK
-from tests.simulation import data_invariants, departure, fleet, renaming
+from tests.simulation import data_invariants, departure, fleet, proposing, renaming
 from tests.simulation.opening import held
 from tests.simulation.removal import unmoved
 from tests.simulation.trust import follows, in_force, pins_in_force
@@ -58,7 +58,8 @@ def of_the_daemon(simulation: Simulation) -> list[str]:
         return ["the daemon is about to end: its database is damaged"]
     if not follows(simulation):
         return [f"the repository is {life.fleet.state}: {life.fleet.sentence}"]
-    return ["the outbox holds notices"] if life.core.store.pending(SLACK) else []
+    waiting = ["the outbox holds notices"] if life.core.store.pending(SLACK) else []
+    return waiting or proposing.unfollowed(simulation)
 
 
 def of_the_environment(simulation: Simulation, environment: str) -> list[str]:
@@ -149,7 +150,7 @@ def at_the_end(simulation: Simulation, environments: Collection[str]) -> str:
             continue  # what goes well on one host of many is told of the rollout
         if upgrade.final and upgrade.started_at and (upgrade.operation, upgrade.phase.value) not in told:
             return f"{upgrade.operation} is {upgrade.phase}, and nobody was told"
-    if wrong := data_invariants.at_the_end(simulation):
+    if wrong := data_invariants.at_the_end(simulation) or proposing.at_the_end(simulation):
         return wrong
     if simulation.life.loop.trouble:
         return f"asyncio says: {simulation.life.loop.trouble[0]}"

@@ -12,8 +12,10 @@ from tests.simulation import (
     data,
     departure,
     fleet,
+    forge,
     kinds,
     people,
+    proposing,
     removal,
     renaming,
     rest,
@@ -100,6 +102,10 @@ class Simulation:
         """In some there is a second whole daemon, in place of the rival: on the same engine, or on another host."""
         self.departs = drawn.departs
         """In some an environment is taken out of the repository."""
+        self.proposing = (
+            proposing.Proposing(self, self._random("proposing"), drawn.proposes) if drawn.proposes else None
+        )
+        """In some people are asked to merge what is to go back."""
         self.clocks = drawn.clocks
         """In some somebody sets the wall clock."""
         self.renaming = renaming.Renaming(self, self._random("renaming")) if drawn.renames else None
@@ -205,6 +211,8 @@ class Simulation:
             moments += wall.moments(self, self._random("wall"), ACTIVE_S)
         if self.renaming:
             moments += self.renaming.moments(ACTIVE_S)
+        if self.proposing:
+            moments += self.proposing.moments(ACTIVE_S)
         if self.pair:
             moments += self.pair.moments(ACTIVE_S)
         elif self.rules.leased:
@@ -286,7 +294,7 @@ class Simulation:
 
     def may_kill(self, where: str) -> None:
         """Kill the daemon here, if the weather says so."""
-        if self.renaming and self.renaming.kills(where):
+        if any(one.kills(where) for one in (self.renaming, self.proposing) if one):
             raise Killed(where)
         if not self._deadly:
             return
@@ -339,6 +347,8 @@ class Simulation:
         """How long a blocking call takes to have its effect, and then to answer, in seconds."""
         if name in EFFECTS and self.weather.strikes("engine-slow"):
             return 30.0, 0.0
+        if name in forge.CALLS and self.weather.strikes("forge-slow"):
+            return forge.SLOW_S, 0.0
         if name == "_sought" and removal.comes_back(self, until_s=ACTIVE_S - removal.LOOKS_S):
             return removal.LOOKS_S, 0.0
         chance = self._chance.random()
