@@ -26,8 +26,7 @@ LOOKED_AT_REF = "refs/ugs/looked-at"
 """The branch that somebody looked at last: never followed."""
 LOG_LIMIT = 1000
 TAGS_TIMEOUT_S = 30.0
-TIDIED_EVERY = 50
-"""Of so many new tips, the first has Git see whether it should pack what has gathered."""
+TIDIED_EVERY = 50  # of so many new tips, the first has Git see whether it should pack what has gathered
 
 
 class Mirror:
@@ -64,8 +63,7 @@ class Mirror:
         """As this process, which alone writes it, has read or written it last."""
         self._fetched: str | None = None
         """The tip that was fetched last."""
-        self._news = 0
-        """How many tips were new."""
+        self._news = 0  # how many tips were new
         self._polled: tuple[bytes, str] | None = None
         """What the remote said of its refs, and the tip that was fetched then."""
         self._differences = Differences(self._git, self._objects)
