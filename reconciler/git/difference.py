@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from reconciler.git.call import Git, checked
+from reconciler.git.lasting import Reader
 from reconciler.git.objects import Entry, Objects
-from reconciler.git.reader import Reader
 
 OPTIONS = ("-r", "--raw", "--no-renames", "--no-abbrev", "--no-commit-id")
 GITLINK = "160000"
@@ -24,7 +24,7 @@ class Differences:
         where nothing does any more. Raises HostError, and TransientError where one of the commits is not here."""
         for commit in (older, newer):
             self._objects.size(commit)  # of what is not here, git says that nothing differs
-        return self._entries(self._reader.ask(f"{checked(newer)} {checked(older)}", OPTIONS, folders))
+        return self._entries(self._reader.said(f"{checked(newer)} {checked(older)}", OPTIONS, folders))
 
     def close(self) -> None:
         self._reader.close()

@@ -10,8 +10,8 @@ from msgspec import Struct
 from reconciler.git import objects
 from reconciler.git.call import Git, checked
 from reconciler.git.errors import plain
+from reconciler.git.lasting import Reader
 from reconciler.git.objects import REGULAR, entry_at
-from reconciler.git.reader import Reader
 from reconciler.model.errors import HostError
 
 OLDER_MAX = 20
@@ -78,7 +78,7 @@ class Described:
 
     def commit(self, revision: str) -> Commit:
         """Raises HostError where it is not here."""
-        said = self._reader.ask(checked(revision), ("-s", "--always", FORMAT), (NOWHERE,))
+        said = self._reader.said(checked(revision), ("-s", "--always", FORMAT), (NOWHERE,))
         # Of what is not here it says nothing of use: `log` says why.
         found = next(_commits(said), None) or next(iter(log(self._git, None, revision, limit=1)), None)
         if found is not None:

@@ -13,6 +13,7 @@ from reconciler.git.call import NETWORK_TIMEOUT_S, OBJECT_ID, Git, checked
 from reconciler.git.commit import Identity
 from reconciler.git.difference import Differences
 from reconciler.git.history import Commit, Described
+from reconciler.git.lasting import Writer
 from reconciler.git.notes import Notes
 from reconciler.git.objects import REGULAR, Entry, Objects
 from reconciler.git.remote import Remote
@@ -22,8 +23,7 @@ from reconciler.model.layout import File
 from reconciler.model.trust import Signature, Touched
 
 ACCEPTED_REF = "refs/ugs/accepted"
-LOOKED_AT_REF = "refs/ugs/looked-at"
-"""The branch that somebody looked at last: never followed."""
+LOOKED_AT_REF = "refs/ugs/looked-at"  # the branch that somebody looked at last: never followed
 LOG_LIMIT = 1000
 TAGS_TIMEOUT_S = 30.0
 TIDIED_EVERY = 50  # of so many new tips, the first has Git see whether it should pack what has gathered
@@ -59,22 +59,20 @@ class Mirror:
     def _prepare(self) -> None:
         storage.prepare(self._git)
         self._objects = Objects(self._git)
-        self._accepted: str | None = None
-        """As this process, which alone writes it, has read or written it last."""
-        self._fetched: str | None = None
-        """The tip that was fetched last."""
+        self._accepted: str | None = None  # as this process, which alone writes it, has it last
+        self._fetched: str | None = None  # the tip that was fetched last
         self._news = 0  # how many tips were new
         self._polled: tuple[bytes, str] | None = None
         """What the remote said of its refs, and the tip that was fetched then."""
         self._differences = Differences(self._git, self._objects)
         self._described = Described(self._git)
+        self._writer = Writer(self._git)
         self._notes = Notes(self._git, self._objects, self._identity)
 
     def close(self) -> None:
         """End the readers. The mirror itself stays."""
-        self._described.close()
-        self._differences.close()
-        self._objects.close()
+        for one in (self._writer, self._described, self._differences, self._objects):
+            one.close()
 
     def fetch(self) -> str:
         """Bring the branch and the notes here; the branch's tip, also when it was rewritten."""
@@ -138,7 +136,7 @@ class Mirror:
 
     def accept(self, sha: str) -> None:
         """Put a fetched commit in force. Durable when this returns."""
-        self._git.set_ref(ACCEPTED_REF, sha)
+        self._writer.set_ref(ACCEPTED_REF, sha)
         self._accepted = sha
 
     def is_ancestor(self, older: str, newer: str) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from reconciler.git import Mirror, Remote
 from reconciler.model.errors import HostError, UgsError
+from tests.git.children import children
 from tests.git.colleague import ENVIRONMENT, Colleague, git
 from tests.git.conftest import OpenMirror
 
@@ -172,3 +175,29 @@ def test_a_poll_fetches_where_there_is_news_of_the_branch_or_of_the_notes(
     ada.git("push", "--quiet", "origin", "refs/notes/ugs")
     assert (mirror.poll(), fetched) == (second, [first, second, second])
     assert mirror.notes(second) == ["a note"]
+
+
+def test_the_commit_in_force_is_moved_by_one_process_that_may_die(
+    mirror: Mirror, ada: Colleague, tmp_path: Path
+) -> None:
+    folder = tmp_path / "state" / "mirror.git"
+    tips = [mirror.fetch(), *(ada.merges({"README.md": f"{number}\n"}) for number in range(3))]
+    mirror.fetch()
+    for tip in tips[:2]:
+        mirror.accept(tip)
+        assert git(folder, "rev-parse", "refs/ugs/accepted") == tip
+    (one,) = children(folder, "update-ref")
+    os.kill(one, signal.SIGKILL)
+    mirror.accept(tips[2])
+    (another,) = children(folder, "update-ref")
+    (folder / "refs" / "ugs" / "accepted.lock").touch()  # left by a git that was killed
+    git(folder, "pack-refs", "--all")
+    mirror.accept(tips[3])
+    assert children(folder, "update-ref") == [another]
+    with pytest.raises(HostError, match="git update-ref failed"):
+        mirror.accept("1" * 40)
+    assert git(folder, "rev-parse", "refs/ugs/accepted") == tips[3] == mirror.accepted()
+    mirror.accept(tips[0])
+    mirror.close()
+    assert git(folder, "rev-parse", "refs/ugs/accepted") == tips[0]
+    assert children(folder, "update-ref") == []
