@@ -16,10 +16,11 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 
 import msgspec
 
+from reconciler.collector import standing_still
 from reconciler.model.codec import packed, unpacker
 from reconciler.model.layered import differing
 from reconciler.model.parts import Part
@@ -66,6 +67,10 @@ class Parsed:
         self._seen: Mapping[str, Section] = {}
         """What was last seen to be written: of a section that is the very same nothing is to be done."""
 
+    def begin(self) -> None:
+        """Read it in a thread of its own: who has something else to wait for meanwhile has it at hand then."""
+        Thread(target=self._begun, name="parsed", daemon=True).start()
+
     def recall(self, oid: str, path: str) -> Release | Part | None:
         """What this blob was found to describe at this path, once."""
         known = self._known
@@ -102,6 +107,10 @@ class Parsed:
             for name in gone:
                 self._held.pop(name, None)
             self._seen = sections
+
+    def _begun(self) -> None:
+        with self._lock, standing_still():
+            self._load()
 
     def _load(self) -> Known:
         """What there is in memory; read where it was not."""

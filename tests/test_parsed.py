@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sqlite3
 import stat
+import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -84,6 +86,27 @@ def test_who_starts_again_reads_only_what_differs(tmp_path: Path) -> None:
     assert started(path, later) == (of(later), 1)
     assert {name for name, body in rows(path).items() if body != before[name]} == {"releases/api"}
     assert started(path, later) == (of(later), 0)
+
+
+def test_what_is_read_ahead_is_read_once_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, reads, own = tmp_path / "parsed.db", list[str](), Parsed._read
+    whole, _ = started(path, TREE)
+
+    def counted(self: Parsed) -> list[tuple[str, bytes, bytes]]:
+        reads.append(threading.current_thread().name)
+        return own(self)
+
+    monkeypatch.setattr(Parsed, "_read", counted)
+    memory = Parsed(path)
+    memory.begin()
+    while "parsed" in {thread.name for thread in threading.enumerate()}:
+        time.sleep(0)
+    cache = Cache(memory.recall)
+    blobs = {file.oid: TREE[name].encode() for name, file in listed(TREE).items()}
+    assert read("r", listed(TREE).values(), blobs.__getitem__, cache, nothing_older) == whole
+    assert (cache.parsed, reads) == (0, ["parsed"])
 
 
 def test_what_stands_no_longer_is_dropped_and_what_is_wrong_is_never_kept(tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ def core_from(
 
     clock = clock or SystemClock()
     remote, signers = remote_of(settings), signers_of(settings)
+    parsed = Parsed(settings.state / "parsed.db")
+    parsed.begin()  # while Git looks through the mirror
     with (
         contextlib.closing(open_state(settings.state, now=clock.now)) as store,
         contextlib.closing(
@@ -97,7 +99,7 @@ def core_from(
         closing_forge(settings) as forge,
         closing_aside(settings, remote, identity_of(settings), signers) as aside,
     ):
-        repository = Repository(mirror, remote, parsed=Parsed(settings.state / "parsed.db"))
+        repository = Repository(mirror, remote, parsed=parsed)
         yield Core(
             settings=settings,
             store=store,

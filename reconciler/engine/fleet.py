@@ -18,10 +18,11 @@ from reconciler.engine.recovery import Recall
 from reconciler.engine.remembering import Remembering
 from reconciler.engine.repository import Retry, Rewritten
 from reconciler.engine.trust import Guard, Judged, Untrusted, ahead_of
-from reconciler.model.desired import Desired, Thawer, moved
+from reconciler.model.desired import Desired, moved
 from reconciler.model.errors import HostError, InputError, Place, Problem, UgsError
 from reconciler.model.notice import Severity
 from reconciler.model.stamped import without
+from reconciler.model.thawed import Thawer
 from reconciler.model.trust import refusal_remedy, refusal_text
 
 log = logging.getLogger("ugs")

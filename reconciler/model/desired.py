@@ -9,7 +9,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.model.environment import Environment, Pin
-from reconciler.model.errors import Problem
 from reconciler.model.flags import described_as, mistyped
 from reconciler.model.layered import differing, layered, sorted_with
 from reconciler.model.release import Release
@@ -21,7 +20,6 @@ from reconciler.model.target import (
     FROZEN_FIELDS,
     RELEASES_KEPT_MAX,
     Workload,
-    frozen_digest,
     likewise,
     workload,
 )
@@ -231,42 +229,6 @@ def departed(last: Environment, revision: str) -> Desired:
     )
 
 
-class Thawer:
-    """Looks anew only at releases that changed, or froze, since it was asked last."""
-
-    def __init__(self) -> None:
-        self._last: tuple[Frozen, Frozen, dict[tuple[str, str], Problem]] = {}, {}, {}
-
-    def __call__(self, snapshot: Snapshot, frozen: Frozen) -> list[Problem]:
-        """An error for every release whose frozen fields were edited after it was deployed."""
-        releases, (before, thought, known) = snapshot.releases, self._last
-        if releases is not before or frozen is not thought:
-            known = dict(known)
-            for key in differing(before, releases) | differing(thought, frozen):
-                known.pop(key, None)
-                kept = frozen.get(key)
-                release = releases.get(key) if kept else None
-                if release and kept and frozen_digest(kept) != frozen_digest(release):
-                    known[key] = _edited(release)
-            self._last = releases, frozen, known
-        return list(known.values())
-
-
-def _edited(release: Release) -> Problem:
-    what = f"{release.service} {release.version}"
-    return Problem(
-        release.place,
-        "",
-        f"{what} was deployed and is frozen, and this file no longer describes what was deployed",
-        f"put its {', '.join(FROZEN_FIELDS)} back, and publish the change as a new version",
-    )
-
-
-def thawed(snapshot: Snapshot, frozen: Frozen) -> list[Problem]:
-    """The same, all looked at."""
-    return Thawer()(snapshot, frozen)
-
-
 def in_force(release: Release, frozen: Frozen) -> Release:
     """The release with the fields of its target as they froze.
 
@@ -278,6 +240,8 @@ def in_force(release: Release, frozen: Frozen) -> Release:
 
 @once(RELEASES_KEPT_MAX)
 def _as_frozen(release: Release, kept: Release) -> Release:
+    if kept == release:  # as nearly always
+        return release
     fields = {name: getattr(kept, name) for name in FROZEN_FIELDS}
     made = replace(release, **fields | {"flags": described_as(kept.flags, release.flags)})
     # The very same, where it is as it froze: what is asked stays as it was.

@@ -14,6 +14,7 @@ from reconciler.model.engines import Kind
 from reconciler.model.environment import Environment, Pin
 from reconciler.model.errors import Problem
 from reconciler.model.flags import misset, undeclared
+from reconciler.model.layered import plain
 from reconciler.model.misfits import misfits
 from reconciler.model.parts import Merged
 from reconciler.model.release import Release
@@ -73,7 +74,8 @@ def follow(
     """The environment with those pins alone that their release can serve; a pin that is the same as `before`, to the
     very same release, is not looked at again."""
     pins: dict[str, Pin] = {}
-    pinned = {service: releases.get((service, pin.version.text)) for service, pin in environment.pins.items()}
+    found = plain(releases)
+    pinned = {service: found.get((service, pin.version.text)) for service, pin in environment.pins.items()}
     problems = set(_idle_flags(environment, list(pinned.values()), sections, torn=bool(merged.torn)))
     unreleased, kind, hosts = False, environment.driver.kind, environment.hosts
     still, known = (before.still(environment), before.releases) if before else ({}, {})
@@ -89,8 +91,8 @@ def follow(
         # Most often it was seen to fit elsewhere.
         key = (kind, bool(hosts), service, pin.version.text) if pin.plain else None
         if key not in fitting:
-            if found := misfits(pin, release, environment.flags, kind, hosts):
-                problems.update(found)
+            if wrong := misfits(pin, release, environment.flags, kind, hosts):
+                problems.update(wrong)
                 continue
             if key and not release.flags:
                 fitting.add(key)

@@ -54,6 +54,11 @@ class Layered(Mapping[K, V]):
             return self._over[key]
         return self._base[key] if key in self._base and key not in self._gone else default
 
+    @property
+    def plain(self) -> Mapping[K, V]:
+        """What it shares, where it differs from that in nothing: a mapping of Python's own; else itself."""
+        return self if self._over or self._gone else self._base
+
     def __contains__(self, key: object) -> bool:
         return key in self._over or (key in self._base and key not in self._gone)
 
@@ -96,6 +101,11 @@ class Layered(Mapping[K, V]):
 def layered(mapping: Mapping[K, V]) -> Layered[K, V]:
     """The same mapping, to be shared by what comes after it."""
     return mapping if isinstance(mapping, Layered) else Layered(dict(mapping))
+
+
+def plain(mapping: Mapping[K, V]) -> Mapping[K, V]:
+    """The same mapping, for who looks up very many keys at once: in one of Python's own that is faster."""
+    return mapping.plain if isinstance(mapping, Layered) else mapping
 
 
 def sorted_with(before: Mapping[str, T], anew: Collection[str], now: Mapping[str, T]) -> Layered[str, T]:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from reconciler.model.circumstances import BEFORE_PUSH, Asked, Circumstances, Earlier, Gate
 from reconciler.model.codec import builtins
 from reconciler.model.data import pending
-from reconciler.model.desired import Desired, Frozen, Resolver, departed, thawed
+from reconciler.model.desired import Desired, Frozen, Resolver, departed
 from reconciler.model.differences import differences
 from reconciler.model.environment import ChangeClass
 from reconciler.model.expectation import expected_of
@@ -33,6 +33,7 @@ from reconciler.model.renaming import renamed
 from reconciler.model.rollout import interrupts
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.target import Target
+from reconciler.model.thawed import thawed
 from reconciler.model.version import step_between
 
 CALENDAR_GATES = frozenset({"window", "freeze", "fit"})
@@ -85,7 +86,7 @@ def preview(
             desired, old.get(name), (running or {}).get(name), releases, known.get(name), now
         )
     ]
-    was, pinned = _pins(old), _pins(new)
+    was, pinned, both = _pins(old), _pins(new), sorted(new.keys() & old.keys())
     return Preview(
         changes=tuple(changes),
         added=tuple(pinned[key] for key in sorted(pinned.keys() - was.keys())),
@@ -97,16 +98,14 @@ def preview(
         ),
         settings=tuple(
             (name, key)
-            for name in sorted(new.keys() & old.keys())
+            for name in both
             for key in SETTINGS
             if builtins(getattr(old[name].environment, key)) != builtins(getattr(new[name].environment, key))
         ),
         problems=introduced(
             (*before.problems, *thawed(before, frozen)), (*after.problems, *thawed(after, kept))
         ),
-        flags=tuple(
-            move for name in sorted(new.keys() & old.keys()) for move in flag_moves(old[name], new[name])
-        ),
+        flags=tuple(move for name in both for move in flag_moves(old[name], new[name])),
     )
 
 

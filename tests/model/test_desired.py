@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from reconciler.model.desired import Frozen, Resolver, in_force, resolve, thawed
+from reconciler.model.desired import Frozen, Resolver, in_force, resolve
 from reconciler.model.release import Archive, Artifact, ConfigFile, Health, Release, Run
 from reconciler.model.snapshot import Snapshot
+from reconciler.model.thawed import thawed
 from tests.build import REVISION, environment, pin, release
 
 

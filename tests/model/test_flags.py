@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from reconciler.model.desired import in_force, resolve, thawed
+from reconciler.model.desired import in_force, resolve
 from reconciler.model.environment import FlagSetting
 from reconciler.model.errors import InputError, Place
 from reconciler.model.flags import Switched, described_as, switched
@@ -16,6 +16,7 @@ from reconciler.model.planned import Planned
 from reconciler.model.release import Flag
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.target import Workload, frozen_digest, workload
+from reconciler.model.thawed import thawed
 from tests.build import environment as build_environment
 from tests.build import pin as build_pin
 from tests.build import release as build_release

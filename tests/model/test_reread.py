@@ -9,9 +9,10 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.model.desired import Desired, Resolver, Thawer, resolve, thawed
+from reconciler.model.desired import Desired, Resolver, resolve
 from reconciler.model.release import Flag
 from reconciler.model.snapshot import Cache, Snapshot, read, reread
+from reconciler.model.thawed import Thawer, thawed
 from tests.build import release as build_release
 from tests.counting import calls
 from tests.model.test_snapshot import environment, release

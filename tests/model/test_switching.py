@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from reconciler.model.desired import thawed
 from reconciler.model.environment import Environment, Policy, Window
 from reconciler.model.permits import Permits
 from reconciler.model.release import Flag
@@ -16,6 +15,7 @@ from reconciler.model.snapshot import Snapshot
 from reconciler.model.standing import Standing
 from reconciler.model.switching import Rules, closed_for, described, rules_at, text_of
 from reconciler.model.target import frozen_digest
+from reconciler.model.thawed import thawed
 from tests.build import environment, release
 from tests.model.test_evaluation import flag
 
