@@ -237,7 +237,7 @@ def as_it_stands(core: Core, known: Proposal, there: str | None) -> Proposal:
     nobody has touched it; blocking. Who was killed over a push has not written down what it made."""
     if there in (None, known.commit):
         return known
-    [made] = core.repository.mirror.log(None, there, limit=1)
+    made = core.repository.mirror.described(there)
     trailer = OPERATION_TRAILER, known.operation
     ours = made.committer == made.email == core.settings.identity.email and trailer in made.trailers
     return replace(known, base=made.parents[0], commit=made.sha) if ours else known
