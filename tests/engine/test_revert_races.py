@@ -28,6 +28,7 @@ HOSTS = ("blue", "green")
 ROUNDS_A_REPOSITORY = 100
 """Each host looks through the branch's history for its operation: it is not let grow without end."""
 LATE_MAX_S = 0.02
+BY_NIGHT = pytest.mark.crash, pytest.mark.night
 
 
 @pytest.fixture
@@ -108,7 +109,11 @@ def failed(core: Core, commit: str) -> Upgrade:
 @pytest.mark.fault("GT-21")
 @pytest.mark.parametrize(
     "rounds",
-    [3, *(pytest.param(ROUNDS_A_REPOSITORY, marks=pytest.mark.crash, id=f"of-1000-{n}") for n in range(10))],
+    [
+        3,
+        pytest.param(ROUNDS_A_REPOSITORY, marks=pytest.mark.crash, id="of-1000-0"),
+        *(pytest.param(ROUNDS_A_REPOSITORY, marks=BY_NIGHT, id=f"of-1000-{n}") for n in range(1, 10)),
+    ],
 )
 async def test_of_two_hosts_that_revert_at_once_one_commits(
     fleet: FleetRepository, hosts: list[Core], rounds: int
