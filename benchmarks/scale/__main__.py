@@ -20,7 +20,7 @@ from msgspec import to_builtins
 
 from benchmarks.scale import curves, fair, instead, live, read, rest, small, waiting
 from benchmarks.scale.generate import Size, sized
-from benchmarks.scale.row import Row, markdown, table
+from benchmarks.scale.row import Row, cpu_ms, markdown, table
 
 FILES = 100_000
 MANIFESTS = 10_000
@@ -30,11 +30,27 @@ TABLE, GROWTH = "table", "growth"
 
 
 def machine() -> str:
+    """What it was measured on, with how fast Python is there at this hour: of one kind of machine that differs too."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
     git = subprocess.run(("git", "version"), check=True, capture_output=True, text=True).stdout.split()[2]
     system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
     system += f", Git {git}, SQLite {sqlite3.sqlite_version}"
-    return f"{os.cpu_count()} cores, {memory} GiB, {system}"
+    adding = cpu_ms(_add_up)
+    cores = (
+        f"{os.cpu_count()} cores ({_processor()}; the numbers up to a million are added in {adding:.0f} ms)"
+    )
+    return f"{cores}, {memory} GiB, {system}"
+
+
+def _add_up() -> None:
+    total = 0
+    for number in range(1_000_000):
+        total += number
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown")
 
 
 def measured(pins: list[int]) -> list[Row]:
