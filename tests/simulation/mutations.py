@@ -527,12 +527,6 @@ MUTATIONS = {
         "if False:",
         kind="proposed",
     ),
-    "a proposal without its branch waits for ever": Mutation(
-        "reconciler.engine.pull_requests.reverts:Follower._follow",
-        "elif standing.gone:",
-        "elif False:",
-        kind="proposed",
-    ),
 }
 """By name: what somebody might break."""
 
