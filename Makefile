@@ -6,7 +6,7 @@ PYTHON ?= python3
 RERUNS ?= 0
 STEADY := -p pytest_rerunfailures --reruns $(RERUNS) --max-suite-reruns 5 --rerun-show-tracebacks
 # And then the whole files of those that failed again: their tests may share a daemon that the first try left as it was.
-AGAIN = $(if $(filter-out 0,$(RERUNS)),|| $(BIN)/python -m tests.again)
+AGAIN = $(if $(filter-out 0,$(RERUNS)),|| $(BIN)/python -m tests.again -m $(MEASURED))
 # Most tests wait for processes: more workers than cores. One file stays on one worker, as its tests share a daemon.
 PYTEST := pytest -p pytest_asyncio.plugin -p xdist.plugin $(STEADY) -n 4 --dist loadfile --no-loadscope-reorder -q
 # How often `make crash` kills the daemon, and how those kills are drawn: `make crash KILLS=5000 SEED=7`; and how often
@@ -25,6 +25,8 @@ HOURS ?= 8
 NIGHTS ?= var/nightly
 # What `make test` runs: the rest has targets of its own.
 SHORT := 'not crash and not slow and not engine and not browser'
+# What `make coverage` does.
+MEASURED := 'not crash and not engine and not browser'
 # For how many seconds `make load` asks.
 DURATION ?= 600
 SIMULATED = $(if $(filter command,$(origin SEED)),--seed $(SEED),--seeds $(SEEDS) --from $(FROM))
@@ -59,7 +61,7 @@ examples: $(VENV)/ready
 # The tests of `make test` and of `make slow`, measured: which takes a good deal longer.
 coverage: $(VENV)/ready
 	rm -f .coverage .coverage.* var/failed.txt
-	$(BIN)/python -m coverage run -m $(PYTEST) -p tests.again -m 'not crash and not engine and not browser' $(AGAIN)
+	$(BIN)/python -m coverage run -m $(PYTEST) -p tests.again -m $(MEASURED) $(AGAIN)
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report
 

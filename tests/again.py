@@ -1,6 +1,6 @@
 """A second try, in CI: the whole files of the tests that failed, from anew, since those of one file may share a daemon.
 
-`-p tests.again` on pytest's command line writes down which those are; `python -m tests.again` runs them.
+`-p tests.again` on pytest's command line writes down which those are; `python -m tests.again OPTIONS` runs them.
 """
 
 from __future__ import annotations
@@ -30,16 +30,8 @@ def main() -> int:
     if not 0 < len(files) <= FILES_MAX:
         return 1
     print(f"{', '.join(files)}: tried once more as a whole; what failed is to be mended", flush=True)  # noqa: T201
-    argv = [
-        "-m",
-        "pytest",
-        "-p",
-        "pytest_asyncio.plugin",
-        "-q",
-        "-m",
-        "not crash and not engine and not browser",
-    ]
-    return subprocess.run([sys.executable, *argv, *files], check=False).returncode
+    argv = (sys.executable, "-m", "pytest", "-p", "pytest_asyncio.plugin", "-q", *sys.argv[1:], *files)
+    return subprocess.run(argv, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -74,14 +74,14 @@ class Deciding:
         asked = await here.weigher.all_asked(desired, changes)
         order = await self._order(desired, changes, settled)
         expected_s = await here.weigher.all_expected(desired, changes)
-        if self._is_left():
+        if self.is_left():
             return {}
         busy |= here.engaged
         ready = [change for change in changes if change.service not in busy]
         waiting = await here.ledger.retire(
             {change.service: (change, asked[change.service].revision) for change in ready}, busy
         )
-        if self._is_left():  # others may have had the loop
+        if self.is_left():  # others may have had the loop
             return {}
         # What is retired parks nothing any more.
         round_ = _Round(
@@ -94,7 +94,7 @@ class Deciding:
             round_.told.setdefault(change.service, self.gates(change, round_.around))
         return round_.told
 
-    def _is_left(self) -> bool:
+    def is_left(self) -> bool:
         """Whether it was given another name meanwhile: nothing is written under this one any more."""
         return self.here.name not in self.here.core.desired
 
@@ -174,7 +174,7 @@ class _Round:
             if left:
                 rested = await piece.rest()
                 stale = rested or stale
-                if rested and self._here.name not in self._core.desired:
+                if rested and self._deciding.is_left():
                     return False
                 if rested or opened is not None:
                     self._follow(rested=rested)

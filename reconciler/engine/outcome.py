@@ -76,9 +76,8 @@ async def _failed(core: Core, upgrade: Upgrade, control: Control, steward: Stewa
         return core.move(upgrade, Phase.STUCK, reason, severity="person", quarantine=reason)
     if upgrade.before and after_of(upgrade).release.upgrade.reversible is False:
         reason = f"{evidence}; {after_of(upgrade).target.version} must not be taken back by itself"
-        if (
-            steward.owes or steward.hopeless()
-        ):  # nor is the old one to be started on such data, as after a reboot
+        # Nor is the old one to be started on such data, as after a reboot.
+        if steward.owes or steward.hopeless():
             steward.hold(reason)
         return core.move(upgrade, Phase.STUCK, reason, severity="person", quarantine=reason)
     if why := steward.hopeless():

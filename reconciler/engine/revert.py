@@ -238,6 +238,5 @@ def as_it_stands(core: Core, known: Proposal, there: str | None) -> Proposal:
     if there in (None, known.commit):
         return known
     made = core.repository.mirror.described(there)
-    trailer = OPERATION_TRAILER, known.operation
-    ours = made.committer == made.email == core.settings.identity.email and trailer in made.trailers
+    ours = made.is_made_by(core.settings.identity.email, (OPERATION_TRAILER, known.operation))
     return replace(known, base=made.parents[0], commit=made.sha) if ours else known

@@ -48,6 +48,10 @@ class Commit(Struct, frozen=True):
     committer: str = ""
     """The address of whoever made the commit of it."""
 
+    def is_made_by(self, email: str, trailer: tuple[str, str]) -> bool:
+        """Whether it is all of whoever has this address, and carries this trailer."""
+        return self.committer == self.email == email and trailer in self.trailers
+
 
 def log(
     git: Git,

@@ -102,8 +102,8 @@ class Writer(Lasting):
     def set_ref(self, name: str, sha: str) -> None:
         """Durable when this returns. Raises HostError, and TransientError where that takes too long."""
         moves = f"start\0update {name}\0{checked(sha)}\0\0prepare\0commit\0".encode()
-        with self._git.writing():
-            try:
+        try:
+            with self._git.writing():
                 self.ask(moves, b"commit: ok\n", ())
-            except HostError:
-                self._git.local("update-ref", name, sha)  # which says what is wrong
+        except HostError:
+            self._git.set_ref(name, sha)  # which says what is wrong

@@ -102,6 +102,14 @@ async def everywhere(others: Others) -> None:
     assert others.rollout().state == "succeeded"
 
 
+async def being_verified(world: World, others: Others) -> None:
+    """1.1.0 is proving itself here, for hours."""
+    await everywhere(others)
+    world.bump("1.1.0", soak="1h", deadline="2h")
+    await world.fleet.refresh()
+    await others.until(lambda: (newest := world.newest()) and newest.phase is Phase.VERIFYING)
+
+
 async def test_it_publishes_what_began_what_came_of_it_and_that_all_have_it(world: World) -> None:
     async with of(world) as others:
         assert world.answers() == "1.0.0"
@@ -172,10 +180,7 @@ async def test_so_many_failures_are_borne(world: World) -> None:
 
 async def test_what_is_under_way_ends_when_it_has_failed_elsewhere(world: World) -> None:
     async with of(world) as others:
-        await everywhere(others)
-        world.bump("1.1.0", soak="1h", deadline="2h")
-        await world.fleet.refresh()
-        await others.until(lambda: (newest := world.newest()) and newest.phase is Phase.VERIFYING)
+        await being_verified(world, others)
         others.say("failed")
         await others.until(lambda: (newest := world.newest()) and newest.phase is Phase.CANCELLED)
         await others.rest()
@@ -304,10 +309,7 @@ async def test_a_rollout_does_not_begin_while_its_gates_are_still_being_asked(wo
 
 async def test_a_rollout_asks_its_gates_while_something_else_is_on_its_way_here(world: World) -> None:
     async with of(world) as others:
-        await everywhere(others)
-        world.bump("1.1.0", soak="1h", deadline="2h")
-        await world.fleet.refresh()
-        await others.until(lambda: (newest := world.newest()) and newest.phase is Phase.VERIFYING)
+        await being_verified(world, others)
         permits.hold(world.fleet, "production", None, actor="ada", reason="look")
         world.bump("1.2.0")
         await world.fleet.refresh()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -41,6 +42,16 @@ def upgrades(world: World, environment: str) -> list[Upgrade]:
 
 def phases(world: World, environment: str = "staging") -> list[str]:
     return [upgrade.phase.value for upgrade in reversed(upgrades(world, environment))]
+
+
+async def under_way(world: World) -> threading.Event:
+    """1.0.0 runs, and 1.1.0 is being applied until the answer is set."""
+    world.deploy_first("1.0.0")
+    await world.settle()
+    free = world.hold("apply")
+    world.bump("1.1.0")
+    await world.reach(Phase.APPLYING)
+    return free
 
 
 async def test_everything_goes_along_and_nothing_is_deployed_again(world: World) -> None:
@@ -95,11 +106,7 @@ async def test_everything_goes_along_and_nothing_is_deployed_again(world: World)
 
 
 async def test_it_waits_for_what_is_under_way_and_can_be_taken_back(world: World) -> None:
-    world.deploy_first("1.0.0")
-    await world.settle()
-    free = world.hold("apply")
-    world.bump("1.1.0")
-    await world.reach(Phase.APPLYING)
+    free = await under_way(world)
     named(world, "staging", "production")
     await world.fleet.refresh()
     assert list(world.core.desired) == ["production"]
@@ -392,11 +399,7 @@ async def test_two_names_in_a_row_are_followed_in_one_fetch(world: World) -> Non
 
 
 async def test_names_in_a_row_wait_for_what_is_under_way(world: World) -> None:
-    world.deploy_first("1.0.0")
-    await world.settle()
-    free = world.hold("apply")
-    world.bump("1.1.0")
-    await world.reach(Phase.APPLYING)
+    free = await under_way(world)
     in_a_row(world, "middle", "staging")
     await world.fleet.refresh()
     assert (list(world.core.desired), world.core.store.marks(departure.MARK)) == (["production"], {})

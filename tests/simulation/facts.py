@@ -16,6 +16,7 @@ from reconciler.model.upgrade import Phase, Upgrade
 from tests.simulation import departure, fleet, renaming, trust
 from tests.simulation.fleet import FIRST_NAMES
 from tests.simulation.loop import EPOCH
+from tests.simulation.violation import Violation, judge
 
 if TYPE_CHECKING:
     from tests.simulation.data import Backup, Command
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
 
 Key = tuple[str, str]
 STARTED = frozenset({Phase.APPLYING, Phase.VERIFYING, Phase.RESTORING, Phase.REVERTING})
-
-
-class Violation(SystemExit):
-    """Something that must always hold does not. No `except Exception` of the engine's takes it for its own."""
 
 
 class Facts:
@@ -166,9 +163,7 @@ class Facts:
             self._check(self._invariants.AFTER_PUSH, before, after)
 
     def _check(self, checks: Any, *happened: Any) -> None:
-        for check in checks:
-            if wrong := check(self._simulation, *happened):
-                raise Violation(f"{check.__name__}: {wrong}")
+        judge(checks, self._simulation, *happened)
 
     def _moved(self, before: Upgrade | None, upgrade: Upgrade) -> None:
         if before and before.phase is upgrade.phase:

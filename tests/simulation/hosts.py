@@ -15,13 +15,13 @@ from reconciler.model.lease import share_of
 from reconciler.model.register import Late, Move, Refused
 from reconciler.model.upgrade import Upgrade
 from tests.simulation import rest, rollouts
-from tests.simulation.facts import Violation
 from tests.simulation.hands import Taken
 from tests.simulation.host import Host, Nature, SimulatedDriver, SimulatedProbes
 from tests.simulation.messenger import Messenger
 from tests.simulation.rival import ANSWER_MAX_S, References
 from tests.simulation.second import Pair, Peer
 from tests.simulation.shared import Link
+from tests.simulation.violation import judge
 
 ILL_ODDS = 0.2
 """How many of the versions do something else on the second machine than on the first."""
@@ -137,7 +137,7 @@ class Hosts(Pair):
             for service, report in now.items():
                 if was.get(service) != report:
                     peer.note(f"{host} of {environment} says {service} {report.outcome}: {report.reason}")
-                    _raise(rollouts.ON_REPORT, self, peer, (environment, service), report)
+                    judge(rollouts.ON_REPORT, self, peer, (environment, service), report)
             return
         environment = name.removeprefix(ROLLOUT)
         old, new = decode(before, Rollouts), decode(after, Rollouts)
@@ -147,7 +147,7 @@ class Hosts(Pair):
                     f"{environment}: the rollout {rollout.operation} of {service} {rollout.to.version} is "
                     f"{rollout.state} {rollout.reason}"
                 )
-                _raise(rollouts.ON_PUBLISH, self, peer, (environment, service), old, new)
+                judge(rollouts.ON_PUBLISH, self, peer, (environment, service), old, new)
                 self.begun[rollout.operation] = rollout
 
     def failed(self, rollout: str) -> list[tuple[Peer, Upgrade]]:
@@ -217,9 +217,3 @@ class Hosts(Pair):
             if wrong := rest.at_the_end(peer, self._of(peer.holder.host)):
                 return f"{peer.holder.host}: {wrong}"
         return rollouts.at_the_end(self)
-
-
-def _raise(checks: Any, *happened: Any) -> None:
-    for check in checks:
-        if wrong := check(*happened):
-            raise Violation(f"{check.__name__}: {wrong}")

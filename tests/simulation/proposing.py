@@ -12,6 +12,7 @@ from tests.simulation import fleet
 from tests.simulation.forge import Request, SimulatedForge
 from tests.simulation.loop import instant
 from tests.simulation.remote import BLOBS, Tree
+from tests.simulation.violation import judge
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -166,28 +167,17 @@ class Proposing:
     # what the daemon does
 
     def _branch_moves(self, before: str | None, after: str, name: str) -> None:
-        from tests.simulation.facts import Violation
-
         self._simulation.note(f"ugs pushes {after[:12]} to {name}")
-        for check in BEFORE_BRANCH:
-            if wrong := check(self._simulation, before, after, name):
-                raise Violation(f"{check.__name__}: {wrong}")
+        judge(BEFORE_BRANCH, self._simulation, before, after, name)
         self.proposed.add(operation_of(name))
 
     def _opens(self, branch: str) -> None:
-        from tests.simulation.facts import Violation
-
         self._simulation.note(f"ugs opens a pull request from {branch}")
-        for check in BEFORE_OPEN:
-            if wrong := check(self._simulation, branch):
-                raise Violation(f"{check.__name__}: {wrong}")
+        judge(BEFORE_OPEN, self._simulation, branch)
 
     def _closed(self, one: Request) -> None:
-        from tests.simulation.facts import Violation
-
         self._simulation.note(f"ugs closes #{one.number} of {one.branch}")
-        if wrong := what_is_closed_is_moot(self._simulation, one.branch):
-            raise Violation(f"what_is_closed_is_moot: {wrong}")
+        judge((what_is_closed_is_moot,), self._simulation, one.branch)
 
 
 def operation_of(branch: str) -> str:

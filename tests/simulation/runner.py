@@ -16,10 +16,10 @@ from typing import NamedTuple
 from unittest.mock import patch
 
 from reconciler.engine import fleet, paced, repository
-from tests.simulation.facts import Violation
 from tests.simulation.kinds import seeds
 from tests.simulation.mutations import MUTATIONS, mutated
 from tests.simulation.simulation import Simulation
+from tests.simulation.violation import Violation
 
 
 class Failure(NamedTuple):

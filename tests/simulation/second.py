@@ -117,9 +117,8 @@ class Pair:
 
     def _furnish(self) -> None:
         """Give the second daemon the services that it is there for."""
-        self.first.weather.spare(
-            "engine-slow"
-        )  # what it strikes has its effect after the lease changed hands
+        # What it strikes has its effect after the lease has changed hands.
+        self.first.weather.spare("engine-slow")
         self.second.share_engine()
         self.first.host.asker = lambda: self.acting
 

@@ -24,7 +24,7 @@ from tests.simulation import (
     wall,
 )
 from tests.simulation.database import Disk
-from tests.simulation.facts import Facts, Violation
+from tests.simulation.facts import Facts
 from tests.simulation.faults import Weather
 from tests.simulation.host import Host, SimulatedDriver, SimulatedProbes
 from tests.simulation.hosts import Board, Hosts
@@ -35,6 +35,7 @@ from tests.simulation.messenger import Messenger
 from tests.simulation.remote import BLOBS, Clone, Refs, Remote
 from tests.simulation.rival import OURS, Register, Rival
 from tests.simulation.second import Pair
+from tests.simulation.violation import Violation
 
 ACTIVE_S = 45.0
 """For so long people act and faults strike."""

@@ -230,8 +230,7 @@ class Keeper:
         mirror, email = self._core.repository.mirror, self._core.settings.identity.email
         if not mirror.has(at) and mirror.branch(branch) != at:
             return False
-        tip = mirror.described(at)
-        return tip.committer == tip.email == email and (rules.TRAILER, branch) in tip.trailers
+        return mirror.described(at).is_made_by(email, (rules.TRAILER, branch))
 
 
 def proposed(core: Core, environment: str, service: str) -> list[dict[str, str]]:
