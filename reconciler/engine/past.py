@@ -6,10 +6,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.engine.names import HISTORY_MAX, names_before
+from reconciler.engine.then import Then
 from reconciler.git import Commit, Mirror
 from reconciler.model import desired as desiring
 from reconciler.model.circumstances import AT_COMMIT, BEFORE_COMMIT, BEFORE_PUSH, Asked, Earlier
@@ -19,7 +19,6 @@ from reconciler.model.errors import InputError
 from reconciler.model.layout import paths_of
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.standing import Standing, standings
-from reconciler.model.steps import hop
 from reconciler.model.target import Target, Workload
 from reconciler.model.version import Version
 from reconciler.store import Advance
@@ -31,55 +30,29 @@ TOLD_MAX = 16
 COMMITS_KEPT_MAX = 1_000
 
 
-class Then(Struct, frozen=True):
-    """An environment as it stood at some revision."""
-
-    name: str
-    """The environment's, at that time."""
-    snapshot: Snapshot
-    frozen: Frozen
-
-    @property
-    def environment(self) -> Environment | None:
-        """None where the repository did not have it, or had it in a file that could not be read."""
-        return self.snapshot.environments.get(self.name)
-
-    def workload(self, service: str) -> Workload | None:
-        """What it asked of a service; None where nothing, or nothing readable."""
-        return desiring.asked_of(self.snapshot, self.name, service, self.frozen)
-
-    def on_the_way(self, service: str, version: Version) -> Workload | None:
-        """What it asked of a service with that version on the way to the pinned one; None where nothing of that."""
-        goal, release = self.workload(service), self.snapshot.releases.get((service, version.text))
-        if goal is None or release is None or self.environment is None:
-            return None
-        return hop(self.environment, goal, desiring.in_force(release, self.frozen))
-
-    def asks(self, service: str, work: Workload | None) -> bool:
-        """Whether it asked for `work` to run, or with None for the service to be removed."""
-        here, hidden = self.environment, self.name in self.snapshot.blind
-        if work is None and here is None:
-            return not hidden
-        if here is None:
-            return False
-        if work is None:
-            pinned = hidden or service in here.pins or (self.name, service) in self.snapshot.blind_pins
-            return here.policy.prune and not pinned
-        found = self.workload(service)
-        return found is not None and found.target == work.target
-
-
 class Past:
-    """Blocking; called in threads. `snapshot`: the repository at a revision."""
+    """Blocking, but for `asked_at_once`; called in threads. `snapshot`: the repository at a revision; `known`: the
+    same of one that was read lately, else None."""
 
-    def __init__(self, mirror: Mirror, snapshot: Callable[[str], Snapshot]) -> None:
+    def __init__(
+        self, mirror: Mirror, snapshot: Callable[[str], Snapshot], known: Callable[[str], Snapshot | None]
+    ) -> None:
         self.mirror = mirror
-        self.snapshot = snapshot
+        self.snapshot, self.known = snapshot, known
         # What never changes, and what thousands of services ask for, one after the other, that one commit has moved.
-        self.commit = lru_cache(COMMITS_KEPT_MAX)(mirror.described)
+        self._commits: dict[str, Commit] = {}
         self._told = lru_cache(TOLD_MAX)(self._tell)
         self._pushes: dict[tuple[str, int, Advance], Advance | None] = {}
         """By commit, and how many fetches there have been, and the last of them."""
+
+    def commit(self, sha: str) -> Commit:
+        """What a commit says."""
+        found = self._commits.get(sha)
+        if found is None:
+            if len(self._commits) >= COMMITS_KEPT_MAX:
+                self._commits.clear()
+            found = self._commits[sha] = self.mirror.described(sha)
+        return found
 
     def asked(
         self,
@@ -97,10 +70,30 @@ class Past:
         """
         commit, names = self._since(tip, environment, service, work, frozen)
         told = self._told(commit, environment, names, self._push_of(commit, advances))
-        release = (
-            self.snapshot(commit.sha).releases.get((service, work.target.version.text)) if work else None
-        )
-        return replace(told, urgency=release.upgrade.urgency) if release else told
+        return _urged(told, self.snapshot(commit.sha), service, work)
+
+    def asked_at_once(
+        self,
+        tip: str,
+        environment: str,
+        service: str,
+        work: Workload | None,
+        frozen: Frozen,
+        advance: Advance | None,
+    ) -> Asked | None:
+        """The same, without asking Git: where the newest commit has asked for it, was fetched by itself, and is known
+        with what it follows. None elsewhere. `advance`: what the last fetch brought into force."""
+        if advance is None or advance.tip != tip:
+            return None
+        now, before = self.known(tip), self.known(advance.before)
+        if now is None or before is None:
+            return None
+        newest, then = self._commits.get(tip), Then(environment, now, frozen)
+        if newest is None or newest.parents != (advance.before,) or not then.asks_by_one_name(service, work):
+            return None
+        if Then(environment, before, frozen).asks(service, work):
+            return None
+        return _urged(self._told(newest, environment, then.names, advance), now, service, work)
 
     def _since(
         self, tip: str, environment: str, service: str, work: Workload | None, frozen: Frozen
@@ -108,17 +101,16 @@ class Past:
         """The commit since which the environment asks for it, and all the names that it had from then on, the newest
         first."""
         newest, now = self.commit(tip), Then(environment, self.snapshot(tip), frozen)
-        names = _names(now)
-        if newest.parents and names == (environment,) and now.asks(service, work):
+        if newest.parents and now.asks_by_one_name(service, work):
             before = Then(environment, self.snapshot(newest.parents[0]), frozen)
             if not before.asks(service, work):
-                return newest, names  # as nearly always, and Git need not be asked for what came before
+                return newest, now.names  # as nearly always, and Git need not be asked for what came before
         since, found = newest, [environment]
         for commit, then in self._walk(tip, environment, service, frozen):
             if not then.asks(service, work):
                 break
             since = commit
-            found += [name for name in _names(then) if name not in found]
+            found += [name for name in then.names if name not in found]
         return since, tuple(found)
 
     def _tell(self, commit: Commit, environment: str, names: tuple[str, ...], push: Advance | None) -> Asked:
@@ -278,10 +270,10 @@ def _flags_of(snapshot: Snapshot, environment: str) -> dict[str, Standing]:
     return standings(releases, place.flags if place else {}, {}, {})
 
 
-def _names(then: Then) -> tuple[str, ...]:
-    """What the environment was called then, and before."""
-    old = then.environment.renamed_from if then.environment else None
-    return (then.name, old) if old else (then.name,)
+def _urged(told: Asked, snapshot: Snapshot, service: str, work: Workload | None) -> Asked:
+    """With what the release says of its urgency."""
+    release = snapshot.releases.get((service, work.target.version.text)) if work else None
+    return replace(told, urgency=release.upgrade.urgency) if release else told
 
 
 def _named(snapshot: Snapshot, names: Sequence[str]) -> Environment | None:

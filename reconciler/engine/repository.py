@@ -56,7 +56,7 @@ class Repository:
         self._parsed = parsed
         self._cache = cache or (Cache(parsed.recall) if parsed else Cache())
         self._snapshots: dict[str, Snapshot] = {}
-        self.past = Past(mirror, self.snapshot)
+        self.past = Past(mirror, self.snapshot, self._snapshots.get)
 
     def beside(self, mirror: Mirror) -> Repository:
         """The same over another mirror; what was parsed in one is not parsed again in the other."""

@@ -51,8 +51,12 @@ class Weigher:
         if key not in self._asked:
             if len(self._asked) >= ASKED_MAX:
                 self._asked.clear()
-            frozen, advances = self._core.frozen, self._advances(desired.revision)
-            self._asked[key] = await asyncio.to_thread(self._sought, desired, change, frozen, advances)
+            frozen = self._core.frozen
+            asked = self._asked_at_once(desired, change, frozen)
+            if asked is None:
+                advances = self._advances(desired.revision)
+                asked = await asyncio.to_thread(self._sought, desired, change, frozen, advances)
+            self._asked[key] = asked
         asked, recovery = self._asked[key], self._core.store.recovery(self._name)
         if recovery and recovery.base and (pair := (recovery.base, asked.revision)) not in self._later:
             is_ancestor = self._core.repository.mirror.is_ancestor
@@ -88,6 +92,15 @@ class Weigher:
         if self._known[0] != tip:
             self._known = tip, self._core.store.advances()
         return self._known[1]
+
+    def _asked_at_once(self, desired: Desired, change: Change, frozen: Frozen) -> Asked | None:
+        trust = self._core.settings.trust
+        if trust is not None and self._name in trust.movers:
+            return None  # who wrote what lies on the way is a question to Git
+        newest = next(iter(self._core.store.advances(advances_max=1)), None)
+        return self._core.repository.past.asked_at_once(
+            desired.revision, self._name, change.service, change.goal, frozen, newest
+        )
 
     def _sought(self, desired: Desired, change: Change, frozen: Frozen, advances: Sequence[Advance]) -> Asked:
         """Blocking."""
@@ -125,7 +138,7 @@ class Weigher:
             fetched_at=self._surely(fetched_at),
             max_stale_s=self._core.settings.repository.max_stale_s,
             initials=sum(change.change_class == "initial" for change in changes),
-            first_accepted=first_accepted or bool(store.services(self._name)),
+            first_accepted=first_accepted or store.has_deployed(self._name),
             gone=desired.gone is not None,
             unwanted=unwanted(desired, observed, {one.service for one in unfinished if one.after is None}),
             parked={

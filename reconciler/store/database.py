@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
@@ -20,6 +21,8 @@ from reconciler.store.values import decoded, text_of
 from reconciler.store.witness import Witness
 
 T = TypeVar("T")
+LOOK_AGAIN_S = 0.005
+"""Nobody else writes here. Who does all the same is noticed by the next transaction, or so much later."""
 
 
 def _rows(rows: list[sqlite3.Row]) -> list[sqlite3.Row]:
@@ -53,6 +56,7 @@ class Database:
         self._appended = False
         self._now = now
         self._depth = 0
+        self.look_again_s, self._looked_at_s, self._seen_version = LOOK_AGAIN_S, 0.0, 0
         self._damaged: Damaged | None = None
         self._memory = None if read_only else Memory()
         """None where others write: what was read is read again."""
@@ -90,6 +94,7 @@ class Database:
         # A plain BEGIN would read first and could then be refused the write at once, whatever the timeout.
         self._execute("SAVEPOINT nested" if nested else "BEGIN IMMEDIATE")
         try:
+            self._looked_at_s = 0.0
             self._catch_up()  # to what others wrote until the lock was ours; from now on they cannot
             self._depth += 1
             try:
@@ -209,7 +214,7 @@ class Database:
     ) -> T:
         """What `read` makes of the rows; remembered, so that nobody changes it. `of`: what all the rows are of."""
         memory = self._memory
-        if memory is None or not is_question(sql):
+        if memory is None:
             return read(self._fetch(sql, values))
         memory.catch_up(self._usable().total_changes, None if self._depth else self._version())
         asked = question(sql, values, read, of)
@@ -217,7 +222,8 @@ class Database:
         if answer is NOTHING:
             rows = self._fetch(sql, values)
             answer = read(rows)
-            memory.keep(asked, answer, len(rows))
+            if is_question(sql):
+                memory.keep(asked, answer, len(rows))
         known: T = answer
         return known
 
@@ -259,8 +265,12 @@ class Database:
             self._memory.catch_up(self._connection.total_changes, version)
 
     def _version(self) -> int:
-        """Another number than before when another connection has committed since."""
-        return int(self._execute("PRAGMA data_version").fetchone()[0])
+        """Another number than before when another connection has committed since, or until a moment ago."""
+        now_s = time.monotonic()
+        if now_s - self._looked_at_s >= self.look_again_s:
+            self._seen_version = int(self._execute("PRAGMA data_version").fetchone()[0])
+            self._looked_at_s = now_s
+        return self._seen_version
 
     def _forget_all(self) -> None:
         if self._memory is not None:
@@ -274,8 +284,7 @@ class Database:
             self._explain(error)
 
     def _one(self, sql: str, values: Values = (), *, of: Subject = None) -> sqlite3.Row | None:
-        rows = self._all(sql, values, of=of)
-        return rows[0] if rows else None
+        return next(iter(self._all(sql, values, of=of)), None)
 
     def _stamp(self) -> str:
         return text_of(self._now())

@@ -12,7 +12,7 @@ from reconciler.model.release import Release
 from reconciler.model.target import Target, Workload, frozen_digest
 from reconciler.model.version import Version
 from reconciler.store.database import Database
-from reconciler.store.memory import question
+from reconciler.store.memory import Subject, question
 from reconciler.store.values import text_of, time_of
 
 GOOD_MAX = 5
@@ -26,7 +26,7 @@ ALL_GOOD = (
     " WHERE environment = ? AND service BETWEEN ? AND ? AND healthy_seq IS NOT NULL) WHERE place <= ?"
     " ORDER BY service, place"
 )
-
+STOOD = "SELECT rowid, service, version, target, healthy_seq FROM versions WHERE environment = ?"
 SINCE = "SELECT rowid AS newest, service, version, workload FROM versions WHERE rowid > ? ORDER BY rowid"
 FIRST = (
     "SELECT (SELECT max(rowid) FROM versions) AS newest, service, version, workload FROM versions"
@@ -49,7 +49,7 @@ class Versions(Database):
                 " first_deployed_at = coalesce(first_deployed_at, ?)"
                 " WHERE environment = ? AND service = ? AND target = ?",
                 (codec.encode(work).decode(), revision, self._stamp(), *_key(work)),
-                of=[(work.environment, work.service)],
+                of=_of(work),
             )
 
     def healthy(self, work: Workload, *, at: datetime | None = None) -> None:
@@ -59,7 +59,7 @@ class Versions(Database):
             "  FROM versions WHERE environment = ?2 AND service = ?3 AND healthy_seq IS NOT NULL)"
             " WHERE environment = ?2 AND service = ?3 AND target = ?4",
             (text_of(at) if at else self._stamp(), *_key(work)),
-            of=[(work.environment, work.service)],
+            of=_of(work),
         ).rowcount
         if changed == 0:
             raise RuntimeError(f"{work.environment}: {work.service} {work.target} was never deployed")
@@ -107,29 +107,20 @@ class Versions(Database):
 
     def proven(self, environment: str) -> Mapping[str, str]:
         """By service the target that is last-good here, as text: of very many, nothing else of them is read."""
-        return self._known(
-            "SELECT service, target, max(healthy_seq) FROM versions WHERE environment = ?"
-            " AND healthy_seq IS NOT NULL GROUP BY service",
-            (environment,),
-            _targets,
-        )
+        return self._stood(environment)[1]
 
-    def services(self, environment: str) -> set[str]:
-        """Every service that was ever deployed here."""
-        rows = self._all(
-            "SELECT DISTINCT service FROM versions WHERE environment = ? AND first_deployed_at IS NOT NULL",
-            (environment,),
-        )
-        return {row["service"] for row in rows}
+    def has_deployed(self, environment: str) -> bool:
+        """Whether anything was ever deployed here."""
+        sql = "SELECT 1 FROM versions WHERE environment = ? AND first_deployed_at IS NOT NULL LIMIT 1"
+        return self._one(sql, (environment,), of=environment) is not None
 
-    def attempted(self, environment: str) -> dict[str, Version]:
+    def attempted(self, environment: str) -> Mapping[str, Version]:
         """By service: the version that was last deployed or tried here, proven or not."""
-        found = self._known(
-            "SELECT service, version, max(rowid) FROM versions WHERE environment = ? GROUP BY service",
-            (environment,),
-            _versions,
-        )
-        return dict(found)
+        return self._stood(environment)[0]
+
+    def _stood(self, environment: str) -> tuple[Mapping[str, Version], Mapping[str, str]]:
+        """What was tried last of each service, and what is last-good of it: both by one look at the rows."""
+        return self._known(STOOD, (environment,), _stood, of=environment)
 
     def frozen(self) -> Mapping[tuple[str, str], Release]:
         """By service and version: the release as it was when first deployed or quarantined, wherever.
@@ -171,16 +162,26 @@ class Versions(Database):
                 revision,
                 self._stamp(),
             ),
-            of=[(work.environment, work.service)],
+            of=_of(work),
         )
 
 
-def _versions(rows: list[sqlite3.Row]) -> dict[str, Version]:
-    return {row["service"]: Version(row["version"]) for row in rows}
+def _stood(rows: list[sqlite3.Row]) -> tuple[dict[str, Version], dict[str, str]]:
+    tried, good = dict[str, tuple[int, str]](), dict[str, tuple[int, str]]()
+    for row, service, version, target, healthy in rows:
+        if service not in tried or row > tried[service][0]:
+            tried[service] = row, version
+        if healthy is not None and (service not in good or healthy > good[service][0]):
+            good[service] = healthy, target
+    return (
+        {service: Version(version) for service, (_, version) in tried.items()},
+        {service: target for service, (_, target) in good.items()},
+    )
 
 
-def _targets(rows: list[sqlite3.Row]) -> dict[str, str]:
-    return {row[0]: row[1] for row in rows}
+def _of(work: Workload) -> tuple[Subject, ...]:
+    """What its row says something of: the service, and the environment as a whole."""
+    return (work.environment, work.service), work.environment
 
 
 def _key(work: Workload) -> tuple[str, str, str]:

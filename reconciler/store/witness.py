@@ -18,6 +18,7 @@ class Witness:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._unfinished = path.with_name(f"{path.name}.part")
 
     def read(self) -> Head | None:
         """What was last said; None when nothing was, or nothing that can be read."""
@@ -29,16 +30,17 @@ class Witness:
 
     def write(self, head: Head) -> None:
         """Say it durably. Trouble with that is logged alone: the commit that it tells of stands already."""
-        unfinished = self.path.with_name(f"{self.path.name}.part")
         try:
             descriptor = os.open(
-                unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE
+                self._unfinished,
+                os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW,
+                FILE_MODE,
             )
             try:
                 os.write(descriptor, f"{head}\n".encode())
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            unfinished.replace(self.path)
+            self._unfinished.replace(self.path)
         except OSError as error:
             log.warning("%s: %s; an older database might not be noticed", self.path, error.strerror)

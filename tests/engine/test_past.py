@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,38 @@ def test_it_is_the_commit_that_a_walk_over_all_of_them_finds(
         for service, work in asked_for(repository, tip).items():
             asked = repository.past.asked(tip, "production", service, work, {})
             assert asked.revision == walked(repository, tips[:end], service), (end, service)
+
+
+def test_where_the_newest_commit_has_asked_the_answer_is_known_without_git(
+    fleet: FleetRepository, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = repository.fetch().tip
+    repository.accept(before)
+    asked_for(repository, before)
+    acts: list[tuple[Callable[[], str], set[str]]] = [
+        (partial(fleet.bump, "1.1.0"), {"api"}),
+        (partial(fleet.bump, "1.2.0", service="web"), {"web"}),
+        (partial(fleet.merge, "Change nothing that is asked for"), set()),
+        (partial(fleet.bump, "1.0.0"), {"api"}),
+    ]
+    for act, moved in acts:
+        tip = act()
+        assert repository.fetch().tip == tip
+        repository.accept(tip)
+        wanted, advance = asked_for(repository, tip), Advance(before, tip)
+        for service in SERVICES:
+            at_once = partial(repository.past.asked_at_once, tip, "production", service, wanted[service], {})
+            with monkeypatch.context() as patch:
+                patch.setattr(
+                    repository.mirror._git, "ask", lambda *_argv, **_how: pytest.fail("Git is asked")
+                )
+                found = at_once(advance)
+            whole = repository.past.asked(tip, "production", service, wanted[service], {}, [advance])
+            assert found == (whole if service in moved else None), (tip, service)
+            assert (
+                at_once(None) is at_once(Advance("0" * 40, tip)) is at_once(Advance(before, before)) is None
+            )
+        before = tip
 
 
 def test_git_is_asked_once_for_all_the_services_that_one_push_moved(

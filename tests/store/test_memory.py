@@ -68,7 +68,7 @@ def answers(store: Store) -> Iterator[tuple[str, object]]:
     for name in ENVIRONMENTS:
         yield f"permits of {name}", [store.permits(name), store.adoptions(name), store.held_slots(name)]
         yield f"quarantined in {name}", store.quarantined(name)
-        yield f"known of {name}", [store.services(name), store.attempted(name), store.proven(name)]
+        yield f"known of {name}", [store.has_deployed(name), store.attempted(name), store.proven(name)]
         yield f"knows {name}", store.knows(name)
         yield f"of {name}", [store.upgrades_of(name, revision) for revision in REVISIONS]
         yield f"now in {name}", [store.under_way(name), store.all_good(name, SERVICES)]
@@ -208,6 +208,7 @@ def story(seed: int, path: Path) -> str:
     with closing(Store(path, now=clock.now)) as first, closing(Store(path, now=clock.now)) as second:
         for store in (first, second):
             store._connection.execute("PRAGMA synchronous = OFF")
+            store.look_again_s = 0.0  # each sees at once what the other has written
         return Story(Random(seed), [first, second], clock).tell()
 
 
@@ -295,6 +296,37 @@ def test_a_fact_of_another_sort_leaves_the_rest_known(store: Store) -> None:
     assert not [sql for sql in asked if "FROM marks" in sql]
     store.mark("drift: staging", "told")
     assert store.marks("drift: ") == dict.fromkeys(("drift: production", "drift: staging"), "told")
+
+
+def test_what_was_tried_in_another_environment_leaves_the_rest_known(store: Store) -> None:
+    asked: list[str] = []
+    store.deployed(work(), revision="a" * 40)
+    store.healthy(work())
+    assert store.attempted("production") == {"api": work().target.version}
+    store._connection.set_trace_callback(asked.append)
+    store.deployed(work("1.5.0", environment="staging"), revision="b" * 40)
+    assert store.proven("production") == {"api": str(work().target)}
+    assert not [sql for sql in asked if "healthy_seq FROM versions" in sql]
+    store.deployed(work("1.5.0"), revision="b" * 40)
+    assert store.attempted("production") == {"api": work("1.5.0").target.version}
+    assert store.proven("production") == {"api": str(work().target)}
+
+
+def test_who_writes_beside_us_all_the_same_is_noticed_by_the_next_transaction_or_a_moment_later(
+    store: Store, path: Path, clock: HandClock
+) -> None:
+    with closing(Store(path, now=clock.now)) as other:
+        for beside in range(2):
+            store.look_again_s = 30.0
+            assert store.marks("a") == ({"a": "0"} if beside else {})
+            other.mark("a", str(beside))
+            assert store.marks("a") == ({"a": "0"} if beside else {})
+            if beside:
+                store.look_again_s = 0.0
+                assert store.marks("a") == {"a": "1"}
+            else:
+                with store.transaction():
+                    assert store.marks("a") == {"a": "0"}
 
 
 def test_whoever_only_reads_remembers_nothing(store: Store, path: Path, clock: HandClock) -> None:

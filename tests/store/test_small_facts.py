@@ -125,7 +125,7 @@ def test_pruning_bounds_everything_but_the_audit_and_the_failures(store: Store, 
     assert (store.steps(dropped), store.thread(dropped, SLACK)) == ([], None)
     assert store.thread(kept[0].operation, SLACK) == ("C1", "5")
     assert len(store.audit_rows(limit=100)) == 9
-    assert store.services("production") == {"api"}
+    assert store.has_deployed("production")
     assert [codec.decode(row.payload, Notice).sentence for row in store.due(SLACK, START, limit=10)] == ["5"]
     counts = {
         table: store._connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
