@@ -66,7 +66,8 @@ class Git:
     def __init__(self, path: Path, remote: Remote, *, network_timeout_s: float = NETWORK_TIMEOUT_S) -> None:
         self.path = path
         self.remote = remote
-        self._writing = Lock()
+        self.alone = Lock()
+        """Held by who writes references."""
         self._network_timeout_s = network_timeout_s
 
     def ref(self, name: str) -> str | None:
@@ -76,8 +77,8 @@ class Git:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Held by who writes references. So a lock found now was left by a git that was killed, and goes."""
-        with self._writing:
+        """`alone`, so that a lock found now was left by a git that was killed, and goes."""
+        with self.alone:
             try:
                 for lock in (*(self.path / "refs").rglob("*.lock"), self.path / "packed-refs.lock"):
                     lock.unlink(missing_ok=True)

@@ -22,9 +22,14 @@ class Differences:
     def between(self, older: str, newer: str, folders: Sequence[str]) -> Mapping[str, Entry | None]:
         """By path, what stands under these folders in `newer` and stood otherwise, or not at all, in `older`; None
         where nothing does any more. Raises HostError, and TransientError where one of the commits is not here."""
-        for commit in (older, newer):
-            self._objects.size(commit)  # of what is not here, git says that nothing differs
-        return self._entries(self._reader.said(f"{checked(newer)} {checked(older)}", OPTIONS, folders))
+        said = b""
+        try:
+            said = self._reader.said(f"{checked(newer)} {checked(older)}", OPTIONS, folders)
+        finally:
+            if not said:  # of what is not here, git says that nothing differs, or nothing at all
+                for commit in (older, newer):
+                    self._objects.size(commit)
+        return self._entries(said)
 
     def close(self) -> None:
         self._reader.close()

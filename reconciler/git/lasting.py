@@ -103,7 +103,9 @@ class Writer(Lasting):
         """Durable when this returns. Raises HostError, and TransientError where that takes too long."""
         moves = f"start\0update {name}\0{checked(sha)}\0\0prepare\0commit\0".encode()
         try:
-            with self._git.writing():
+            with self._git.alone:
                 self.ask(moves, b"commit: ok\n", ())
         except HostError:
-            self._git.set_ref(name, sha)  # which says what is wrong
+            self._git.set_ref(
+                name, sha
+            )  # which takes away what a git that was killed has left, or says what is wrong
