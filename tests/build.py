@@ -65,6 +65,7 @@ def desired(
         workloads={one.service: one for one in works},
         blind=blind,
         hidden=hidden,
+        flagged=any(one.release.flags for one in works),
     )
 
 

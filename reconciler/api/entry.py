@@ -54,7 +54,7 @@ def _see(daemon: Daemon, place: Place, caller: Caller) -> None:
     if place.environment is None:
         return
     passes = daemon.fleet.passes
-    if not passes and daemon.fleet.fetched_at is None:
+    if not passes and daemon.core.desired.fetched_at is None:
         raise TransientError("the daemon has not read the repository yet", "ask again in a moment")
     if place.environment not in passes or not sees_part_of(caller, Place(place.environment)):
         known = ", ".join(name for name in passes if sees_part_of(caller, Place(name))) or "none"

@@ -117,7 +117,8 @@ def _services(here: EnvironmentPass, caller: Caller) -> list[ServiceHealth]:
 
 def _parts(daemon: Daemon) -> Iterator[Part]:
     core, fleet = daemon.core, daemon.fleet
-    age_s = (core.clock.now() - fleet.fetched_at).total_seconds() if fleet.fetched_at else None
+    fetched_at = core.desired.fetched_at
+    age_s = (core.clock.now() - fetched_at).total_seconds() if fetched_at else None
     fresh = age_s is not None and age_s <= core.settings.repository.max_stale_s
     fetched = f"{fleet.sentence}; fetched {age_s:.0f} s ago" if age_s is not None else fleet.sentence
     yield Part("git", fleet.state == "ok" and fresh, fetched)

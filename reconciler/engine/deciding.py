@@ -131,7 +131,7 @@ class Deciding:
             changes,
             asked=asked,
             busy=here.engaged,
-            fetched_at=here.fetched_at,
+            fetched_at=here.core.desired.fetched_at,
             first_accepted=here.accept_first,
             order=order,
             expected_s=expected_s,

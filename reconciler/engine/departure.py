@@ -14,6 +14,7 @@ from reconciler.model.codec import decode, encode
 from reconciler.model.desired import Desired, departed
 from reconciler.model.environment import Environment
 from reconciler.model.errors import UgsError
+from reconciler.model.stamped import named_alike
 
 MARK = "gone: "
 STAYS = "stays: "
@@ -71,8 +72,10 @@ async def staying(
     return found
 
 
-def absent(core: Core, reading: Reading) -> list[Environment]:
+def absent(core: Core, reading: Reading, resolvers: Resolvers) -> list[Environment]:
     """Those in force that the repository has no longer, and that were not gone already."""
+    if named_alike(core.desired.now, reading.resolved(core.frozen, resolvers)):
+        return []  # as nearly always
     found = [core.desired[name] for name in sorted(reading.lacking(core.desired.keys()))]
     return [one.environment for one in found if one.gone is None]
 

@@ -60,8 +60,7 @@ def waiting(core: Core, environment: str) -> bool:
 
 def concerned(core: Core, desired: Desired) -> bool:
     """Whether an environment has flags, or had some."""
-    declared = any(work.release.flags for work in desired.workloads.values())
-    return declared or bool(core.store.flags(desired.environment.name))
+    return desired.flagged or bool(core.store.flags(desired.environment.name))
 
 
 async def settle(core: Core, desired: Desired, seen: Seen | None = None) -> None:

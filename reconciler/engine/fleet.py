@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Collection, Mapping
-from datetime import datetime
 from typing import Literal
 
 from reconciler.collector import standing_still
@@ -21,7 +20,7 @@ from reconciler.engine.trust import Guard, Judged, Untrusted, ahead_of
 from reconciler.model.desired import Desired, moved
 from reconciler.model.errors import HostError, InputError, Place, Problem, UgsError
 from reconciler.model.notice import Severity
-from reconciler.model.stamped import without
+from reconciler.model.stamped import named_alike, without
 from reconciler.model.thawed import Thawer
 from reconciler.model.trust import refusal_remedy, refusal_text
 
@@ -65,7 +64,6 @@ class Fleet:
         self.needs_person = False
         """Whether the state stays as it is until someone acts."""
         self.tip: str | None = None
-        self.fetched_at: datetime | None = None
         self.joined = asyncio.Event()
         """Set when an environment has come that no task runs for yet."""
         self._refreshing = asyncio.Lock()
@@ -76,6 +74,10 @@ class Fleet:
         self.remembering = Remembering(core.repository)
         self._again = False
         """Something of the commit in force could not be taken yet."""
+        self._called: Mapping[str, Desired] = {}
+        """What passes were made for last: by its names alone."""
+        self._gone = set[str]()
+        """The passes of other names than those."""
         self._unsettled = set[str]()
         """Environments whose files are new, and whose flags were not looked at since."""
 
@@ -129,7 +131,8 @@ class Fleet:
                     core.store.audit("rewrite-accepted", detail=fetched.tip)
                     core.store.rebase_recoveries(fetched.tip)
                 if reading is not None:
-                    await rename.keep_lost(core, departure.absent(core, reading), reading, self._resolvers)
+                    lost = departure.absent(core, reading, self._resolvers)
+                    await rename.keep_lost(core, lost, reading, self._resolvers)
                     await self._accept(fetched.previous, reading)
                     await self._take(reading, judged)
                 if news:
@@ -140,16 +143,15 @@ class Fleet:
             except UgsError as error:
                 self._tell(*trouble_of(error), str(error))
                 raise
-            self.fetched_at = asked_at
+            core.desired.fetched_at = asked_at
             waited_for = self.state != "ok"
             refused = self._untrusted(judged)
             if refused:
                 self._tell(*trouble_of(refused), str(refused))
             else:
                 self._tell("ok", "info", f"{fetched.tip[:12]} is in force")
-            for environment in self.passes.values():
-                environment.fetched_at = self.fetched_at
-                if waited_for:
+            if waited_for:
+                for environment in self.passes.values():
                     environment.wake.set()
             if refused:
                 raise refused
@@ -242,11 +244,13 @@ class Fleet:
         """Of each environment that asks for something else than `before`, which of those that were there before is
         one of the `suspects`; and of each that does not rest."""
         core = self.core
-        if not taken.keys() <= self.passes.keys():
+        if not named_alike(self._called, taken):
             for name in taken:
                 self._pass(name)
+            self._gone = self.passes.keys() - taken.keys()
+        self._called = taken
         suspected = {name: taken[name] for name in suspects if name in taken}
-        if not taken.keys() <= before.keys():
+        if not named_alike(before, taken):
             suspected |= {name: taken[name] for name in taken.keys() - before.keys()}
         news = moved(before, suspected)
         self._unsettled.update(news)
@@ -255,9 +259,7 @@ class Fleet:
                 await flags.settle(core, taken[name])
                 self._unsettled.discard(name)
         finally:
-            known = core.desired.keys()
-            gone = () if self.passes.keys() <= known else self.passes.keys() - known
-            for name in sorted({*news, *core.ahead, *gone, *core.wake.restless}):
+            for name in sorted({*news, *core.ahead, *self._gone, *core.wake.restless}):
                 if here := self.passes.get(name):
                     here.wake.set()
 

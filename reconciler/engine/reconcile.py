@@ -52,7 +52,6 @@ class EnvironmentPass:
     refresh: Callable[[], Awaitable[None]]
     """Fetch and take what is new into force; called after a revert."""
     accept_first: bool = False
-    fetched_at: datetime | None = None
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     seen: Mapping[str, Observation] = field(default_factory=dict)
     """What the driver said last."""

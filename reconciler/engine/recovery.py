@@ -63,6 +63,8 @@ class Recall:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._compared = False
+        self._met: tuple[int, frozenset[str]] | None = None
+        """How many passes there were, and the names, when none of them was strange."""
 
     async def look(self, tip: str, passes: Passes, asked_s: float) -> None:
         """After every fetch: whether the past is known here, and where it is not, what Git says of it.
@@ -75,7 +77,10 @@ class Recall:
             self._compared = True
         store, leases = self._core.store, self._core.leases
         known = store.marked(KNOWN)
-        strangers = [] if passes.keys() <= known else [name for name in passes if name not in known]
+        # Passes only ever come to those that are there: of very many, their names are compared where one may be new.
+        met = len(passes), known
+        strangers = [] if met == self._met else sorted(passes.keys() - known)
+        self._met = None if strangers else met
         lent = leases.lent()
         behind = [
             name

@@ -36,7 +36,7 @@ def status_of(fleet: Fleet, about: Json, *, environment: str | None = None) -> J
         chosen = {environment: _pass(fleet, environment)}
     return {
         "as_of": builtins(fleet.core.clock.now()),
-        "fetched_at": builtins(fleet.fetched_at),
+        "fetched_at": builtins(fleet.core.desired.fetched_at),
         "daemon": about | {"state": fleet.state, "sentence": fleet.sentence},
         "needs_person": needs_person(fleet),
         "errors": [problem_of(problem) for problem in fleet.problems],
@@ -64,7 +64,7 @@ def version_of(fleet: Fleet) -> object:
         for name, here in fleet.passes.items()
     )
     store = core.store.changes, core.store.refused
-    repository = fleet.fetched_at, fleet.state, fleet.sentence, fleet.problems
+    repository = fleet.core.desired.fetched_at, fleet.state, fleet.sentence, fleet.problems
     return repository, store, core.leases.refusals(), passes
 
 

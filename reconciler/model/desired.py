@@ -43,6 +43,8 @@ class Desired(Struct, frozen=True, gc=False):
     """By service, every release in force: the ways that a change may go."""
     gone: frozenset[str] | None = None
     """What was pinned when the repository lost the environment, whose last settings these are; None while it has it."""
+    flagged: bool = False
+    """Whether a release of its workloads declares flags."""
 
 
 def alike(one: Desired, other: Desired) -> bool:
@@ -177,7 +179,7 @@ def _asked_for(
     known = before if before and before.environment.flags == environment.flags else None
     stood = known.workloads if known else {}
     pins = known.environment.pins if known else {}
-    workloads, blind = dict[str, Workload](), set(unread)
+    workloads, blind, flagged = dict[str, Workload](), set(unread), False
     for service, pin in environment.pins.items():
         work = stood.get(service) if stood else None
         if work is not None and (
@@ -197,6 +199,8 @@ def _asked_for(
             blind.add(service)
         else:
             workloads[service] = work
+            if work.release.flags:
+                flagged = True
     return Desired(
         revision="",
         environment=environment,
@@ -204,6 +208,7 @@ def _asked_for(
         workloads=before.workloads if before and before.workloads == workloads else workloads,
         blind=frozenset(blind),
         hidden=name in snapshot.blind,
+        flagged=flagged,
     )
 
 

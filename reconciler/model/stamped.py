@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, ItemsView, Iterator, KeysView, Mapping, MutableMapping, ValuesView
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -91,11 +92,22 @@ def otherwise(before: Mapping[str, Desired], now: Mapping[str, Desired]) -> list
     return None
 
 
+def named_alike(one: Mapping[str, Desired], other: Mapping[str, Desired]) -> bool:
+    """Whether both are of the very same environments: of very many, those alone are looked at that may differ."""
+    if isinstance(one, Stamped) and isinstance(other, Stamped):
+        touched = other.kept.touched_since(one.kept)
+        if touched is not None:
+            return all((name in one) == (name in other) for name in touched)
+    return one.keys() == other.keys()
+
+
 class Desires(MutableMapping[str, "Desired"]):
     """What is in force, by environment. What was read of it as a whole (`now`) stays as it was, whatever comes."""
 
     def __init__(self) -> None:
         self.now: Mapping[str, Desired] = {}
+        self.fetched_at: datetime | None = None
+        """When the last fetch began after which this was what the repository says, as far as it is followed."""
 
     def follow(self, now: Mapping[str, Desired]) -> None:
         """All of this is in force from now on, and nothing else. It is not to be changed any more."""

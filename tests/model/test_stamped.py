@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from reconciler.model.desired import Desired, alike, moved
 from reconciler.model.layered import Layered, sorted_with
-from reconciler.model.stamped import Desires, Stamped, otherwise, promoting, renaming, without
+from reconciler.model.stamped import Desires, Stamped, named_alike, otherwise, promoting, renaming, without
 from tests.build import desired, work
 
 NAMES = tuple("abcdefgh")
@@ -45,6 +45,9 @@ def test_what_has_moved_is_found_without_looking_at_the_rest(seed: int) -> None:
         assert renaming(after) == renaming(plain)
         assert promoting(after) == promoting(plain)
         assert otherwise(dict(before), after) is None
+        alike_named = set(before) == set(plain)
+        assert named_alike(before, after) is named_alike(after, before) is alike_named
+        assert named_alike(before, plain) is named_alike(dict(before), after) is alike_named
         before = after
 
 

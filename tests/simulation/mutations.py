@@ -357,7 +357,7 @@ MUTATIONS = {
     ),
     "an environment that is gone is not written down": Mutation(
         "reconciler.engine.fleet:Fleet.refresh",
-        "await rename.keep_lost(core, departure.absent(core, reading), reading, self._resolvers)",
+        "await rename.keep_lost(core, lost, reading, self._resolvers)",
         "pass",
         kind="departs",
     ),

@@ -90,7 +90,7 @@ def overview(pages: Pages, caller: Caller, found: list[Column]) -> dict[str, Any
         "zones": {column.name: column.zone for column in found},
         "repository": pages.fleet.sentence,
         "repository_ok": pages.fleet.state in ("ok", "starting"),
-        "fetched_at": pages.fleet.fetched_at,
+        "fetched_at": pages.fleet.core.desired.fetched_at,
     }
 
 

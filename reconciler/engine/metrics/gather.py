@@ -83,7 +83,8 @@ def _daemon(fleet: Fleet, started_at: datetime) -> Iterator[Sample]:
     yield Sample("ugs_database_writable", (), not core.store.refused)
     yield Sample("ugs_repository_state", (fleet.state,), 1)
     yield Sample("ugs_git_max_stale_seconds", (), core.settings.repository.max_stale_s)
-    fetched = fleet.fetched_at.timestamp() if fleet.fetched_at else 0
+    fetched_at = core.desired.fetched_at
+    fetched = fetched_at.timestamp() if fetched_at else 0
     yield Sample("ugs_git_fetched_timestamp_seconds", (), fetched)
 
 
