@@ -70,6 +70,11 @@ class Audit(Database):
         if self._memory is not None:
             self._memory.keep(question(NEWEST, (), _head), head, 1)
 
+    def close(self) -> None:
+        super().close()
+        if self._witness:
+            self._witness.close()
+
     def _committed(self) -> None:
         if self._appended and self._witness and (head := self.head()):
             self._appended = False

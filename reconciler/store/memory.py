@@ -21,8 +21,8 @@ TABLES = frozenset(
     name for script in schema.MIGRATIONS for name in re.findall(r"^CREATE TABLE (\w+)", script, re.MULTILINE)
 )
 WORD = re.compile(r"\w+")
-QUESTIONS_MAX = 5_000
-ROWS_MAX = 30_000
+QUESTIONS_MAX = 20_000
+ROWS_MAX = 60_000
 NOTHING = object()
 
 

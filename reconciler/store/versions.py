@@ -5,6 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
+from sys import intern
+
+import msgspec
 
 from reconciler.model import codec
 from reconciler.model.layered import Layered
@@ -26,7 +30,14 @@ ALL_GOOD = (
     " WHERE environment = ? AND service BETWEEN ? AND ? AND healthy_seq IS NOT NULL) WHERE place <= ?"
     " ORDER BY service, place"
 )
-STOOD = "SELECT rowid, service, version, target, healthy_seq FROM versions WHERE environment = ?"
+STOOD = (
+    "SELECT json_group_array(json_array(rowid, service, target, healthy_seq)) FROM versions"
+    " WHERE environment = ?"
+)
+"""In one text, which is read in two thirds of the time that so many rows take."""
+_decode_stood = msgspec.json.Decoder(list[tuple[int, str, str, int | None]]).decode
+NONE = 0, ""
+VERSIONS_KEPT_MAX = 10_000
 SINCE = "SELECT rowid AS newest, service, version, workload FROM versions WHERE rowid > ? ORDER BY rowid"
 FIRST = (
     "SELECT (SELECT max(rowid) FROM versions) AS newest, service, version, workload FROM versions"
@@ -167,16 +178,22 @@ class Versions(Database):
 
 
 def _stood(rows: list[sqlite3.Row]) -> tuple[dict[str, Version], dict[str, str]]:
+    """What is the same in very many environments is the very same, so that all of them can stay known."""
     tried, good = dict[str, tuple[int, str]](), dict[str, tuple[int, str]]()
-    for row, service, version, target, healthy in rows:
-        if service not in tried or row > tried[service][0]:
-            tried[service] = row, version
-        if healthy is not None and (service not in good or healthy > good[service][0]):
-            good[service] = healthy, target
+    for row, service, target, healthy in _decode_stood(rows[0][0]):
+        if row > tried.get(service, NONE)[0]:
+            tried[intern(service)] = row, target
+        if healthy is not None and healthy > good.get(service, NONE)[0]:
+            good[intern(service)] = healthy, target
     return (
-        {service: Version(version) for service, (_, version) in tried.items()},
-        {service: target for service, (_, target) in good.items()},
+        {service: _version_of(target.rpartition("@")[0]) for service, (_, target) in tried.items()},
+        {service: intern(target) for service, (_, target) in good.items()},
     )
+
+
+@lru_cache(VERSIONS_KEPT_MAX)
+def _version_of(text: str) -> Version:
+    return Version(text)
 
 
 def _of(work: Workload) -> tuple[Subject, ...]:

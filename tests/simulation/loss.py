@@ -41,6 +41,9 @@ class Witness:
     def write(self, head: Head) -> None:
         self.head = head
 
+    def close(self) -> None:
+        """Nothing is held open."""
+
 
 class Loss:
     """What happens to the database of one seed, and what the world knows of it."""
