@@ -33,7 +33,8 @@ class Remembered:
                 continue
             if not self.is_news(service, one):
                 continue
-            if self._removed_since(service, one.place):  # here, and Git was not told yet either
+            # Here, and Git was not told yet either.
+            if self._removed_since(service, one.place) or self.has_failed_since(service, one):
                 continue
             yield service, one
 
@@ -54,6 +55,17 @@ class Remembered:
             one is not None
             and one.target == upgrade.to
             and is_news(one.place, upgrade.place, known_to=self._known_to)
+        )
+
+    def has_failed_since(self, service: str, one: Proven) -> bool:
+        """Whether what Git says succeeded failed here after that, or was rolled back, be it that it may be tried
+        again."""
+        past = self._store.upgrades(environment=self._environment, service=service)
+        return any(
+            upgrade.failed
+            and upgrade.to == one.target
+            and not is_news(one.place, upgrade.place, known_to=self._known_to)
+            for upgrade in past
         )
 
     def _good(self, service: str) -> tuple[Workload, datetime] | None:

@@ -21,7 +21,7 @@ from reconciler.model.train import upstream
 from reconciler.store import Transition
 
 log = logging.getLogger("ugs")
-DEGRADED, UNKNOWN = "is degraded", "has a health that is not known"
+DEGRADED, UNKNOWN, FAILED = "is degraded", "has a health that is not known", "failed"
 
 
 def proved(core: Core, environment: str, service: str) -> Promoted | None:
@@ -36,8 +36,10 @@ def proved(core: Core, environment: str, service: str) -> Promoted | None:
         last = account.proven.get(service)
         if last is None:
             return None
-        other = good and good[0][0].target != last.target
-        if other and not Remembered(core, environment, account).is_news(service, last):
+        other, remembered = good and good[0][0].target != last.target, Remembered(core, environment, account)
+        if remembered.has_failed_since(service, last):
+            return Promoted(last.target.version, last.since or last.at, FAILED)
+        if other and not remembered.is_news(service, last):
             return Promoted(good[0][0].target.version, good[0][1], UNKNOWN)
         return Promoted(last.target.version, last.since or last.at, DEGRADED if last.degraded else "")
     if not good:

@@ -19,7 +19,8 @@ from reconciler.model.train import upstream
 async def train_of(fleet: Fleet, desired: Desired, refused: Mapping[tuple[str, str], str]) -> Train | str:
     """What is looked at to decide; or why nothing can be decided."""
     name = desired.environment.name
-    places = await asyncio.to_thread(places_of, fleet.core)
+    # Another commit may have come into force meanwhile: of this environment it counts what is decided about.
+    places = await asyncio.to_thread(places_of, fleet.core) | {name: desired.environment}
     try:
         names = upstream(name, places)
     except InputError as error:
@@ -34,10 +35,30 @@ async def train_of(fleet: Fleet, desired: Desired, refused: Mapping[tuple[str, s
         stages=tuple(stages),
         releases=desired.releases,
         permits=fleet.core.store.permits(name),
-        busy=fleet.passes[name].busy if name in fleet.passes else frozenset(),
+        busy=_busy(fleet, name),
         blind=desired.blind,
         refused=refused,
     )
+
+
+def recorded(fleet: Fleet, train: Train) -> Train:
+    """The same with what has been recorded since, there and here: holds, verdicts, degradations. Nothing is asked."""
+    core, name = fleet.core, train.place.name
+    ours = {one.name: core.desired[one.name].environment for one in train.stages if here(core, one.name)}
+    return replace(
+        train,
+        here=stage(core, name, train.place),
+        stages=tuple(
+            stage(core, one.name, ours[one.name]) if one.name in ours else one for one in train.stages
+        ),
+        permits=core.store.permits(name),
+        busy=_busy(fleet, name),
+    )
+
+
+def _busy(fleet: Fleet, name: str) -> frozenset[str]:
+    """Also what was left under way, and is taken up again when its turn comes."""
+    return fleet.passes[name].engaged if name in fleet.passes else fleet.core.store.under_way(name)
 
 
 async def _stage(fleet: Fleet, name: str, place: Environment | None) -> Stage:

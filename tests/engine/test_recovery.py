@@ -53,8 +53,9 @@ async def test_what_an_older_database_left_under_way_waits_until_git_was_asked(w
     assert ended.reason == "safe mode: what came of it is not known"
 
 
+@pytest.mark.parametrize("released", [False, True])
 async def test_what_failed_here_and_git_was_not_told_of_is_not_last_good_by_what_git_says(
-    world: World,
+    world: World, released: bool
 ) -> None:
     world.leased, world.more = True, "policy: {revert: off}\n"
     rival = Rival(world)
@@ -67,6 +68,9 @@ async def test_what_failed_here_and_git_was_not_told_of_is_not_last_good_by_what
         await people.rollback(world.fleet, "production", "api", actor="Ada", reason="it loses orders")
         await world.settle()
         await world.eventually(lambda: world.answers() == "1.0.0")
+        if released:  # it may be tried again, and has not been
+            hold(world.fleet, "production", "api", actor="Ada", reason="look", lasting="1h")
+            people.release(world.fleet, "production", "api", actor="Ada", why="mended")
         await bob_takes_it(world, rival)
         await bob_gives_it_back(world, rival)
         await world.settle()

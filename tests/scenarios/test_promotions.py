@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from reconciler.engine import permits
 from reconciler.engine.aftermath import Aftermath
+from reconciler.engine.core import Core
 from reconciler.engine.daemon import Daemon
+from reconciler.engine.promotion_commits import commit_of
 from reconciler.engine.pull_requests.promotions import Promoter, promotion_of
+from reconciler.engine.trains import train_of
 from reconciler.model.errors import TransientError
 from reconciler.model.observation import HealthState
+from reconciler.model.promotion import Train as Looked
 from reconciler.model.pulls import Kept
+from reconciler.model.upgrade import Phase
+from reconciler.model.version import Version
 from tests.drivers.services import Mode, kill_all
 from tests.forge.dialects import Answer
 from tests.forge.server import ForgeServer
@@ -237,6 +245,52 @@ async def test_holds_are_waited_out(train: Train, world: World) -> None:
     world.clock.move(4 * HOUR)
     await train.settle()
     assert train.runs("staging") == "1.1.0"
+
+
+async def test_a_hold_that_is_said_while_git_is_looked_into_is_heeded(
+    train: Train, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train.bump("1.1.0")
+    await train.settle()
+    world.clock.move(HOUR)
+    whole = Core.git
+
+    async def slow(core: Core, call: Callable[..., object], *args: object, **kwargs: object) -> object:
+        answer = await whole(core, call, *args, **kwargs)
+        if call is commit_of and not world.core.store.permits("staging").holds:
+            permits.hold(world.fleet, "staging", "api", actor="ada", reason="audit", lasting="5h")
+        return answer
+
+    monkeypatch.setattr(Core, "git", slow)
+    await train.settle()
+    assert train.promoted() == []
+    assert "audit" in train.why("staging")
+
+
+async def test_a_policy_that_is_taken_away_meanwhile_moves_nothing(train: Train, world: World) -> None:
+    before = world.core.desired["staging"]
+    world.files[FILE.format(name="staging")] = world.text(FILE.format(name="staging")).replace(
+        train.staging, ""
+    )
+    world.merge("Leave staging to people")
+    await train.settle()
+    found = await train_of(world.fleet, before, {})
+    assert isinstance(found, Looked)
+    assert [one.name for one in found.stages] == ["dev"]
+
+
+async def test_what_was_left_under_way_is_not_overtaken(train: Train, world: World) -> None:
+    """A daemon that has just started has not taken it up again yet."""
+    train.bump("1.1.0")
+    await train.settle()
+    world.clock.move(HOUR)
+    left = msgspec.structs.replace(
+        world.core.store.upgrades(environment="staging")[0], operation="left", phase=Phase.REVERTING
+    )
+    world.core.store.record(left, event="reverting", actor="ugs", detail="", notices=[], note=None)
+    await Promoter(world.fleet).round()
+    assert train.why("staging") == "its upgrade is under way"
+    assert train.promoted() == []
 
 
 async def test_who_is_faster_is_heeded(train: Train, world: World) -> None:
@@ -521,6 +575,50 @@ async def test_what_another_daemon_did_is_read_from_its_notes(world: World) -> N
         assert train.why("production") == "1.1.0 runs there too"
     finally:
         kill_all(world.folder / "staging", "staging")
+
+
+async def test_what_failed_in_our_own_hands_is_not_taken_from_another_daemon(world: World) -> None:
+    """It had succeeded, as the notes say, and Git was not told yet what came after."""
+    staging, train = FILE.format(name="staging"), Train(world)
+    world.more = train.production
+    for version in ("1.0.0", "1.1.0"):
+        world.release(version, deadline="60s")
+    world.pin("1.0.0")
+    world.files[staging] = PLACE.format(name="staging", more="", version="1.0.0", port=world.port("staging"))
+    world.merge("Start")
+    await world.settle()
+    world.clock.move(25 * HOUR)
+    await train.settle()
+    world.ada.pull_if_any()
+    world.files[staging] = world.text(staging).replace('"1.0.0"', '"1.1.0"')
+    world.pin(train.pinned("production"))
+    world.merge("Bump staging")
+    await train.settle()
+    await world.deliver()
+    [done] = [
+        one
+        for one in world.core.store.upgrades(environment="staging")
+        if one.to and one.to.version == Version("1.1.0")
+    ]
+    assert done.to
+    condemned = msgspec.structs.replace(
+        done,
+        operation="condemned",
+        phase=Phase.RESTORED,
+        failed=True,
+        row=done.row + 100,
+        changed_at=world.clock.now(),
+    )
+    world.core.store.record(condemned, event="restored", actor="ugs", detail="", notices=[], note=None)
+    world.core.store.forget_good("staging", "api", done.to)
+
+    world.settings_more = "environments: [production]\n"
+    await world.restart()
+    await train.settle()
+    world.clock.move(25 * HOUR)
+    await train.settle()
+    assert train.why("production") == "1.1.0 failed in staging"
+    assert train.promoted() == []
 
 
 async def test_what_degrades_elsewhere_after_it_succeeded_waits_until_it_has_soaked_anew(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from functools import partial
@@ -15,9 +16,10 @@ from reconciler.engine.fleet import Fleet
 from reconciler.engine.promotion_commits import Outcome, Pushed, commit_of, moved_at
 from reconciler.engine.pull_requests.moves import Files
 from reconciler.engine.pull_requests.promotion_pulls import Due, PromotionPulls
+from reconciler.engine.repository import Rewritten
 from reconciler.engine.revert import JITTER_S, PUSH_ATTEMPTS_MAX, deliver
 from reconciler.engine.soak import here
-from reconciler.engine.trains import train_of
+from reconciler.engine.trains import recorded, train_of
 from reconciler.git import PushRefused, PushRejected
 from reconciler.model import promoted as saying
 from reconciler.model import promotion as deciding
@@ -78,7 +80,7 @@ class Promoter:
             self._due = []
             try:
                 outcomes = [await self._look(name) for name in sorted(core.desired)]
-            except (HostError, TransientError) as error:
+            except (HostError, TransientError, Rewritten) as error:  # the last of which is told by the fleet
                 log.warning("promotions: %s", error)
                 return moved
             for name in core.promotions.keys() - core.desired.keys():
@@ -170,12 +172,22 @@ class Promoter:
                 for party in deciding.groups(train, moves)
             ]
             return Outcome()
-        if not core.leases.opening(name).open:  # looking into Git may have taken long
-            return Outcome()
-        core.store.mark(f"{PUSHED}{name}", encode(Pushed(made, moves)).decode())
-        await core.git(deliver, core, made, "promote")
+        async with core.git_lock:
+            # Looking into Git, and waiting for it, may have taken long.
+            if not self._still_due(desired, train, moves):
+                return Outcome(raced=True)
+            core.store.mark(f"{PUSHED}{name}", encode(Pushed(made, moves)).decode())
+            await asyncio.to_thread(deliver, core, made, "promote")
         self._told(name, rule, Pushed(made, moves))
         return Outcome(made)
+
+    def _still_due(self, desired: Desired, train: Train, moves: tuple[Verdict, ...]) -> bool:
+        """Whether nothing was said or recorded since it was decided that keeps any of it from being pinned."""
+        core, name = self._core, desired.environment.name
+        if core.desired.get(name) is not desired or not core.leases.opening(name).open:
+            return False
+        found = deciding.due(deciding.decide(recorded(self._fleet, train), now=core.clock.now()))
+        return {one.key for one in moves} <= {one.key for one in found}
 
     def _proposed(self) -> None:
         """What is due and waits for people: `ugs explain` names the pull request, or says why there is none yet."""
