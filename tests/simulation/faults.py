@@ -72,6 +72,9 @@ OF_FORGE = (
     Fault("forge-slow", (), 0.5, "a call to the forge takes a quarter of a minute"),
 )
 """Drawn where reverts are proposed."""
+PUSHES = "remote-down", "remote-flaky", "remote-refuses", "push-raced", "push-unanswered"
+OF_PUSHES = tuple(fault for fault in FAULTS if fault.name in PUSHES)
+"""Drawn the more often where the daemon itself moves pins."""
 BY_NAME = {fault.name: fault for fault in (*FAULTS, *OF_DATA, *OF_TRUST, *OF_FORGE)}
 LASTS_S = (3.0, 25.0)
 

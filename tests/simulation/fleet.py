@@ -114,6 +114,12 @@ class Rules(NamedTuple):
     failures: int = 1
     """How many hosts have to fail before a pin goes back."""
 
+    follows: bool = False
+    """Production's pins follow staging's, by commits of the daemon's."""
+    soak_s: int = 2
+    classes: tuple[str, ...] = ()
+    """The steps by which they do; all where none is named."""
+
     @property
     def environments(self) -> tuple[str, ...]:
         return ("production", "staging") if self.promote or self.lone else ("production",)
@@ -121,6 +127,12 @@ class Rules(NamedTuple):
     def hosts_of(self, name: str) -> tuple[str, ...]:
         """The machines that an environment lists; none where it lists none."""
         return (HOSTS if name == "production" else HOSTS[:1]) if self.hosts else ()
+
+    def promotion(self, *, by: str = "commit", soak_s: int | None = None) -> str:
+        """What production says of what comes from staging."""
+        said = f"promote: {{from: staging, soak: {self.soak_s if soak_s is None else soak_s}s"
+        said += f", by: {by}" if self.follows else ""
+        return said + (f", classes: [{', '.join(self.classes)}]}}" if self.classes else "}")
 
     def text(self, name: str) -> str:
         """The environment's own lines."""
@@ -130,7 +142,7 @@ class Rules(NamedTuple):
             lines.append(f"strategy: {{progressive: {self.progressive_s}s, failures: {self.failures}}}")
         policy = [f"parallel: {self.parallel}"]
         policy += [f"approvals: {{minor: {self.approvals}}}"] if self.approvals else []
-        policy += ["promote: {from: staging, soak: 2s}"] if self.promote and name == "production" else []
+        policy += [self.promotion()] if self.promote and name == "production" else []
         policy += [] if self.revert else ["revert: off"]
         policy += ["revert: pull-request"] if self.proposes else []
         policy += ["prune: true"] if self.prune else []
@@ -168,6 +180,16 @@ def on_hosts(drawn: Rules, random: Random) -> Rules:
         lone=random.random() < 0.3,
         progressive_s=random.choice((0, 0, 4, 10)),
         failures=random.choice((1, 1, 2)),
+    )
+
+
+def following(drawn: Rules, random: Random) -> Rules:
+    """The same where production's pins follow staging's."""
+    return drawn._replace(
+        promote=True,
+        follows=True,
+        soak_s=random.choice((1, 2, 2, 5)),
+        classes=random.choice(((), (), ("minor", "patch"))),
     )
 
 

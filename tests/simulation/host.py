@@ -52,6 +52,8 @@ class Host:
     """(environment, service, target) whose artifact is here."""
     natures: dict[tuple[str, str], Nature] = field(default_factory=dict)
     """By service and version."""
+    ill: dict[tuple[str, str, str], tuple[Nature, float]] = field(default_factory=dict)
+    """By environment, service and version: what it does there alone, and until when."""
     names: dict[str, str] = field(default_factory=dict)
     """By an environment's later names, as the driver was told: its first."""
     foreign: set[Key] = field(default_factory=set)
@@ -79,6 +81,11 @@ class Host:
             self.natures[key] = self.random.choices(NATURES, WEIGHTS)[0]
         return self.natures[key]
 
+    def nature_in(self, key: Key, version: str) -> Nature:
+        """What a version does in one environment."""
+        alone, until_s = self.ill.get((*key, version), ("good", 0.0))
+        return alone if self.weather.now_s < until_s else self.nature(key[1], version)
+
     def start(self, key: Key, work: Workload, operation: str) -> None:
         """Each instance that does not run already."""
         here = self.processes.setdefault(key, [])
@@ -99,7 +106,7 @@ class Host:
     def well(self, key: Key, process: Process) -> tuple[str, bool]:
         """What an instance answers, and whether a failure is silence."""
         age_s = self.weather.now_s - process.since_s
-        nature = self.nature(key[1], process.target.version.text)
+        nature = self.nature_in(key, process.target.version.text)
         if process.dead or nature == "dies" or (nature == "dies later" and age_s > DIES_LATER_S):
             return "it has ended", True
         if nature == "refuses" or (nature == "slow" and age_s < SLOW_S):
@@ -164,10 +171,11 @@ class SimulatedDriver:
 
     def prepare(self, site: Site, work: Workload, revision: str) -> None:
         self._trouble("prepare")
-        if self.host.nature(work.service, work.target.version.text) == "corrupt":
-            self.host.evidence.add((*self.host.key(work.environment, work.service), work.target))
+        key = self.host.key(work.environment, work.service)
+        if self.host.nature_in(key, work.target.version.text) == "corrupt":
+            self.host.evidence.add((*key, work.target))
             raise ArtifactError("the digest is another", "publish the artifact again as a new version")
-        self.host.kept.add((*self.host.key(work.environment, work.service), work.target))
+        self.host.kept.add((*key, work.target))
 
     def preflight(self, site: Site, work: Workload) -> None:
         self._trouble("preflight")

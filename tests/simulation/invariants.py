@@ -15,7 +15,17 @@ from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import NEXT, Phase, Upgrade
 from reconciler.store import SLACK
 from reconciler.store.values import time_of
-from tests.simulation import data_invariants, fleet, hands, proposing, removal, renaming, rollouts, trust
+from tests.simulation import (
+    data_invariants,
+    fleet,
+    hands,
+    promoting,
+    proposing,
+    removal,
+    renaming,
+    rollouts,
+    trust,
+)
 from tests.simulation.loss import safe_mode_changes_nothing_that_runs_6, safe_mode_starts_nothing_6
 from tests.simulation.opening import closed
 from tests.simulation.remote import BLOBS
@@ -385,6 +395,7 @@ AFTER_PUSH = (
     a_revert_follows_a_verdict_3_7,
     restoring_comes_before_reverting_4,
     proposing.where_it_is_to_be_proposed_nothing_is_pushed,
+    *promoting.AFTER_PUSH,
 )
 
 # before a commit is put in force: (simulation, what was in force, what is to be)

@@ -7,8 +7,8 @@ from itertools import count, islice
 from random import Random
 from typing import NamedTuple
 
-from tests.simulation.faults import BY_NAME, LASTS_S, OF_DATA, OF_FORGE, OF_TRUST, Fault, Weather
-from tests.simulation.fleet import Rules, on_hosts, rules
+from tests.simulation.faults import BY_NAME, LASTS_S, OF_DATA, OF_FORGE, OF_PUSHES, OF_TRUST, Fault, Weather
+from tests.simulation.fleet import Rules, following, on_hosts, rules
 from tests.simulation.loop import Time
 from tests.simulation.proposing import Way
 
@@ -29,6 +29,8 @@ HOSTS = 0.08
 PROPOSES = 0.15
 WAYS: tuple[Way, ...] = ("policy", "policy", "protected")
 """And in how many of those of none of these people are asked to merge what is to go back, and why."""
+FOLLOWS = 0.12
+"""And in how many of those of none of these production's pins follow staging's, by commits of the daemon's."""
 
 
 class World(NamedTuple):
@@ -53,7 +55,13 @@ class World(NamedTuple):
     @property
     def faults(self) -> tuple[Fault, ...]:
         """Those that can be drawn here beside those of every world."""
-        drawn = (self.rules.data, OF_DATA), (self.rules.trusted, OF_TRUST), (self.proposes, OF_FORGE)
+        rules = self.rules
+        drawn = (
+            (rules.data, OF_DATA),
+            (rules.trusted, OF_TRUST),
+            (self.proposes, OF_FORGE),
+            (rules.follows, OF_PUSHES),
+        )
         return tuple(fault for is_so, faults in drawn if is_so for fault in faults)
 
 
@@ -79,6 +87,9 @@ def draw(story: Random, scene: Random) -> World:
     proposes: Way = ""
     if alone and asks and not (departs or renames or hosts or drawn.trusted) and drawn.revert:
         proposes, drawn = way, drawn._replace(proposes=way == "policy")
+    follows = scene.random() < FOLLOWS and alone and not (departs or clocks or renames or hosts or proposes)
+    if follows and not drawn.trusted:
+        drawn = following(drawn, scene)
     return World(
         drawn,
         paired,
@@ -103,6 +114,7 @@ SCENES: dict[str, Callable[[World], bool]] = {
     "lost": lambda world: world.loses,
     "paired": lambda world: world.paired,
     "promote": lambda world: world.rules.promote,
+    "promoted": lambda world: world.rules.follows,
     "proposed": lambda world: world.proposes != "",
     "prune": lambda world: world.rules.prune,
     "skewed": lambda world: world.skew_s != 0.0,

@@ -527,6 +527,81 @@ MUTATIONS = {
         "if False:",
         kind="proposed",
     ),
+    "what a person or a revert has moved away is promoted again": Mutation(
+        "reconciler.engine.promotion_commits:_before",
+        "if done or past.pinned(",
+        "if False and past.pinned(",
+        kind="promoted",
+    ),
+    "what has not soaked is promoted": Mutation(
+        "reconciler.model.rules:soaked", "if now >= due:", "if True:", kind="promoted"
+    ),
+    "a degradation does not begin the soak anew": Mutation(
+        "reconciler.engine.soak:unbroken", "max(since, one.since), False", "since, False", kind="promoted"
+    ),
+    "what is held is promoted": Mutation(
+        "reconciler.model.promotion:_here", "if not held.open:", "if False:", kind="promoted"
+    ),
+    "an upgrade under way is overtaken by a promotion": Mutation(
+        "reconciler.engine.trains:_busy",
+        "return fleet.passes[name].engaged if",
+        "return frozenset() if",
+        kind="promoted",
+    ),
+    "what is said while Git is looked into is not heeded": Mutation(
+        "reconciler.engine.pull_requests.promotions:Promoter._carry_out",
+        "if not self._still_due(",
+        "if False and not self._still_due(",
+        kind="promoted",
+    ),
+    "a promotion whose answer was lost is not told": Mutation(
+        "reconciler.engine.pull_requests.promotions:Promoter._settle",
+        "if await core.git(core.repository.mirror.contains, pushed.commit):",
+        "if False:",
+        kind="promoted",
+    ),
+    "what is pushed is not remembered first": Mutation(
+        "reconciler.engine.pull_requests.promotions:Promoter._carry_out",
+        'core.store.mark(f"{PUSHED}{name}", encode(Pushed(made, moves)).decode())',
+        "pass",
+        kind="promoted",
+    ),
+    "a promotion is made on what is in force no longer": Mutation(
+        "reconciler.engine.promotion_commits:commit_of",
+        "if tip != desired.revision:",
+        "if False:",
+        kind="promoted",
+    ),
+    "steps that are left to people are promoted": Mutation(
+        "reconciler.model.promotion:_scope", "elif step not in rule.classes:", "elif False:", kind="promoted"
+    ),
+    "what failed in our own hands is taken from another daemon": Mutation(
+        "reconciler.engine.soak:proved",
+        "if remembered.has_failed_since(",
+        "if False and remembered.has_failed_since(",
+        kind="promoted",
+    ),
+    "a policy that is taken away meanwhile ends the daemon": Mutation(
+        "reconciler.engine.trains:train_of", "| {name: desired.environment}", "| {}", kind="promoted"
+    ),
+    "pins are promoted downwards": Mutation(
+        "reconciler.model.promotion:_alone",
+        "if found.version <= pin.version:",
+        "if found.version == pin.version:",
+        kind="promoted",
+    ),
+    "what staging has moved away from is promoted": Mutation(
+        "reconciler.model.promotion:_before",
+        "if there is None or there < found.version:",
+        "if False:",
+        kind="promoted",
+    ),
+    "nobody looks again once it has soaked": Mutation(
+        "reconciler.engine.pull_requests.promotions:Promoter.keep",
+        "await core.clock.wait(core.wake.promotions, min(LOOK_S, max(LOOK_MIN_S, left_s)))",
+        "await core.wake.promotions.wait()",
+        kind="promoted",
+    ),
 }
 """By name: what somebody might break."""
 

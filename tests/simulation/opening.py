@@ -132,11 +132,14 @@ def _unpromoted(simulation: Simulation, upgrade: Upgrade) -> bool:
     ):
         return False
     assert upgrade.pinned is not None
+    soak_s = simulation.promoting.soaks_s() if simulation.promoting else PROMOTED_S
+    if soak_s is None:
+        return False
     key = "staging", upgrade.service
     good = simulation.facts.proven.get(key, [])
     if not good or good[0].version != upgrade.pinned.target.version:
         return True
-    return simulation.time.now_s - simulation.facts.proven_s[(*key, good[0])] < PROMOTED_S
+    return simulation.time.now_s - simulation.facts.proven_s[(*key, good[0])] < soak_s
 
 
 def _needed(simulation: Simulation, upgrade: Upgrade) -> bool:

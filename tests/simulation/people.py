@@ -30,6 +30,8 @@ def act(simulation: Simulation) -> None:
 def bump(simulation: Simulation) -> None:
     """Move one to three pins of one environment by one commit: mostly up."""
     random, environment = simulation.people, simulation.people.choice(simulation.rules.environments)
+    if simulation.promoting:
+        environment = simulation.promoting.where(environment)
     services = random.sample(SERVICES, random.choices((1, 2, 3), (4, 3, 2))[0])
     pins = simulation.pins(environment)
     changes = {service: random.choice(_likely(pins.get(service))) for service in services}

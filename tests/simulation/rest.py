@@ -10,7 +10,7 @@ from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.model.gates import closed
 from reconciler.model.upgrade import FINAL, Phase, Upgrade
 from reconciler.store import NOTE, SLACK
-from tests.simulation import data_invariants, departure, fleet, proposing, renaming
+from tests.simulation import data_invariants, departure, fleet, promoting, proposing, renaming
 from tests.simulation.opening import held
 from tests.simulation.removal import unmoved
 from tests.simulation.trust import follows, in_force, pins_in_force
@@ -101,7 +101,9 @@ def _in_environment(simulation: Simulation, environment: str) -> list[str]:
         for service in fleet.SERVICES
         if (why := _of(simulation, here, (environment, service), pins.get(service)))
     ]
-    return found or renaming.unfollowed(simulation, environment)
+    return (
+        found or renaming.unfollowed(simulation, environment) or promoting.unfollowed(simulation, environment)
+    )
 
 
 def _of(simulation: Simulation, here: EnvironmentPass, key: tuple[str, str], pinned: str | None) -> str:
@@ -150,8 +152,9 @@ def at_the_end(simulation: Simulation, environments: Collection[str]) -> str:
             continue  # what goes well on one host of many is told of the rollout
         if upgrade.final and upgrade.started_at and (upgrade.operation, upgrade.phase.value) not in told:
             return f"{upgrade.operation} is {upgrade.phase}, and nobody was told"
-    if wrong := data_invariants.at_the_end(simulation) or proposing.at_the_end(simulation):
-        return wrong
+    for check in (data_invariants.at_the_end, proposing.at_the_end, promoting.at_the_end):
+        if wrong := check(simulation):
+            return wrong
     if simulation.life.loop.trouble:
         return f"asyncio says: {simulation.life.loop.trouble[0]}"
     return ""

@@ -15,6 +15,7 @@ from tests.simulation import (
     forge,
     kinds,
     people,
+    promoting,
     proposing,
     removal,
     renaming,
@@ -107,6 +108,8 @@ class Simulation:
             proposing.Proposing(self, self._random("proposing"), drawn.proposes) if drawn.proposes else None
         )
         """In some people are asked to merge what is to go back."""
+        self.promoting = promoting.Promoting(self, self._random("promoting")) if self.rules.follows else None
+        """In some production's pins follow staging's."""
         self.clocks = drawn.clocks
         """In some somebody sets the wall clock."""
         self.renaming = renaming.Renaming(self, self._random("renaming")) if drawn.renames else None
@@ -214,6 +217,8 @@ class Simulation:
             moments += self.renaming.moments(ACTIVE_S)
         if self.proposing:
             moments += self.proposing.moments(ACTIVE_S)
+        if self.promoting:
+            moments += self.promoting.moments(ACTIVE_S)
         if self.pair:
             moments += self.pair.moments(ACTIVE_S)
         elif self.rules.leased:
@@ -295,7 +300,7 @@ class Simulation:
 
     def may_kill(self, where: str) -> None:
         """Kill the daemon here, if the weather says so."""
-        if any(one.kills(where) for one in (self.renaming, self.proposing) if one):
+        if any(one.kills(where) for one in (self.renaming, self.proposing, self.promoting) if one):
             raise Killed(where)
         if not self._deadly:
             return
@@ -352,6 +357,8 @@ class Simulation:
             return forge.SLOW_S, 0.0
         if name == "_sought" and removal.comes_back(self, until_s=ACTIVE_S - removal.LOOKS_S):
             return removal.LOOKS_S, 0.0
+        if name == "commit_of" and self.promoting and (longer_s := self.promoting.looks_long()):
+            return 0.0, longer_s
         chance = self._chance.random()
         if name == "prepare" and chance < 0.2:
             return 20.0 * chance, 0.0  # a large artifact
