@@ -63,8 +63,7 @@ class Recall:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._compared = False
-        self._met: tuple[int, frozenset[str]] | None = None
-        """How many passes there were, and the names, when none of them was strange."""
+        self._met: tuple[int, frozenset[str]] | None = None  # when nobody was strange; passes only grow
 
     async def look(self, tip: str, passes: Passes, asked_s: float) -> None:
         """After every fetch: whether the past is known here, and where it is not, what Git says of it.
@@ -75,13 +74,10 @@ class Recall:
         if not self._compared:
             await self._compare(passes)
             self._compared = True
-        store, leases = self._core.store, self._core.leases
-        known = store.marked(KNOWN)
-        # Passes only ever come to those that are there: of very many, their names are compared where one may be new.
-        met = len(passes), known
-        strangers = [] if met == self._met else sorted(passes.keys() - known)
+        store, leases, lent = self._core.store, self._core.leases, self._core.leases.lent()
+        met = len(passes), store.marked(KNOWN)
+        strangers = [] if met == self._met else sorted(passes.keys() - met[1])
         self._met = None if strangers else met
-        lent = leases.lent()
         behind = [
             name
             for name in (passes if lent else ())

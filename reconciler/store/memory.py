@@ -22,7 +22,7 @@ TABLES = frozenset(
 )
 WORD = re.compile(r"\w+")
 QUESTIONS_MAX = 20_000
-ROWS_MAX = 60_000
+ROWS_MAX = 30_000
 NOTHING = object()
 
 

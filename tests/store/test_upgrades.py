@@ -143,6 +143,22 @@ def test_two_configs_of_one_version_are_two_targets(store: Store) -> None:
     assert not store.has_deployed("staging")
 
 
+def test_the_last_that_was_tried_and_the_last_that_proved_healthy_are_told_apart(store: Store) -> None:
+    assert (store.attempted("production"), store.proven("production")) == ({}, {})
+    for version, healthy in (("1.4.0", True), ("1.5.0", False), ("1.6.0", True), ("1.4.0", False)):
+        store.deployed(work(version), revision="a" * 40)
+        if healthy:
+            store.healthy(work(version))
+    store.deployed(work("1.4.0", environment="staging"), revision="a" * 40)
+    tried, good = store.attempted("production"), store.proven("production")
+    assert (tried, good) == ({"api": work("1.6.0").target.version}, {"api": str(work("1.6.0").target)})
+    store.healthy(work("1.4.0"))
+    assert store.proven("production") == {"api": str(work("1.4.0").target)}
+    store.healthy(work("1.4.0", environment="staging"))
+    # Of very many environments each would have its own otherwise.
+    assert store.proven("staging")["api"] is store.proven("production")["api"]
+
+
 def test_bringing_back_uses_the_probes_and_the_pin_as_last_deployed(store: Store) -> None:
     store.deployed(work(soak_s=10), revision="a" * 40)
     store.deployed(work(soak_s=30), revision="b" * 40)
