@@ -26,7 +26,7 @@ MOVES = 7
 BESIDE_MAX = 1.5
 """How many times what the repository alone takes it may be beside what is not UGS's: what a busy machine adds."""
 POLLS = 25
-READINGS = 3
+READINGS, READINGS_OF_FEW, FEW_PINS = 3, 5, 1_000
 """Of a few pins more: a reading of a thousand takes as long as a hiccup of the machine."""
 
 
@@ -104,7 +104,7 @@ def first_reading(mirror: Mirror, remote: Remote, size: Size, tip: str, folder: 
     def ours() -> None:
         Resolver()(Repository(mirror, remote).snapshot(tip), {})  # one that knows nothing yet
 
-    rounds = range(READINGS + 2 * (size.pins < 10_000))
+    rounds = range(READINGS_OF_FEW if size.pins <= FEW_PINS else READINGS)
     pairs = [(wall_ms(lambda: bare(folder, tip), rounds=1), wall_ms(ours, rounds=1)) for _ in rounds]
     floor, figure = (statistics.median(figures) for figures in zip(*pairs, strict=True))
     return figure, floor

@@ -215,12 +215,18 @@ def ahead_of(
     return found
 
 
+def has_movers(core: Core, environment: str) -> bool:
+    """Whether only some signers may move an environment."""
+    trust = core.settings.trust
+    return trust is not None and environment in trust.movers
+
+
 def strange_step(core: Core, desired: Desired, change: Change) -> str:
     """Blocking. Why the way to what is pinned must not be gone: a release on it was last written by someone who may
     not move the environment. Empty where all were not; the pinned one itself is vouched for by its pin.
     """
     trust, name = core.settings.trust, desired.environment.name
-    if trust is None or name not in trust.movers:
+    if trust is None or not has_movers(core, name):
         return ""
     rule, mirror = Rule(trust.movers, core.own_key), core.repository.mirror
     known = {version.text: release for version, release in desired.releases.get(change.service, {}).items()}

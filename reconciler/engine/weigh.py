@@ -14,7 +14,7 @@ from reconciler.engine.core import Core
 from reconciler.engine.paced import Piece
 from reconciler.engine.soak import proved
 from reconciler.engine.together import taken_back
-from reconciler.engine.trust import strange_step
+from reconciler.engine.trust import has_movers, strange_step
 from reconciler.model.circumstances import Asked, Circumstances, Gate, Promoted
 from reconciler.model.desired import Desired, Frozen
 from reconciler.model.expectation import expected_of
@@ -94,8 +94,7 @@ class Weigher:
         return self._known[1]
 
     def _asked_at_once(self, desired: Desired, change: Change, frozen: Frozen) -> Asked | None:
-        trust = self._core.settings.trust
-        if trust is not None and self._name in trust.movers:
+        if has_movers(self._core, self._name):
             return None  # who wrote what lies on the way is a question to Git
         newest = next(iter(self._core.store.advances(advances_max=1)), None)
         return self._core.repository.past.asked_at_once(

@@ -106,6 +106,5 @@ class Writer(Lasting):
             with self._git.alone:
                 self.ask(moves, b"commit: ok\n", ())
         except HostError:
-            self._git.set_ref(
-                name, sha
-            )  # which takes away what a git that was killed has left, or says what is wrong
+            # It takes away the locks of a git that was killed, or says what is wrong.
+            self._git.set_ref(name, sha)

@@ -33,9 +33,6 @@ def settled(
 def runs_whole(work: Workload, seen: Observation) -> bool:
     """Whether every instance of it is there, and no other, none of them changed by hand."""
     target = work.target
-    if len(seen.instances) == 1 == work.instances:  # as nearly always
-        [one] = seen.instances
-        return not one.drift and one.index == 0 and (one.target is target or one.target == target)
     for one in seen.instances:
         if (one.target is not target and one.target != target) or one.drift:
             return False

@@ -35,9 +35,9 @@ STOOD = (
     " WHERE environment = ?"
 )
 """In one text, which is read in two thirds of the time that so many rows take."""
-_decode_stood = msgspec.json.Decoder(list[tuple[int, str, str, int | None]]).decode
-NONE = 0, ""
+STOOD_ROWS = msgspec.json.Decoder(list[tuple[int, str, str, int | None]])
 VERSIONS_KEPT_MAX = 10_000
+NONE = 0, ""
 SINCE = "SELECT rowid AS newest, service, version, workload FROM versions WHERE rowid > ? ORDER BY rowid"
 FIRST = (
     "SELECT (SELECT max(rowid) FROM versions) AS newest, service, version, workload FROM versions"
@@ -180,7 +180,7 @@ class Versions(Database):
 def _stood(rows: list[sqlite3.Row]) -> tuple[dict[str, Version], dict[str, str]]:
     """What is the same in very many environments is the very same, so that all of them can stay known."""
     tried, good = dict[str, tuple[int, str]](), dict[str, tuple[int, str]]()
-    for row, service, target, healthy in _decode_stood(rows[0][0]):
+    for row, service, target, healthy in STOOD_ROWS.decode(rows[0][0]):
         if row > tried.get(service, NONE)[0]:
             tried[intern(service)] = row, target
         if healthy is not None and healthy > good.get(service, NONE)[0]:
