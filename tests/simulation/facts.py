@@ -44,6 +44,9 @@ class Facts:
         """By service, what proved healthy, the last first."""
         self.proven_s: dict[tuple[str, str, Target], float] = {}
         self.proven_by: dict[tuple[str, str, Target], str] = {}
+        """By which upgrade; not there where it was adopted, which no note tells of."""
+        self.adopted: set[tuple[str, str, Target]] = set()
+        """What this daemon itself has adopted."""
         self.removed: dict[Key, tuple[str, list[Target]]] = {}
         """By which operation, and what had proven healthy until then."""
         self.settled_s: dict[str, float] = {}
@@ -219,6 +222,7 @@ class Facts:
                 self._simulation.register.read_past(row["environment"])
             case "adopted":
                 target = Target.parse(row["detail"])
+                self.adopted.add((*key, target))
                 if self.proven.get(key, [None])[0] != target:  # else another daemon has known it before
                     self.prove(key, target)
                 self.deployed.add(key)

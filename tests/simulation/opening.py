@@ -135,11 +135,12 @@ def _unpromoted(simulation: Simulation, upgrade: Upgrade) -> bool:
     soak_s = simulation.promoting.soaks_s() if simulation.promoting else PROMOTED_S
     if soak_s is None:
         return False
-    key = "staging", upgrade.service
-    good = simulation.facts.proven.get(key, [])
-    if not good or good[0].version != upgrade.pinned.target.version:
+    facts, key = simulation.facts, ("staging", upgrade.service)
+    proven = ((*key, target) for target in facts.proven.get(key, []))
+    good = next((one for one in proven if one in facts.proven_by or one in facts.adopted), None)
+    if good is None or good[2].version != upgrade.pinned.target.version:
         return True
-    return simulation.time.now_s - simulation.facts.proven_s[(*key, good[0])] < soak_s
+    return simulation.time.now_s - facts.proven_s[good] < soak_s
 
 
 def _needed(simulation: Simulation, upgrade: Upgrade) -> bool:
