@@ -1,15 +1,13 @@
 """Values to JSON and back, for the journal and the API: one place that knows our own types."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
 
-from reconciler.model.version import Version
+from reconciler.model.version import Version, version_of
 
 T = TypeVar("T")
-VALUES_MAX = 10_000
 
 
 def _encode_own(value: Any) -> Any:
@@ -18,13 +16,9 @@ def _encode_own(value: Any) -> Any:
     raise NotImplementedError(type(value))
 
 
-# A repository names the same few versions again and again: one value serves wherever its text stands.
-_version = lru_cache(maxsize=VALUES_MAX)(Version)
-
-
 def _decode_own(kind: type, value: Any) -> Any:
     if kind is Version:
-        return _version(value)
+        return version_of(value)
     raise NotImplementedError(kind)
 
 

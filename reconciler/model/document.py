@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from ruamel.yaml.error import YAMLError
@@ -21,6 +21,8 @@ from reconciler.model.plain import Mark, OddError, PlainPass
 
 SIZE_BYTES_MAX = 1 << 20
 DURATION_S_MAX = 366 * 86_400.0
+DURATIONS_MAX = 1_000
+"""A repository names the same few again and again."""
 
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 _DURATION = re.compile(r"(0|[1-9][0-9]{0,8})(ms|s|m|h|d)")
@@ -143,6 +145,7 @@ def dotted(path: Path) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{short(step)}" for step in path).lstrip(".")
 
 
+@lru_cache(maxsize=DURATIONS_MAX)
 def seconds(text: str) -> float:
     """The seconds of a duration: `500ms`, `30s`, `5m`, `4h`, `7d`. Raises ValueError, with a message."""
     match = _DURATION.fullmatch(text)
@@ -165,11 +168,11 @@ def _text(data: bytes, file: str) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         refuse(Place(file, line), "the file is not UTF-8", "save it as UTF-8")
-    if match := UNSAFE.search(text) or _LONE_RETURN.search(text):
+    if match := UNSAFE.search(text) or ("\r" in text and _LONE_RETURN.search(text)):
         line_start = text.rfind("\n", 0, match.start()) + 1
         place = Place(file, text.count("\n", 0, match.start()) + 1, match.start() - line_start + 1)
         refuse(place, f"the invisible character U+{ord(match[0]):04X} is not allowed", "remove it")
-    if not text.strip():
+    if not text or text.isspace():
         refuse(Place(file), "the file is empty", "fill it or remove it")
     if not text.endswith("\n"):
         place = Place(file, text.count("\n") + 1)

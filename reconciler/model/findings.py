@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from reconciler.model.codec import convert
+from reconciler.model.codec import convert, encode_unordered
 from reconciler.model.document import Document, Path, seconds
 from reconciler.model.errors import InputError, Problem
 from reconciler.model.schema import PROBLEMS_MAX
@@ -17,6 +17,9 @@ from reconciler.model.version import Version
 T = TypeVar("T")
 FOUND_MAX = 10 * PROBLEMS_MAX
 """A hostile file has any number of them: then the rest is not looked for."""
+RIGHT_MAX = 10_000
+_right: dict[tuple[type, bytes], Any] = {}
+"""What was found to be right, by its type and the JSON of what stands in a file."""
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 
 
@@ -57,11 +60,36 @@ class Findings:
         data = dict(self.document.at(at))
         for key in keys:
             text = data.pop(key, None)
-            if text is not None and self.valid((*at, key), seconds):
+            if text is not None and self.valid((*at, key), seconds, text):
                 data[f"{key}_s"] = seconds(text)
                 if positive and not data[f"{key}_s"]:
                     self.add((*at, key), "this must be longer than nothing", "write for example 1s")
         return data
+
+    def once(
+        self, key: str, check: Callable[[Findings], dict[str, Any]], kind: type[T]
+    ) -> T | dict[str, Any]:
+        """What stands at the top as `key`, as `check` has it, which looks at nothing else: a `kind`, or what is to be
+        converted to one.
+
+        A service's releases say the same of it again and again: what was right once is so wherever it stands.
+        """
+        said = kind, encode_unordered(self.document.data[key])
+        known: T | None = _right.get(said)
+        if known is not None:
+            return known
+        before = len(self.problems)
+        checked = check(self)
+        if len(self.problems) > before:
+            return checked
+        try:
+            known = convert(checked, kind)
+        except msgspec.ValidationError:
+            return checked  # `converted` says what it is
+        if len(_right) >= RIGHT_MAX:
+            _right.clear()
+        _right[said] = known
+        return known
 
     def settle(self) -> None:
         """Raise InputError when anything was found (at most 20 problems, in the order of the file)."""

@@ -49,27 +49,32 @@ def paths_of(environment: str) -> tuple[str, str]:
 
 def misplaced(file: File) -> Problem | None:
     """Why a file may not stand where it stands. Other files than YAML may stand anywhere."""
+    wrong = _wrong(file)
+    return Problem(Place(printable(file.path)), "", *wrong) if wrong else None
+
+
+def _wrong(file: File) -> tuple[str, str] | None:
+    """What is wrong with where it stands, and the remedy."""
     top, *rest = file.path.split("/")
-    place, stem = Place(printable(file.path)), rest[-1].removesuffix(".yaml")
+    stem = rest[-1].removesuffix(".yaml")
     if file.mode not in REGULAR:
         kind = {"120000": "a symbolic link", "160000": "a submodule"}.get(file.mode, "no regular file")
-        return Problem(place, "", f"this is {kind}", "put a regular file here, or remove it")
+        return f"this is {kind}", "put a regular file here, or remove it"
     if stem == rest[-1]:
         yml = file.path.endswith(".yml") and (top == "environments" or len(rest) <= 2)
-        return Problem(place, "", "the name ends in .yml", "rename it to .yaml") if yml else None
+        return ("the name ends in .yml", "rename it to .yaml") if yml else None
     if top == "releases":
         if len(rest) == 1:
-            remedy = "move it to releases/SERVICE/VERSION.yaml"
-            return Problem(place, "", "a release stands in its service's folder", remedy)
+            return "a release stands in its service's folder", "move it to releases/SERVICE/VERSION.yaml"
         if len(rest) > 2:
             return None
     elif len(rest) > 2:
         remedy = "move it to environments/NAME.yaml or environments/NAME/FILE.yaml"
-        return Problem(place, "", "an environment's files stand no deeper than its folder", remedy)
+        return "an environment's files stand no deeper than its folder", remedy
     named = top == "releases" or _ENVIRONMENT.fullmatch(rest[0].removesuffix(".yaml"))
     if not named or not _FILE_NAME.fullmatch(stem):
         remedy = "rename it with lower-case letters, digits and hyphens"
-        return Problem(place, "", "the name is not one that can be used here", remedy)
+        return "the name is not one that can be used here", remedy
     return None
 
 

@@ -13,7 +13,7 @@ from reconciler.model.document import Document, Path
 from reconciler.model.findings import Findings
 from reconciler.model.health import parse_health
 from reconciler.model.range import Range
-from reconciler.model.release import Release
+from reconciler.model.release import Health, Release, Run
 
 
 def parse_release(document: Document) -> Release:
@@ -36,23 +36,28 @@ def parse_release(document: Document) -> Release:
     if "withdrawn" in data:
         found.valid(("withdrawn", "since"), date.fromisoformat)
     _check_paths(found, data)
-    if "run" in data:
-        data["run"] = found.timed(("run",), ("stop_grace",))
-        check_container(found, data)
-    if "systemd" in data.get("run", {}):
-        data["run"]["systemd"] = found.timed(("run", "systemd"), ("watchdog",), positive=True)
     if "archive" in data["artifact"] and not data.get("run", {}).get("command"):
         message = "an archive does not say how it is started"
         found.add(("run",) if "run" in data else (), message, 'add `run: {command: ["bin/api"]}`')
+    if "run" in data:
+        check_container(found, data)
+        data["run"] = found.once("run", _run, Run)
     data |= strategy(found, ())
     for flag, said in data.get("flags", {}).items():
         if isinstance(said["default"], dict) and not said.get("live"):
             message = "a process cannot be given a mapping"
             found.add(("flags", flag, "default"), message, "add `live: true`, or write a plain value")
     if "health" in data:
-        data["health"] = parse_health(found)
+        data["health"] = found.once("health", parse_health, Health)
     data |= parse_data(found)
     return found.converted(data | {"place": document.place(())}, Release)
+
+
+def _run(found: Findings) -> dict[str, Any]:
+    run = found.timed(("run",), ("stop_grace",))
+    if "systemd" in run:
+        run["systemd"] = found.timed(("run", "systemd"), ("watchdog",), positive=True)
+    return run
 
 
 def strategy(found: Findings, path: Path) -> dict[str, Any]:
@@ -81,7 +86,7 @@ def _check_paths(found: Findings, data: dict[str, Any]) -> None:
     archive = data["artifact"].get("archive", {})
     for key, example in (("url", "api-1.5.0.tar.gz"), ("signature", "api-1.5.0.tar.gz.minisig")):
         url = archive.get(key, example)
-        if not (_inside(url) or url.startswith(("https://", "http://", "file:"))):
+        if not (url.startswith(("https://", "http://", "file:")) or _inside(url)):
             message = "this is neither an https: or file: URL nor a path inside the repository"
             found.add(("artifact", "archive", key), message, f"write for example releases/api/{example}")
     declared: dict[str, Any] = {}

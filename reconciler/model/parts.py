@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
@@ -17,8 +18,11 @@ from reconciler.model.findings import Findings
 from reconciler.model.manifest import strategy
 from reconciler.model.range import Range
 from reconciler.model.switches import setting
-from reconciler.model.version import Version
+from reconciler.model.version import version_of
 from reconciler.model.window import check_freeze, check_window, check_zone
+
+VERSIONS_MAX = 10_000
+"""An environment's pins name the same few again and again: one text serves them."""
 
 
 class Part(Struct, frozen=True):
@@ -72,7 +76,10 @@ def parse_part(document: Document) -> Part:
             service: pin if isinstance(pin, Pin) else found.converted(pin, Pin, at=("pins", service))
             for service, pin in pins.items()
         },
-        nodes={service: encode(value).decode() for service, value in values.items()},
+        nodes={
+            service: _quoted(value) if type(value) is str else encode(value).decode()
+            for service, value in values.items()
+        },
     )
 
 
@@ -205,11 +212,16 @@ def _freeze(found: Findings, index: int) -> dict[str, Any]:
     return freeze
 
 
+@lru_cache(maxsize=VERSIONS_MAX)
+def _quoted(version: str) -> str:
+    return encode(version).decode()
+
+
 def _plain(service: str, value: Any, places: Mapping[str, Place]) -> Pin | None:
     """What nearly every pin is: a version in quotes, and nothing else. None where it is more, or wrong."""
     place = places.get(service)
     try:
-        return Pin(service, Version(value), place) if place else None
+        return Pin(service, version_of(value), place) if place else None
     except ValueError:
         return None
 

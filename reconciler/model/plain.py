@@ -18,6 +18,8 @@ from ruamel.yaml.events import (
 from reconciler.model.node import CONSTANTS, DECIMAL, DEPTH_MAX, INTEGER, NODES_MAX, UNSAFE, UNUSABLE_NUMBER
 
 _MAYBE_NUMBERS = frozenset("+-.0123456789")
+_LETTERS = "="
+"""What looks as if it was no text, and `<<`, sorts before this; of the keys hardly any other does."""
 
 Mark = Any
 """Where a value starts: libyaml's own event; of a mapping or list that and the marks of what is in it."""
@@ -33,6 +35,8 @@ class PlainPass:
     def __init__(self, text: str) -> None:
         self.event = CParser(text).get_event
         self.escapes = "\\" in text
+        self.marked = "&" in text or "!" in text
+        """Whether there may be anchors or tags."""
         self.nodes = 1
 
     def document(self) -> tuple[dict[str, Any], Mark]:
@@ -53,18 +57,19 @@ class PlainPass:
         self.held(start)
         values: dict[str, Any] = {}
         marks: dict[str, Mark] = {}
-        get, escapes = self.event, self.escapes  # this loop is where reading a repository takes its time
+        # This loop is where reading a repository takes its time.
+        get, escapes, marked, deep = self.event, self.escapes, self.marked, depth >= DEPTH_MAX
         while type(key := get()) is ScalarEvent:
             name = key.value
-            if key.anchor is not None or key.ctag is not None or name in values or depth >= DEPTH_MAX:
+            if name in values or deep or (marked and (key.anchor is not None or key.ctag is not None)):
                 raise OddError
-            if not key.style and (name == "<<" or name[:1] in _MAYBE_NUMBERS):
+            if name < _LETTERS and not key.style:
                 self.word(name)
             if escapes and UNSAFE.search(name):
                 raise OddError
             event = get()
             if type(event) is ScalarEvent:
-                if event.anchor is not None or event.ctag is not None:
+                if marked and (event.anchor is not None or event.ctag is not None):
                     raise OddError
                 value = event.value
                 if escapes and UNSAFE.search(value):

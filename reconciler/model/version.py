@@ -54,6 +54,12 @@ class Version:
         return other <= self
 
 
+@lru_cache(maxsize=PARSED_MAX)
+def version_of(text: str) -> Version:
+    """The same value wherever its text stands: a repository names the same few again and again. Raises ValueError."""
+    return Version(text)
+
+
 def rank_of(version: semver.Version) -> Rank:
     """Of versions that differ in build metadata alone the same."""
     labels: tuple[tuple[int, int, str], ...] = NO_LABELS

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from threading import Event
+
 import pytest
 
 from reconciler.git import Entry, Mirror, ahead
 from reconciler.model.errors import HostError, TransientError
 from tests.git.colleague import Colleague
+
+WAIT_S = 10.0
 
 
 def entries(mirror: Mirror, ada: Colleague, count: int) -> list[Entry]:
@@ -28,6 +32,27 @@ def test_many_blobs_are_read_at_once_in_any_order(
     distinct = len({entry.oid for entry in wanted})
     assert told[-1] == (distinct, distinct)
     assert [done for done, _ in told] == [*range(7, distinct, 7), distinct]
+
+
+def test_git_reads_the_next_portion_while_one_is_looked_at(
+    mirror: Mirror, ada: Colleague, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "AT_ONCE_MAX", 7)
+    wanted = entries(mirror, ada, 60)
+    git, asked, second = mirror._git, list[bytes](), Event()
+    local = git.local
+
+    def listening(*argv: str, stdin: bytes = b"") -> bytes:
+        asked.append(stdin)
+        if len(asked) == 2:
+            second.set()
+        return local(*argv, stdin=stdin)
+
+    monkeypatch.setattr(git, "local", listening)
+    load = mirror.blobs(wanted)
+    load(wanted[0].oid)
+    assert second.wait(WAIT_S)
+    assert len(asked) == 2
 
 
 def test_no_more_bytes_are_held_than_may_be(

@@ -132,6 +132,24 @@ def test_what_a_release_does_not_say_has_its_default() -> None:
     assert (release.health.soak_s, release.health.deadline_s, release.health.probes) == (10.0, 120.0, ())
 
 
+def test_what_releases_say_alike_is_one_value_for_all_of_them() -> None:
+    text = edited(RELEASE, 'version: "1.5.0"', 'version: "1.6.0"')
+    first = parse_release(document(RELEASE, "releases/api/1.5.0.yaml"))
+    second = parse_release(document(text, "releases/api/1.6.0.yaml"))
+    assert second.health is first.health
+    assert second.run is first.run
+    other = parse_release(document(edited(text, "soak: 30s", "soak: 31s"), "releases/api/1.6.0.yaml"))
+    assert (other.health.soak_s, other.health.probes) == (31.0, first.health.probes)
+
+
+def test_what_is_wrong_is_found_in_each_release_at_its_own_place() -> None:
+    wrong = edited(RELEASE, "soak: 30s", "soak: 5m")
+    for number, text in enumerate((wrong, f"# one line more\n{wrong}", wrong)):
+        [problem] = release_problems(text)
+        line = wrong[: wrong.index("health:")].count("\n") + 2 + number % 2
+        assert problem.startswith(f"{line}:3: health: the deadline is not longer than the soak"), problem
+
+
 def test_a_release_may_be_a_dead_end_and_says_why() -> None:
     text = edited(RELEASE, "barrier: true", 'dead_end: "replaced by shop"')
     assert parse_release(document(text, "releases/api/1.5.0.yaml")).upgrade.dead_end == "replaced by shop"
