@@ -10,14 +10,13 @@ from pathlib import Path
 from benchmarks.scale import restart, world
 from benchmarks.scale.generate import Size, environment
 from benchmarks.scale.read import commit
-from benchmarks.scale.row import Row
+from benchmarks.scale.row import KIB_PER_MB, Row
 from reconciler.engine.core import Core
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.patrol import Patrol
 from reconciler.engine.repository import Fetched
 
 ROUNDS = 5
-MIB = 1024
 
 
 def rows(size: Size, folder: Path) -> list[Row]:
@@ -59,11 +58,11 @@ async def _measured(core: Core, size: Size, remote: Path) -> list[Row]:
             )
         )
         found.append(Row(f"{moved}: pushed → decided", "ms", wall))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_MB
         found.append(
             Row(
                 f"memory at the most, {pins:,} pins",
-                "MiB",
+                "MB",
                 peak,
                 bound=400.0,
                 curve="memory at the most",

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 T = TypeVar("T")
 ROUNDS = 5
+KIB_PER_MB = 1e6 / 1024
 
 
 class Row(Struct, frozen=True):

@@ -190,11 +190,14 @@ def _asked_for(
         ):
             work = None
         if work is None:
-            key = (service, pin.version.text) if pin.plain and service not in unread else None
-            if key in plain:
+            key = (service, pin.version.text)
+            alone = pin.plain and service not in unread
+            if alone and key in plain:
                 work = likewise(plain[key], name, pin, nodes[service])
-            elif (work := asked_of(snapshot, name, service, now.frozen)) and key and not work.release.flags:
-                plain[key] = work
+            else:
+                work = asked_of(snapshot, name, service, now.frozen)
+                if work and alone and not work.release.flags:
+                    plain[key] = work
         if work is None:
             blind.add(service)
         else:

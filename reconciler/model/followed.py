@@ -27,8 +27,8 @@ from reconciler.model.version import Version
 Releases = Mapping[tuple[str, str], Release]
 """By service and version text."""
 Sections = Mapping[str, Section]
-Fitting = set[tuple[Kind, bool, str, str]]
-"""Releases that serve a pin which asks for nothing else, by what of its environment that hangs on."""
+Fitting = dict[tuple[Kind, bool], set[tuple[str, str]]]
+"""By what of an environment that hangs on, the releases that serve a pin which asks for nothing else."""
 
 
 class Followed(Struct, frozen=True):
@@ -74,29 +74,29 @@ def follow(
     """The environment with those pins alone that their release can serve; a pin that is the same as `before`, to the
     very same release, is not looked at again."""
     pins: dict[str, Pin] = {}
-    found = plain(releases)
-    pinned = {service: found.get((service, pin.version.text)) for service, pin in environment.pins.items()}
-    problems = set(_idle_flags(environment, list(pinned.values()), sections, torn=bool(merged.torn)))
+    found, pinned, problems = plain(releases), dict[str, Release | None](), set[Problem]()
     unreleased, kind, hosts = False, environment.driver.kind, environment.hosts
+    fits = fitting.setdefault((kind, bool(hosts)), set())
     still, known = (before.still(environment), before.releases) if before else ({}, {})
     for service, pin in environment.pins.items():
-        release = pinned[service]
+        named = service, pin.version.text
+        release = pinned[service] = found.get(named)
         if release is None:
             unreleased = True
             problems.add(_unreleased(pin, releases, sections))
             continue
-        if still and still.get(service) == pin and known.get((service, pin.version.text)) is release:
+        if still and still.get(service) == pin and known.get(named) is release:
             pins[service] = pin
             continue
         # Most often it was seen to fit elsewhere.
-        key = (kind, bool(hosts), service, pin.version.text) if pin.plain else None
-        if key not in fitting:
+        if named not in fits or not pin.plain:
             if wrong := misfits(pin, release, environment.flags, kind, hosts):
                 problems.update(wrong)
                 continue
-            if key and not release.flags:
-                fitting.add(key)
+            if pin.plain and not release.flags:
+                fits.add(named)
         pins[service] = pin
+    problems.update(_idle_flags(environment, list(pinned.values()), sections, torn=bool(merged.torn)))
     whole = len(pins) == len(environment.pins)
     return Followed(
         environment=environment if whole else replace(environment, pins=pins),

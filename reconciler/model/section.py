@@ -79,7 +79,7 @@ class Cache:
 
 class Section(Struct, frozen=True):
     """`files`: those that have a meaning, or stand where they may not, by path. `looked_back`: what an earlier commit
-    said stands in for one of them. `documents` are read, of so many `size_bytes`."""
+    said stands in for one of them."""
 
     files: Mapping[str, File]
     releases: Mapping[tuple[str, str], Release]
@@ -88,8 +88,6 @@ class Section(Struct, frozen=True):
     blind: frozenset[str]
     """Environments in which a bad file hides what is pinned."""
     looked_back: bool
-    documents: int
-    size_bytes: int
 
 
 def name_of(path: str) -> str:
@@ -140,8 +138,8 @@ class _Reading:
         self.looked_back = False
 
     def section(self) -> Section:
-        folded = Counter(map(str.casefold, self.files))
-        alike = len(folded) < len(self.files)
+        alike = len({*map(str.casefold, self.files)}) < len(self.files)
+        folded = Counter(map(str.casefold, self.files)) if alike else Counter[str]()
         for file in self.files.values():
             problem = misplaced(file)
             if alike and folded[file.path.casefold()] > 1:
@@ -155,7 +153,6 @@ class _Reading:
         for key, problem in contradictions(self.releases.values()).items():
             self.problems.add(problem)
             del self.releases[key]
-        documents = documents_of(self.files)
         return Section(
             files=self.files,
             releases=self.releases,
@@ -163,8 +160,6 @@ class _Reading:
             problems=frozenset(self.problems),
             blind=frozenset(self.blind),
             looked_back=self.looked_back,
-            documents=len(documents),
-            size_bytes=size_of(documents),
         )
 
     def one(self, file: File, problem: Problem | None) -> None:

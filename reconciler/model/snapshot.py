@@ -138,8 +138,9 @@ def _measured(before: Snapshot, wanted: Mapping[str, Mapping[str, File]]) -> tup
     count = before.documents
     size_bytes = before.size_bytes
     for section in filter(None, map(before.sections.get, wanted)):
-        count -= section.documents
-        size_bytes -= section.size_bytes
+        documents = documents_of(section.files)
+        count -= len(documents)
+        size_bytes -= size_of(documents)
     for files in wanted.values():
         documents = documents_of(files)
         count += len(documents)
@@ -158,7 +159,7 @@ class _Composition:
         self.before, self.sections, self.touched = before, sections, touched
         self.releases, self.renewed = self._releases()
         self.merged, self.changed = self._merged()
-        self.fitting: Fitting = set()
+        self.fitting: Fitting = {}
 
     def _releases(self) -> tuple[Mapping[tuple[str, str], Release], frozenset[str]]:
         """Every release, and the services of which one is another than before."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.model.codec import builtins, encode
 from reconciler.model.environment import FlagSetting, Pin
@@ -87,20 +88,7 @@ def workload(
 
 def likewise(work: Workload, environment: str, pin: Pin, node: str) -> Workload:
     """What a plain pin asks for, given what another plain pin of the same release does, which has no flags."""
-    return Workload(
-        environment,
-        work.service,
-        work.target,
-        work.release,
-        work.config,
-        work.instances,
-        work.port,
-        work.strategy,
-        pin.place,
-        node,
-        work.flags,
-        work.rollout,
-    )
+    return replace(work, environment=environment, place=pin.place, node=node)
 
 
 @once(RELEASES_KEPT_MAX)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.model.desired import Frozen
 from reconciler.model.errors import Problem
-from reconciler.model.layered import differing
+from reconciler.model.layered import differing, plain
 from reconciler.model.release import Release
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.target import FROZEN_FIELDS, frozen_digest
@@ -21,9 +21,10 @@ class Thawer:
         releases, (before, thought, known) = snapshot.releases, self._last
         if releases is not before or frozen is not thought:
             known = dict(known)
+            now, froze = plain(releases), plain(frozen)
             for key in differing(before, releases) | differing(thought, frozen):
                 known.pop(key, None)
-                kept, release = frozen.get(key), releases.get(key)
+                kept, release = froze.get(key), now.get(key)
                 if not (release and kept) or kept == release:
                     continue
                 if frozen_digest(kept) != frozen_digest(release):
