@@ -26,6 +26,8 @@ PYTEST = (PYTHON, "-m", "pytest", "-p", "pytest_asyncio.plugin", "-p", "xdist.pl
 SEEDS_AT_ONCE = 2000
 TAIL_LINES = 80
 ENDING_S = 60.0
+BEGINS = 0.85
+"""The part of its time in which who is told of it begins something new."""
 WRONG = re.compile(r"^(seed (\d+): .*)\nreplay: (.*)$", re.MULTILINE)
 COUNT = re.compile(r"^(\d+) seeds, (\d+) upgrades", re.MULTILINE)
 REPLAYS = re.compile(r"^(?:replay: (.*)|FAILED (\S+).*)$", re.MULTILINE)
@@ -33,13 +35,18 @@ REPLAYS = re.compile(r"^(?:replay: (.*)|FAILED (\S+).*)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Part:
-    """One command, and which lines of what it says are its figures. `share`: of the hours, the most that it takes."""
+    """One command, and which lines of what it says are its figures.
+
+    `until`: the share of the hours after which it has to be over; what those before it leave is its own. `told`: it is
+    told how many minutes it may begin anything in.
+    """
 
     name: str
     argv: tuple[str, ...]
-    share: float
+    until: float
     figures: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    told: bool = False
 
 
 @dataclass
@@ -62,17 +69,16 @@ class Next:
 
 
 def parts(asked: argparse.Namespace, begin: Next) -> list[Part]:
-    """All but the simulation, which takes the time that these leave."""
-    minutes = 0.3 * asked.hours * 60
+    """All but the simulation, which takes the time that these leave. What measures time has the machine first."""
     simulation, pytest = (PYTHON, "-m", "tests.simulation"), (*PYTEST, "--dist", "load")
-    kills = ("--kills", str(asked.kills), "--seed", str(begin.campaign), "--minutes", str(minutes))
+    kills = ("--kills", str(asked.kills), "--seed", str(begin.campaign))
     examples, every = {"FUZZ_EXAMPLES": str(asked.examples)}, {"EVERY_SYSTEM_CALL": "1"}
     return [
-        Part("mutants", (*simulation, "--mutation", "all", "--seeds", "1000"), 0.15, r": seed \d+|not found"),
-        Part("fuzz", (*pytest, "tests/fuzz"), 0.15, r"passed|failed", examples),
         Part("load", (PYTHON, "-m", "benchmarks.load", "--duration", str(asked.load_s)), 0.15, "."),
-        Part("crash tests", (*pytest, "-m", "crash"), 0.25, r"passed|failed", every),
-        Part("kills", (PYTHON, "-m", "tests.crash", *kills), 0.4, r"^ *\d+ +\d+ |kills"),
+        Part("mutants", (*simulation, "--mutation", "all", "--seeds", "1000"), 0.35, r": seed \d+|not found"),
+        Part("fuzz", (*pytest, "tests/fuzz"), 0.45, r"passed|failed", examples),
+        Part("crash tests", (*pytest, "-m", "crash"), 0.75, r"passed|failed", every),
+        Part("kills", (PYTHON, "-m", "tests.crash", *kills), 0.93, r"^ *\d+ +\d+ |kills", told=True),
     ]
 
 
@@ -80,7 +86,8 @@ def carried_out(part: Part, log: Path, left_s: float) -> Result:
     """One part, ended where it takes longer than it may."""
     result, began_s = Result(part.name), time.monotonic()
     environment = {**os.environ, **part.environment, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    code = ran(part.argv, log, left_s, environment)
+    minutes = ("--minutes", f"{BEGINS * left_s / 60:.1f}") if part.told else ()
+    code = ran((*part.argv, *minutes), log, left_s, environment)
     said = log.read_text("utf-8", "replace")
     result.took_s = time.monotonic() - began_s
     result.figures = [line.strip() for line in said.splitlines() if re.search(part.figures, line)][
@@ -194,7 +201,7 @@ def night(
         (own / "report.md").write_text(text)
         memory.write_text(json.dumps(vars(begin)))
 
-    for result in _each(work(asked, begin), own, whole_s):
+    for result in _each(work(asked, begin), own, began_s, whole_s):
         results.append(result)
         write()
     begin.campaign += 1000
@@ -204,9 +211,10 @@ def night(
     return 1 if any(one.wrong for one in results) else 0
 
 
-def _each(work: list[Part], folder: Path, whole_s: float) -> Iterator[Result]:
+def _each(work: list[Part], folder: Path, began_s: float, whole_s: float) -> Iterator[Result]:
     for part in work:
-        yield carried_out(part, folder / f"{part.name.replace(' ', '-')}.log", part.share * whole_s)
+        left_s = began_s + part.until * whole_s - time.monotonic()
+        yield carried_out(part, folder / f"{part.name.replace(' ', '-')}.log", left_s)
 
 
 def asked_for(words: list[str] | None = None) -> argparse.Namespace:

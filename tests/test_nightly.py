@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from argparse import Namespace
@@ -25,8 +26,8 @@ print(f"{count} seeds, {8 * count} upgrades, 100 a minute on each of 2 cores")
 """
 
 
-def said(name: str, script: str, share: float = 0.5) -> Part:
-    return Part(name, (sys.executable, "-c", script), share, "figure")
+def said(name: str, script: str, until: float = 0.5, *, told: bool = False) -> Part:
+    return Part(name, (sys.executable, "-c", script), until, "figure", told=told)
 
 
 @pytest.fixture
@@ -50,14 +51,15 @@ def test_what_fails_stands_in_the_report_and_the_rest_goes_on(asked: Namespace) 
             "broken",
             "print('figure 1'); print('replay: again 7'); print('FAILED tests/x.py::y - z'); exit(3)",
         ),
-        said("slow", "import time; print('figure 2', flush=True); time.sleep(60)", share=1 / 60),
+        said("slow", "import time; print('figure 2', flush=True); time.sleep(60)", until=4 / 60),
         said("fine", "print('noise'); print('figure 3')"),
     ]
     assert night(asked, asked.folder, lambda _asked, _begin: work) == 1
     text = page(asked)
     assert "3 of 4 parts failed" in text
     assert "| broken | 0.0 min | exit code 3 |" in text
-    assert "it did not end within 1 s" in text
+    [within] = re.findall(r"it did not end within (\d+) s", text)
+    assert int(within) <= 4  # since the night began
     assert "| fine | 0.0 min | holds |" in text
     assert "- `again 7`" in text
     assert "- `tests/x.py::y`" in text
@@ -80,11 +82,24 @@ def test_the_next_night_begins_where_the_last_one_ended(asked: Namespace) -> Non
 def test_the_parts_leave_time_for_the_simulation_and_take_what_is_asked() -> None:
     asked = asked_for(["--hours", "2", "--kills", "77", "--examples", "5", "--load", "9"])
     found = {part.name: part for part in parts(asked, Next(campaign=12))}
-    assert found["kills"].argv[2:] == ("tests.crash", "--kills", "77", "--seed", "12", "--minutes", "36.0")
+    assert found["kills"].argv[2:] == ("tests.crash", "--kills", "77", "--seed", "12")
     assert found["fuzz"].environment == {"FUZZ_EXAMPLES": "5"}
     assert found["load"].argv[-2:] == ("--duration", "9")
     usual = asked_for([])
-    assert usual.load_s < 0.15 * usual.hours * 3600
+    assert usual.load_s < found["load"].until * usual.hours * 3600
+    shares = [part.until for part in found.values()]
+    assert shares == sorted(shares)
+    assert shares[-1] < 1.0
+
+
+def test_what_is_done_sooner_leaves_its_time_to_what_comes_after(asked: Namespace) -> None:
+    work = [
+        said("quick", "pass", until=0.5),
+        said("told", "import sys; print('figure', *sys.argv[1:])", until=0.75, told=True),
+    ]
+    assert night(asked, asked.folder, lambda _asked, _begin: work) == 1  # one of the seeds does not hold
+    [minutes] = re.findall(r"^figure --minutes (\S+)$", page(asked), re.MULTILINE)
+    assert 0.25 * nightly.BEGINS < float(minutes) <= 0.75 * nightly.BEGINS + 0.05
 
 
 def test_a_night_that_is_over_simulates_nothing_more(asked: Namespace, tmp_path: Path) -> None:
