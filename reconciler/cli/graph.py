@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -88,17 +89,19 @@ def core_from(
     from reconciler.store.opening import open_state
 
     clock = clock or SystemClock()
-    remote, signers = remote_of(settings), signers_of(settings)
+    remote, identity, signers = remote_of(settings), identity_of(settings), signers_of(settings)
     parsed = Parsed(settings.state / "parsed.db")
-    parsed.begin()  # while Git looks through the mirror
+    parsed.begin()
+    # All three at once: Git looks through the mirror, and SQLite through the database.
     with (
+        _meanwhile(
+            lambda: Mirror(settings.state / "mirror.git", remote, identity, signers=signers)
+        ) as opened,
         contextlib.closing(open_state(settings.state, now=clock.now)) as store,
-        contextlib.closing(
-            Mirror(settings.state / "mirror.git", remote, identity_of(settings), signers=signers)
-        ) as mirror,
         closing_forge(settings) as forge,
-        closing_aside(settings, remote, identity_of(settings), signers) as aside,
+        closing_aside(settings, remote, identity, signers) as aside,
     ):
+        mirror = opened()
         repository = Repository(mirror, remote, parsed=parsed)
         yield Core(
             settings=settings,
@@ -117,6 +120,19 @@ def core_from(
             host=settings.host or socket.gethostname(),
             register=register_of(settings, "rollouts.git") if leased else None,
         )
+
+
+@contextlib.contextmanager
+def _meanwhile(open_mirror: Callable[[], Mirror]) -> Iterator[Callable[[], Mirror]]:
+    """The mirror, opened by a thread while something else is done: what is yielded waits for it, and raises what it
+    raised. Closed at the end, whoever waited."""
+    with ThreadPoolExecutor(1, thread_name_prefix="mirror") as threads:
+        coming = threads.submit(open_mirror)
+        try:
+            yield coming.result
+        finally:
+            if coming.exception() is None:
+                coming.result().close()
 
 
 def identity_of(settings: Settings) -> Identity:

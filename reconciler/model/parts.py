@@ -77,7 +77,7 @@ def parse_part(document: Document) -> Part:
             for service, pin in pins.items()
         },
         nodes={
-            service: _quoted(value) if type(value) is str else encode(value).decode()
+            service: version_node(value) if type(value) is str else encode(value).decode()
             for service, value in values.items()
         },
     )
@@ -213,7 +213,8 @@ def _freeze(found: Findings, index: int) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=VERSIONS_MAX)
-def _quoted(version: str) -> str:
+def version_node(version: str) -> str:
+    """The value as canonical JSON of a pin that is a version and nothing else."""
     return encode(version).decode()
 
 
