@@ -259,7 +259,12 @@ def test_out_of_descriptors_nothing_passes_for_gone(site: Site, archives: Path) 
     os.close(lowest_free)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
     try:
-        for look in (lambda: DRIVER.observe(site, work.environment), lambda: procfs.read_stat(os.getpid())):
+        for look in (
+            lambda: DRIVER.observe(site, work.environment),
+            lambda: procfs.read_stat(os.getpid()),
+            lambda: procfs.started_at(1),
+            lambda: procfs.listeners(work.port or 0),
+        ):
             with pytest.raises(HostError, match=r"cannot see what runs.*Too many open files"):
                 look()
     finally:

@@ -17,7 +17,7 @@ from reconciler.drivers.trouble import as_host_error, host_trouble
 PROC = Path("/proc")
 LISTENING = "0A"
 PASSED_OVER = frozenset({errno.ENOENT, errno.ESRCH, errno.EACCES, errno.EPERM})
-"""A process that has gone meanwhile, or is another user's."""
+"""What has gone meanwhile, is not there, or is another user's."""
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -120,25 +120,33 @@ def command_name(pid: int) -> str:
 
 
 def started_at(started_ticks: int) -> datetime:
-    """Raises RuntimeError (a bug) when the kernel does not say when it booted."""
-    for line in (PROC / "stat").read_text().splitlines():
+    """Raises HostError, and RuntimeError (a bug) when the kernel does not say when it booted."""
+    with host_trouble("see what runs"):
+        lines = (PROC / "stat").read_text().splitlines()
+    for line in lines:
         if line.startswith("btime "):
             return datetime.fromtimestamp(int(line.split()[1]) + started_ticks / TICKS_PER_S, UTC)
     raise RuntimeError("/proc/stat has no btime")
 
 
 def listeners(port: int) -> list[Listener]:
-    """Every TCP socket that listens on the port, on any address. A busy machine has very many others: line by line."""
+    """Every TCP socket that listens on the port, on any address. A busy machine has very many others: line by line.
+
+    Raises HostError.
+    """
     found: list[Listener] = []
     ends = f":{port:04X}"
     for table in ("tcp", "tcp6"):
-        with suppress(OSError), (PROC / "net" / table).open() as lines:  # a kernel may be without IPv6
-            for line in lines:
-                if ends not in line:
-                    continue
-                _, local, _, state, *more = line.split()
-                if state == LISTENING and local.endswith(ends):
-                    found.append(Listener(local.removesuffix(ends), more[5]))
+        try:
+            with (PROC / "net" / table).open() as lines:
+                for line in lines:
+                    if ends not in line:
+                        continue
+                    _, local, _, state, *more = line.split()
+                    if state == LISTENING and local.endswith(ends):
+                        found.append(Listener(local.removesuffix(ends), more[5]))
+        except OSError as error:
+            _pass_over(error)  # a kernel without IPv6
     return found
 
 
@@ -154,7 +162,7 @@ def describe(holders: list[int]) -> str:
 
 
 def _pass_over(error: OSError) -> None:
-    """Raises HostError, unless the error says no more than that the process is gone, or not ours to look into."""
+    """Raises HostError, unless the error says no more than that it is gone, or not ours to look into."""
     if error.errno not in PASSED_OVER:
         raise as_host_error("see what runs", error) from error
 
