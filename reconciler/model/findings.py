@@ -17,9 +17,9 @@ from reconciler.model.version import Version
 T = TypeVar("T")
 FOUND_MAX = 10 * PROBLEMS_MAX
 """A hostile file has any number of them: then the rest is not looked for."""
-RIGHT_MAX = 10_000
+RIGHT_MAX, RIGHT_BYTES_MAX = 1_000, 4_000
 _right: dict[tuple[type, bytes], Any] = {}
-"""What was found to be right, by its type and the JSON of what stands in a file."""
+"""What was found to be right, by its type and the JSON of what stands in a file, where that is not large."""
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 
 
@@ -86,9 +86,10 @@ class Findings:
             known = convert(checked, kind)
         except msgspec.ValidationError:
             return checked  # `converted` says what it is
-        if len(_right) >= RIGHT_MAX:
-            _right.clear()
-        _right[said] = known
+        if len(said[1]) <= RIGHT_BYTES_MAX:
+            if len(_right) >= RIGHT_MAX:
+                _right.clear()
+            _right[said] = known
         return known
 
     def settle(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from reconciler.model import findings
 from reconciler.model.document import Document, read
 from reconciler.model.engines import ENGINES
 from reconciler.model.environment import Freeze, Pin, Policy, Window
@@ -140,6 +141,17 @@ def test_what_releases_say_alike_is_one_value_for_all_of_them() -> None:
     assert second.run is first.run
     other = parse_release(document(edited(text, "soak: 30s", "soak: 31s"), "releases/api/1.6.0.yaml"))
     assert (other.health.soak_s, other.health.probes) == (31.0, first.health.probes)
+
+
+def test_of_what_releases_say_only_so_much_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(findings, "RIGHT_MAX", 10)
+    for number in range(2, 40):
+        parse_release(document(edited(RELEASE, "soak: 30s", f"soak: {number}s"), "releases/api/1.5.0.yaml"))
+        assert len(findings._right) <= 10
+    large = edited(RELEASE, "LOG_LEVEL: info", f"LOG_LEVEL: {'x' * findings.RIGHT_BYTES_MAX}")
+    first, second = (parse_release(document(large, "releases/api/1.5.0.yaml")) for _ in range(2))
+    assert first.run == second.run
+    assert first.run is not second.run
 
 
 def test_what_is_wrong_is_found_in_each_release_at_its_own_place() -> None:
