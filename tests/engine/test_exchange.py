@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from unittest.mock import patch
@@ -16,8 +16,11 @@ from reconciler.engine.attention import needs_person
 from reconciler.engine.exchange import Exchange
 from reconciler.engine.status import status_of
 from reconciler.git import GitRegister, Identity, Remote
+from reconciler.model.circumstances import Asked
 from reconciler.model.codec import decode, encode
+from reconciler.model.desired import Desired
 from reconciler.model.hosts import Outcome, Report, Reports, Rollout, Rollouts, Shut
+from reconciler.model.plan import Change
 from reconciler.model.register import ABSENT, Move
 from reconciler.model.upgrade import Phase
 from tests.git.colleague import AT, ENVIRONMENT, git
@@ -154,6 +157,28 @@ async def test_a_failure_elsewhere_reverts_once_takes_back_what_runs_and_stays_s
         assert others.known().shut == ()
         assert others.rollout().operation != rollout.operation
     assert world.reverts() == [rollout.commit]
+
+
+async def test_what_was_taken_back_while_a_pass_decides_is_not_changed_by_what_it_had_seen(
+    world: World,
+) -> None:
+    async with of(world) as others:
+        await everywhere(others)
+        world.bump("1.1.0")
+        await others.rest()
+        others.say("failed")
+        weigher = world.fleet.passes["production"].weigher
+        weigh = weigher.all_asked
+
+        async def all_asked(desired: Desired, changes: Sequence[Change]) -> dict[str, Asked]:
+            """Takes so long that what was begun in this pass has ended meanwhile."""
+            await world.rest()
+            return await weigh(desired, changes)
+
+        with patch.object(weigher, "all_asked", all_asked):
+            await others.rest()
+        assert world.answers() == "1.0.0"
+        assert world.phases() == ["succeeded", "succeeded", "cancelled"]
 
 
 async def test_its_own_failure_is_restored_and_reported_and_the_pin_goes_back(world: World) -> None:
