@@ -7,11 +7,14 @@ import contextlib
 import gc
 import itertools
 import logging
+import os
 import sys
 import time
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import NamedTuple
 from unittest.mock import patch
 
@@ -129,16 +132,19 @@ def _unheard() -> Iterator[None]:
 
 
 def search(count: int, first: int) -> int:
-    """See that each mutation is found within so many seeds of its kind; 1 when one is not."""
+    """See that each mutation is found within so many seeds of its kind, one in each process for each core that it may
+    have; 1 when one is not."""
     missed = 0
-    for name, mutation in MUTATIONS.items():
-        found = find(name, seeds(mutation.kind, first, count))
-        missed += found is None
-        print(
-            f"{name}: " + (f"seed {found.seed}: {found.wrong.splitlines()[-1]}" if found else "not found"),
-            flush=True,
-        )
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for name, found in zip(MUTATIONS, pool.map(partial(_sought, count, first), MUTATIONS), strict=True):
+            missed += found is None
+            what = f"seed {found.seed}: {found.wrong.splitlines()[-1]}" if found else "not found"
+            print(f"{name}: {what}", flush=True)
     return 1 if missed else 0
+
+
+def _sought(count: int, first: int, name: str) -> Failure | None:
+    return find(name, seeds(MUTATIONS[name].kind, first, count))
 
 
 def find(name: str, numbers: Iterable[int]) -> Failure | None:
