@@ -13,12 +13,15 @@ from typing import NamedTuple
 from reconciler.git import Arrival, Commit, Entry, PushRefused, PushRejected
 from reconciler.git.history import OLDER_MAX
 from reconciler.model.errors import HostError, TransientError
+from reconciler.model.git_notes import is_outdated
 from reconciler.model.trust import Signature, Touched
 from tests.simulation import signing
 from tests.simulation.faults import Weather
 
 Tree = Mapping[str, str]
 """Path -> blob id."""
+Lines = Mapping[tuple[str, str], str]
+"""(commit, operation) -> the line of the note."""
 TRAILER = re.compile(r"^([A-Za-z-]+): (.*)$")
 BLOBS: dict[str, bytes] = {}
 """Every blob of every simulation in this process: an id says its content."""
@@ -268,12 +271,13 @@ class Clone:
         return self.remote.reaches(self.fetch(), sha)
 
     def notes(self, sha: str) -> list[str]:
-        lines = self.remote.notes | self.refs.notes
-        return [line for (revision, _), line in lines.items() if revision == sha]
+        return self.all_notes().get(sha, [])
 
     def all_notes(self) -> dict[str, list[str]]:
-        lines = self.remote.notes | self.refs.notes
-        return {revision: self.notes(revision) for revision, _ in lines}
+        found = dict[str, list[str]]()
+        for (revision, _), line in united(self.remote.notes, self.refs.notes).items():
+            found.setdefault(revision, []).append(line)
+        return found
 
     def head_of(self, daemon: str) -> str | None:
         self._reach("fetch of the head")
@@ -284,11 +288,14 @@ class Clone:
         self.remote.heads[daemon] = line
 
     def add_notes(self, lines: Mapping[str, Mapping[str, str]], *, at: datetime) -> None:
-        for revision, by_operation in lines.items():
-            for operation, line in by_operation.items():
-                self.refs.notes[revision, operation] = line
+        said = {
+            (revision, operation): line
+            for revision, by_operation in lines.items()
+            for operation, line in by_operation.items()
+        }
+        self.refs.notes = united(self.refs.notes, said)
         self._reach("push of notes")
-        self.remote.notes |= self.refs.notes
+        self.remote.notes = united(self.remote.notes, self.refs.notes)
         self.refs.notes.clear()
 
     def _reach(self, what: str) -> None:
@@ -296,6 +303,13 @@ class Clone:
             raise TransientError(f"{what}: the remote does not answer", "it is tried again")
         if not self.remote.tip:
             raise HostError(f"{what}: couldn't find remote ref", "push the branch")
+
+
+def united(known: Lines, said: Lines) -> dict[tuple[str, str], str]:
+    """What becomes of notes when others are brought to them: what was said of an operation last counts, unless whoever
+    says it had lost the environment before the other had it, as the notes in Git have it."""
+    late = {key for key, line in said.items() if key in known and is_outdated(line, by=known[key])}
+    return {**known, **{key: line for key, line in said.items() if key not in late}}
 
 
 @lru_cache(maxsize=100_000)
