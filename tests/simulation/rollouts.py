@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from reconciler.model.hosts import Report, Rollouts, State
+from reconciler.model.hosts import Report, Rollout, Rollouts, State
 from reconciler.model.upgrade import Phase, Upgrade
 
 if TYPE_CHECKING:
@@ -189,7 +189,8 @@ AFTER_MOVE = (a_host_moves_when_its_turn_is,)
 
 
 def unsettled(hosts: Hosts) -> list[str]:
-    """The rollouts that have not come to an end, though every host is at rest."""
+    """The rollouts that have not come to an end, or of which nobody was told how they stand, though every host is at
+    rest."""
     found = list[str]()
     for environment in hosts.first.rules.environments:
         for service, rollout in hosts.published(environment).rollouts.items():
@@ -197,21 +198,19 @@ def unsettled(hosts: Hosts) -> list[str]:
                 found.append(
                     f"{environment}: the rollout of {service} {rollout.to.version} is being taken back"
                 )
+            elif untold := _untold(hosts, environment, rollout):
+                found.append(f"{environment}: {untold}")
     return found
 
 
-def at_the_end(hosts: Hosts) -> str:
-    """What must hold of the rollouts in the end; empty when it does."""
-    for environment in hosts.first.rules.environments:
-        for service, rollout in hosts.published(environment).rollouts.items():
-            moved = next(peer for peer in hosts.peers if peer.holder.host == rollout.by)
-            line = hosts.first.remote.notes.get(
-                (rollout.revision, rollout.operation), '{"outcome": "not there"}'
-            )
-            noted = json.loads(line)["outcome"]
-            if noted != NOTED[rollout.state] and hosts.holder(environment) is moved:
-                return f"{environment}: {rollout.operation} is {rollout.state}, and the notes say {noted}"
-            told = {notice.operation for notice in moved.messenger.told}
-            if rollout.operation not in told:
-                return f"{environment}: nobody was told of the rollout of {service}, {rollout.operation}"
+def _untold(hosts: Hosts, environment: str, rollout: Rollout) -> str:
+    """What nobody was told of a rollout. It is told once the push of it is answered, and by the next daemon of that
+    host where this one dies before."""
+    moved = next(peer for peer in hosts.peers if peer.holder.host == rollout.by)
+    line = hosts.first.remote.notes.get((rollout.revision, rollout.operation), '{"outcome": "not there"}')
+    noted = json.loads(line)["outcome"]
+    if noted != NOTED[rollout.state] and hosts.holder(environment) is moved:
+        return f"{rollout.operation} is {rollout.state}, and the notes say {noted}"
+    if rollout.operation not in {notice.operation for notice in moved.messenger.told}:
+        return f"nobody was told of the rollout of {rollout.service}, {rollout.operation}"
     return ""
