@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from reconciler.engine.reconcile import EnvironmentPass
+from reconciler.model.codec import decode
 from reconciler.model.gates import closed
 from reconciler.model.upgrade import FINAL, Phase, Upgrade
-from reconciler.store import NOTE, SLACK
+from reconciler.store import NOTE, SLACK, Note
 from tests.simulation import data_invariants, departure, fleet, promoting, proposing, renaming
 from tests.simulation.opening import held
 from tests.simulation.removal import unmoved
@@ -36,6 +39,7 @@ LASTING = frozenset(
 """Gates that may keep a change for ever; the others are about what ends by itself."""
 
 
+LATEST = datetime.max.replace(tzinfo=UTC)
 FROM_GIT = "safe mode: ", "it was in another daemon's hands: "
 BETWEEN_BATCHES = re.compile(r"the next batch waits: (held by |needs \d+ approval)")
 """A hold, the breaker's for one, or an approval that was taken back keeps the rest of an update from its turn until a
@@ -66,15 +70,26 @@ def of_the_environment(simulation: Simulation, environment: str) -> list[str]:
     """Why what a daemon has in its hands is not at rest."""
     assert simulation.life is not None
     found = [f"{environment}: {why}" for why in _in_environment(simulation, environment)]
-    if not notes_are_due(simulation, simulation.rules.environments):
-        return found
-    return found + (["the outbox holds notes"] if simulation.life.core.store.pending(NOTE) else [])
+    return found + (["the outbox holds notes"] if _notes_wait(simulation, environment) else [])
 
 
-def notes_are_due(simulation: Simulation, environments: Collection[str]) -> bool:
-    """Whether a daemon has the leases that its notes need: of several hosts, one alone has all of an environment's."""
+def _notes_wait(simulation: Simulation, environment: str) -> bool:
+    """Whether a daemon holds notes that are due. Of several hosts another may have what the notes of other
+    environments need."""
+    assert simulation.life is not None
+    store = simulation.life.core.store
+    if not simulation.board:
+        return store.pending(NOTE) > 0
+    waiting = (decode(row.payload, Note) for row in store.due(NOTE, LATEST, limit=store.pending(NOTE)))
+    return notes_are_due(simulation, environment) and any(
+        json.loads(note.line)["environment"] == environment for note in waiting
+    )
+
+
+def notes_are_due(simulation: Simulation, environment: str) -> bool:
+    """Whether a daemon has the lease that its notes need: of several hosts, one alone has an environment's."""
     pair = simulation.pair
-    return not (simulation.board and pair) or all(pair.holder(one) is simulation for one in environments)
+    return not (simulation.board and pair) or pair.holder(environment) is simulation
 
 
 def _in_environment(simulation: Simulation, environment: str) -> list[str]:
@@ -142,7 +157,7 @@ def at_the_end(simulation: Simulation, environments: Collection[str]) -> str:
     for upgrade in upgrades:
         if upgrade.phase not in FINAL | {Phase.WAITING} and not BETWEEN_BATCHES.search(upgrade.reason):
             return f"{upgrade.operation} was left {upgrade.phase}"  # INV-2
-        noted = upgrade.rollout or not notes_are_due(simulation, [upgrade.environment])
+        noted = upgrade.rollout or not notes_are_due(simulation, upgrade.environment)
         noted = noted or any(operation == upgrade.operation for _, operation in simulation.remote.notes)
         if upgrade.final and upgrade.started_at and not (noted or _ended_by_what_git_says(upgrade)):
             return f"{upgrade.operation} ended, and no note says so"
