@@ -490,6 +490,12 @@ MUTATIONS = {
     "no host waits for a rollout to begin": Mutation(
         "reconciler.model.gates:_rollout", "if not place.hosts or", "if True or", kind="hosts"
     ),
+    "what is pushed late takes the place of what was said since": Mutation(
+        "reconciler.model.git_notes:is_outdated",
+        "return 0 < said.epoch < known.epoch",
+        "return False",
+        kind="hosts",
+    ),
     "what was to be proposed is pushed": Mutation(
         "reconciler.engine.revert:put_back", 'if policy == "push":', "if True:", kind="proposed"
     ),
