@@ -335,8 +335,10 @@ def _moves_versions_alone(simulation: Simulation, before: str, after: str) -> st
 
 
 def _moved(line: str, move: Move) -> str:
-    is_of_it = re.match(rf"\W*{move.service}:", line)
-    return line.replace(f'"{move.was}"', f'"{move.will}"') if is_of_it else line
+    """The line with the version of this pin moved, which may be one of several in it: a revert of the only pin leaves
+    `pins: {}`, which is filled on that line."""
+    pin = rf'((?:^|[{{,])\s*{move.service}:\s*(?:\{{[^{{}}]*?\bversion:\s*)?)"{re.escape(move.was)}"'
+    return re.sub(pin, rf'\g<1>"{move.will}"', line, count=1)
 
 
 def _lines_of(simulation: Simulation, sha: str) -> set[tuple[str, str]]:
