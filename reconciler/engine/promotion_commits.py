@@ -19,10 +19,12 @@ from reconciler.model.promotion import Verdict
 
 
 class Pushed(Struct, frozen=True):
-    """A commit that promotes, and what it moves."""
+    """A commit that promotes, and what it moves. `source`: where that was healthy; the policy may have been changed
+    since, or be gone. Empty in what was written before it stood here."""
 
     commit: str
     moves: tuple[Verdict, ...]
+    source: str = ""
 
 
 class Outcome(Struct, frozen=True):

@@ -26,15 +26,15 @@ def title(environment: str, moves: Collection[Verdict]) -> str:
     return f"Promote {what} to {environment}"
 
 
-def reason(rule: Promotion, move: Verdict) -> str:
+def reason(source: str, move: Verdict) -> str:
     """`healthy in staging since 2026-11-03 12:00 UTC`."""
-    return f"healthy in {rule.from_} since {move.since:%Y-%m-%d %H:%M} UTC"
+    return f"healthy in {source} since {move.since:%Y-%m-%d %H:%M} UTC"
 
 
 def message(environment: str, rule: Promotion, moves: Collection[Verdict]) -> str:
     """The commit message: what is moved and why, in words, and in trailers for machines, one block a pin."""
     lines = [title(environment, moves), "", f"By policy.promote of {environment}:", ""]
-    lines += [f"- {one.service} {one.pinned} to {one.to}: {reason(rule, one)}" for one in moves]
+    lines += [f"- {one.service} {one.pinned} to {one.to}: {reason(rule.from_, one)}" for one in moves]
     lines += ["", f"Ugs-Environment: {environment}"]
     for one in moves:
         lines += [
@@ -42,7 +42,7 @@ def message(environment: str, rule: Promotion, moves: Collection[Verdict]) -> st
             f"Ugs-Service: {one.service}",
             f"Ugs-From: {one.pinned}",
             f"Ugs-To: {one.to}",
-            f"Ugs-Reason: {reason(rule, one)}",
+            f"Ugs-Reason: {reason(rule.from_, one)}",
         ]
     return "\n".join((*lines, ""))
 
@@ -75,7 +75,8 @@ def wanted(environment: str, rule: Promotion, moves: Sequence[Verdict]) -> Wante
 
 def _body(environment: str, rule: Promotion, moves: Sequence[Verdict]) -> str:
     lines = [
-        f"- {code(f'{one.service} {one.pinned} → {one.to}')}: {code(reason(rule, one))}" for one in moves
+        f"- {code(f'{one.service} {one.pinned} → {one.to}')}: {code(reason(rule.from_, one))}"
+        for one in moves
     ]
     lines += [
         "",

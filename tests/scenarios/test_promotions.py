@@ -95,6 +95,16 @@ class Train:
                 return
         raise AssertionError("promotions do not come to rest")
 
+    async def settle_unanswered(self) -> None:
+        """The same, with a push that arrives and whose answer is lost: nothing is looked at after that."""
+
+        def answer_lost() -> None:
+            raise TransientError("the network is away")
+
+        self.world.at["promote:done"] = answer_lost
+        await self.settle()
+        del self.world.at["promote:done"]
+
     def why(self, name: str) -> str:
         told = promotion_of(self.world.fleet, name, "api")
         assert told
@@ -328,6 +338,45 @@ async def test_killed_at_any_point_it_is_made_once_and_told_once(train: Train, w
     await train.settle()
     assert train.promoted() == ["Promote api 1.1.0 to staging"]
     assert train.runs("staging") == "1.1.0"
+    assert len([text for text in world.told() if "promoted by" in text]) == 1
+    assert world.core.store.marks("promotion") == {}
+
+
+@pytest.mark.parametrize("now", ["", "policy: {promote: {from: dev, soak: 1h, by: nobody}}\n"])
+async def test_what_arrived_is_told_though_nobody_is_to_promote_by_the_time_that_is_known(
+    train: Train, world: World, now: str
+) -> None:
+    train.bump("1.1.0")
+    await train.settle()
+    world.clock.move(HOUR)
+
+    await train.settle_unanswered()
+    world.ada.pull_if_any()
+    staging = FILE.format(name="staging")
+    world.files[staging] = world.text(staging).replace(train.staging, now)
+    world.merge("Leave staging to people")
+    for _ in range(2):
+        await train.settle()
+    assert train.runs("staging") == "1.1.0"
+    [told] = [text for text in world.told() if "promoted by" in text]
+    assert "staging: api 1.0.0 → 1.1.0 promoted by" in told
+    assert "healthy in dev since" in told
+    [row] = [one for one in world.core.store.audit_rows(limit=100) if one.event == "promoted"]
+    assert (row.environment, row.service) == ("staging", "api")
+    assert world.core.store.marks("promotion") == {}
+
+
+async def test_what_arrived_is_told_though_the_environment_is_another_daemons_by_then(
+    train: Train, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train.bump("1.1.0")
+    await train.settle()
+    world.clock.move(HOUR)
+    await train.settle_unanswered()
+    assert [text for text in world.told() if "promoted by" in text] == []
+    monkeypatch.setattr(world.core.leases, "standing", lambda _name: "elsewhere")
+    for _ in range(2):
+        await Promoter(world.fleet).round()
     assert len([text for text in world.told() if "promoted by" in text]) == 1
     assert world.core.store.marks("promotion") == {}
 

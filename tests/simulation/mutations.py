@@ -568,7 +568,7 @@ MUTATIONS = {
     ),
     "what is pushed is not remembered first": Mutation(
         "reconciler.engine.pull_requests.promotions:Promoter._carry_out",
-        'core.store.mark(f"{PUSHED}{name}", encode(Pushed(made, moves)).decode())',
+        'core.store.mark(f"{PUSHED}{name}", encode(pushed).decode())',
         "pass",
         kind="promoted",
     ),

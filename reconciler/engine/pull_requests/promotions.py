@@ -79,6 +79,7 @@ class Promoter:
         for again in range(1, PUSH_ATTEMPTS_MAX + 1):
             self._due = []
             try:
+                await self._settle()
                 outcomes = [await self._look(name) for name in sorted(core.desired)]
             except (HostError, TransientError, Rewritten) as error:  # the last of which is told by the fleet
                 log.warning("promotions: %s", error)
@@ -118,7 +119,6 @@ class Promoter:
         if rule is None or not ours or not here(core, name):
             core.promotions.pop(name, None)
             return Outcome()
-        await self._settle(name, rule)
         while True:
             train = await train_of(self._fleet, desired, self._left_out(desired))
             if isinstance(train, str):
@@ -176,9 +176,10 @@ class Promoter:
             # Looking into Git, and waiting for it, may have taken long.
             if not self._still_due(desired, train, moves):
                 return Outcome(raced=True)
-            core.store.mark(f"{PUSHED}{name}", encode(Pushed(made, moves)).decode())
+            pushed = Pushed(made, moves, rule.from_)
+            core.store.mark(f"{PUSHED}{name}", encode(pushed).decode())
             await asyncio.to_thread(deliver, core, made, "promote")
-        self._told(name, rule, Pushed(made, moves))
+        self._told(name, pushed)
         return Outcome(made)
 
     def _still_due(self, desired: Desired, train: Train, moves: tuple[Verdict, ...]) -> bool:
@@ -199,29 +200,31 @@ class Promoter:
             }
             core.promotions[one.environment] = {**core.promotions[one.environment], **said}
 
-    async def _settle(self, name: str, rule: Promotion) -> None:
-        """What was being pushed when a daemon ended: told if it has arrived, else forgotten and decided anew."""
-        core, mark = self._core, f"{PUSHED}{name}"
-        text = core.store.marks(mark).get(mark)
-        if text is None:
-            return
-        with contextlib.suppress(msgspec.MsgspecError):
-            pushed = decode(text, Pushed)
-            if await core.git(core.repository.mirror.contains, pushed.commit):
-                self._told(name, rule, pushed)
-                return
-        core.store.mark(mark, None)
+    async def _settle(self) -> None:
+        """What was being pushed when a daemon ended, or no answer came: told if it has arrived, else forgotten and
+        decided anew. Also where nothing is promoted any more, or by another daemon: nobody else tells of it."""
+        core = self._core
+        for mark, text in core.store.marks(PUSHED).items():
+            name = mark.removeprefix(PUSHED)
+            if name not in core.desired:
+                continue
+            with contextlib.suppress(msgspec.MsgspecError):
+                pushed = decode(text, Pushed)
+                if await core.git(core.repository.mirror.contains, pushed.commit):
+                    self._told(name, pushed)
+                    continue
+            core.store.mark(mark, None)
 
-    def _told(self, name: str, rule: Promotion, pushed: Pushed) -> None:
-        core, moves = self._core, pushed.moves
+    def _told(self, name: str, pushed: Pushed) -> None:
+        core, moves, source = self._core, pushed.moves, pushed.source or "the environment before"
         named = ", ".join(f"{one.service} {one.pinned} → {one.to}" for one in moves)
-        why = "; ".join(dict.fromkeys(saying.reason(rule, one) for one in moves))
+        why = "; ".join(dict.fromkeys(saying.reason(source, one) for one in moves))
         text = f"{name}: {named} promoted by {pushed.commit[:12]}: {why}"
         with core.store.transaction():
             core.store.mark(f"{PUSHED}{name}", None)
             core.store.mark(f"{REFUSED}{name}", None)
             for one in moves:
-                detail = f"{one.pinned} → {one.to} by {pushed.commit}: {saying.reason(rule, one)}"
+                detail = f"{one.pinned} → {one.to} by {pushed.commit}: {saying.reason(source, one)}"
                 core.store.tally(name, "promoted", "promote")
                 core.store.audit("promoted", environment=name, service=one.service, detail=detail)
             self._tell(name, moves, text, "info")
