@@ -42,6 +42,7 @@ class Carrying:
             control.verdict, control.actor = said.verdict, said.actor
         running = Running(upgrade.operation, control, here.core.clock.monotonic(), asked)
         here.running[upgrade.service] = running
+        here.handled.add(upgrade.service)
         running.task = asyncio.create_task(self._carry(upgrade, running), name=upgrade.operation)
 
     async def _paused(self, upgrade: Upgrade, running: Running) -> str:

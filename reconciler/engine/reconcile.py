@@ -66,6 +66,8 @@ class EnvironmentPass:
     """What `told` was worked out from, where other hosts have a say: also what was known of the rollouts by then."""
     broken: dict[str, str] = field(default_factory=dict)
     """By service: the operation that a bug of ours stopped."""
+    handled: set[str] = field(default_factory=set)
+    """The services that any upgrade has had in hand since what runs was asked for last, be it that it has ended."""
     left: list[Upgrade] = field(default_factory=list)
     """To be carried on by the next pass."""
     trouble: str = ""
@@ -145,6 +147,7 @@ class EnvironmentPass:
         share = await self._settled()
         await self.slots.give_back()
         busy = self.busy
+        self.handled = set(busy)
         try:
             self.seen = await self.core.drive(self.name, self._observe)
         except UgsError as error:
@@ -174,10 +177,10 @@ class EnvironmentPass:
         changes = await self.deciding.changes(desired, records)
         self.told = await self.deciding.start(desired, changes, busy, records.settled)
         self.heeded = (desired, known) if known else None
-        if await self.drifts.mend(desired, busy | self.busy, recovery=recovery):
+        if await self.drifts.mend(desired, frozenset(self.handled), recovery=recovery):
             self.wake.set()  # to see what came of it
         drifting = frozenset(self.drifts.found)  # those are made as they were, or left, as a whole
-        await self.repairs.keep(desired, observed, records, busy | self.busy | drifting, recovery=recovery)
+        await self.repairs.keep(desired, observed, records, drifting | self.handled, recovery=recovery)
         left = observed or records.removing or self.busy
         if desired.gone is not None and not left and core.desired.get(self.name) is desired:
             departure.close(core, self.name)

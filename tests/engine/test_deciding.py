@@ -8,8 +8,9 @@ from functools import partial
 import pytest
 from msgspec.structs import replace
 
-from reconciler.engine import paced
+from reconciler.engine import paced, permits
 from reconciler.model.upgrade import Phase
+from tests.fleet_repository import ENVIRONMENT_FILE
 from tests.world import World
 
 
@@ -120,3 +121,29 @@ async def test_what_ended_in_a_pause_is_not_put_on_record_as_waiting_again(
     in_pauses.append(cancelled)
     await world.a_pass()
     assert world.phases("web")[-1] == "cancelled"
+
+
+async def test_what_is_let_go_in_a_pause_is_not_started_again_by_what_was_seen_before(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.deploy_first("1.0.0", "api", "web")
+    await world.settle()
+    world.files[ENVIRONMENT_FILE] = None
+    world.merge("Clean up")
+    await world.settle()
+    await permits.approve(world.fleet, "production", "api", actor="ada")
+    world.stop()  # a reboot, of which the next pass learns as it lets api go
+    sleep = world.clock.sleep
+
+    async def slept(duration_s: float) -> None:
+        if "api" in world.fleet.passes["production"].running:
+            await world.until(Phase.SUCCEEDED)
+        await sleep(duration_s)
+
+    monkeypatch.setattr(paced, "HOLD_S", 0.0)
+    monkeypatch.setattr(world.clock, "sleep", slept)
+    await world.settle()
+    assert [change.change_class for change in world.upgrades()] == ["removal", "initial"]
+    assert "repair api" not in world.events()
+    assert world.answers() == ""
+    assert world.answers("web") == "1.0.0"
