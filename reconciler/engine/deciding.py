@@ -47,7 +47,7 @@ class Deciding:
         here = self.here
         changes = await self.changes(desired, records)
         asked = await here.weigher.all_asked(desired, changes)
-        order = await self._order(desired, changes)
+        order = await self.order(desired, changes)
         around = self.around(
             desired, changes, asked, order, await here.weigher.all_expected(desired, changes)
         )
@@ -59,24 +59,16 @@ class Deciding:
             await piece.rest()
         return told
 
-    async def start(
-        self,
-        desired: Desired,
-        changes: list[Change],
-        busy: frozenset[str],
-        settled: frozenset[str] = frozenset(),
-    ) -> Found:
+    async def start(self, desired: Desired, changes: list[Change], order: Arrangement) -> Found:
         """Start every change whose gates are all open, and record why the others wait.
 
-        What has ended since it was `busy`, before it was observed, was planned on what is so no longer. `settled`:
-        services that run as they are pinned."""
+        What was in hand since what runs was asked for was planned on what is so no longer."""
         here = self.here
         asked = await here.weigher.all_asked(desired, changes)
-        order = await self._order(desired, changes, settled)
         expected_s = await here.weigher.all_expected(desired, changes)
         if self.is_left():
             return {}
-        busy |= here.engaged
+        busy = here.engaged | here.handled
         ready = [change for change in changes if change.service not in busy]
         waiting = await here.ledger.retire(
             {change.service: (change, asked[change.service].revision) for change in ready}, busy
@@ -104,14 +96,18 @@ class Deciding:
         change = judged(change, asked, around.environment.policy, now=now) if asked else change
         return change, evaluate(change, around, now=now)
 
-    def shut_for(self, desired: Desired, change: Change, asked: Asked | None) -> Gates:
-        """The gates that are closed for a change at this moment."""
+    def shut_for(
+        self, desired: Desired, change: Change, asked: Asked | None, order: Arrangement | None = None
+    ) -> Gates:
+        """The gates that are closed for a change at this moment. `order`: among the others; it is weighed alone without
+        one."""
         known = {change.service: asked} if asked else {}
-        return closed(self.gates(change, self.around(desired, [change], known))[1])
+        return closed(self.gates(change, self.around(desired, [change], known, order))[1])
 
-    async def _order(
+    async def order(
         self, desired: Desired, changes: Sequence[Change], settled: frozenset[str] = frozenset()
     ) -> Arrangement:
+        """That of the changes. `settled`: services that run as they are pinned."""
         size = len(self.here.observed) if changes else 0
         return await aside(size, arrangement, desired, self.here.observed, changes, settled)
 

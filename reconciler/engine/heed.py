@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
 
 from reconciler.engine.control import Running
 from reconciler.engine.core import Core
@@ -15,14 +16,20 @@ from reconciler.model.desired import Desired
 from reconciler.model.errors import UgsError
 from reconciler.model.gates import BETWEEN_BATCHES
 from reconciler.model.observation import Observation
+from reconciler.model.order import Arrangement
 from reconciler.model.plan import Change, Records
 from reconciler.model.target import Workload
 from reconciler.model.upgrade import Phase, Upgrade
 
 log = logging.getLogger("ugs")
 AskedFor = Callable[[Desired, Change], Awaitable[Asked]]
-ShutFor = Callable[[Desired, Change, Asked | None], tuple[Gate, ...]]
 Observed = Mapping[str, Observation]
+
+
+class ShutFor(Protocol):
+    def __call__(
+        self, desired: Desired, change: Change, asked: Asked | None, order: Arrangement | None = None
+    ) -> tuple[Gate, ...]: ...
 
 
 class Heed:
@@ -70,9 +77,14 @@ class Heed:
         return "; ".join(gate.reason for gate in self._shut_for(desired, change, asked))
 
     def new_pins(
-        self, desired: Desired, observed: Observed, records: Records, running: Mapping[str, Running]
+        self,
+        desired: Desired,
+        observed: Observed,
+        records: Records,
+        running: Mapping[str, Running],
+        order: Arrangement,
     ) -> None:
-        """Tell upgrades under way that their pin has moved."""
+        """Tell upgrades under way that their pin has moved. `order`: of all changes that are asked for now."""
         for service, one in running.items():
             upgrade = self._core.store.upgrade(one.operation)
             work = desired.workloads.get(service)
@@ -88,7 +100,9 @@ class Heed:
                 one.control.say(aborted=f"the pin was moved back to {work.target.version}")
             elif untouched or not (
                 has_migrated(self._core, upgrade)
-                or self._shut_for(desired, self._change(desired, service, work, observed, records), None)
+                or self._shut_for(
+                    desired, self._change(desired, service, work, observed, records), None, order
+                )
             ):
                 one.control.say(superseded=f"{work.target.version} is pinned now")
 

@@ -171,11 +171,10 @@ class EnvironmentPass:
         if standing == "held":
             self.resume(core.store.upgrades(environment=self.name, unfinished=True))
         known = follow(self, desired) if desired.environment.hosts else None
-        # What was taken up just now, be it over by then, is not decided about by what was seen before.
-        busy |= self.busy
-        self.heed.new_pins(desired, observed, records, self.running)
         changes = await self.deciding.changes(desired, records)
-        self.told = await self.deciding.start(desired, changes, busy, records.settled)
+        order = await self.deciding.order(desired, changes, records.settled)
+        self.heed.new_pins(desired, observed, records, self.running, order)
+        self.told = await self.deciding.start(desired, changes, order)
         self.heeded = (desired, known) if known else None
         if await self.drifts.mend(desired, frozenset(self.handled), recovery=recovery):
             self.wake.set()  # to see what came of it

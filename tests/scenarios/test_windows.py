@@ -213,6 +213,22 @@ async def test_a_newer_pin_that_may_not_start_lets_the_verification_run_to_its_e
     assert world.answers() == "1.0.1"
 
 
+async def test_a_newer_pin_that_comes_after_another_lets_the_verification_run_to_its_end(
+    world: World,
+) -> None:
+    world.more = "windows: {major: manual}\n"
+    world.deploy_first("1.0.0", "api", "web")
+    await world.settle()
+    world.bump("2.0.0")
+    world.bump("1.0.1", service="web", soak="700ms", deadline="9s")
+    await world.reach(Phase.VERIFYING, "web")
+    world.bump("1.1.0", service="web", more='requires: {api: ">=1.0.0 <3.0.0"}\n')
+    await world.settle()
+    assert world.phases("web") == ["succeeded", "succeeded", "waiting"]
+    assert world.answers("web") == "1.0.1"
+    assert "it comes after api" in world.view("web").sentence
+
+
 async def test_a_newer_pin_supersedes_one_that_has_touched_nothing_yet(world: World) -> None:
     world.deploy_first("1.0.0")
     await world.settle()
