@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 LEAVES_S, AWAY_S = (3.0, 28.0), (0.3, 16.0)
 BACK_ODDS, OTHERWISE_ODDS = 0.6, 0.4
 """How often somebody puts it back, and how often not quite as it was."""
+LACKS_ODDS, LACKS, APPROVED_S = 0.5, 2, (1.5, 4.0)
+"""How often so many pins do not come back with it, and how long after that somebody looks at one of them."""
 LOOKS, CRASHES = (0, 1, 2, 4, 6), (0, 1, 2)
 """How many approvals are given meanwhile, and how many instances die."""
 HEARD_S = 1.0
@@ -33,6 +35,7 @@ def moments(simulation: Simulation, random: Random, end_s: float) -> list[tuple[
     left_s = random.uniform(*LEAVES_S)
     back_s = min(end_s, left_s + random.uniform(*AWAY_S))
     files: dict[str, bytes | None] = {}
+    lacking = simulation._random("lacking")
 
     def leave() -> None:
         tree = simulation.remote.made[simulation.remote.tip].tree
@@ -45,7 +48,12 @@ def moments(simulation: Simulation, random: Random, end_s: float) -> list[tuple[
     def come_back() -> None:
         tree = simulation.remote.made[simulation.remote.tip].tree
         if files and not fleet.files_of(tree, environment):
-            simulation.commit(files, f"Put {environment} back")
+            lacks = simulation.rules.prune and lacking.random() < LACKS_ODDS
+            back = _without_some(simulation, lacking, environment, files) if lacks else files
+            simulation.commit(back, f"Put {environment} back")
+            if lacks:
+                simulation.pass_time(lacking.uniform(*APPROVED_S))
+                _approve(simulation, lacking, environment)
             if random.random() < OTHERWISE_ODDS:
                 changes = {random.choice(fleet.SERVICES): random.choice(fleet.VERSIONS)}
                 simulation.commit_pins(environment, changes, "Bump")
@@ -60,6 +68,17 @@ def moments(simulation: Simulation, random: Random, end_s: float) -> list[tuple[
         for _ in range(random.choice(CRASHES))
     ]
     return [*found, (back_s, come_back)] if random.random() < BACK_ODDS else found
+
+
+def _without_some(
+    simulation: Simulation, random: Random, environment: str, files: Mapping[str, bytes | None]
+) -> dict[str, bytes | None]:
+    found, name = dict(files), simulation.called(environment)
+    for service in random.sample(fleet.SERVICES, LACKS):
+        path = fleet.path_of(simulation.rules, name, service)
+        if data := found.get(path):
+            found[path] = fleet.without_pin(data, service)
+    return {path: data for path, data in found.items() if data is not None}
 
 
 def _one(random: Random, environment: str) -> tuple[str, str]:

@@ -371,7 +371,7 @@ MUTATIONS = {
         "reconciler.engine.past:Past._tell",
         "if ended else pinned,",
         "if ended else frozenset(),",
-        kind="departs",
+        kind="departs+prune",
     ),
     "what is known of an environment keeps its former name": Mutation(
         "reconciler.store.renames:Renames.rename",
