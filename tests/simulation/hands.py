@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 UNDER_WAY = frozenset({Phase.APPLYING, Phase.VERIFYING, Phase.RESTORING})
 TRAILER = "Ugs-Operation"
+SEEN_S = 5.0
+"""So long ago a repair may have looked at what runs, at most: what it waits for may take its time."""
 LENT = "it was in another daemon's hands"
 
 
@@ -72,18 +74,27 @@ def what_others_did_is_read_first(
 
 
 def what_another_daemon_has_is_left_alone(
-    simulation: Simulation, kind: str, operation: str, _work: Workload | None, key: tuple[str, str]
+    simulation: Simulation, kind: str, operation: str, work: Workload | None, key: tuple[str, str]
 ) -> str:
     """What was handed to a thread before it changed hands is excused, and so is what brings back what this daemon has
-    applied, or keeps it running, as long as it could not know."""
+    applied, or keeps it running, as long as it could not know; but never what puts it in the place of something else,
+    which was there already when it was looked at."""
     life, rival, environment = simulation.life, simulation.rival, needed(simulation, key[0])
     if life is None or not rival.has(environment, life.loop.handed_s):
         return ""
     upgrade = simulation.facts.upgrades.get(operation)
     strict = upgrade is not None and upgrade.phase is Phase.APPLYING
+    strict |= operation == "repair" and _replaces(simulation, work, key)
     if not strict and not rival.known(environment, life.loop.handed_s):
         return ""
     return f"{kind} by {operation}, and {environment} is another daemon's"
+
+
+def _replaces(simulation: Simulation, work: Workload | None, key: tuple[str, str]) -> bool:
+    """Whether all that runs is something else, and has run for so long that it was seen."""
+    here, seen_s = simulation.host.processes.get(key, ()), simulation.time.now_s - SEEN_S
+    runs_else = (work is None or one.target != work.target for one in here)
+    return bool(here) and all(runs_else) and all(one.since_s < seen_s for one in here)
 
 
 def was_begun_before(simulation: Simulation, upgrade: Upgrade) -> bool:
