@@ -58,11 +58,11 @@ class Remembered:
         )
 
     def has_failed_since(self, service: str, one: Proven) -> bool:
-        """Whether what Git says succeeded failed here after that, or was rolled back, be it that it may be tried
-        again."""
+        """Whether what Git says succeeded failed here after that, was rolled back, or went back with another, be it
+        that it may be tried again."""
         past = self._store.upgrades(environment=self._environment, service=service)
         return any(
-            upgrade.failed
+            (upgrade.failed or upgrade.taken_with)
             and upgrade.to == one.target
             and not is_news(one.place, upgrade.place, known_to=self._known_to)
             for upgrade in past

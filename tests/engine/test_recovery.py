@@ -79,6 +79,32 @@ async def test_what_failed_here_and_git_was_not_told_of_is_not_last_good_by_what
         assert [work.target.version.text for work, _ in good] == ["1.0.0"]
 
 
+async def test_what_went_back_with_another_and_git_was_not_told_of_is_not_last_good_by_what_git_says(
+    world: World,
+) -> None:
+    world.leased, world.more = True, "policy: {atomic: true}\n"
+    rival = Rival(world)
+    world.deploy_first("1.0.0", "api", "web")
+    async with world.holding():
+        await world.settle()
+        for service, soak in (("api", "0s"), ("web", "1h")):
+            world.release("1.1.0", service=service, soak=soak, deadline="2h")
+            world.pin("1.1.0", service)
+        world.merge("Both")
+        await world.settle_until(lambda: world.phases("api")[1:] == ["succeeded"])
+        await world.until(Phase.VERIFYING, "web")
+        await world.deliver()  # from here on Git says that api succeeded
+        await people.rollback(world.fleet, "production", "web", actor="Ada", reason="it loses orders")
+        await world.settle()
+        assert world.phases("api")[2:] == ["reverted"]
+        await bob_takes_it(world, rival)
+        await bob_gives_it_back(world, rival)
+        await world.settle()
+        assert "recalled" in world.events()
+        assert world.phases("api")[2:] == ["reverted"]  # and nothing was begun since
+        assert world.answers("api") == "1.0.0"
+
+
 async def test_what_was_removed_here_and_git_was_not_told_of_is_not_last_good_by_what_git_says(
     world: World,
 ) -> None:
