@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
 
 from reconciler.engine.control import Running
 from reconciler.engine.core import Core
@@ -23,13 +22,8 @@ from reconciler.model.upgrade import Phase, Upgrade
 
 log = logging.getLogger("ugs")
 AskedFor = Callable[[Desired, Change], Awaitable[Asked]]
+ShutFor = Callable[[Desired, Change, Asked | None, Arrangement | None], tuple[Gate, ...]]
 Observed = Mapping[str, Observation]
-
-
-class ShutFor(Protocol):
-    def __call__(
-        self, desired: Desired, change: Change, asked: Asked | None, order: Arrangement | None = None
-    ) -> tuple[Gate, ...]: ...
 
 
 class Heed:
@@ -61,7 +55,7 @@ class Heed:
             return ""  # nobody is left to say so: what was begun is brought to its end
         records = records_of(self._core, self._name)
         change = self._change(desired, upgrade.service, upgrade.pinned, observed, records)
-        shut = self._shut_for(desired, change, asked)
+        shut = self._shut_for(desired, change, asked, None)
         return "; ".join(gate.reason for gate in shut if gate.gate in BETWEEN_BATCHES)
 
     def closed_now(self, upgrade: Upgrade, observed: Observed, asked: Asked | None) -> str:
@@ -74,7 +68,7 @@ class Heed:
         if upgrade.pinned is None and service not in wanted:
             return "its removal is asked for no longer"
         change = self._change(desired, service, upgrade.pinned, observed, records)
-        return "; ".join(gate.reason for gate in self._shut_for(desired, change, asked))
+        return "; ".join(gate.reason for gate in self._shut_for(desired, change, asked, None))
 
     def new_pins(
         self,

@@ -135,21 +135,21 @@ def _applied(section: Section | None, parts: Mapping[str, File | None]) -> dict[
 
 def _measured(before: Snapshot, wanted: Mapping[str, Mapping[str, File]]) -> tuple[int, int]:
     """How many documents there are, of how many bytes. Raises InputError before anything of too much is read."""
-    count = before.documents
-    size_bytes = before.size_bytes
-    for section in filter(None, map(before.sections.get, wanted)):
-        documents = documents_of(section.files)
-        count -= len(documents)
-        size_bytes -= size_of(documents)
-    for files in wanted.values():
-        documents = documents_of(files)
-        count += len(documents)
-        size_bytes += size_of(documents)
+    gone = [section.files for section in map(before.sections.get, wanted) if section]
+    (fewer, smaller), (more, larger) = _amount(gone), _amount(wanted.values())
+    count = before.documents - fewer + more
+    size_bytes = before.size_bytes - smaller + larger
     if count > FILES_MAX or size_bytes > TOTAL_BYTES_MAX:
         limits = f"{FILES_MAX} files and {TOTAL_BYTES_MAX >> 20} MiB"
         message = f"the repository holds more than {limits} of YAML"
         raise InputError(Problem(Place("releases"), "", message, "move old releases out"))
     return count, size_bytes
+
+
+def _amount(sections: Iterable[Mapping[str, File]]) -> tuple[int, int]:
+    """How many documents these sections' files are, and of how many bytes."""
+    documents = [file for files in sections for file in documents_of(files)]
+    return len(documents), size_of(documents)
 
 
 class _Composition:

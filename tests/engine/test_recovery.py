@@ -53,6 +53,14 @@ async def test_what_an_older_database_left_under_way_waits_until_git_was_asked(w
     assert ended.reason == "safe mode: what came of it is not known"
 
 
+async def recalled(world: World, rival: Rival) -> None:
+    """Bob has had the environment for a while, so that what Git says is read when it is back."""
+    await bob_takes_it(world, rival)
+    await bob_gives_it_back(world, rival)
+    await world.settle()
+    assert "recalled" in world.events()
+
+
 @pytest.mark.parametrize("released", [False, True])
 async def test_what_failed_here_and_git_was_not_told_of_is_not_last_good_by_what_git_says(
     world: World, released: bool
@@ -71,10 +79,7 @@ async def test_what_failed_here_and_git_was_not_told_of_is_not_last_good_by_what
         if released:  # it may be tried again, and has not been
             hold(world.fleet, "production", "api", actor="Ada", reason="look", lasting="1h")
             people.release(world.fleet, "production", "api", actor="Ada", why="mended")
-        await bob_takes_it(world, rival)
-        await bob_gives_it_back(world, rival)
-        await world.settle()
-        assert "recalled" in world.events()
+        await recalled(world, rival)
         good = world.core.store.good("production", "api", limit=1)
         assert [work.target.version.text for work, _ in good] == ["1.0.0"]
 
@@ -97,10 +102,7 @@ async def test_what_went_back_with_another_and_git_was_not_told_of_is_not_last_g
         await people.rollback(world.fleet, "production", "web", actor="Ada", reason="it loses orders")
         await world.settle()
         assert world.phases("api")[2:] == ["reverted"]
-        await bob_takes_it(world, rival)
-        await bob_gives_it_back(world, rival)
-        await world.settle()
-        assert "recalled" in world.events()
+        await recalled(world, rival)
         assert world.phases("api")[2:] == ["reverted"]  # and nothing was begun since
         assert world.answers("api") == "1.0.0"
 
@@ -118,10 +120,7 @@ async def test_what_was_removed_here_and_git_was_not_told_of_is_not_last_good_by
         world.merge("Remove api")
         await world.settle()
         assert world.phases() == ["succeeded", "succeeded"]
-        await bob_takes_it(world, rival)
-        await bob_gives_it_back(world, rival)
-        await world.settle()
-        assert "recalled" in world.events()
+        await recalled(world, rival)
         assert world.core.store.good("production", "api") == []
         assert world.answers() == ""
 
