@@ -17,7 +17,7 @@ from reconciler.cli.state import state_lock
 from reconciler.drivers import DRIVERS
 from reconciler.engine.core import Core
 from reconciler.engine.fleet import Fleet
-from reconciler.engine.mail import carry_notices, empty_outbox
+from reconciler.engine.mail import carry_notices, empty_outbox, held_again
 from reconciler.engine.view import ServiceView
 from reconciler.model.codec import decode
 from reconciler.model.lease import environment_of
@@ -127,10 +127,13 @@ class World(FleetRepository):
     async def holding(self) -> AsyncIterator[None]:
         """Look after the leases as the daemon does, for as long as this lasts."""
         passes, core = self.fleet.passes, self.core
-        keep = core.leases.keep(
-            lambda: sorted({*passes, *map(core.share, passes)}),
-            lambda name: passes[environment_of(name)].wake.set(),
-        )
+
+        def changed(name: str) -> None:
+            passes[environment_of(name)].wake.set()
+            if core.leases.standing(name) == "held":
+                held_again(core)
+
+        keep = core.leases.keep(lambda: sorted({*passes, *map(core.share, passes)}), changed)
         keeper = asyncio.create_task(keep)
         try:
             yield

@@ -16,7 +16,7 @@ from reconciler.engine.core import Core
 from reconciler.engine.endure import endure, until_damaged
 from reconciler.engine.exchange import Exchange
 from reconciler.engine.fleet import Fleet
-from reconciler.engine.mail import carry_notes, carry_notices, empty_outbox, keep_house
+from reconciler.engine.mail import carry_notes, carry_notices, empty_outbox, held_again, keep_house
 from reconciler.engine.metrics import Metrics
 from reconciler.engine.news import News
 from reconciler.engine.patrol import Patrol
@@ -197,7 +197,7 @@ class Daemon:
         def changed(name: str) -> None:
             passes[environment_of(name)].wake.set()
             if self.core.leases.standing(name) == "held":
-                self.core.look_at_pulls()  # what is not held is left out of every look at them
+                held_again(self.core)
 
         await self.core.leases.keep(ours, changed)
 

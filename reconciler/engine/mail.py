@@ -66,6 +66,14 @@ def _hasten(core: Core, *, by_s: float = 0.0) -> None:
         core.wake.notices.set()
 
 
+def held_again(core: Core) -> None:
+    """An environment has come into our hands: what waited for that is seen to. Pull requests of others were left out
+    of every look at them, and their notes waited longer each time."""
+    core.look_at_pulls()
+    if core.store.hasten(later_than=core.clock.now(), channel=NOTE):
+        core.wake.notes.set()
+
+
 async def empty_outbox(core: Core) -> None:
     """One round of each: what cannot be delivered now is delivered by the next daemon."""
     await asyncio.gather(*(outbox.deliver() for outbox in core.outboxes))

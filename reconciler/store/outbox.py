@@ -126,12 +126,14 @@ class Outbox(Database):
                 {"at": text_of(at), "error": bounded(error), "ids": json.dumps(ids)},
             )
 
-    def hasten(self, *, later_than: datetime) -> bool:
-        """What would be tried again later than that is due now, if there is any; what is gathered stays so."""
-        waits, after = "done_at IS NULL AND digest = 0 AND next_at > ?", text_of(later_than)
-        if self._one(f"SELECT 1 FROM outbox WHERE {waits}", (after,)) is None:  # noqa: S608 - a constant
+    def hasten(self, *, later_than: datetime, channel: str = "") -> bool:
+        """What would be tried again later than that, in one channel or in any, is due now, if there is any; what is
+        gathered stays so."""
+        waits = "done_at IS NULL AND digest = 0 AND next_at > :after AND :channel IN ('', channel)"
+        values = {"after": text_of(later_than), "channel": channel, "now": self._stamp()}
+        if self._one(f"SELECT 1 FROM outbox WHERE {waits}", values) is None:  # noqa: S608 - a constant
             return False
-        self._write(f"UPDATE outbox SET next_at = ? WHERE {waits}", (self._stamp(), after))  # noqa: S608 - as above
+        self._write(f"UPDATE outbox SET next_at = :now WHERE {waits}", values)  # noqa: S608 - as above
         return True
 
     def gather(self, ids: Sequence[int], *, at: datetime) -> None:

@@ -22,6 +22,7 @@ from reconciler.model.lease import Claim
 from reconciler.model.register import ABSENT, Move
 from reconciler.model.upgrade import Phase, Upgrade
 from reconciler.model.verdict import Judgement
+from reconciler.store import NOTE
 from tests.git.colleague import AT, ENVIRONMENT, git
 from tests.git.http_backend import serve
 from tests.world import WAIT_S, World, patiently
@@ -76,6 +77,12 @@ async def a_third_passes(world: World) -> None:
         while world.clock.waiting:  # noqa: ASYNC110 - it is over in the next turns of the loop
             await asyncio.sleep(0)
     await world.eventually(lambda: world.clock.waiting)
+
+
+def note_is_due(world: World) -> datetime:
+    due = world.core.store.next_due(NOTE)
+    assert due is not None
+    return due
 
 
 async def bob_takes_it(world: World, rival: Rival) -> None:
@@ -356,6 +363,26 @@ async def test_notes_wait_until_the_environment_is_ours_again(world: World, riva
         await world.deliver()
         assert git(world.remote, "for-each-ref", "refs/notes") == ""
         await bob_gives_it_back(world, rival)
+        await world.settle()
+        assert world.core.leases.standing("production") == "held"
+        await world.deliver()
+        assert '"outcome": "succeeded"' in world.notes(commit)
+
+
+async def test_notes_that_waited_long_for_the_lease_are_pushed_as_soon_as_it_is_back(
+    world: World, rival: Rival
+) -> None:
+    commit = world.bump("1.0.0")
+    async with world.holding():
+        await world.settle()
+        rival.takes(Claim("b0b", "web-2", 2, 0, 3600.0))
+        await a_third_passes(world)
+        assert world.core.leases.standing("production") == "elsewhere"
+        while (note_is_due(world) - world.clock.now()) < timedelta(minutes=4):
+            world.clock.move(note_is_due(world) - world.clock.now())
+            await world.deliver()  # each time it is put off for longer
+        rival.gives_back(2)
+        await a_third_passes(world)
         await world.settle()
         assert world.core.leases.standing("production") == "held"
         await world.deliver()
