@@ -328,6 +328,10 @@ def test_who_guesses_often_is_made_to_wait_and_nobody_else(served: DaemonProcess
     statuses = [deliver(port, secret="guessed").status for _ in range(60)]
     assert set(statuses) == {401, 429}
     assert statuses.index(429) >= 5
-    assert deliver(port).status == 429  # from the same address
+
+    def both_wait() -> bool:  # on a slow machine a turn comes free between the two
+        return [deliver(port, secret=secret).status for secret in ("guessed", "")] == [429, 429]
+
+    wait_until(both_wait)  # from the same address
     assert call(port, "GET", "/health/check").status == 200
     wait_until(lambda: deliver(port).status == 202)
