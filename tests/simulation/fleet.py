@@ -103,6 +103,8 @@ class Rules(NamedTuple):
     """What is pinned no longer is stopped."""
     trusted: bool
     """Commits count by their signatures, and not everybody may move production."""
+    everything: bool = False
+    """And so does every commit that was merged."""
     proposes: bool = False
     """`policy.revert` is `pull-request`."""
 

@@ -29,6 +29,8 @@ HOSTS = 0.08
 PROPOSES = 0.15
 WAYS: tuple[Way, ...] = ("policy", "policy", "protected")
 """And in how many of those of none of these people are asked to merge what is to go back, and why."""
+EVERYTHING = 0.5
+"""In how many of those with signatures what was merged is asked for its own, too."""
 FOLLOWS = 0.12
 """And in how many of those of none of these production's pins follow staging's, by commits of the daemon's."""
 
@@ -90,6 +92,7 @@ def draw(story: Random, scene: Random) -> World:
     follows = scene.random() < FOLLOWS and alone and not (departs or clocks or renames or hosts or proposes)
     if follows and not drawn.trusted:
         drawn = following(drawn, scene)
+    drawn = drawn._replace(everything=scene.random() < EVERYTHING and drawn.trusted)
     return World(
         drawn,
         paired,
@@ -109,6 +112,7 @@ SCENES: dict[str, Callable[[World], bool]] = {
     "clocks": lambda world: world.clocks,
     "data": lambda world: world.rules.data,
     "departs": lambda world: world.departs,
+    "everything": lambda world: world.rules.everything,
     "hosts": lambda world: world.rules.hosts,
     "leased": lambda world: world.rules.leased,
     "lost": lambda world: world.loses,

@@ -63,7 +63,7 @@ class Life:
         leases = RemoteLeases(cast(Any, simulation.register), simulation.holder, store, self.clock)
         settings = simulation.settings
         if simulation.rules.trusted:
-            settings = dataclasses.replace(settings, trust=trust.settings(simulation.first))
+            settings = dataclasses.replace(settings, trust=trust.settings(simulation))
         self.core = Core(
             settings=settings,
             store=store,

@@ -442,6 +442,12 @@ MUTATIONS = {
         "if False:",
         kind="trusted",
     ),
+    "what was merged is trusted with the merge": Mutation(
+        "reconciler.engine.trust:Guard._after",
+        "for signature in signatures:",
+        "for signature in signatures[-1:]:",
+        kind="everything",
+    ),
     "notes do not say under which epoch": Mutation(
         "reconciler.model.git_notes:line_of", "if upgrade.epoch:", "if False:", kind="skewed"
     ),

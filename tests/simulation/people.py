@@ -21,21 +21,21 @@ OVERRIDABLE = ("window", "hold", "approval", "concurrency")
 def act(simulation: Simulation) -> None:
     """One of the things that people do, with something that is there to do it to."""
     if simulation.rules.trusted and simulation.people.random() < UNTRUSTED_ODDS:
-        simulation.people.choice(UNTRUSTED)(simulation)
+        simulation.people.choice(UNTRUSTED + MERGED * simulation.rules.everything)(simulation)
         return
     chosen = simulation.people.choices(ACTS, WEIGHTS)[0]
     chosen(simulation)
 
 
-def bump(simulation: Simulation) -> None:
-    """Move one to three pins of one environment by one commit: mostly up."""
+def bump(simulation: Simulation, *, merged: bool = False) -> None:
+    """Move one to three pins of one environment by one commit: mostly up. `merged`: at any rate by a merge."""
     random, environment = simulation.people, simulation.people.choice(simulation.rules.environments)
     if simulation.promoting:
         environment = simulation.promoting.where(environment)
     services = random.sample(SERVICES, random.choices((1, 2, 3), (4, 3, 2))[0])
     pins = simulation.pins(environment)
     changes = {service: random.choice(_likely(pins.get(service))) for service in services}
-    simulation.commit_pins(environment, changes, "Bump", merged=random.random() < 0.25)
+    simulation.commit_pins(environment, changes, "Bump", merged=random.random() < 0.25 or merged)
 
 
 def _likely(version: str | None) -> tuple[str, ...]:
@@ -193,4 +193,8 @@ UNTRUSTED: tuple[Callable[[Simulation], None], ...] = (
     partial(trust.push_as_another, bump=bump),
     trust.retry_without_right,
 )
+MERGED: tuple[Callable[[Simulation], None], ...] = (
+    partial(trust.merge_untrusted, merge=partial(bump, merged=True)),
+)
+"""What is done besides where what was merged is asked for its signatures."""
 UNTRUSTED_ODDS = 0.15

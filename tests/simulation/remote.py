@@ -232,7 +232,7 @@ class Clone:
         return sha
 
     def arrivals(self, since: str | None, tip: str, *, everything: bool) -> list[Arrival]:
-        return signing.arrivals(self.remote, since, tip)
+        return signing.arrivals(self.remote, since, tip, everything=everything)
 
     def signatures(self, commits: Sequence[str]) -> list[Signature]:
         return signing.signatures(self.remote, self.weather, commits)

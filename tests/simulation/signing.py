@@ -11,21 +11,28 @@ from reconciler.model.trust import Signature, Touched
 
 if TYPE_CHECKING:
     from tests.simulation.faults import Weather
-    from tests.simulation.remote import Remote
+    from tests.simulation.remote import Made, Remote
 
 MOVER, SIGNER, STRANGER, OURS = "ada", "eve", "mallory", "ugs"
 """Who may move everything; all but production; whose key nobody allows; and the daemon."""
 ALLOWED = frozenset({MOVER, SIGNER, OURS})
 
 
-def arrivals(remote: Remote, since: str | None, tip: str) -> list[Arrival]:
+def arrivals(remote: Remote, since: str | None, tip: str, *, everything: bool) -> list[Arrival]:
     known = {made.commit.sha for made in remote.history(since)} if since else set()
-    found: list[Arrival] = []
+    chain: list[Made] = []
     for made in remote.history(tip, first_parent=True):
         if made.commit.sha in known:
             break
-        found.append(Arrival(made.commit.sha, next(iter(made.commit.parents), None), (made.commit.sha,)))
-    return found[::-1]
+        chain.append(made)
+    found: list[Arrival] = []
+    for made in reversed(chain):
+        sha, brought = made.commit.sha, [made.commit.sha]
+        if everything:
+            brought = [one.commit.sha for one in remote.history(sha) if one.commit.sha not in known][::-1]
+            known.update(brought)
+        found.append(Arrival(sha, next(iter(made.commit.parents), None), tuple(brought)))
+    return found
 
 
 def signatures(remote: Remote, weather: Weather, commits: Sequence[str]) -> list[Signature]:

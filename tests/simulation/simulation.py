@@ -76,6 +76,8 @@ class Simulation:
         self.doubts = self._random("doubts")
         """Of who changes their mind about a removal, or looks at one alone, and of who meets a broken file anew."""
         self.signer = signing.MOVER
+        self.merges: tuple[str, ...] = ()
+        """Who signed the commits of the next branch that is merged; one by `signer` where nobody is named."""
         """Who signs what people commit."""
         self.weather = Weather(self._random("weather"), self.time, clear_s=ACTIVE_S, more=drawn.faults)
         self._deadly = any(fault.name.startswith("killed-") for fault in self.weather.drawn)
@@ -378,12 +380,22 @@ class Simulation:
         parents = (remote.tip,) if remote.tip else ()
         sha = remote.commit(parents, changes, f"{subject}\n\n{trailer}\n", author=self.signer or "Ada", at=at)
         if merged and parents:
+            sha = self._branch(sha, subject)
             sha = remote.commit((*parents, sha), changes, f"Merge {subject}\n", author="Bob", at=at)
         remote.signers[sha] = self.signer
         self.note(f"push {sha[:12]} {subject} {', '.join(sorted(changes)) if parents else ''}")
         remote.move(sha, "a person")
         if self.life and self.people.random() < 0.7:
             self.life.daemon.nudge()
+        return sha
+
+    def _branch(self, sha: str, subject: str) -> str:
+        """Sign a branch that begins with this commit, and put more on top of it where several sign; its newest."""
+        at, (first, *others) = instant(self.time.now_s), self.merges or (self.signer,)
+        self.remote.signers[sha] = first
+        for number, signer in enumerate(others, 2):
+            sha = self.remote.commit((sha,), {}, f"{subject}, {number}\n", author=signer or "Ada", at=at)
+            self.remote.signers[sha] = signer
         return sha
 
     def commit_pins(

@@ -22,8 +22,13 @@ NOTICED_S = (1.0, 8.0)
 SHA = re.compile(r"\b[0-9a-f]{40}\b")
 
 
-def settings(since: str) -> Trust:
-    return Trust(Path("/etc/ugs/allowed_signers"), since=since, movers={RESTRICTED: (MOVER,)})
+def settings(simulation: Simulation) -> Trust:
+    return Trust(
+        Path("/etc/ugs/allowed_signers"),
+        since=simulation.first,
+        commits="all" if simulation.rules.everything else "first-parent",
+        movers={RESTRICTED: (MOVER,)},
+    )
 
 
 # what people do
@@ -33,6 +38,24 @@ def push_untrusted(simulation: Simulation, bump: Callable[[Simulation], None]) -
     """Somebody pushes what is not signed, or by a key that is not allowed; mostly it is taken off again."""
     random = simulation.people
     _as(simulation, random.choice(("", STRANGER)), bump)
+    if random.random() < 0.6:
+        simulation.pass_time(random.uniform(*NOTICED_S))
+        take_off(simulation)
+
+
+def merge_untrusted(simulation: Simulation, merge: Callable[[Simulation], None]) -> None:
+    """Somebody who is allowed to merges a branch of which not everything is signed; mostly it is taken off again."""
+    random = simulation.people
+    branch = [
+        random.choice(("", STRANGER)),
+        *random.choices((MOVER, SIGNER, STRANGER), k=random.choice((0, 1, 2))),
+    ]
+    random.shuffle(branch)
+    simulation.merges = tuple(branch)
+    try:
+        merge(simulation)
+    finally:
+        simulation.merges = ()
     if random.random() < 0.6:
         simulation.pass_time(random.uniform(*NOTICED_S))
         take_off(simulation)
@@ -97,24 +120,34 @@ def _untrusted(simulation: Simulation) -> list[Made]:
     for made in remote.history(remote.tip, first_parent=True):
         if made.commit.sha == simulation.first:
             break
-        if remote.signers.get(made.commit.sha) not in ALLOWED:
+        if _strange(simulation, made):
             found.append(made)
     return found[::-1]
+
+
+def _strange(simulation: Simulation, made: Made) -> str:
+    """What a commit of the branch is, or has merged where that is asked, that nobody who is allowed to signed."""
+    remote, before = simulation.remote, set[str]()
+    came = [made.commit.sha]
+    if simulation.rules.everything and len(made.commit.parents) > 1:
+        before = {one.commit.sha for one in remote.history(made.commit.parents[0])}
+        came = [one.commit.sha for one in remote.history(made.commit.sha)]
+    return next((sha for sha in came if sha not in before and remote.signers.get(sha) not in ALLOWED), "")
 
 
 # what always holds
 
 
 def only_what_is_trusted_comes_into_force(simulation: Simulation, _before: str | None, after: str) -> str:
-    """Every commit of the branch, and not its tip alone."""
+    """Every commit of the branch, and not its tip alone; with what was merged, where that is asked for."""
     if not simulation.rules.trusted:
         return ""
     for made in simulation.remote.history(after, first_parent=True):
         sha = made.commit.sha
         if sha in simulation.facts.trusted or sha == simulation.first:
             break
-        if simulation.remote.signers.get(sha) not in ALLOWED:
-            return f"{after[:12]} is put in force, and {sha[:12]} is not trusted"
+        if strange := _strange(simulation, made):
+            return f"{after[:12]} is put in force, and {strange[:12]} is not trusted"
         simulation.facts.trusted.add(sha)
     return ""
 
