@@ -255,13 +255,21 @@ class Core:
                 actor=actor,
                 detail=reason,
                 notices=[notice_of(moved, severity, now, ask=ask)] if tell else [],
-                note=note_of(moved, quarantined=quarantine is not None) if noted else None,
+                note=self.note_of(moved, quarantined=quarantine is not None) if noted else None,
                 reports=reports_of(upgrade, moved) if self.forge else (),
             )
             if ends:
                 self.store.tally(moved.environment, to.value, moved.change_class)
         self.store.afterwards(lambda: self._moved(upgrade, moved, tell=tell, noted=noted))
         return moved
+
+    def note_of(self, upgrade: Upgrade, *, quarantined: bool = False) -> Note:
+        """What the deployed commit carries of it under refs/notes/ugs. `quarantined`: its target is from now on, though
+        it has not failed, as when it is stuck."""
+        has_data = any(work and work.release.backup for work in (upgrade.before, upgrade.after))
+        rows = self.store.migrations(upgrade.environment, upgrade.service) if has_data else []
+        line = line_of(upgrade, rows, quarantined=quarantined)
+        return Note(revision=upgrade.revision, operation=upgrade.operation, line=line)
 
     def _moved(self, upgrade: Upgrade, moved: Upgrade, *, tell: bool, noted: bool) -> None:
         """The move is durable."""
@@ -282,10 +290,3 @@ class Core:
 def cause_of(upgrade: Upgrade, *, adopted: bool = False) -> Cause:
     """On whose account an upgrade makes things run."""
     return Cause(upgrade.operation, upgrade.revision, adopted)
-
-
-def note_of(upgrade: Upgrade, *, quarantined: bool = False) -> Note:
-    """What the deployed commit carries of it under refs/notes/ugs. `quarantined`: its target is from now on, though it
-    has not failed, as when it is stuck."""
-    line = line_of(upgrade, quarantined=quarantined)
-    return Note(revision=upgrade.revision, operation=upgrade.operation, line=line)

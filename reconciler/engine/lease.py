@@ -50,6 +50,10 @@ class Leases:
         they did was not read yet: what is remembered of it may be long out of date."""
         return False
 
+    def is_shared(self, _environment: str) -> bool:
+        """Whether another daemon was ever seen to have an environment."""
+        return False
+
     def caught_up(self, _environment: str) -> None:
         """What others did to an environment is known here now."""
 

@@ -9,11 +9,11 @@ from reconciler.engine.batch import batch_of
 from reconciler.engine.control import Control
 from reconciler.engine.core import Core
 from reconciler.engine.data import Steward
+from reconciler.engine.data.account import adopt_migrations
 from reconciler.engine.park import parking, severity_of
 from reconciler.engine.revert import hold_all
 from reconciler.engine.share import last_everywhere
 from reconciler.engine.together import condemn, go_back
-from reconciler.engine.upkeep import adopt_migrations
 from reconciler.model.breaker import suspects_the_checker
 from reconciler.model.errors import HostError, TransientError
 from reconciler.model.target import Workload

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
+from reconciler.model.observation import Observation
 from reconciler.model.recovery import Failed
-from reconciler.model.target import Workload
+from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import Phase, Upgrade
 from reconciler.store import Quarantine
 
@@ -43,3 +45,15 @@ def restoring(environment: str, failed: Failed, before: Workload, after: Workloa
         reason=failed.reason,
         failed=True,
     )
+
+
+def runs(seen: Mapping[str, Observation], service: str, target: Target | None) -> bool:
+    """Whether a target is among what was seen of a service."""
+    return service in seen and target in seen[service].targets
+
+
+def as_it_left(upgrade: Upgrade, seen: Observation | None) -> bool:
+    """Whether nothing runs but what the upgrade started and what it replaces."""
+    old = {upgrade.before.target} if upgrade.before else set[Target]()
+    new = upgrade.phase is not Phase.VERIFYING or (seen is not None and upgrade.to in seen.targets)
+    return new and (seen is None or seen.targets <= old | {upgrade.to})

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -13,16 +14,16 @@ from msgspec.structs import replace
 from reconciler.engine.control import STOP_GRACE_S
 from reconciler.engine.core import Core
 from reconciler.engine.data import has_migrated
+from reconciler.engine.data.account import recalled
 from reconciler.engine.head import daemon_id
 from reconciler.engine.names import names_now
-from reconciler.engine.recalled import quarantined, restoring
+from reconciler.engine.recalled import as_it_left, quarantined, restoring, runs
 from reconciler.engine.reconcile import EnvironmentPass
 from reconciler.engine.remembered import Remembered
 from reconciler.engine.rename import heirs_of
 from reconciler.engine.told import told
 from reconciler.model.errors import UgsError
 from reconciler.model.notice import Notice, notice_of
-from reconciler.model.observation import Observation
 from reconciler.model.recovery import Account, Failed, Proven, Recovery
 from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import NOT_BEGUN, Phase, Upgrade, check_move
@@ -146,6 +147,9 @@ class Recall:
         proven = await self._proven(name, past, tip)
         backwards = await self._taken_back(name, past, tip)
         goes_on = await self._going_on(name, account) if why is LENT else set()
+        good = {work.service: work.target for work, _ in proven}
+        carried = goes_on | {upgrade.operation for upgrade in backwards}
+        data = await recalled(self._core, name, account, partial(self._described, tip, name), good, carried)
         with store.transaction():
             for failed in account.failed:
                 store.recall_quarantine(quarantined(name, failed))
@@ -155,9 +159,9 @@ class Recall:
             for work, one in proven:
                 store.deployed(work, revision=one.revision)
                 store.healthy(work, at=self._since(name, one))
+            data.record(self._core, name)
             for upgrade in backwards:
                 store.record(upgrade, event="taken-back-again", detail=upgrade.reason)
-            carried = goes_on | {upgrade.operation for upgrade in backwards}
             self._end_the_unknown(name, why, account, carried)
             store.audit("recalled", environment=name, detail=f"from Git, at {tip}")
         if here:
@@ -202,10 +206,10 @@ class Recall:
             for upgrade in ours.values()
             if account.ended.get(upgrade.operation, Phase.RESTORING) == Phase.RESTORING
             and not past.is_proven_since(upgrade)
-            and _runs(seen, upgrade.service, upgrade.to)
+            and runs(seen, upgrade.service, upgrade.to)
         ]
         for failed in theirs:
-            if _runs(seen, failed.service, failed.target):
+            if runs(seen, failed.service, failed.target):
                 after = await self._described(tip, name, failed.service, failed.target)
                 before = failed.restored and await self._described(tip, name, failed.service, failed.restored)
                 if after and before:
@@ -232,7 +236,7 @@ class Recall:
         if not left:
             return set()
         seen = await core.drive(name, core.driver(name).observe, core.site_of(name), name)
-        return {upgrade.operation for upgrade in left if _as_it_left(upgrade, seen.get(upgrade.service))}
+        return {upgrade.operation for upgrade in left if as_it_left(upgrade, seen.get(upgrade.service))}
 
     async def _described(self, tip: str, name: str, service: str, target: Target) -> Workload | None:
         past, frozen = self._core.repository.past, self._core.frozen
@@ -248,10 +252,17 @@ class Recall:
             if upgrade.phase not in ends or upgrade.operation in carried_on:
                 continue
             known = f"Git says: {ended_as}" if ended_as else "what came of it is not known"
-            to = ends[upgrade.phase]
+            commit = account.reverts.get(upgrade.operation)
+            to = Phase.REVERTED if commit and upgrade.phase is Phase.REVERTING else ends[upgrade.phase]
             check_move(upgrade, to)
             ended = replace(
-                upgrade, phase=to, reason=f"{why.text}: {known}", changed_at=now, ended_at=now, failed=False
+                upgrade,
+                phase=to,
+                reason=f"{why.text}: {known}",
+                revert_commit=commit,
+                changed_at=now,
+                ended_at=now,
+                failed=False,
             )
             # No note: it would take the place of what Git says.
             notices = [notice_of(ended, "info", now)]
@@ -287,14 +298,3 @@ def accept(core: Core, passes: Passes, environment: str | None, *, actor: str) -
             passes[name].wake.set()
     core.wake.notices.set()
     return wanted
-
-
-def _runs(seen: Mapping[str, Observation], service: str, target: Target | None) -> bool:
-    return service in seen and target in seen[service].targets
-
-
-def _as_it_left(upgrade: Upgrade, seen: Observation | None) -> bool:
-    """Whether nothing runs but what the upgrade started and what it replaces."""
-    old = {upgrade.before.target} if upgrade.before else set[Target]()
-    new = upgrade.phase is not Phase.VERIFYING or (seen is not None and upgrade.to in seen.targets)
-    return new and (seen is None or seen.targets <= old | {upgrade.to})

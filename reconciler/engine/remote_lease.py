@@ -27,6 +27,8 @@ LAST = "lease last: "
 """By environment or share: the last epoch under which it was held."""
 BEHIND, EPOCH = "lease behind: ", "epoch "
 """By environment: that others have had it since this epoch, and what they did was not read yet."""
+SHARED = "lease of others: "
+"""By environment: another daemon that was seen to have it."""
 UNSEEN = 1000
 """Where the ref is gone, so many epochs are left to others that knew more of them: what comes has to be later."""
 
@@ -50,6 +52,7 @@ class RemoteLeases(Leases):
         self._ended = asyncio.Event()
         """Set, and replaced, at the end of every round."""
         self._last = {key.removeprefix(LAST): int(epoch) for key, epoch in store.marks(LAST).items()}
+        self._shared = set(store.marked(SHARED))
         now_s = clock.monotonic()
         behind = {key.removeprefix(BEHIND): said for key, said in store.marks(BEHIND).items()}
         self._behind_s = dict.fromkeys(behind, now_s)
@@ -77,6 +80,9 @@ class RemoteLeases(Leases):
             return False
         # A claim of ours of which nobody told us that it arrived comes after theirs, too.
         return seen.claim.epoch > last + (seen.claim.holder == self._me.holder)
+
+    def is_shared(self, environment: str) -> bool:
+        return environment in self._shared
 
     def caught_up(self, environment: str) -> None:
         self._store.mark(f"{BEHIND}{environment}", None)
@@ -191,6 +197,9 @@ class RemoteLeases(Leases):
                 what = f"what {self._register.where(rules.ref_of(name))} says is no lease"
                 trouble[name] = HostError(what, "see who put it there, and delete it")
             else:
+                if claim.holder not in ("", self._me.holder) and name not in self._shared:
+                    self._store.mark(f"{SHARED}{name}", claim.holder)
+                    self._shared.add(name)
                 self._leases[name] = rules.looked(self._lease(name), value, claim, now_s=now_s)
         return trouble
 

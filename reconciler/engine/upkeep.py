@@ -10,9 +10,9 @@ from functools import partial
 
 from reconciler.drivers.base import Cause
 from reconciler.engine.core import Core
+from reconciler.engine.data.account import adopt_migrations
 from reconciler.engine.monitor import Monitor
 from reconciler.engine.paced import ASIDE_MIN, Piece, written
-from reconciler.model.data import Recorded
 from reconciler.model.desired import Desired
 from reconciler.model.drift import left_running
 from reconciler.model.environment import Environment
@@ -189,26 +189,6 @@ def known_since(recovery: Recovery | None, lacking: list[Workload], records: Rec
     return [work for work in lacking if records.good[work.service][0].at >= recovery.since]
 
 
-def adopt_migrations(core: Core, work: Workload) -> None:
-    """What runs healthy has its migrations behind it."""
-    known = {row.id for row in core.store.migrations(work.environment, work.service)}
-    for migration in work.release.migrations:
-        if migration.id not in known:
-            core.store.migrated(
-                Recorded(
-                    environment=work.environment,
-                    service=work.service,
-                    id=migration.id,
-                    version=str(work.target.version),
-                    operation="",
-                    state="done",
-                    changed_at=core.clock.now(),
-                    evidence=f"{work.target.version} ran healthy already",
-                    proven=True,
-                )
-            )
-
-
 class Repairs:
     """Starting again what should run already: no upgrade, nothing judged, nothing reverted; backed off."""
 
@@ -236,15 +216,22 @@ class Repairs:
         await self.mend(desired.environment, lacking, crowded)
 
     async def mend(self, environment: Environment, lacking: list[Workload], crowded: list[Workload]) -> None:
-        """Start the lacking again, and stop what runs beside the crowded, unless it is held (no other gate counts)
-        or was tried too recently."""
+        """Start the lacking again, and stop what runs beside the crowded, unless it is held (no other gate counts),
+        was tried too recently, or its data may be another daemon's by now."""
         if not (lacking or crowded):
             self._tried.clear()
             return
         permits, now = self.core.store.permits(self.environment), self.core.clock.now()
 
+        strange = self._is_strange()
+
         def allowed(works: list[Workload]) -> list[Workload]:
-            return [work for work in works if may_repair(permits, environment, work.service, now=now)]
+            return [
+                work
+                for work in works
+                if may_repair(permits, environment, work.service, now=now)
+                and not (strange and work.release.backup)
+            ]
 
         lacking, crowded = allowed(lacking), allowed(crowded)
         for service in self._tried.keys() - {work.service for work in (*lacking, *crowded)}:
@@ -253,6 +240,11 @@ class Repairs:
             *(self._try(work, start_again, "started again") for work in lacking),
             *(self._try(work, _alone, "alone again") for work in crowded),
         )
+
+    def _is_strange(self) -> bool:
+        """Whether another daemon may have migrated data meanwhile, on which what is remembered here must not start."""
+        leases, name = self.core.leases, self.core.share(self.environment)
+        return leases.is_shared(name) and leases.standing(name) != "held"
 
     async def _try(self, work: Workload, mending: Mending, mended: str) -> None:
         core, now_s = self.core, self.core.clock.monotonic()

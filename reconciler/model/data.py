@@ -20,6 +20,7 @@ from reconciler.model.environment import Keeping, Policy
 from reconciler.model.errors import Place, Problem
 from reconciler.model.findings import Findings
 from reconciler.model.release import Migration, MigrationPhase, Release
+from reconciler.model.upgrade import Phase, Upgrade
 from reconciler.model.version import Version
 
 TIMEOUT_S_MAX = 86_400.0
@@ -30,6 +31,8 @@ State = Literal["begun", "done", "failed", "undoing", "undone", "unknown"]
 Kind = Literal["upgrade", "rescue"]
 OPEN: frozenset[State] = frozenset({"begun", "undoing", "unknown"})
 ABSENT: frozenset[State] = frozenset({"failed", "undone"})
+ORDER: tuple[MigrationPhase, ...] = ("before", "after")
+"""Of a release's migrations: those of the one phase, then those of the other."""
 
 
 class Recorded(Struct, frozen=True):
@@ -116,6 +119,20 @@ def contradictions(releases: Iterable[Release]) -> dict[tuple[str, str], Problem
                 where = Place(release.place.file)
                 found[service, release.version.text] = Problem(where, f"migrations[{at}]", message, remedy)
     return found
+
+
+def said(recorded: Iterable[Recorded], upgrade: Upgrade) -> dict[str, State]:
+    """By id, what others are to know of the migrations of an upgrade's service: once its data is left alone, in what
+    state those are that it touched, and those that nothing proved healthy with yet; before, that all of these and its
+    own may be touched."""
+    rows = {row.id: row for row in recorded}
+    if upgrade.final or upgrade.phase is Phase.REVERTING:
+        touched = (row for row in rows.values() if row.operation == upgrade.operation or not row.proven)
+        return {row.id: row.state for row in touched}
+    release = upgrade.after.release if upgrade.after else None
+    names = [one.id for phase in ORDER for one in to_apply(release, phase, rows)] if release else []
+    names += [row.id for row in rows.values() if not row.proven and row.state not in ABSENT]
+    return dict.fromkeys(names, "begun")
 
 
 def to_apply(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 from msgspec import Struct, field
 
+from reconciler.model.data import Recorded, said
 from reconciler.model.succession import Place
 from reconciler.model.upgrade import Upgrade
 
 NAME_CHARS_MAX = 300
+MIGRATIONS_MAX = 1_000
 YEAR_MAX = 9_000
 DURATION_S_MAX = 366 * 86_400.0
 BEGINNING = datetime.min.replace(tzinfo=UTC)
@@ -40,6 +43,8 @@ class Line(Struct, frozen=True):
     """Of the environment's lease, when it came to this; 0: there was none, or a daemon wrote it that did not say."""
     row: int = 0
     """Of the audit of who had that lease."""
+    migrations: dict[str, str] = {}
+    """By id, what it left of the service's data; of one that is not over, what it may touch, as `begun`."""
 
     @property
     def said_at(self) -> datetime:
@@ -53,8 +58,9 @@ class Line(Struct, frozen=True):
         return Place(self.epoch, self.row, self.said_at)
 
 
-def line_of(upgrade: Upgrade, *, quarantined: bool = False) -> str:
-    """The line about an upgrade, as JSON. `quarantined`: its target is, though it has not failed."""
+def line_of(upgrade: Upgrade, recorded: Iterable[Recorded] = (), *, quarantined: bool = False) -> str:
+    """The line about an upgrade, as JSON. `recorded`: its service's migrations. `quarantined`: its target is, though it
+    has not failed."""
     ended = upgrade.ended_at or upgrade.changed_at
     line: dict[str, object] = {
         "operation": upgrade.operation,
@@ -74,6 +80,8 @@ def line_of(upgrade: Upgrade, *, quarantined: bool = False) -> str:
         line |= {"reason": upgrade.reason, "quarantined": str(upgrade.to)}
     if upgrade.taken_with:
         line["taken_with"] = upgrade.taken_with
+    if migrations := said(recorded, upgrade):
+        line["migrations"] = migrations
     if upgrade.companions:
         line["companions"] = [one.service for one in upgrade.companions]
     if upgrade.revert_commit:
@@ -97,7 +105,9 @@ def read_line(text: str | bytes) -> Line | None:
         line = msgspec.json.decode(text, type=Line)
     except (msgspec.MsgspecError, RecursionError):
         return None
-    names = line.operation, line.environment, line.service
+    if len(line.migrations) > MIGRATIONS_MAX:
+        return None
+    names = line.operation, line.environment, line.service, *line.migrations
     fit = all(name.isprintable() and 0 < len(name) <= NAME_CHARS_MAX for name in names)
     times = [one for one in (line.started_at, line.ended_at, line.health_since) if one]
     return line if fit and all(one.tzinfo and one.year < YEAR_MAX for one in times) else None

@@ -10,12 +10,15 @@ from datetime import UTC, datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.model.data import State
 from reconciler.model.git_notes import BEGINNING, Line, read_line
 from reconciler.model.succession import Place
 from reconciler.model.target import Target
 from reconciler.model.upgrade import OPERATION_TRAILER, RETRY_TRAILER, Phase
 
 TEXT_CHARS_MAX = 300
+SETTLED: Mapping[str, State] = {"done": "done", "failed": "failed", "undone": "undone"}
+"""What a line may say of a migration that leaves no doubt."""
 
 
 class Recovery(Struct, frozen=True):
@@ -75,6 +78,17 @@ class Proven(Struct, frozen=True):
         return self.place.at
 
 
+class Left(Struct, frozen=True):
+    """In what state an operation left a migration of its service's data, as far as Git says; `unknown` where the
+    operation was not over. `version`: of what it was to bring."""
+
+    operation: str
+    version: str
+    state: State
+    proven: bool = False
+    """Whether a version proved healthy since."""
+
+
 class Account(Struct, frozen=True):
     """What Git tells of one environment's past."""
 
@@ -86,6 +100,12 @@ class Account(Struct, frozen=True):
     """By service that was stopped on purpose, and did not succeed since: when."""
     places: Mapping[tuple[str, Target], Place] = {}
     """By service and target: when it last succeeded, be it that something else came after."""
+    data: Mapping[str, Mapping[str, Left]] = {}
+    """By service, and the migration's id."""
+    reverts: Mapping[str, str] = {}
+    """By operation: the commit that puts its pin back."""
+    ran: Collection[tuple[str, Target]] = ()
+    """By service: what ever proved healthy, or was in its place before there was anybody to say so."""
 
 
 def accounts(
@@ -99,12 +119,15 @@ def accounts(
     """
     failed: dict[str, tuple[str, Failed]] = {}
     retried: set[str] = set()
+    reverts: defaultdict[str, dict[str, str]] = defaultdict(dict)
     parents = dict[str, tuple[str, ...]]()
     for commit in commits:
         parents[commit.sha] = commit.parents
         retried.update(value for key, value in commit.trailers if key == RETRY_TRAILER)
         if found := _reverted(commit):
-            failed[found[1].operation] = renamed.get(found[0], found[0]), found[1]
+            place = renamed.get(found[0], found[0])
+            failed[found[1].operation] = place, found[1]
+            reverts[place][found[1].operation] = commit.sha
     lines: defaultdict[str, list[tuple[str, Line]]] = defaultdict(list)
     for sha, texts in notes.items():
         for line in filter(None, map(read_line, texts)):
@@ -120,7 +143,9 @@ def accounts(
     for place, bad in failed.values():
         wrong[place].append(bad)
     return {
-        place: _account(wrong[place], retried, said.get(place) or _Said([]), parents)
+        place: replace(
+            _account(wrong[place], retried, said.get(place) or _Said([]), parents), reverts=reverts[place]
+        )
         for place in said.keys() | wrong.keys()
     }
 
@@ -149,14 +174,35 @@ class _Said:
         self.proven: list[tuple[str, Proven]] = []
         self.ended: dict[str, str] = {}
         self.removed: dict[str, tuple[int, Place]] = {}
+        self.data: defaultdict[str, dict[str, Left]] = defaultdict(dict)
+        self.ran: dict[tuple[str, Target], None] = {}
         for number, (sha, line) in enumerate(lines):
+            self._migrated(line)
+            if before := _target(line.from_):
+                self.ran[line.service, before] = None
+            if line.outcome == Phase.PREPARING:  # said for the data's sake alone
+                continue
             self.ended[line.operation] = line.outcome
             if line.quarantined and (target := _target(line.quarantined)):
                 self.failed[line.operation] = _failed(sha, line, target, number)
             elif line.outcome == Phase.SUCCEEDED and (target := _target(line.to)):
                 self.proven.append((line.service, _proven(sha, line, target, number)))
+                self.ran[line.service, target] = None
             elif line.outcome == Phase.SUCCEEDED and line.to is None:
                 self.removed[line.service] = number, line.place
+
+    def _migrated(self, line: Line) -> None:
+        known, target = (
+            self.data[line.service] if line.migrations else self.data.get(line.service, {}),
+            _target(line.to),
+        )
+        for name, state in line.migrations.items():
+            known[name] = Left(
+                line.operation, target.version.text if target else "", SETTLED.get(state, "unknown")
+            )
+        if line.outcome == Phase.SUCCEEDED:
+            for name, left in known.items():
+                known[name] = replace(left, proven=left.state == "done")
 
 
 def _account(
@@ -201,7 +247,15 @@ def _account(
         if service not in good or good[service].number < number
     }
     places = {(service, one.target): one.place for service, one in said.proven}
-    return Account(failed=tuple(shut), proven=good, ended=said.ended, removed=gone, places=places)
+    return Account(
+        failed=tuple(shut),
+        proven=good,
+        ended=said.ended,
+        removed=gone,
+        places=places,
+        data=dict(said.data),
+        ran=tuple(said.ran),
+    )
 
 
 def _reaches(parents: Mapping[str, tuple[str, ...]], newer: str, older: str | None) -> bool:

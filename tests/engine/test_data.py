@@ -45,6 +45,8 @@ class Desk:
         self.folder, self.store, self.clock = folder, store, clock
         self.control = Control(closed=lambda: "")
         self.stopped: list[str] = []
+        self.told: list[str] = []
+        """What Git was told."""
         self.at: dict[str, Any] = {}
         directory = folder / "release"
         (directory / "lib").mkdir(parents=True)
@@ -58,7 +60,7 @@ class Desk:
         self.core = Core(
             settings=Settings(folder / "ugs.yaml", Repository("x")),
             store=store,
-            repository=cast(Any, None),
+            repository=cast(Any, SimpleNamespace(mirror=SimpleNamespace(add_notes=self._told))),
             site=Site(
                 state=folder / "state", secret=lambda *_: CANARY, blob=cast(Any, None), artifacts_allowed=()
             ),
@@ -66,6 +68,9 @@ class Desk:
             outboxes=(),
             failpoint=lambda name: self.at.get(name, lambda: None)(),
         )
+
+    def _told(self, lines: dict[str, dict[str, str]], **_: object) -> None:
+        self.told += [line for by_operation in lines.values() for line in by_operation.values()]
 
     def policy(self, **rules: Any) -> None:
         self.core.desired["production"] = desired(policy=Policy(**rules))
@@ -274,6 +279,7 @@ async def test_what_an_earlier_operation_left_open_is_asked_about_or_a_person_mu
     first = desk.steward(a)
     first._migrations.note("a", "unknown")
     first._migrations.note("b", "unknown")
+    desk.store.begin(first._upgrade.operation, "before:a")
     with pytest.raises(
         HostError, match="whether migration b is applied: it has no `check`; look at the data, then say"
     ):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -17,45 +15,23 @@ from reconciler.engine.permits import hold, override
 from reconciler.engine.status import status_of
 from reconciler.git import GitRegister, Identity, Remote
 from reconciler.model import verdict
-from reconciler.model.codec import decode, encode
 from reconciler.model.lease import Claim
-from reconciler.model.register import ABSENT, Move
 from reconciler.model.upgrade import Phase, Upgrade
 from reconciler.model.verdict import Judgement
 from reconciler.store import NOTE
-from tests.git.colleague import AT, ENVIRONMENT, git
+from tests.git.colleague import ENVIRONMENT, git
 from tests.git.http_backend import serve
-from tests.world import WAIT_S, World, patiently
+from tests.rival import (
+    REF,
+    Rival,
+    a_third_passes,
+    bob_gives_it_back,
+    bob_takes_it,
+    tell,
+)
+from tests.world import World, patiently
 
-REF = "refs/ugs/lease/production"
-BOB = Claim("b0b", "web-2", 7, 0, 90.0)
 BOBS = "production is in the hands of daemon b0b on web-2 (epoch 7)"
-
-
-class Rival:
-    """Another daemon's lease, put there by hand."""
-
-    def __init__(self, world: World) -> None:
-        remote = Remote(str(world.remote), environment=ENVIRONMENT)
-        self.register = GitRegister(
-            world.folder / "rival.git", remote, Identity("R", "r@x"), network_timeout_s=30
-        )
-
-    def claim(self) -> Claim | None:
-        """What stands in the ref now."""
-        found = self.register.read().get("production")
-        return decode(found[1], Claim) if found else None
-
-    def takes(self, claim: Claim = BOB) -> None:
-        self.puts(encode(claim).decode())
-
-    def puts(self, body: str) -> None:
-        expected, _ = self.register.read().get("production", (ABSENT, ""))
-        moved = self.register.swap({"production": Move(expected, "Lease", body)}, at=AT)
-        assert isinstance(moved["production"], str)
-
-    def gives_back(self, epoch: int = 7) -> None:
-        self.takes(Claim("b0b", "web-2", epoch, 99, 0.0))
 
 
 @pytest.fixture
@@ -69,26 +45,10 @@ def lease_of(world: World) -> dict[str, object]:
     return dict(production["lease"])
 
 
-async def a_third_passes(world: World) -> None:
-    """Of the lease, and a little: a round of renewing and looking, from its beginning to its end."""
-    await world.eventually(lambda: world.clock.waiting)
-    world.clock.move(timedelta(seconds=31))
-    async with asyncio.timeout(WAIT_S):
-        while world.clock.waiting:  # noqa: ASYNC110 - it is over in the next turns of the loop
-            await asyncio.sleep(0)
-    await world.eventually(lambda: world.clock.waiting)
-
-
 def note_is_due(world: World) -> datetime:
     due = world.core.store.next_due(NOTE)
     assert due is not None
     return due
-
-
-async def bob_takes_it(world: World, rival: Rival) -> None:
-    """The environment, with the second epoch; and the daemon has had the time to see it."""
-    rival.takes(Claim("b0b", "web-2", 2, 0, 90.0))
-    await a_third_passes(world)
 
 
 async def bob_takes_it_at(world: World, rival: Rival, phase: Phase) -> Upgrade:
@@ -105,11 +65,6 @@ async def bob_takes_it_at(world: World, rival: Rival, phase: Phase) -> Upgrade:
     await in_others_hands(world)
     await world.rest()
     return left
-
-
-async def bob_gives_it_back(world: World, rival: Rival) -> None:
-    rival.gives_back(2)
-    await a_third_passes(world)
 
 
 async def in_others_hands(world: World) -> None:
@@ -410,26 +365,6 @@ def test_a_copy_of_the_state_elsewhere_is_somebody_else(world: World) -> None:
     assert name("web-1", "/var/lib/ugs") == name("web-1", "/var/lib/ugs")
     assert len({name("web-1", "/var/lib/ugs"), name("web-2", "/var/lib/ugs"), name("web-1", "/srv")}) == 3
     assert holder_of(store, host="höst\n", state=Path(), lasts_s=90).host == "h-st-"
-
-
-async def tell(
-    world: World, commit: str, outcome: Phase, operation: str = "0123456789abcdef", **more: object
-) -> None:
-    """What another daemon writes of what is pinned into the notes, once it has the environment."""
-    target = world.fleet.core.desired["production"].workloads["api"].target
-    line = {
-        "operation": operation,
-        "environment": "production",
-        "service": "api",
-        "from": None,
-        "to": str(target),
-        "outcome": outcome.value,
-        "ended_at": world.clock.now().isoformat(),
-    }
-    if outcome is not Phase.SUCCEEDED:
-        line |= {"reason": "answers status 500", "quarantined": str(target)}
-    lines = {commit: {operation: json.dumps(line | more)}}
-    await world.core.git(world.core.repository.mirror.add_notes, lines, at=world.clock.now())
 
 
 async def test_what_another_daemon_found_to_fail_meanwhile_is_not_tried_again(

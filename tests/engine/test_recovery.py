@@ -16,16 +16,8 @@ from reconciler.engine.repository import Fetched
 from reconciler.model.lease import Claim
 from reconciler.model.upgrade import Phase
 from reconciler.store import EVERYWHERE
-from tests.engine.test_lease import (
-    REFUSING,
-    Rival,
-    a_third_passes,
-    bob_gives_it_back,
-    bob_takes_it,
-    bob_takes_it_at,
-    in_others_hands,
-    tell,
-)
+from tests.engine.test_lease import REFUSING, bob_takes_it_at, in_others_hands
+from tests.rival import Rival, a_third_passes, bob_gives_it_back, bob_takes_it, tell
 from tests.world import WAIT_S, World, patiently
 
 
@@ -146,7 +138,7 @@ async def test_what_was_being_reverted_is_not_restored_again_where_what_failed_s
     """As where its data cannot be taken back; the last that Git was told is that it was being restored."""
     world.leased = True
     rival = Rival(world)
-    monkeypatch.setattr(recovery, "_runs", lambda *_: True)
+    monkeypatch.setattr(recovery, "runs", lambda *_: True)
     world.deploy_first("1.0.0")
     async with world.holding():
         await world.settle()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from reconciler.model import data
 from reconciler.model.data import Pending, Recall, Recorded, Saved, State
@@ -17,8 +18,9 @@ from reconciler.model.errors import InputError
 from reconciler.model.expectation import expected_s
 from reconciler.model.manifest import parse_release
 from reconciler.model.release import Backup, Migration, MigrationPhase, Release, SecretName, Upgrading
+from reconciler.model.upgrade import Phase
 from reconciler.model.version import Version
-from tests.build import NOW, release
+from tests.build import NOW, release, upgrade, work
 
 MANIFEST = """\
 service: api
@@ -285,3 +287,20 @@ def test_a_backup_of_the_future_is_of_nobody_knows_what_age() -> None:
     saved = backup("b", NOW + timedelta(seconds=1), state="verified")
     assert "nobody knows how old it is" in data.refused(policy, saved, now=NOW)
     assert data.refused(policy, saved, now=NOW + timedelta(seconds=1)) == ""
+
+
+def test_others_are_told_what_may_be_touched_and_then_what_was() -> None:
+    of = release("1.1.0", migrations=(migration("b", "after"), migration("a"), migration("c")))
+    known = [
+        row("c", proven=True),
+        row("left", operation="earlier"),
+        row("gone", "undone", operation="earlier"),
+    ]
+    under_way = upgrade(work("1.0.0"), work("1.1.0", of=of), phase=Phase.PREPARING)
+    assert data.said(known, under_way) == {"a": "begun", "b": "begun", "left": "begun"}
+
+    mine = under_way.operation
+    touched = [*known, row("a", operation=mine, proven=True), row("b", "failed", operation=mine)]
+    for phase in (Phase.REVERTING, Phase.STUCK):
+        over = replace(under_way, phase=phase)
+        assert data.said(touched, over) == {"left": "done", "gone": "undone", "a": "done", "b": "failed"}

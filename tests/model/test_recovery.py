@@ -86,7 +86,9 @@ def test_a_revert_alone_tells_of_the_failure() -> None:
 def test_what_is_not_ours_tells_nothing() -> None:
     strange = ("", "[1", "7", "{}", line("", 1), line("a\nb", 1), line("x" * 1000, 1), "[" * 100_000)
     naive = line("one", 1).replace("+00:00", "")
-    assert production(*strange, naive, failed("one", 1, to="nonsense")) == Account(ended={"one": "reverted"})
+    assert production(*strange, naive, failed("one", 1, to="nonsense")) == Account(
+        ended={"one": "reverted"}, ran=(("api", Target.parse(A)),)
+    )
     assert accounts({}, [commit(("Ugs-Operation", "one"), ("Ugs-From", "x"))]) == {}
 
 
@@ -238,3 +240,39 @@ def test_twice_as_long_a_past_is_twice_the_work() -> None:
         return calls(lambda: accounts(notes, [], {}))
 
     assert work(600) < 2.2 * work(300)
+
+
+def left(account: Account) -> dict[str, tuple[str, bool]]:
+    return {name: (one.state, one.proven) for name, one in account.data.get("api", {}).items()}
+
+
+def test_data_are_as_the_last_operation_left_them_that_names_a_migration() -> None:
+    begun = line(
+        "two", 2, "preparing", ended_at=None, started_at=START.isoformat(), migrations={"d1": "begun"}
+    )
+    one = line("one", 1, to=A, migrations={"d0": "done"})
+    assert left(production(one)) == {"d0": ("done", True)}
+    assert left(production(one, begun)) == {"d0": ("done", True), "d1": ("unknown", False)}
+    undone = line("two", 3, "reverted", migrations={"d1": "undone"})
+    assert left(production(one, undone)) == {"d0": ("done", True), "d1": ("undone", False)}
+    kept = line("two", 3, "stuck", migrations={"d1": "done"})
+    assert left(production(one, kept)) == {"d0": ("done", True), "d1": ("done", False)}
+    assert left(production(one, kept, line("three", 4))) == {"d0": ("done", True), "d1": ("done", True)}
+    strange = line("two", 3, "stuck", migrations={"d1": "half"})
+    assert left(production(strange)) == {"d1": ("unknown", False)}
+
+
+def test_what_is_announced_is_not_how_an_operation_ended() -> None:
+    announced = line("two", 2, "preparing", migrations={"d1": "begun"})
+    assert production(line("one", 1), announced).ended == {"one": "succeeded"}
+
+
+def test_a_line_with_too_many_migrations_tells_nothing() -> None:
+    many = {f"d{number}": "done" for number in range(1001)}
+    assert production(line("one", 1, migrations=many)) == Account()
+    assert production(line("one", 1, migrations={"d\n1": "done"})) == Account()
+
+
+def test_what_ran_before_counts_as_what_ran() -> None:
+    account = production(line("one", 1), line("two", 2, to=None, **{"from": B}))
+    assert [str(target) for _, target in account.ran] == [A, B]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,38 +14,10 @@ from reconciler.engine.people import Conflict, rollback, settle_migration
 from reconciler.engine.permits import override
 from reconciler.engine.status import data_of
 from reconciler.model.upgrade import Phase
-from tests.drivers.services import Mode, kill_all
-from tests.ledger import PROGRAM, Ledger
+from tests.drivers.services import kill_all
+from tests.git.colleague import git
+from tests.shop import Shop
 from tests.world import World
-
-
-class Shop:
-    """A world in which `api` has data. It runs at 1.0.0, which knows nothing of migrations."""
-
-    def __init__(self, world: World) -> None:
-        self.world, self.ledger = world, Ledger(world.folder / "data")
-
-    def bump(
-        self, version: str, *migrations: dict[str, Any], mode: Mode = "ok", pin: bool = True, **how: Any
-    ) -> None:
-        """A release with these migrations, pinned and pushed."""
-        more = self.ledger.manifest(*migrations, more=how.pop("more", ""))
-        self.world.release(version, mode, files={"lib/ledger.py": PROGRAM}, more=more, **how)
-        if pin:
-            self.world.pin(version)
-        self.world.merge(f"Bump api to {version}")
-
-    def states(self) -> dict[str, str]:
-        return {row.id: row.state for row in self.world.core.store.migrations("production", "api")}
-
-    def kept(self) -> list[Path]:
-        """Every backup that is really there."""
-        return sorted((self.world.state / "backups").glob("production/api/*/data"))
-
-    def steps(self) -> list[str]:
-        newest = self.world.newest()
-        assert newest is not None
-        return [step.step for step in self.world.core.store.steps(newest.operation)]
 
 
 @pytest.fixture
@@ -81,6 +53,8 @@ async def test_data_is_saved_and_verified_and_then_migrated_before_and_after(
     world.forget()
     for file in world.state.glob("ugs.db*"):  # what ran before UGS came has its migrations behind it
         file.unlink()
+    shutil.rmtree(world.state / "mirror.git")
+    git(world.remote, "update-ref", "-d", "refs/notes/ugs")
     await world.settle()
     shop.bump("1.2.0", late, early, ledger.migration("more"))
     await world.settle()

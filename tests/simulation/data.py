@@ -20,6 +20,8 @@ from tests.simulation.loop import Later
 
 Key = tuple[str, str]
 """(environment, service), by the name that the environment had first."""
+Place = tuple[str, Key]
+"""On which daemon's machine, of which service's data: nobody sees what runs on another machine."""
 Nature = Literal["good", "fails", "done, and says that it failed", "says that it is done"]
 """What a command does: its work, nothing, or something else than it says. Those that lie have a `check` beside them."""
 HONEST: tuple[Nature, ...] = ("good", "fails")
@@ -99,8 +101,8 @@ class World:
     interrupt: Callable[[], None] = lambda: None
     hinder: Callable[[str], None] = lambda _what: None
     _natures: dict[tuple[str, str, str], Nature] = field(default_factory=dict)
-    _errands: dict[tuple[Key, str], Errand] = field(default_factory=dict)
-    _running: dict[Key, Errand] = field(default_factory=dict)
+    _errands: dict[tuple[Place, str], Errand] = field(default_factory=dict)
+    _running: dict[Place, Errand] = field(default_factory=dict)
 
     def key(self, environment: str, service: str) -> Key:
         return self.names.get(environment, environment), service
@@ -138,7 +140,7 @@ class World:
             errand.outcome, errand.ends_s = Outcome(), self.weather.now_s
             if self.random.random() < 0.5:
                 errand.effect = _nothing
-        for key in list(self._running):
+        for _, key in list(self._running):
             self._settle(key)
 
     def rot(self) -> None:
@@ -156,42 +158,49 @@ class World:
         return self._natures[key]
 
     def carry_out(
-        self, key: Key, name: str, order: Order, environment: str, *, anew: bool, leave: Callable[[], bool]
+        self,
+        place: Place,
+        name: str,
+        order: Order,
+        environment: str,
+        *,
+        anew: bool,
+        leave: Callable[[], bool],
     ) -> Outcome | Later:
         """As reconciler.errand does, save that whoever waits is called again."""
-        self._settle(key)
-        if errand := self._running.get(key):
+        self._settle(place[1])
+        if errand := self._running.get(place):
             if leave():
                 raise StillRunning("a command runs on", "the next daemon waits for it")
             after_s = max(0.001, min(POLL_S, errand.ends_s - self.weather.now_s))
             return Later(
                 after_s,
-                lambda: self.carry_out(key, name, order, environment, anew=anew, leave=leave),
+                lambda: self.carry_out(place, name, order, environment, anew=anew, leave=leave),
             )
         if anew:
-            self._errands.pop((key, name), None)
-        if (key, name) in self._errands:
-            return self._errands[key, name].outcome
+            self._errands.pop((place, name), None)
+        if (place, name) in self._errands:
+            return self._errands[place, name].outcome
         if self.weather.strikes("command-refused"):
             if not anew:
                 raise HostError("a command cannot be waited for", "see to this machine")
             return Outcome(refusal="the program cannot be started", remedy="install it")
-        self._start(key, name, order, environment)
+        self._start(place, name, order, environment)
         self.interrupt()
-        return self.carry_out(key, name, order, environment, anew=False, leave=leave)
+        return self.carry_out(place, name, order, environment, anew=False, leave=leave)
 
-    def forget(self, key: Key, name: str) -> None:
-        self._errands.pop((key, name), None)
+    def forget(self, place: Place, name: str) -> None:
+        self._errands.pop((place, name), None)
 
     def _settle(self, key: Key) -> None:
         """What has come to its end has had its effect by now."""
-        errand = self._running.get(key)
-        if errand and errand.ends_s <= self.weather.now_s:
-            del self._running[key]
-            errand.effect()
+        here = [(errand.ends_s, place) for place, errand in self._running.items() if place[1] == key]
+        for ends_s, place in sorted(here):
+            if ends_s <= self.weather.now_s:
+                self._running.pop(place).effect()
 
-    def _start(self, key: Key, name: str, order: Order, environment: str) -> None:
-        verb, what = order.argv[:2]
+    def _start(self, place: Place, name: str, order: Order, environment: str) -> None:
+        key, (verb, what) = place[1], order.argv[:2]
         what = self.path(what)
         operation, _, step = name.partition(".")
         self.told(Command(verb, what, operation, step, key, environment))
@@ -207,7 +216,9 @@ class World:
             self.failed.add(operation)
         if outcome.code not in (0, 1):
             effect = self._cut_short(verb, key, effect)
-        self._errands[key, name] = self._running[key] = Errand(self.weather.now_s + lasts_s, outcome, effect)
+        self._errands[place, name] = self._running[place] = Errand(
+            self.weather.now_s + lasts_s, outcome, effect
+        )
 
     def _cut_short(self, verb: str, key: Key, effect: Callable[[], None]) -> Callable[[], None]:
         if verb == "restore":
@@ -290,17 +301,17 @@ class World:
 class SimulatedVault:
     """reconciler.engine.vault.Vault over the world."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, world: World, machine: str) -> None:
+        self.world, self._machine = world, machine
 
     def carry_out(
         self, folder: Path, name: str, order: Order, *, anew: bool, leave: Callable[[], bool]
     ) -> Outcome:
-        key = self.world.key(*folder.parts[-2:])
-        return self.world.carry_out(key, name, order, folder.parts[-2], anew=anew, leave=leave)  # type: ignore[return-value]  # the loop calls again what is not over
+        place = self._machine, self.world.key(*folder.parts[-2:])
+        return self.world.carry_out(place, name, order, folder.parts[-2], anew=anew, leave=leave)  # type: ignore[return-value]  # the loop calls again what is not over
 
     def forget(self, folder: Path, name: str) -> None:
-        self.world.forget(self.world.key(*folder.parts[-2:]), name)
+        self.world.forget((self._machine, self.world.key(*folder.parts[-2:])), name)
 
     def make(self, folder: Path, user: str | None) -> None:
         self.world.backups.pop(self.world.path(str(folder / "data")), None)

@@ -73,7 +73,7 @@ class Life:
             outboxes=(Outbox(store, simulation.messenger, now=self.clock.now),),
             drivers={"process": simulation.driver},
             probes=cast(Any, simulation.probes),
-            vault=SimulatedVault(simulation.world),
+            vault=SimulatedVault(simulation.world, simulation.holder.host),
             random=Random(simulation.scheduler.random()),
             leases=leases if simulation.rules.leased else Leases(),
             host=simulation.holder.host if simulation.board else "",

@@ -245,9 +245,9 @@ MUTATIONS = {
         kind="data",
     ),
     "what runs already has no migrations behind it": Mutation(
-        "reconciler.engine.upkeep:adopt_migrations",
-        "if migration.id not in known:",
-        "if False:",
+        "reconciler.engine.data.account:adopt_migrations",
+        "if state is None or",
+        "if False and None or",
         kind="data",
     ),
     "a migration is on record only once it has run": Mutation(
@@ -299,8 +299,8 @@ MUTATIONS = {
         kind="data",
     ),
     "a service whose data are in doubt is not held": Mutation(
-        "reconciler.engine.data:Steward.hold",
-        "store.hold(",
+        "reconciler.engine.data.account:hold",
+        "core.store.hold(",
         "(lambda *_, **__: None)(",
         kind="data",
     ),
@@ -429,6 +429,42 @@ MUTATIONS = {
     ),
     "a backup of the future is young": Mutation(
         "reconciler.model.data:refused", "if age_s < 0:", "if False:", kind="clocks+data"
+    ),
+    "Git is not told before data are migrated": Mutation(
+        "reconciler.engine.data.account:tell",
+        "if upgrade.rollout or",
+        "if True or",
+        kind="paired+data",
+    ),
+    "what Git says of the data is not learned": Mutation(
+        "reconciler.engine.data.account:Recalled.record",
+        "core.store.migrated(row)",
+        "pass",
+        kind="lost+data",
+    ),
+    "what proved healthy elsewhere has no migrations behind it": Mutation(
+        "reconciler.engine.data.account:_rows",
+        "in account.ran:",
+        "in ():",
+        kind="lost+data",
+    ),
+    "data that were lost sight of hold nothing": Mutation(
+        "reconciler.engine.data.account:recalled",
+        "if good and runs != {good}:",
+        "if False:",
+        kind="lost+data",
+    ),
+    "what was removed has left no data": Mutation(
+        "reconciler.engine.data.account:_removed",
+        "await describe(service, target)",
+        "None",
+        kind="lost+data",
+    ),
+    "what another daemon may have migrated is started again": Mutation(
+        "reconciler.engine.upkeep:Repairs._is_strange",
+        "return leases.is_shared(name) and",
+        "return False and",
+        kind="paired+data",
     ),
     "trust is asked of the tip alone": Mutation(
         "reconciler.engine.trust:Guard.judge",

@@ -155,11 +155,11 @@ def override(simulation: Simulation) -> None:
 def settle_migration(simulation: Simulation) -> None:
     """`ugs migrations settle`: somebody looks at the data, and says what is so."""
     sql = "SELECT environment, service, id FROM migrations WHERE state IN ('begun', 'undoing', 'unknown')"
-    for environment, service, name in simulation.disk.all(sql):
-        applied = name in simulation.world.of(environment, service).applied
-        simulation.say(
-            partial(_settle, environment, service, name, applied=applied), "settle", f"{service} {name}"
-        )
+    for peer in simulation.pair.peers if simulation.pair else (simulation,):
+        for environment, service, name in peer.disk.all(sql):
+            applied = name in simulation.world.of(environment, service).applied
+            settle = partial(_settle, environment, service, name, applied=applied)
+            simulation.say(settle, "settle", f"{service} {name}", peer.life if simulation.pair else None)
 
 
 def _settle(environment: str, service: str, name: str, life: Life, *, applied: bool) -> None:

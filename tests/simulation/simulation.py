@@ -167,8 +167,9 @@ class Simulation:
         for machine in self.machines:
             machine.interrupt = lambda: self.may_kill("in an effect")
             machine.told = lambda *happened: self.acting.facts.effect(*happened)  # noqa: PLW0108
-        self.world.told, self.world.interrupt = self.facts.command, lambda: self.may_kill("in a command")
-        self.world.dropped = self.facts.dropped
+        self.world.told = lambda command: self.acting.facts.command(command)  # noqa: PLW0108
+        self.world.interrupt = lambda: self.may_kill("in a command")
+        self.world.dropped = lambda *happened: self.acting.facts.dropped(*happened)  # noqa: PLW0108
         if story.random() < 0.5:
             for peer in self.pair.machines if self.pair else (self,):
                 peer.facts.run_already(self._clone())

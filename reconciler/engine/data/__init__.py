@@ -7,17 +7,15 @@ from msgspec.structs import replace
 from reconciler.drivers.base import Driver
 from reconciler.engine.control import Control
 from reconciler.engine.core import Core, cause_of
+from reconciler.engine.data.account import hold, tell
 from reconciler.engine.data.backups import Backups
 from reconciler.engine.data.commands import Commands
 from reconciler.engine.data.migrations import Migrations
 from reconciler.model import data
 from reconciler.model.data import Recall, Recorded, Saved
 from reconciler.model.errors import ArtifactError, UgsError
-from reconciler.model.permits import DATA
 from reconciler.model.release import Migration, MigrationPhase
 from reconciler.model.upgrade import Upgrade
-
-PHASES: tuple[MigrationPhase, ...] = ("before", "after")
 
 
 def has_migrated(core: Core, upgrade: Upgrade) -> bool:
@@ -77,7 +75,8 @@ class Steward:
             self._commands.check(migration, migration.up, migration.down, migration.check)
         recorded = self._migrations.recorded()
         for migration in data.doubtful(self._release, recorded, operation=self._upgrade.operation):
-            await self._migrations.settle_doubt(migration)
+            await self._migrations.settle_doubt(migration, recorded[migration.id])
+        await tell(self._core, self._upgrade)
         if backup is not None and self._has_data():
             await self._backups.take(backup)
 
@@ -87,8 +86,9 @@ class Steward:
         upgrade, recorded = self._upgrade, self._migrations.recorded()
         if upgrade.before is not None:
             return True
-        migrates = any(data.to_apply(self._release, phase, recorded) for phase in PHASES)
-        return migrates and self._core.store.has_proved(upgrade.environment, upgrade.service)
+        migrates = any(data.to_apply(self._release, phase, recorded) for phase in data.ORDER)
+        there = any(row.state not in data.ABSENT for row in recorded.values())
+        return migrates and (there or self._core.store.has_proved(upgrade.environment, upgrade.service))
 
     async def migrate(self, phase: MigrationPhase) -> None:
         """Apply what is not applied yet. Raises ArtifactError for one that failed, Unsettled, HostError."""
@@ -132,11 +132,7 @@ class Steward:
 
     def hold(self, reason: str) -> None:
         """Let nothing of the service be started until a person has looked, be it after a reboot."""
-        store, upgrade = self._core.store, self._upgrade
-        for hold in store.permits(upgrade.environment).holds:
-            if (hold.owner, hold.service) == (DATA, upgrade.service):
-                return
-        store.hold(upgrade.environment, upgrade.service, reason=reason, owner=DATA, until=None)
+        hold(self._core, self._upgrade.environment, self._upgrade.service, reason)
 
     def _recall(self) -> Recall:
         if self._backups.coming_back:

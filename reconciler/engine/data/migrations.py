@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 
+from reconciler.engine.core import Core
 from reconciler.engine.data.commands import Commands, evidence, told
 from reconciler.errand import Outcome
 from reconciler.model import data
 from reconciler.model.data import Recorded, State
-from reconciler.model.errors import HostError
+from reconciler.model.errors import HostError, TransientError
 from reconciler.model.release import Migration
+
+LATE_S = 10.0
+"""So long after its time limit a command may still be ending."""
+
+
+def _begun_here(core: Core, known: Recorded) -> bool:
+    """Whether its command was one of this daemon's, whose end it has seen, or sees."""
+    steps = {step.step for step in core.store.steps(known.operation)}
+    return any(f"{name}:{known.id}" in steps for name in (*data.ORDER, "undo"))
 
 
 class Migrations:
@@ -57,8 +68,16 @@ class Migrations:
         answer = {0: True, 1: False}.get(outcome.code) if outcome.code is not None else None
         return (None if outcome.timed_out else answer), told(outcome)
 
-    async def settle_doubt(self, migration: Migration) -> None:
-        """What an earlier operation left open: asked about, or a person must say. Raises HostError."""
+    async def settle_doubt(self, migration: Migration, known: Recorded) -> None:
+        """What an earlier operation left open: asked about, or a person must say. Raises HostError; TransientError
+        where its command may run on, out of sight."""
+        core = self._commands.core
+        ends_at = known.changed_at + timedelta(seconds=migration.timeout_s + LATE_S)
+        if migration.check and core.clock.now() < ends_at and not _begun_here(core, known):
+            raise TransientError(
+                f"migration {migration.id} was begun where nobody here sees whether it has ended",
+                f"it is asked about from {ends_at:%H:%M:%S} UTC on, as its time limit will have ended it by then",
+            )
         answer, said = await self._ask(migration) if migration.check else (None, "it has no `check`")
         if answer is None:
             where = f"{self._commands.upgrade.environment} {self._commands.upgrade.service} {migration.id}"

@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.engine.core import Core, note_of
+from reconciler.engine.core import Core
 from reconciler.engine.pins import edit, environment_files, left_by, message
 from reconciler.engine.pull_requests.moves import open_once
 from reconciler.engine.pull_requests.report import denied
@@ -163,7 +163,7 @@ class Follower:
                     after,
                     event="revert-merged",
                     detail=commit,
-                    note=note_of(after),
+                    note=core.note_of(after),
                     reports=reports_of(row, after) if core.forge else (),
                 )
             what = f"is reverted by {commit[:12]}: {one.name} is merged"

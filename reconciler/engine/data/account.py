@@ -1,0 +1,231 @@
+"""What Git is told of services' data before anything touches it, and what it tells a daemon that does not know.
+
+Who gets the environment of another daemon, or has lost the database, must not apply again what is applied.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from reconciler.engine.core import Core
+from reconciler.model import data
+from reconciler.model.data import ABSENT, Recorded
+from reconciler.model.errors import HostError, TransientError, UgsError
+from reconciler.model.notice import Notice
+from reconciler.model.permits import DATA
+from reconciler.model.recovery import Account, Left
+from reconciler.model.release import Release
+from reconciler.model.target import Target, Workload
+from reconciler.model.upgrade import Upgrade
+
+log = logging.getLogger("ugs")
+Describe = Callable[[str, Target], Awaitable[Workload | None]]
+
+
+async def tell(core: Core, upgrade: Upgrade) -> None:
+    """Have Git say that an upgrade may touch its service's data, before it does. Nothing where it has none to touch.
+
+    Where nobody else can get the environment, a remote that cannot be told holds nothing up. Elsewhere raises
+    TransientError, or HostError.
+    """
+    recorded = core.store.migrations(upgrade.environment, upgrade.service)
+    if upgrade.rollout or not data.said(recorded, upgrade):
+        return
+    epoch, row = core.epoch_and_row(upgrade.environment)
+    note = core.note_of(replace(upgrade, epoch=epoch, row=row))
+    lines = {note.revision: {note.operation: note.line}}
+    try:
+        await core.git(core.repository.mirror.add_notes, lines, at=core.clock.now())
+    except UgsError as error:
+        if core.leases.known_to(upgrade.environment) is None:
+            log.warning("%s: Git could not be told that data may be migrated: %s", upgrade.service, error)
+            return
+        kind = TransientError if isinstance(error, TransientError) else HostError
+        what = f"Git has to say first that the data of {upgrade.service} may be migrated: {error.message}"
+        raise kind(what, error.remedy) from error
+
+
+class Recalled(NamedTuple):
+    """What Git tells of the data of an environment: rows that are better than what is on record here, by service why
+    nothing of it is to be started, and what was stopped on purpose and has left its data."""
+
+    rows: list[Recorded]
+    held: dict[str, str]
+    removed: list[Workload]
+
+    def record(self, core: Core, environment: str) -> None:
+        """Put it on record; a person is called for what is held. Part of the caller's transaction."""
+        for row in self.rows:
+            core.store.migrated(row)
+        for work in self.removed:
+            core.store.deployed(work, revision="")
+            core.store.healthy(work)
+            core.store.removed(environment, work.service)
+        for service, reason in self.held.items():
+            hold(core, environment, service, reason)
+            sentence = f"{environment}/{service} is held: {reason}"
+            now = core.clock.now()
+            core.store.tell(
+                Notice(environment, service, sentence=sentence, severity="person", at=now, title="data")
+            )
+
+
+async def recalled(
+    core: Core,
+    environment: str,
+    account: Account,
+    describe: Describe,
+    proven: Mapping[str, Target],
+    carried: Collection[str],
+) -> Recalled:
+    """`proven`: by service, what Git says proved healthy last, where nothing newer is remembered. `carried`: the
+    operations that go on from where they were left."""
+    rows = await _rows(core, environment, account, describe)
+    held = dict[str, str]()
+    if doubts := _strange(core, environment, rows, carried):
+        seen = await core.drive(
+            environment, core.driver(environment).observe, core.site_of(environment), environment
+        )
+        for service, names in doubts.items():
+            good = proven.get(service) or _good(core, environment, service)
+            runs = seen[service].targets if service in seen else frozenset[Target]()
+            if good and runs != {good}:  # else the old one has borne what was done to its data
+                held[service] = (
+                    f"its data may have been migrated by {', '.join(names)}, and {good.version}, the last that "
+                    "proved healthy, does not run"
+                )
+    return Recalled(rows, held, await _removed(core, environment, account, describe))
+
+
+async def _removed(core: Core, environment: str, account: Account, describe: Describe) -> list[Workload]:
+    """Of each service with a backup that was removed, one that proved healthy before: there is something to save."""
+    found = dict[str, Workload]()
+    for service, target in account.ran:
+        if service not in account.removed or service in found or not _saves(core, environment, service):
+            continue
+        work = None if core.store.has_proved(environment, service) else await describe(service, target)
+        if work is not None:
+            found[service] = work
+    return list(found.values())
+
+
+def _strange(
+    core: Core, environment: str, rows: list[Recorded], carried: Collection[str]
+) -> dict[str, list[str]]:
+    """By service, the migrations of which its last-good version knows nothing; of what is carried on, none."""
+    known = {(row.service, row.id): row for row in (*core.store.migrations(environment), *rows)}
+    found = defaultdict[str, list[str]](list)
+    for (service, name), row in known.items():
+        is_done = not row.proven and row.state not in ABSENT and row.operation not in carried
+        if is_done and not _vouched(core, row):
+            found[service].append(name)
+    return found
+
+
+def _vouched(core: Core, row: Recorded) -> bool:
+    """Whether the release that brought a migration says that the version before it runs on what it leaves."""
+    wanted = core.desired.get(row.environment)
+    releases = wanted.releases.get(row.service, {}) if wanted else {}
+    by = next((one for version, one in releases.items() if version.text == row.version), None)
+    return row.state == "done" and by is not None and bool(by.upgrade.reversible)
+
+
+def adopt_migrations(core: Core, work: Workload) -> None:
+    """What runs healthy has its migrations behind it; of one whose end nobody has seen, those that come before it."""
+    rows = core.store.migrations(work.environment, work.service)
+    states = {row.id: row.state for row in rows}
+    for migration in work.release.migrations:
+        state = states.get(migration.id)
+        if state is None or (state == "unknown" and migration.phase == "before"):
+            core.store.migrated(
+                Recorded(
+                    environment=work.environment,
+                    service=work.service,
+                    id=migration.id,
+                    version=str(work.target.version),
+                    operation="",
+                    state="done",
+                    changed_at=core.clock.now(),
+                    evidence=f"{work.target.version} ran healthy already",
+                    proven=True,
+                )
+            )
+
+
+def hold(core: Core, environment: str, service: str, reason: str) -> None:
+    """Let nothing of the service be started until a person has looked, be it after a reboot."""
+    for known in core.store.permits(environment).holds:
+        if (known.owner, known.service) == (DATA, service):
+            return
+    core.store.hold(environment, service, reason=reason, owner=DATA, until=None)
+
+
+def _good(core: Core, environment: str, service: str) -> Target | None:
+    return next((work.target for work, _ in core.store.good(environment, service, limit=1)), None)
+
+
+async def _rows(core: Core, environment: str, account: Account, describe: Describe) -> list[Recorded]:
+    """The migrations of which Git knows better in what state they are than what is on record here."""
+    known = {(row.service, row.id): row for row in core.store.migrations(environment)}
+    found = {
+        (service, name): _recorded(core, environment, service, name, left)
+        for service, by_id in account.data.items()
+        for name, left in by_id.items()
+        if _is_better(left, known.get((service, name)))
+    }
+    for service, target in account.ran:
+        for release in await _proven(core, environment, service, target, describe):
+            left = Left("", release.version.text, "done", proven=True)
+            for migration in release.migrations:
+                if (service, migration.id) not in known.keys() | found.keys():
+                    found[service, migration.id] = _recorded(core, environment, service, migration.id, left)
+    return list(found.values())
+
+
+def _is_better(left: Left, known: Recorded | None) -> bool:
+    if known is None:
+        return True
+    if (
+        known.operation == left.operation
+    ):  # what was said last of it: anything else is no later word than ours
+        return left.state != "unknown" and (known.state, known.proven) != (left.state, left.proven)
+    return known.operation != ""  # what was adopted has proved healthy since
+
+
+def _recorded(core: Core, environment: str, service: str, name: str, left: Left) -> Recorded:
+    said = f"operation {left.operation} left it so" if left.operation else f"{left.version} proved healthy"
+    return Recorded(
+        environment=environment,
+        service=service,
+        id=name,
+        version=left.version,
+        operation=left.operation,
+        state=left.state,
+        changed_at=core.clock.now(),
+        evidence=f"Git says: {said}",
+        proven=left.proven,
+    )
+
+
+async def _proven(
+    core: Core, environment: str, service: str, target: Target, describe: Describe
+) -> tuple[Release, ...]:
+    """What proved healthy, where the service has migrations at all: from the catalogue, or from the past."""
+    if not _saves(core, environment, service):
+        return ()
+    releases = core.desired[environment].releases.get(service, {})
+    if release := releases.get(target.version):
+        return (release,)
+    work = await describe(service, target)
+    return (work.release,) if work else ()
+
+
+def _saves(core: Core, environment: str, service: str) -> bool:
+    """Whether any release of a service has a backup, as all have that migrate."""
+    wanted = core.desired.get(environment)
+    return wanted is not None and any(one.backup for one in wanted.releases.get(service, {}).values())
