@@ -59,12 +59,17 @@ class Handle:
 
     def cancel(self) -> None:
         self.gone = True
+        self.callback, self.arguments = _nothing, ()  # as asyncio does: they may refer to whoever has this
 
     def cancelled(self) -> bool:
         return self.gone
 
     def when(self) -> float:
         return self.when_s
+
+
+def _nothing() -> None:
+    """What a callback that was cancelled does."""
 
 
 class Task(asyncio.Task[Any]):
@@ -207,22 +212,7 @@ class Loop(asyncio.AbstractEventLoop):
     def run_in_executor(self, _executor: object, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]  # no threads here
         future = self.create_future()
         before_s, after_s = self._latency(_name(func))
-        handed_s = self._time.now_s
-
-        def call(again: Callable[[], object] | None = None) -> None:
-            # A thread goes on when the task that waits for it is cancelled; so does this.
-            self.handed_s = handed_s
-            try:
-                answer, error = again() if again else func(*args), None
-            except Exception as raised:
-                answer, error = None, raised
-            if isinstance(answer, Later):
-                self.call_later(answer.after_s, call, answer.call)
-            elif after_s:
-                self.call_later(after_s, settle, future, answer, error)
-            else:
-                settle(future, answer, error)
-
+        call = Call(self, func, args, future, after_s)
         if before_s is None:
             call()
         elif before_s:
@@ -247,6 +237,40 @@ class Loop(asyncio.AbstractEventLoop):
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         self.trouble.append(f"{context.get('message')}: {context.get('exception')!r}")
+
+
+class Call:
+    """A blocking call that was handed to a thread: it has its effect when it is called, and answers later.
+
+    No closure, which would refer to itself and wait for the collector of garbage.
+    """
+
+    __slots__ = ("_after_s", "_arguments", "_func", "_future", "_handed_s", "_loop")
+
+    def __init__(
+        self,
+        loop: Loop,
+        func: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        future: asyncio.Future[Any],
+        after_s: float,
+    ) -> None:
+        self._loop, self._func, self._arguments = loop, func, arguments
+        self._future, self._after_s, self._handed_s = future, after_s, loop.time()
+
+    def __call__(self, again: Callable[[], object] | None = None) -> None:
+        # A thread goes on when the task that waits for it is cancelled; so does this.
+        self._loop.handed_s = self._handed_s
+        try:
+            answer, error = again() if again else self._func(*self._arguments), None
+        except Exception as raised:
+            answer, error = None, raised
+        if isinstance(answer, Later):
+            self._loop.call_later(answer.after_s, self, answer.call)
+        elif self._after_s:
+            self._loop.call_later(self._after_s, settle, self._future, answer, error)
+        else:
+            settle(self._future, answer, error)
 
 
 def settle(future: asyncio.Future[Any], answer: object, error: Exception | None) -> None:
