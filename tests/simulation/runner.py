@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import itertools
 import logging
 import os
 import sys
@@ -35,13 +34,8 @@ class Failure(NamedTuple):
     events: int
 
 
-SEEDS_A_COLLECTION = 40
-_played = itertools.count(1)
-
-
 def play(seed: int, mutation: str | None = None) -> Failure:
     """One seed, to its end."""
-    simulation = Simulation(seed)
     wrong = ""
     broken = mutated(MUTATIONS[mutation]) if mutation else contextlib.nullcontext()
     # The collector is this module's own affair: it must not start in the midst of a seed, nor keep all of them.
@@ -52,15 +46,17 @@ def play(seed: int, mutation: str | None = None) -> Failure:
     in_pieces = patch.object(paced, "HOLD_S", 0.0 if seed % 2 else paced.HOLD_S)
     # Which tasks there are nobody asks, and to remember each weakly costs more than to make it.
     unlisted = patch.object(asyncio.tasks._all_tasks, "add", _forget)  # type: ignore[attr-defined]  # asyncio's own
-    with broken, let_be, too, in_pieces, unlisted, _noted(simulation), _unheard():
-        try:
-            simulation.run()
-        except Violation as violation:
-            wrong = str(violation)
-        except Exception:
-            wrong = f"the simulation itself failed:\n{traceback.format_exc()}"
-        with contextlib.suppress(SystemExit):  # a last effect of what is thrown away
-            simulation.end()
+    with let_be, too, in_pieces, unlisted, _unheard():
+        simulation = Simulation(seed)  # which reads a commit where services run already
+        with broken, _noted(simulation):
+            try:
+                simulation.run()
+            except Violation as violation:
+                wrong = str(violation)
+            except Exception:
+                wrong = f"the simulation itself failed:\n{traceback.format_exc()}"
+            with contextlib.suppress(SystemExit):  # a last effect of what is thrown away
+                simulation.end()
     drawn = ", ".join(fault.name for fault in simulation.weather.drawn) or "none"
     story = [f"seed {seed}: {simulation.rules}; faults: {drawn}"]
     story += [f"{at_s:9.3f}  {text}" for at_s, text in simulation.trace]
@@ -72,16 +68,15 @@ def _forget(_task: object) -> None:
 
 
 def play_on(seed: int, mutation: str | None = None) -> Failure:
-    """One of very many, in a process that does nothing else: what they throw away is collected now and then.
+    """One of very many, in a process that does nothing else: what each throws away is collected behind it.
 
-    Never in the midst of one, where it would speak on its loop.
+    Never in the midst of one, where it would speak on its loop; nor behind many, when memory has become cold.
     """
     gc.disable()
     sys.unraisablehook = lambda _unraisable: None
     played = play(seed, mutation)
-    if next(_played) % SEEDS_A_COLLECTION == 0:
-        gc.collect()
-        gc.freeze()  # what is left is known from seed to seed, and need not be looked through again
+    gc.collect()
+    gc.freeze()  # what is left is known from seed to seed, and need not be looked through again
     return played
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -48,3 +49,12 @@ def test_every_mutation_still_fits_the_engine(name: str) -> None:
 def test_a_failure_that_is_not_quarantined_first_is_found() -> None:
     wrong = [play(seed, "a failure is not quarantined first").wrong for seed in range(5)]
     assert any("quarantine_stands_first_3_3" in one for one in wrong)
+
+
+def test_the_collector_is_not_started_by_a_seed_whose_services_run_already() -> None:
+    gc.disable()
+    try:
+        play(0)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
