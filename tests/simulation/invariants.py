@@ -181,6 +181,8 @@ def left_alone_is_said_when_it_is_so_3_6(
         upgrade.phase is not Phase.RESTORED or commit is None or simulation.pair
     ):  # the other daemon may have done it
         return ""
+    if not simulation.remote.reaches(simulation.remote.tip, commit):
+        return ""  # somebody has taken it off the branch since, by force
     made, service = simulation.remote.made, upgrade.service
     was, now = (
         fleet.pins_of(made[sha].tree, upgrade.environment).get(service)
