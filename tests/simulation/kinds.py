@@ -77,7 +77,7 @@ def draw(story: Random, scene: Random) -> World:
     drawn, where = rules(story), scene.random()
     paired, loses = where < PAIRED, PAIRED <= where < PAIRED + LOST
     if paired or loses:
-        drawn = drawn._replace(trusted=False, leased=paired or drawn.leased)
+        drawn = drawn._replace(leased=paired or drawn.leased)
     alone = not (paired or loses)
     departs, clocks = scene.random() < DEPARTS, scene.random() < CLOCKS
     skewed, skew_s = scene.random() < SKEWED, scene.choice(SKEWS_S)
