@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from msgspec import Struct
 
@@ -74,6 +75,16 @@ def commit_of(core: Core, desired: Desired, rule: Promotion, moves: tuple[Verdic
         blamed = {key: str(new) for new in problems if (key := wrong.get(new.path))}
         return Outcome(refused=blamed or dict.fromkeys((one.key for one in moves), str(problems[0])), tip=tip)
     return commit
+
+
+def fate(core: Core, commit: str) -> Literal["arrived", "on its way", "lost"]:
+    """Blocking: what became of a commit whose push had no answer. As long as the branch stands where it was made, it
+    may arrive yet: whoever was told to push it, or whatever lies between, may be slow."""
+    mirror = core.repository.mirror
+    tip = mirror.fetch()
+    if mirror.is_ancestor(commit, tip):
+        return "arrived"
+    return "on its way" if mirror.has(commit) and mirror.described(commit).parents == (tip,) else "lost"
 
 
 def _before(core: Core, tip: str, environment: str, moves: tuple[Verdict, ...]) -> dict[tuple[str, str], str]:

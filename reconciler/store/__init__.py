@@ -9,7 +9,16 @@ from reconciler.store.answers import Answers
 from reconciler.store.connection import Corrupt, Damaged, Full
 from reconciler.store.data import DataRecords
 from reconciler.store.flags import FlagRecords
-from reconciler.store.marks import ADVANCES_MAX, DRIFT, EVERYWHERE, FLAGS, KNOWN, Marks
+from reconciler.store.marks import (
+    ADVANCES_MAX,
+    DRIFT,
+    EVERYWHERE,
+    FLAGS,
+    KNOWN,
+    PROMOTION,
+    PROMOTION_REFUSED,
+    Marks,
+)
 from reconciler.store.outbox import FORGE, NOTE, SLACK
 from reconciler.store.pages import Mark, Pages, Past
 from reconciler.store.permits import PermitRecords
@@ -45,6 +54,8 @@ __all__ = [
     "FORGE",
     "KNOWN",
     "NOTE",
+    "PROMOTION",
+    "PROMOTION_REFUSED",
     "SLACK",
     "Advance",
     "AuditBreak",

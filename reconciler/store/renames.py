@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.store.audit import Audit
-from reconciler.store.marks import DRIFT, FLAGS, KNOWN, RECOVERY
+from reconciler.store.marks import DRIFT, FLAGS, KNOWN, PROMOTION, PROMOTION_REFUSED, RECOVERY
 
 MOVED = (
     "UPDATE versions SET environment = :new, workload = json_set(workload, '$.environment', :new)"
@@ -41,9 +41,11 @@ MOVED = (
     " WHERE environment = :old",
     "UPDATE feature_flags SET environment = :new WHERE environment = :old",
     *(
-        f"UPDATE OR REPLACE marks SET key = '{kind}' || :new WHERE key = '{kind}' || :old"  # noqa: S608 - four literals
-        for kind in (RECOVERY, KNOWN, DRIFT, FLAGS)
+        f"UPDATE OR REPLACE marks SET key = '{kind}' || :new WHERE key = '{kind}' || :old"  # noqa: S608 - six literals
+        for kind in (RECOVERY, KNOWN, DRIFT, FLAGS, PROMOTION, PROMOTION_REFUSED)
     ),
+    f"UPDATE OR REPLACE marks SET key = replace(key, '{PROMOTION}' || :old, '{PROMOTION}' || :new)"  # noqa: S608 - one literal
+    f" WHERE key GLOB '{PROMOTION}' || :old || ' *'",
 )
 """The audit stays as it was written, and so does what people were told. Slots are held under the old name alone, and
 waited for."""

@@ -381,6 +381,78 @@ async def test_what_arrived_is_told_though_the_environment_is_another_daemons_by
     assert world.core.store.marks("promotion") == {}
 
 
+async def test_what_arrives_after_it_was_asked_for_is_told_once(train: Train, world: World) -> None:
+    """The push of a daemon that was killed over it is slow: it comes before the next one's own."""
+    train.bump("1.1.0")
+    await train.settle()
+    world.clock.move(HOUR)
+    mirror = world.core.repository.mirror
+
+    def away() -> None:
+        raise TransientError("the network is away")
+
+    def late() -> None:
+        del world.at["promote:begun"]
+        git(mirror._git.path, "push", "--quiet", str(world.remote), f"{first}:refs/heads/main")
+
+    world.at["promote:begun"] = away
+    await train.settle()
+    [first] = (mark.split()[-1] for mark in world.core.store.marks("promotion: "))
+    world.at["promote:begun"] = late
+    for _ in range(2):
+        await train.settle()
+    assert train.runs("staging") == "1.1.0"
+    assert train.promoted() == ["Promote api 1.1.0 to staging"]
+    [told] = [text for text in world.told() if "promoted by" in text]
+    assert first[:12] in told
+    assert world.core.store.marks("promotion") == {}
+
+
+async def test_what_never_arrived_is_forgotten_once_the_branch_has_moved_on(
+    train: Train, world: World
+) -> None:
+    train.bump("1.1.0")
+    await train.settle()
+    world.clock.move(HOUR)
+
+    def away() -> None:
+        raise TransientError("the network is away")
+
+    world.at["promote:begun"] = away
+    await train.settle()
+    permits.hold(world.fleet, "staging", None, actor="ada", reason="audit", lasting="5h")
+    await train.settle()
+    assert len(world.core.store.marks("promotion: ")) == 1
+    world.ada.pull_if_any()
+    world.files["README.md"] = "Hello\n"
+    world.merge("Say hello")
+    await train.settle()
+    assert world.core.store.marks("promotion: ") == {}
+    assert [text for text in world.told() if "promoted by" in text] == []
+
+
+async def test_what_arrived_is_told_though_the_environment_has_another_name_by_then(
+    train: Train, world: World
+) -> None:
+    train.bump("1.1.0")
+    await train.settle()
+    world.clock.move(HOUR)
+    await train.settle_unanswered()
+    world.ada.pull_if_any()
+    staging, trial = FILE.format(name="staging"), FILE.format(name="trial")
+    was = "environment: trial\nrenamed_from: staging\n"
+    world.files[trial] = world.text(staging).replace("environment: staging\n", was)
+    world.files[staging] = None
+    world.more = train.production.replace("staging", "trial")
+    world.pin(train.pinned("production"))
+    world.merge("Name it trial")
+    for _ in range(2):
+        await train.settle()
+    [told] = [text for text in world.told() if "promoted by" in text]
+    assert "trial: api 1.0.0 → 1.1.0 promoted by" in told
+    assert world.core.store.marks("promotion") == {}
+
+
 async def test_the_remote_down_is_no_end_of_it(train: Train, world: World) -> None:
     train.bump("1.1.0")
     await train.settle()

@@ -604,14 +604,14 @@ MUTATIONS = {
     ),
     "a promotion whose answer was lost is not told": Mutation(
         "reconciler.engine.pull_requests.promotions:Promoter._settle",
-        "if await core.git(core.repository.mirror.contains, pushed.commit):",
+        'if (became := await core.git(fate, core, pushed.commit)) == "arrived":',
         "if False:",
         kind="promoted",
     ),
     "what is pushed is not remembered first": Mutation(
         "reconciler.engine.pull_requests.promotions:Promoter._carry_out",
-        'core.store.mark(f"{PUSHED}{name}", encode(pushed).decode())',
-        "pass",
+        'core.store.mark(mark := f"{PROMOTION}{name} {made}", encode(pushed).decode())',
+        "mark = made",
         kind="promoted",
     ),
     "a promotion is made on what is in force no longer": Mutation(

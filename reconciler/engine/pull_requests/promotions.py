@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from reconciler.engine.core import Core
 from reconciler.engine.fleet import Fleet
-from reconciler.engine.promotion_commits import Outcome, Pushed, commit_of, moved_at
+from reconciler.engine.promotion_commits import Outcome, Pushed, commit_of, fate, moved_at
 from reconciler.engine.pull_requests.moves import Files
 from reconciler.engine.pull_requests.promotion_pulls import Due, PromotionPulls
 from reconciler.engine.repository import Rewritten
@@ -30,14 +30,11 @@ from reconciler.model.errors import HostError, TransientError, UgsError
 from reconciler.model.notice import Notice, Severity
 from reconciler.model.promotion import Train, Verdict
 from reconciler.model.upgrade import Upgrade
+from reconciler.store import PROMOTION, PROMOTION_REFUSED
 
 log = logging.getLogger("ugs")
 LOOK_S = 60.0
 LOOK_MIN_S = 1.0
-PUSHED = "promotion: "
-"""By environment: the commit that is being pushed. What stands here after a crash may have arrived."""
-REFUSED = "promotion refused: "
-"""By environment: the moves whose push was refused, so that a person is called once."""
 
 
 class Promoter:
@@ -177,9 +174,13 @@ class Promoter:
             if not self._still_due(desired, train, moves):
                 return Outcome(raced=True)
             pushed = Pushed(made, moves, rule.from_)
-            core.store.mark(f"{PUSHED}{name}", encode(pushed).decode())
-            await asyncio.to_thread(deliver, core, made, "promote")
-        self._told(name, pushed)
+            core.store.mark(mark := f"{PROMOTION}{name} {made}", encode(pushed).decode())
+            try:
+                await asyncio.to_thread(deliver, core, made, "promote")
+            except (PushRejected, PushRefused):
+                core.store.mark(mark, None)
+                raise
+        self._told(name, pushed, mark)
         return Outcome(made)
 
     def _still_due(self, desired: Desired, train: Train, moves: tuple[Verdict, ...]) -> bool:
@@ -201,28 +202,30 @@ class Promoter:
             core.promotions[one.environment] = {**core.promotions[one.environment], **said}
 
     async def _settle(self) -> None:
-        """What was being pushed when a daemon ended, or no answer came: told if it has arrived, else forgotten and
-        decided anew. Also where nothing is promoted any more, or by another daemon: nobody else tells of it."""
+        """What was being pushed when a daemon ended, or no answer came: told once it has arrived, forgotten once it
+        cannot; decided anew meanwhile. Also where nothing is promoted any more, or by another daemon: nobody else
+        tells of it."""
         core = self._core
-        for mark, text in core.store.marks(PUSHED).items():
-            name = mark.removeprefix(PUSHED)
+        for mark, text in core.store.marks(PROMOTION).items():
+            name = mark.removeprefix(PROMOTION).partition(" ")[0]
             if name not in core.desired:
                 continue
+            became = "lost"
             with contextlib.suppress(msgspec.MsgspecError):
                 pushed = decode(text, Pushed)
-                if await core.git(core.repository.mirror.contains, pushed.commit):
-                    self._told(name, pushed)
-                    continue
-            core.store.mark(mark, None)
+                if (became := await core.git(fate, core, pushed.commit)) == "arrived":
+                    self._told(name, pushed, mark)
+            if became == "lost":
+                core.store.mark(mark, None)
 
-    def _told(self, name: str, pushed: Pushed) -> None:
+    def _told(self, name: str, pushed: Pushed, mark: str) -> None:
         core, moves, source = self._core, pushed.moves, pushed.source or "the environment before"
         named = ", ".join(f"{one.service} {one.pinned} → {one.to}" for one in moves)
         why = "; ".join(dict.fromkeys(saying.reason(source, one) for one in moves))
         text = f"{name}: {named} promoted by {pushed.commit[:12]}: {why}"
         with core.store.transaction():
-            core.store.mark(f"{PUSHED}{name}", None)
-            core.store.mark(f"{REFUSED}{name}", None)
+            core.store.mark(mark, None)
+            core.store.mark(f"{PROMOTION_REFUSED}{name}", None)
             for one in moves:
                 detail = f"{one.pinned} → {one.to} by {pushed.commit}: {saying.reason(source, one)}"
                 core.store.tally(name, "promoted", "promote")
@@ -234,9 +237,8 @@ class Promoter:
     def _turned_away(self, name: str, moves: tuple[Verdict, ...], refusal: PushRefused) -> None:
         """A branch that takes no push of ours: from now on people are asked to merge; where nobody can be asked, one
         is called. Told once for the same moves."""
-        core, mark = self._core, f"{REFUSED}{name}"
+        core, mark = self._core, f"{PROMOTION_REFUSED}{name}"
         what = ", ".join(f"{one.service} {one.to}" for one in moves)
-        core.store.mark(f"{PUSHED}{name}", None)
         if core.forge:
             self._protected.add(name)
         if core.store.marks(mark).get(mark) == what:
