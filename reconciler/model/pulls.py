@@ -128,9 +128,18 @@ class Deed(Struct, frozen=True):
     state: State = "open"
 
 
-def deed(wanted: Wanted | None, kept: Kept | None, there: There, *, refused: bool, room: str) -> Deed:
+def deed(
+    wanted: Wanted | None,
+    kept: Kept | None,
+    there: There,
+    *,
+    refused: bool,
+    room: str,
+    unknown: bool = False,
+) -> Deed:
     """What is to be done about one branch. `kept`: the one that is open, as far as we know. `refused`: a person has
-    closed what asked for that. `room`: why no more may be opened now; empty where they may."""
+    closed what asked for that. `room`: why no more may be opened now; empty where they may. `unknown`: nobody knows
+    now what it should ask for: it is as people have it."""
     if kept is None:
         if wanted is None or refused or not there.changes or there.branch == "theirs":
             return Deed("leave")
@@ -139,17 +148,18 @@ def deed(wanted: Wanted | None, kept: Kept | None, there: There, *, refused: boo
         return Deed("end", "merged")
     if there.pull == "closed":
         return Deed("end", kept.closing or "refused")
+    if unknown and not kept.closing:
+        deleted = there.pull == "open" and there.branch == "none"
+        return Deed("close", "refused") if deleted else Deed("leave")
     if kept.closing or wanted is None or not there.changes:
         return Deed("close", kept.closing or "moot")
     if there.pull == "none":
         return Deed("open") if there.branch != "theirs" else Deed("end", "moot")
     if there.branch == "none":  # whoever deletes it does not want it
         return Deed("close", "refused")
-    if there.branch == "theirs" or refused:
+    if there.branch == "theirs" or refused or (there.alike and is_said(wanted, kept)):
         return Deed("leave")
-    if not there.alike:
-        return Deed("remake")
-    return Deed("leave" if is_said(wanted, kept) else "edit")
+    return Deed("edit" if there.alike else "remake")
 
 
 def is_said(wanted: Wanted, kept: Kept) -> bool:

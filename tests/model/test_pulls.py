@@ -29,8 +29,9 @@ def decided(
     *,
     refused: bool = False,
     room: str = "",
+    unknown: bool = False,
 ) -> tuple[str, str]:
-    done = deed(wanted, kept, there, refused=refused, room=room)
+    done = deed(wanted, kept, there, refused=refused, room=room, unknown=unknown)
     return done.act, done.state
 
 
@@ -72,6 +73,24 @@ def test_what_is_not_open_is_opened_where_it_may_be() -> None:
 
 def test_what_nobody_wants_any_more_is_closed() -> None:
     assert decided(FINE, wanted=None) == ("close", "moot")
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        (FINE, ("leave", "open")),
+        (replace(FINE, branch="theirs", changes=False), ("leave", "open")),
+        (replace(FINE, pull="none", branch="none"), ("leave", "open")),
+        (replace(FINE, branch="none"), ("close", "refused")),
+        (replace(FINE, pull="closed"), ("end", "refused")),
+        (replace(FINE, pull="merged"), ("end", "merged")),
+    ],
+)
+def test_what_nobody_can_decide_about_now_is_as_people_have_it(
+    there: There, expected: tuple[str, str]
+) -> None:
+    assert decided(there, wanted=None, unknown=True) == expected
+    assert decided(FINE, replace(KEPT, closing="moot"), None, unknown=True) == ("close", "moot")
 
 
 def test_what_says_something_else_is_edited_in_place() -> None:

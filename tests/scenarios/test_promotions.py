@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,11 +15,15 @@ from reconciler.engine.aftermath import Aftermath
 from reconciler.engine.core import Core
 from reconciler.engine.daemon import Daemon
 from reconciler.engine.promotion_commits import commit_of
+from reconciler.engine.pull_requests.keeper import Keeper
+from reconciler.engine.pull_requests.moves import View
+from reconciler.engine.pull_requests.promotion_pulls import Due, PromotionPulls
 from reconciler.engine.pull_requests.promotions import Promoter, promotion_of
 from reconciler.engine.trains import train_of
 from reconciler.model.errors import TransientError
 from reconciler.model.observation import HealthState
 from reconciler.model.promotion import Train as Looked
+from reconciler.model.promotion import Verdict
 from reconciler.model.pulls import Kept
 from reconciler.model.upgrade import Phase
 from reconciler.model.version import Version
@@ -911,3 +916,165 @@ async def test_who_asks_for_no_pull_requests_any_more_has_none(
     await asking.settle()
     assert forge.pulls[1].state == "closed"
     assert promotion_of(world.fleet, "production", "api") is None
+
+
+async def test_what_is_opened_is_told_though_the_next_one_cannot_be(
+    asking: Train, world: World, forge: ForgeServer
+) -> None:
+    begun = list[str]()
+
+    def second() -> None:
+        begun.append("one more")
+        if len(begun) == 2:
+            raise TransientError("the forge is away", "")
+
+    world.at["pull:begun"] = second
+    found, due = both_due(world)
+    await PromotionPulls(world.core).round([*due("app"), *due("web")], found, world.fleet.tip)
+    del world.at["pull:begun"]
+    world.core.look_at_pulls()
+    await PromotionPulls(world.core).round([*due("app"), *due("web")], found, world.fleet.tip)
+    told = [text for text in world.told() if "has soaked and is proposed" in text]
+    assert [sum(f"{name} 1.1.0" in text for text in told) for name in ("app", "web")] == [1, 1]
+
+
+async def test_one_whose_branch_takes_no_push_stays_open_over_a_restart_while_it_waits(
+    forge: ForgeServer, world: World
+) -> None:
+    train = Train(world)
+    await train.start()
+    train.bump("1.1.0")
+    await train.settle()
+    world.protect()
+    world.clock.move(HOUR)
+    await train.settle()
+    permits.hold(world.fleet, "staging", None, actor="ada", reason="audit", lasting="5h")
+    await world.restart()
+    await train.settle()
+    assert "held by ada" in train.why("staging")
+    [pull] = forge.pulls.values()
+    assert (pull.state, forge.said(pull.number)) == ("open", [])
+
+
+async def test_one_of_an_environment_that_could_not_be_looked_at_stays_open(
+    asking: Train, world: World, forge: ForgeServer
+) -> None:
+    pulls = PromotionPulls(world.core)
+    world.core.look_at_pulls()
+    await pulls.round((), {"production": None}, world.fleet.tip)
+    assert forge.pulls[1].state == "open"
+    await pulls.round((), {}, world.fleet.tip)
+    assert forge.pulls[1].state == "closed"
+
+
+@pytest.mark.parametrize("how", ["closed", "deleted"])
+async def test_what_people_end_while_it_waits_is_known_at_once(
+    asking: Train, world: World, forge: ForgeServer, how: str
+) -> None:
+    permits.hold(world.fleet, "production", None, actor="ada", reason="audit", lasting="50h")
+    if how == "closed":
+        forge.pulls[1].state = "closed"
+    else:
+        git(world.remote, "branch", "-D", "ugs-promote-production.api")
+    world.clock.move(HOUR)
+    await asking.settle()
+    assert asking.why("production") == "a person has closed the pull request that asked for 1.1.0"
+    assert [one.state for one in world.core.store.pulls("promote")] == ["refused"]
+    assert forge.pulls[1].state == "closed"
+
+
+async def test_it_is_made_anew_where_a_person_moves_the_pin_below_it(
+    asking: Train, world: World, forge: ForgeServer
+) -> None:
+    moved = pinned_by_hand(asking, "1.0.1")
+    await asking.settle()
+    branch = "ugs-promote-production.api"
+    assert git(world.remote, "rev-parse", f"{branch}^").strip() == moved
+    assert "Ugs-From: 1.0.1" in git(world.remote, "log", "-1", "--format=%b", branch)
+    assert "1.0.1 → 1.1.0" in forge.pulls[1].body
+    assert list(forge.pulls) == [1]
+
+
+async def test_who_moves_the_branch_while_the_forge_is_asked_closes_nothing(
+    asking: Train, world: World, forge: ForgeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, moved = Keeper.look, list[str]()
+
+    async def faster(keeper: Keeper) -> View:
+        if not moved:
+            moved.append(pinned_by_hand(asking, "1.0.1"))
+        return await look(keeper)
+
+    world.clock.move(HOUR)
+    monkeypatch.setattr(Keeper, "look", faster)
+    await Promoter(world.fleet).round()
+    assert (forge.pulls[1].state, forge.said(1)) == ("open", [])
+    await asking.settle()
+    assert git(world.remote, "rev-parse", "ugs-promote-production.api^").strip() == moved[0]
+    assert [one.state for one in world.core.store.pulls("promote")] == ["open"]
+
+
+def pinned_by_hand(train: Train, version: str) -> str:
+    """A person pins it in production; the commit."""
+    world = train.world
+    world.ada.pull_if_any()
+    world.release(version, deadline="60s")
+    world.pin(version)
+    return world.merge(f"Pin api {version} by hand")
+
+
+def both_due(world: World) -> tuple[dict[str, dict[str, Verdict]], Callable[..., list[Due]]]:
+    """What is found of services that are due in production; and the pull request for some of them."""
+    rule, services = world.core.desired["production"].environment.policy.promote, ("api", "app", "web")
+    assert rule
+    old, new, now = Version("1.0.0"), Version("1.1.0"), world.clock.now()
+    found = {name: Verdict(name, old, new, since=now) for name in services}
+
+    def due(*names: str) -> list[Due]:
+        moves = tuple(found[name] for name in names)
+        return [Due("production", rule, moves, lambda _tip: {f"{names[0]}.md": f"{names}\n".encode()})]
+
+    return {"production": found}, due
+
+
+async def test_two_that_need_one_another_by_now_are_asked_for_once(
+    asking: Train, world: World, forge: ForgeServer
+) -> None:
+    pulls, (found, due) = PromotionPulls(world.core), both_due(world)
+    await pulls.round(due("app"), found, world.fleet.tip)
+    await pulls.round(due("api", "app"), found, world.fleet.tip)
+    states = {pull.title: pull.state for pull in forge.pulls.values()}
+    assert states == {
+        "Promote app 1.1.0 to production": "closed",
+        "Promote api 1.1.0 and app 1.1.0 to production": "open",
+    }
+    assert "app is asked for on ugs-promote-production.api by now" in forge.said(2)[0]
+
+
+async def test_what_people_closed_with_something_else_is_not_asked_for_alone_in_the_same_look(
+    asking: Train, world: World, forge: ForgeServer
+) -> None:
+    pulls, (found, due) = PromotionPulls(world.core), both_due(world)
+    await pulls.round(due("app", "web"), found, world.fleet.tip)
+    forge.pulls[2].state = "closed"
+    await pulls.round(due("web"), found, world.fleet.tip)
+    assert list(forge.pulls) == [1, 2]
+    assert [one.state for one in world.core.store.pulls("promote")] == ["open", "refused"]
+
+
+async def test_who_loses_the_environment_meanwhile_does_nothing_more(
+    asking: Train, world: World, forge: ForgeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, due = both_due(world)
+    mirror, leases = world.core.repository.mirror, world.core.leases
+    made, closed = mirror.commit, msgspec.structs.replace(leases.opening("production"), open=False)
+
+    def losing(*arguments: Any, **more: Any) -> str:
+        monkeypatch.setattr(leases, "opening", lambda _name: closed)
+        return made(*arguments, **more)
+
+    monkeypatch.setattr(mirror, "commit", losing)
+    await PromotionPulls(world.core).round(due("app"), found, world.fleet.tip)
+    assert leases.opening("production") is closed
+    assert not forge.has_branch("ugs-promote-production.app")
+    assert list(forge.pulls) == [1]

@@ -27,11 +27,14 @@ class Keeper:
     """Of one kind of pull request; one task's. Used from the event loop's thread; Git and the forge are asked in
     others. Every method may raise as the forge and Git do: what was not done is done by the next round."""
 
-    def __init__(self, core: Core, forge: Forge, kind: Kind) -> None:
+    def __init__(
+        self, core: Core, forge: Forge, kind: Kind, opened: Callable[[Kept], None] = lambda _kept: None
+    ) -> None:
+        """`opened`: told of each that is open from now on, in the transaction that says so."""
         self._core = core
         self._forge = forge
         self._kind: Kind = kind
-        self._hands = Hands(core, forge)
+        self._hands = Hands(core, forge, opened)
         self._refused: frozenset[str] = frozenset()
         self._waited: set[str] = set()
         self._waiting: set[str] = set()
@@ -67,7 +70,7 @@ class Keeper:
     ) -> bool:
         """Bring what is there to the wishes; whether any that was open has ended. `why` one has become moot, in a
         sentence's second half; `unknown`: branches of which nobody knows now what they should ask for: they stay as
-        they are."""
+        they are, unless people have ended them."""
         by_branch = {wish.wanted.branch: wish for wish in wishes}
         standing = {one.branch: one for one in self._open()}
         there = await asyncio.to_thread(self._core.repository.snapshot, view.tip)
@@ -76,8 +79,8 @@ class Keeper:
         for branch in [*standing, *(name for name in by_branch if name not in standing)]:
             wish, kept = by_branch.get(branch), standing.get(branch)
             environment = wish.wanted.environment if wish else kept.environment if kept else ""
-            if branch not in unknown and self._ours(environment, names):
-                await self._tried(view, wish, kept, why)
+            if (kept or branch not in unknown) and self._ours(environment, names):
+                await self._tried(view, None if branch in unknown else wish, kept, why, branch in unknown)
         return not standing.keys() <= {one.branch for one in self._open()}
 
     def _closed_by_people(self) -> frozenset[str]:
@@ -96,11 +99,11 @@ class Keeper:
         return core.leases.opening(environment).open
 
     async def _tried(
-        self, view: View, wish: Wish | None, kept: Kept | None, why: Callable[[Kept], str]
+        self, view: View, wish: Wish | None, kept: Kept | None, why: Callable[[Kept], str], unknown: bool
     ) -> None:
         """One branch. What the forge or Git never takes is logged, and holds up no other."""
         try:
-            await self._one(view, wish, kept, why)
+            await self._one(view, wish, kept, why, unknown)
         except (HostError, TransientError):
             raise
         except UgsError as error:
@@ -108,7 +111,7 @@ class Keeper:
             log.error("%s: %s", branch, error)
 
     async def _one(
-        self, view: View, wish: Wish | None, kept: Kept | None, why: Callable[[Kept], str]
+        self, view: View, wish: Wish | None, kept: Kept | None, why: Callable[[Kept], str], unknown: bool
     ) -> None:
         wanted = wish.wanted if wish else None
         if wanted and kept is None and self._spared(wanted):
@@ -116,7 +119,7 @@ class Keeper:
         found = await self._found(view, wish, kept)
         if kept and found.pull and not kept.number:
             kept = self._hands.found(kept, found.pull)
-        deed = self._deed(wanted, kept, found)
+        deed = self._deed(wanted, kept, found, unknown=unknown)
         if deed.act == "open" and wanted and not (kept and kept.number) and await self._heard_of(wanted):
             deed = self._deed(wanted, kept, found)  # a person has closed it, before our memory began
         match deed.act:
@@ -132,10 +135,12 @@ class Keeper:
                 await self._hands.closed(kept, found, deed, why(kept) if deed.state == "moot" else "")
             case "end" if kept:
                 self._hands.ended(replace(kept, state=deed.state))
+        if deed.state == "refused":  # for those whose turn comes after it, too
+            self._refused = self._closed_by_people()
 
-    def _deed(self, wanted: Wanted | None, kept: Kept | None, found: Found) -> Deed:
-        refused = wanted is not None and rules.is_refused(wanted.asks, self.refused)
-        return rules.deed(wanted, kept, found.there, refused=refused, room=self._room())
+    def _deed(self, wanted: Wanted | None, kept: Kept | None, found: Found, *, unknown: bool = False) -> Deed:
+        refused, room = wanted is not None and rules.is_refused(wanted.asks, self.refused), self._room()
+        return rules.deed(wanted, kept, found.there, refused=refused, room=room, unknown=unknown)
 
     def _spared(self, wanted: Wanted) -> bool:
         """Whether it needs no look: a person does not want it, or no more may be opened now."""
@@ -160,7 +165,7 @@ class Keeper:
         at = view.branches.get(branch)
         known = kept is not None and at == kept.commit
         ours = known or (at is not None and await self._core.git(self._made_by_us, branch, at))
-        alike = known and kept and await self._core.git(_alike, self._core, kept, files)
+        alike = known and kept and await self._core.git(_alike, self._core, kept, files, view.tip)
         there = There(
             "none" if at is None else "ours" if ours else "theirs",
             pull.state if pull else "none",
@@ -243,10 +248,14 @@ def proposed(core: Core, environment: str, service: str) -> list[dict[str, str]]
     ]
 
 
-def _alike(core: Core, kept: Kept, files: Files) -> bool:
+def _alike(core: Core, kept: Kept, files: Files, tip: str) -> bool:
     """Whether the branch, as we last made it, says this already. Edits are of whole files: where one has changed under
-    it, it does not; blocking."""
+    it, be it to what the edit makes the same of, it does not; blocking."""
     mirror: Mirror = core.repository.mirror
     if not kept.commit or set(kept.paths) != set(files) or not mirror.has(kept.commit):
         return False
-    return all(mirror.blob_at(kept.commit, path) == data for path, data in files.items())
+    [base] = mirror.described(kept.commit).parents
+    return all(
+        mirror.blob_at(kept.commit, path) == data and mirror.blob_at(base, path) == mirror.blob_at(tip, path)
+        for path, data in files.items()
+    )

@@ -54,9 +54,11 @@ class Hands:
     """What is done to one pull request. The row is written before its effect; every method may raise as the forge and
     Git do, and is done again then."""
 
-    def __init__(self, core: Core, forge: Forge) -> None:
+    def __init__(self, core: Core, forge: Forge, opened: Callable[[Kept], None]) -> None:
+        """`opened`: told of each that is open from now on, in the transaction that says so."""
         self._core = core
         self._forge = forge
+        self._opened = opened
 
     async def opened(self, tip: str, wanted: Wanted, kept: Kept | None, found: Found) -> None:
         """Branch first, then the pull request from it; what is there of them already is not made again."""
@@ -68,6 +70,8 @@ class Hands:
             known = await self.pushed(tip, wanted, known, found)
             if known is None:
                 return
+        if self._is_lost(wanted.environment):
+            return
         known = self._labelling(wanted, known, found)
         base = core.settings.repository.branch
         draft = Draft(wanted.branch, base, wanted.title, wanted.text, wanted.labels)
@@ -78,7 +82,8 @@ class Hands:
         self._told(opened, f"{wanted.title}: {pull.url}", "opened")
 
     async def pushed(self, tip: str, wanted: Wanted, kept: Kept, found: Found) -> Kept | None:
-        """The branch made anew on the tip; None where somebody was faster, or the remote will not have it."""
+        """The branch made anew on the tip; None where somebody was faster, the remote will not have it, or another
+        daemon has the environment by now."""
         core = self._core
         mirror, at = core.repository.mirror, core.clock.now()
         commit = await core.git(mirror.commit, tip, found.files, wanted.commit_message, at=at)
@@ -93,14 +98,25 @@ class Hands:
             )
         )
         core.failpoint("pull:branch")
-        try:
-            await core.git(mirror.push_branch, commit, wanted.branch, expected=found.at)
-        except (PushRejected, PushRefused) as error:
-            log.warning("%s: %s", wanted.branch, error)
+        async with core.git_lock:  # to wait for it may take long
+            why = await self._push(commit, wanted, found.at)
+        if why:
+            log.warning("%s: %s", wanted.branch, why)
             core.store.keep_pull(replace(kept, id=made.id))
             return None
         core.failpoint("pull:pushed")
         return made
+
+    async def _push(self, commit: str, wanted: Wanted, at: str | None) -> str:
+        """Why the branch was not pushed; empty where it was."""
+        if self._is_lost(wanted.environment):
+            return f"{wanted.environment} is another daemon's by now"
+        try:
+            mirror = self._core.repository.mirror
+            await asyncio.to_thread(mirror.push_branch, commit, wanted.branch, expected=at)
+        except (PushRejected, PushRefused) as error:
+            return str(error)
+        return ""
 
     async def said(self, wanted: Wanted, kept: Kept, found: Found) -> None:
         """Title, text and labels as they should be; nothing where they are so."""
@@ -123,9 +139,13 @@ class Hands:
         if found.there.pull == "open":
             text = f"{rules.CLOSED_MARK}\nClosed by UGS: {code(why or 'its branch was deleted')}.\n"
             said = await asyncio.to_thread(forge.comments, kept.number)
+            if self._is_lost(kept.environment):
+                return
             if not any(rules.CLOSED_MARK in comment.body for comment in said):
                 await asyncio.to_thread(forge.comment, kept.number, text)
             core.failpoint("pull:closing")
+            if self._is_lost(kept.environment):
+                return
             await asyncio.to_thread(forge.close_pull, kept.number)
         if found.there.branch == "ours" and found.at:
             try:
@@ -145,6 +165,11 @@ class Hands:
         if kept.state != "open":
             self._told(kept, f"{', '.join(kept.asks)}: {kept.name} {said}", kept.state)
 
+    def _is_lost(self, environment: str) -> bool:
+        """Whether it went to another daemon since it was looked at: Git and the forge may have taken their time."""
+        core = self._core
+        return environment in core.desired and not core.leases.opening(environment).open
+
     def _labelling(self, wanted: Wanted, kept: Kept, found: Found) -> Kept:
         """Its row, which says before they are put there which labels are ours."""
         labels = _labels(wanted, kept, found)
@@ -160,6 +185,8 @@ class Hands:
         core = self._core
         with core.store.transaction():
             core.store.keep_pull(kept)
+            if event == "opened":
+                self._opened(kept)
             if event != "edited":
                 core.store.tally(kept.environment, f"pull-{event}", kept.kind)
             core.store.audit(f"{kept.kind}-{event}", environment=kept.environment, detail=text)

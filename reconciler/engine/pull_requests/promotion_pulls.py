@@ -41,19 +41,18 @@ class PromotionPulls:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._keeper = Keeper(core, core.forge, "promote") if core.forge else None
+        self._keeper = Keeper(core, core.forge, "promote", self._tell) if core.forge else None
         self._last: tuple[object, float] = None, 0.0
         """What was asked for when the forge was last looked at, and when it is to be asked again."""
 
     def refused(self, environment: str) -> dict[tuple[str, str], str]:
         """By service and version: what people closed."""
-        found = {}
-        closed = (one.asks for one in self._core.store.pulls("promote") if one.state == "refused")
-        for ask in (ask for asks in closed for ask in asks):
-            name, service, version = asked(ask)
-            if name == environment:
-                found[service, version] = f"a person has closed the pull request that asked for {version}"
-        return found
+        rows = self._core.store.pulls(
+            "promote"
+        )  # by the environment's name now, whatever they were opened for
+        closed = (one for one in rows if one.state == "refused" and one.environment == environment)
+        keys = (asked(ask)[1:] for one in closed for ask in one.asks)
+        return {key: f"a person has closed the pull request that asked for {key[1]}" for key in keys}
 
     def open(self, environment: str) -> dict[tuple[str, str], Kept]:
         """By service and version: the pull request that asks for it."""
@@ -70,11 +69,11 @@ class PromotionPulls:
         return f"{row.name} waits to be merged: {row.url}"
 
     async def round(
-        self, due: Sequence[Due], found: Mapping[str, Mapping[str, Verdict]], tip: str | None
+        self, due: Sequence[Due], found: Mapping[str, Mapping[str, Verdict] | None], tip: str | None
     ) -> bool:
         """Bring what is open to what is due; whether anything has ended by that. `found`: by environment that asks for
-        pull requests and by service, what becomes of its pins at `tip`. Trouble is logged, and comes to its end later.
-        """
+        pull requests and by service, what becomes of its pins at `tip`; None where it could not be looked at. Trouble
+        is logged, and comes to its end later."""
         core, keeper = self._core, self._keeper
         names = sorted({one.environment for one in due})
         nudged = core.wake.promotion_pulls.is_set()
@@ -87,13 +86,13 @@ class PromotionPulls:
         if not due and not any(one.state == "open" for one in core.store.pulls("promote")):
             return False
         wishes = [Wish(wanted(one.environment, one.rule, one.moves), one.edit) for one in due]
-        now_s, ends = core.clock.monotonic(), self._ends(found)
+        now_s, ends = core.clock.monotonic(), self._ends(found, wishes)
         wish = tip, tuple(one.wanted.digest for one in wishes), tuple(ends.items())
         if self._last[0] == wish and now_s < self._last[1] and not nudged:
             return False
         self._last = wish, now_s + LOOK_S
         try:
-            return await self._look(keeper, wishes, ends)
+            return await self._look(keeper, wishes, ends, tip)
         except Denied as error:
             denied(core, error)
             self._last = wish, now_s + DENIED_RETRY_S
@@ -104,33 +103,41 @@ class PromotionPulls:
             log.warning("promotions are not proposed now: %s", error)
         return False
 
-    async def _look(self, keeper: Keeper, wishes: Sequence[Wish], ends: Mapping[str, str]) -> bool:
-        store = self._core.store
-        before = {one.number for one in store.pulls("promote")}
+    async def _look(
+        self, keeper: Keeper, wishes: Sequence[Wish], ends: Mapping[str, str], tip: str | None
+    ) -> bool:
         view = await keeper.look()
+        if view.tip != tip:
+            return False  # all is decided anew once that is followed
         asking = {wish.wanted.branch for wish in wishes}
         # What may come again stays open: only its time has not come, or something newer soaks.
         unknown = [branch for branch, why in ends.items() if not why and branch not in asking]
-        ended = await keeper.round(
+        return await keeper.round(
             view, wishes, why=lambda kept: ends.get(kept.branch) or "nobody asks for it", unknown=unknown
         )
-        for one in store.pulls("promote"):
-            if one.state == "open" and one.number and one.number not in before:
-                self._tell(one)
-        return ended
 
-    def _ends(self, found: Mapping[str, Mapping[str, Verdict]]) -> dict[str, str]:
+    def _ends(
+        self, found: Mapping[str, Mapping[str, Verdict] | None], wishes: Sequence[Wish]
+    ) -> dict[str, str]:
         """By branch of what is open: why it is moot; empty where it is not."""
+        wanted = [one.wanted for one in wishes]
+        branches = {(one.environment, asked(ask)[1]): one.branch for one in wanted for ask in one.asks}
         ends = {}
         for one in self._core.store.pulls("promote"):
             if one.state != "open":
                 continue
-            verdicts = found.get(one.environment)
-            if verdicts is None:
+            if one.environment not in found:
                 ends[one.branch] = f"policy.promote of {one.environment} asks for no pull requests"
                 continue
-            asks = (asked(ask) for ask in one.asks)
-            whys = (moot(verdicts.get(service), version) for _, service, version in asks)
+            verdicts = found[one.environment]
+            if verdicts is None:
+                ends[one.branch] = ""
+                continue
+            asks = [asked(ask) for ask in one.asks]
+            whys = [moot(verdicts.get(service), version) for _, service, version in asks]
+            for _, service, _ in asks:
+                branch = branches.get((one.environment, service), one.branch)
+                whys += [f"{service} is asked for on {branch} by now"] if branch != one.branch else []
             ends[one.branch] = "; ".join(filter(None, whys))
         return ends
 

@@ -85,7 +85,7 @@ class Promoter:
                 del core.promotions[name]
             moved |= any(one.commit for one in outcomes)
             if not any(one.raced or one.commit for one in outcomes):
-                found = {name: one for name, one in core.promotions.items() if self._by_pull(name)}
+                found = {name: core.promotions.get(name) for name in self._asking()}
                 if not await self._pulls.round(self._due, found, self._fleet.tip):
                     self._proposed()
                     return moved
@@ -103,7 +103,22 @@ class Promoter:
         """Whether people are asked to merge what is due there."""
         desired = self._core.desired.get(name)
         rule = desired.environment.policy.promote if desired else None
-        return rule is not None and (rule.by == "pull-request" or name in self._protected)
+        by = rule.by if rule else "nobody"
+        return by == "pull-request" or (by == "commit" and name in self._protected)
+
+    def _asking(self) -> list[str]:
+        """Where pull requests are open rightly: the policy wants them, or the branch has taken no push of ours, be it
+        before the daemon was started, and none since."""
+        refused = {mark.removeprefix(PROMOTION_REFUSED) for mark in self._core.store.marks(PROMOTION_REFUSED)}
+        there = {
+            name: one.environment.policy.promote
+            for name, one in self._core.desired.items()
+            if one.gone is None
+        }
+        by = {name: rule.by for name, rule in there.items() if rule}
+        return [
+            name for name in by if by[name] == "pull-request" or (by[name] == "commit" and name in refused)
+        ]
 
     async def _look(self, name: str) -> Outcome:
         """One environment: what is found about its pins; and where some are due, a commit, or a wish for a pull
