@@ -18,13 +18,13 @@ class Shop:
 
     def bump(
         self, version: str, *migrations: dict[str, Any], mode: Mode = "ok", pin: bool = True, **how: Any
-    ) -> None:
-        """A release with these migrations, pinned and pushed."""
+    ) -> str:
+        """A release with these migrations, pinned and pushed; the commit's id."""
         more = self.ledger.manifest(*migrations, more=how.pop("more", ""))
         self.world.release(version, mode, files={"lib/ledger.py": PROGRAM}, more=more, **how)
         if pin:
             self.world.pin(version)
-        self.world.merge(f"Bump api to {version}")
+        return self.world.merge(f"Bump api to {version}")
 
     def states(self) -> dict[str, str]:
         return {row.id: row.state for row in self.world.core.store.migrations("production", "api")}

@@ -30,6 +30,7 @@ from reconciler.forge import Forge
 from reconciler.git import Aside
 from reconciler.model import sentence
 from reconciler.model.adoption import adopted
+from reconciler.model.data import Recorded
 from reconciler.model.delivery import Became, Provider
 from reconciler.model.desired import Frozen
 from reconciler.model.errors import UgsError
@@ -37,6 +38,7 @@ from reconciler.model.git_notes import line_of
 from reconciler.model.hosts import Rollouts
 from reconciler.model.lease import share_of
 from reconciler.model.notice import Severity, notice_of
+from reconciler.model.permits import held_for_data
 from reconciler.model.promotion import Verdict
 from reconciler.model.recovery import Account
 from reconciler.model.register import Register
@@ -267,8 +269,11 @@ class Core:
         """What the deployed commit carries of it under refs/notes/ugs. `quarantined`: its target is from now on, though
         it has not failed, as when it is stuck."""
         has_data = any(work and work.release.backup for work in (upgrade.before, upgrade.after))
-        rows = self.store.migrations(upgrade.environment, upgrade.service) if has_data else []
-        line = line_of(upgrade, rows, quarantined=quarantined)
+        rows, name, service, hold = list[Recorded](), upgrade.environment, upgrade.service, None
+        if has_data:
+            rows = self.store.migrations(name, service)
+            hold = held_for_data(self.store.permits(name), name, service, now=self.clock.now())
+        line = line_of(upgrade, rows, quarantined=quarantined, held=hold.reason if hold else "")
         return Note(revision=upgrade.revision, operation=upgrade.operation, line=line)
 
     def _moved(self, upgrade: Upgrade, moved: Upgrade, *, tell: bool, noted: bool) -> None:

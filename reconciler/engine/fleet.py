@@ -138,7 +138,7 @@ class Fleet:
                 if news:
                     core.look_at_pulls()
                 self._seen = fetched.tip, judged
-                await self._recall.look(fetched.tip, self.passes, asked_s)
+                await self._recall.look(judged.tip or fetched.tip, self.passes, asked_s)
                 await soak.learn(core)
             except UgsError as error:
                 self._tell(*trouble_of(error), str(error))

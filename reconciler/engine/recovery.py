@@ -125,9 +125,8 @@ class Recall:
             await asyncio.wait(under_way, timeout=STOP_GRACE_S)
 
     def _accounts(self, tip: str, heirs: Mapping[str, str]) -> dict[str, Account]:
-        repository = self._core.repository
-        renamed = names_now(repository, self._core.desired.now, tip, heirs)
-        return told(repository.mirror, tip, renamed).accounts
+        renamed = names_now(self._core.repository, self._core.desired.now, tip, heirs)
+        return told(self._core, tip, renamed).accounts
 
     async def _recover(
         self, name: str, recovery: Recovery, account: Account, tip: str, here: EnvironmentPass | None
@@ -149,7 +148,8 @@ class Recall:
         goes_on = await self._going_on(name, account) if why is LENT else set()
         good = {work.service: work.target for work, _ in proven}
         carried = goes_on | {upgrade.operation for upgrade in backwards}
-        data = await recalled(self._core, name, account, partial(self._described, tip, name), good, carried)
+        describe, lost = partial(self._described, tip, name), why is SAFE
+        data = await recalled(self._core, name, account, describe, good, carried, lost=lost)
         with store.transaction():
             for failed in account.failed:
                 store.recall_quarantine(quarantined(name, failed))

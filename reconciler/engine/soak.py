@@ -131,8 +131,7 @@ def _upstream(name: str, places: Mapping[str, Environment]) -> tuple[str, ...]:
 
 def told_in_force(core: Core) -> Told:
     """Blocking: what Git tells by the commit in force. Raises UgsError."""
-    mirror = core.repository.mirror
-    return told(mirror, mirror.accepted())
+    return told(core, core.repository.mirror.accepted())
 
 
 def here(core: Core, environment: str) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from reconciler.git import Mirror
+from reconciler.engine.core import Core
+from reconciler.engine.trust import Guard
 from reconciler.model.recovery import Account, Commit, accounts
 
 HISTORY_MAX = 10_000
@@ -19,10 +20,11 @@ class Told(NamedTuple):
     accounts: dict[str, Account]
 
 
-def told(mirror: Mirror, tip: str | None, renamed: Mapping[str, str] = {}) -> Told:
-    """Blocking. By the commits up to `tip` (None: by notes alone). `renamed`: by former name, the environments that
-    have another one now. Raises UgsError."""
+def told(core: Core, tip: str | None, renamed: Mapping[str, str] = {}) -> Told:
+    """Blocking. By the commits up to `tip` (None: by notes alone), of which only those let anything be tried again that
+    are by somebody who may. `renamed`: by former name, the environments that have another one now. Raises UgsError."""
+    mirror, guard = core.repository.mirror, Guard(core)
     commits = mirror.log(None, tip, first_parent=False, limit=HISTORY_MAX) if tip else []
     notes = mirror.all_notes()
     said = (Commit(one.sha, one.at, one.trailers, one.parents) for one in commits)
-    return Told(notes, accounts(notes, said, renamed))
+    return Told(notes, accounts(notes, said, renamed, lambda commit, name: guard.permits(commit, name, tip)))

@@ -93,7 +93,17 @@ class Guard:
         """Whether the commit that brought a person's word to the branch is by someone who may move the environment."""
         if environment not in self.rule.movers:
             return True
-        return await asyncio.to_thread(self._brought_by_mover, retry, environment, since, tip)
+        return await asyncio.to_thread(self._brought_by_mover, retry.commit, environment, since, tip)
+
+    def permits(self, commit: str, environment: str, tip: str | None) -> bool:
+        """Blocking. Whether a commit of the trusted branch up to `tip`, however old, was brought by one who may move
+        an environment."""
+        if environment not in self.rule.movers or self._trust is None or tip is None:
+            return True
+        since = self._trust.since
+        if since and self._core.repository.mirror.is_ancestor(commit, since):
+            return True  # that far, everything is trusted as it is
+        return self._brought_by_mover(commit, environment, since, tip)
 
     def problems(self, held: Mapping[str, Held], environments: Container[str]) -> list[Problem]:
         """Every environment that stays behind, and every rule about one that does not exist."""
@@ -189,10 +199,10 @@ class Guard:
                 touched.setdefault(name, []).extend(moved)
         return touched
 
-    def _brought_by_mover(self, retry: Retry, environment: str, since: str, tip: str) -> bool:
+    def _brought_by_mover(self, commit: str, environment: str, since: str | None, tip: str) -> bool:
         mirror = self._core.repository.mirror
         chain = [one.commit for one in mirror.arrivals(since, tip, everything=False)]
-        at = bisect_left(chain, True, key=lambda commit: mirror.is_ancestor(retry.commit, commit))
+        at = bisect_left(chain, True, key=lambda one: mirror.is_ancestor(commit, one))
         [found] = mirror.signatures([chain[at]])
         return not found.why and self.rule.permits(environment, found.signer, found.key)
 

@@ -45,6 +45,8 @@ class Line(Struct, frozen=True):
     """Of the audit of who had that lease."""
     migrations: dict[str, str] = {}
     """By id, what it left of the service's data; of one that is not over, what it may touch, as `begun`."""
+    held: str = ""
+    """Why nothing of the service is to be started, for its data's sake."""
 
     @property
     def said_at(self) -> datetime:
@@ -58,9 +60,11 @@ class Line(Struct, frozen=True):
         return Place(self.epoch, self.row, self.said_at)
 
 
-def line_of(upgrade: Upgrade, recorded: Iterable[Recorded] = (), *, quarantined: bool = False) -> str:
+def line_of(
+    upgrade: Upgrade, recorded: Iterable[Recorded] = (), *, quarantined: bool = False, held: str = ""
+) -> str:
     """The line about an upgrade, as JSON. `recorded`: its service's migrations. `quarantined`: its target is, though it
-    has not failed."""
+    has not failed. `held`: why nothing of the service is to be started, for its data's sake."""
     ended = upgrade.ended_at or upgrade.changed_at
     line: dict[str, object] = {
         "operation": upgrade.operation,
@@ -82,6 +86,8 @@ def line_of(upgrade: Upgrade, recorded: Iterable[Recorded] = (), *, quarantined:
         line["taken_with"] = upgrade.taken_with
     if migrations := said(recorded, upgrade):
         line["migrations"] = migrations
+    if held:
+        line["held"] = held
     if upgrade.companions:
         line["companions"] = [one.service for one in upgrade.companions]
     if upgrade.revert_commit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -102,6 +102,8 @@ class Account(Struct, frozen=True):
     """By service and target: when it last succeeded, be it that something else came after."""
     data: Mapping[str, Mapping[str, Left]] = {}
     """By service, and the migration's id."""
+    held: Mapping[str, tuple[str, str]] = {}
+    """By service of which nothing is to be started, for its data's sake: by which operation, and why."""
     reverts: Mapping[str, str] = {}
     """By operation: the commit that puts its pin back."""
     ran: Collection[tuple[str, Target]] = ()
@@ -109,21 +111,26 @@ class Account(Struct, frozen=True):
 
 
 def accounts(
-    notes: Mapping[str, Iterable[str]], commits: Iterable[Commit], renamed: Mapping[str, str] = {}
+    notes: Mapping[str, Iterable[str]],
+    commits: Iterable[Commit],
+    renamed: Mapping[str, str] = {},
+    permits: Callable[[str, str], bool] = lambda _commit, _environment: True,
 ) -> dict[str, Account]:
-    """By environment. `notes`: by commit, its lines. What is not ours, or cannot be read, tells nothing.
+    """By environment. `notes`: by commit, its lines. What is not ours, or cannot be read, tells nothing. `permits`:
+    whether a commit may let something be tried again in an environment.
 
     `renamed`: by former name, the environments that have another one now. Which line came after which is told by the
     epochs of the environment's lease, and whether by a revert or after it by the graph: whoever wrote them had a clock
     of their own. Dates count among lines that name no epoch alone.
     """
     failed: dict[str, tuple[str, Failed]] = {}
-    retried: set[str] = set()
+    retried: defaultdict[str, list[str]] = defaultdict(list)
     reverts: defaultdict[str, dict[str, str]] = defaultdict(dict)
     parents = dict[str, tuple[str, ...]]()
     for commit in commits:
         parents[commit.sha] = commit.parents
-        retried.update(value for key, value in commit.trailers if key == RETRY_TRAILER)
+        for value in (value for key, value in commit.trailers if key == RETRY_TRAILER):
+            retried[value].append(commit.sha)
         if found := _reverted(commit):
             place = renamed.get(found[0], found[0])
             failed[found[1].operation] = place, found[1]
@@ -142,9 +149,14 @@ def accounts(
     wrong: defaultdict[str, list[Failed]] = defaultdict(list)
     for place, bad in failed.values():
         wrong[place].append(bad)
+    again = {
+        bad.operation
+        for place, bad in failed.values()
+        if any(permits(commit, place) for commit in retried.get(bad.operation, ()))
+    }
     return {
         place: replace(
-            _account(wrong[place], retried, said.get(place) or _Said([]), parents), reverts=reverts[place]
+            _account(wrong[place], again, said.get(place) or _Said([]), parents), reverts=reverts[place]
         )
         for place in said.keys() | wrong.keys()
     }
@@ -176,6 +188,7 @@ class _Said:
         self.removed: dict[str, tuple[int, Place]] = {}
         self.data: defaultdict[str, dict[str, Left]] = defaultdict(dict)
         self.ran: dict[tuple[str, Target], None] = {}
+        self.held: dict[str, tuple[str, str]] = {}
         for number, (sha, line) in enumerate(lines):
             self._migrated(line)
             if before := _target(line.from_):
@@ -183,6 +196,9 @@ class _Said:
             if line.outcome == Phase.PREPARING:  # said for the data's sake alone
                 continue
             self.ended[line.operation] = line.outcome
+            self.held.pop(line.service, None)
+            if line.held:
+                self.held[line.service] = line.operation, clean(line.held)
             if line.quarantined and (target := _target(line.quarantined)):
                 self.failed[line.operation] = _failed(sha, line, target, number)
             elif line.outcome == Phase.SUCCEEDED and (target := _target(line.to)):
@@ -254,6 +270,7 @@ def _account(
         removed=gone,
         places=places,
         data=dict(said.data),
+        held=said.held,
         ran=tuple(said.ran),
     )
 
@@ -281,7 +298,7 @@ def _failed(sha: str, line: Line, target: Target, number: int) -> Failed:
         service=line.service,
         target=target,
         restored=_target(line.from_),
-        reason="".join(c if c.isprintable() else " " for c in line.reason)[:TEXT_CHARS_MAX],
+        reason=clean(line.reason),
         at=line.said_at,
         revision=sha,
         revert_commit=line.revert_commit,
@@ -307,6 +324,11 @@ def _reverted(commit: Commit) -> tuple[str, Failed] | None:
         revision=said.get("Reverts", ""),
         revert_commit=commit.sha,
     )
+
+
+def clean(text: str) -> str:
+    """What somebody else wrote, as one line that may be shown."""
+    return "".join(c if c.isprintable() else " " for c in text)[:TEXT_CHARS_MAX]
 
 
 def _target(text: str | None) -> Target | None:

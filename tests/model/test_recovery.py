@@ -276,3 +276,22 @@ def test_a_line_with_too_many_migrations_tells_nothing() -> None:
 def test_what_ran_before_counts_as_what_ran() -> None:
     account = production(line("one", 1), line("two", 2, to=None, **{"from": B}))
     assert [str(target) for _, target in account.ran] == [A, B]
+
+
+def test_only_who_may_lets_anything_be_tried_again() -> None:
+    again, notes = commit(("Ugs-Retry", "two")), {"d" * 40: [failed("two", 2)]}
+    asked: list[tuple[str, str]] = []
+
+    def permits(sha: str, name: str) -> bool:
+        asked.append((sha, name))
+        return False
+
+    assert shut(accounts(notes, [again])["production"]) == []
+    assert shut(accounts(notes, [again], permits=permits)["production"]) == [B]
+    assert asked == [("c" * 40, "production")]
+
+
+def test_data_are_held_as_the_last_line_says() -> None:
+    held = line("two", 2, "reverted", held="it is\nbroken")
+    assert production(held).held == {"api": ("two", "it is broken")}
+    assert production(held, line("three", 3)).held == {}

@@ -13,6 +13,7 @@ import pytest
 from reconciler.engine.attention import needs_person
 from reconciler.engine.recovery import accept
 from reconciler.model.upgrade import Phase
+from tests.git.colleague import git
 from tests.rival import Rival, a_third_passes, bob_gives_it_back, bob_takes_it, tell
 from tests.shop import Shop
 from tests.world import World
@@ -116,8 +117,10 @@ async def test_a_new_version_that_could_not_be_taken_back_keeps_its_data_and_is_
 
     await world.settle()
     assert shop.states() == {"first": "done"}
-    why = "its data may have been migrated by first, and 1.0.0, the last that proved healthy, does not run"
-    assert f"production/api is held: {why}" in world.calls()
+    [why] = [
+        call.partition(" is held: ")[2] for call in world.calls() if call.startswith("production/api is held")
+    ]
+    assert "migration first is applied, 1.1.0 has no `down` for it" in why
     accept(world.core, world.fleet.passes, None, actor="ada")
     world.stop()
     await world.settle()
@@ -163,6 +166,44 @@ async def test_what_was_removed_has_left_its_data_and_is_saved_before_they_are_m
     shop.bump("1.1.0", shop.ledger.migration("first"))
     await world.settle()
     assert shop.ledger.calls()[:3] == ["save data", "verify data", "up first"]
+
+
+async def test_where_data_are_held_for_a_person_they_are_for_who_comes_next(
+    world: World, shop: Shop, rival: Rival
+) -> None:
+    async with world.holding():
+        await world.settle()
+        await bob_takes_it(world, rival)
+        commit = shop.bump("1.1.0", shop.ledger.migration("first"))
+        await world.settle()
+        await tell(
+            world, commit, Phase.REVERTED, migrations={"first": "undone"}, held="it could not be brought back"
+        )
+        await bob_gives_it_back(world, rival)
+        await world.settle()
+        shop.bump("1.2.0", shop.ledger.migration("first"))
+        await world.settle()
+        assert reason(world) == "held by ugs: data: it could not be brought back"
+        assert "production/api is held: it could not be brought back" in world.calls()
+
+
+async def test_what_runs_and_nobody_told_of_has_its_migrations_behind_it(world: World, shop: Shop) -> None:
+    """It was adopted as it is, so that no note tells of it; and something else is pinned by now."""
+    shop.bump("1.0.1", shop.ledger.migration("first"))
+    await world.settle()
+    forget_everything(world)
+    shutil.rmtree(world.state / "mirror.git")
+    git(world.remote, "update-ref", "-d", "refs/notes/ugs")
+    await world.settle()
+    await world.deliver()
+    forget_everything(world)
+    shop.ledger.calls()
+    shop.bump("1.1.0", shop.ledger.migration("first"), shop.ledger.migration("second"))
+    await world.settle()
+    accept(world.core, world.fleet.passes, None, actor="ada")
+    await world.settle()
+    assert world.answers() == "1.1.0"
+    assert shop.ledger.calls()[:3] == ["save data", "verify data", "up second"]
 
 
 @pytest.mark.parametrize("done", [True, False], ids=["it was applied", "it was not"])

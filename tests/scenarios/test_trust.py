@@ -468,6 +468,25 @@ async def test_a_release_from_quarantine_is_for_those_who_may_move_the_environme
     assert world.core.store.quarantined("production") == []
 
 
+async def test_nor_does_it_release_anything_for_a_daemon_that_reads_of_it_later(
+    guarded: World, keys: Keys
+) -> None:
+    world = guarded
+    await world.settle()
+    world.bump("1.1.0", "unhealthy")
+    await world.settle()
+    failed = world.upgrades()[0].operation
+    world.signing = keys.signing("mallory")
+    world.merge(f"Try again\n\nUgs-Retry: {failed}\n")
+    await world.settle()
+    await world.deliver()
+    world.forget()
+    for file in world.state.glob("ugs.db*"):
+        file.unlink()
+    await world.settle()
+    assert [row.operation for row in world.core.store.quarantined("production")] == [failed]
+
+
 async def test_an_environment_that_was_never_its_signers_is_not_in_force(world: World, keys: Keys) -> None:
     trust(world, keys, PRODUCTION)
     world.signing = keys.signing("mallory")

@@ -246,8 +246,8 @@ MUTATIONS = {
     ),
     "what runs already has no migrations behind it": Mutation(
         "reconciler.engine.data.account:adopt_migrations",
-        "if state is None or",
-        "if False and None or",
+        "if (state is None and (before or not ours)) or",
+        "if False or",
         kind="data",
     ),
     "a migration is on record only once it has run": Mutation(
@@ -449,9 +449,9 @@ MUTATIONS = {
         kind="lost+data",
     ),
     "data that were lost sight of hold nothing": Mutation(
-        "reconciler.engine.data.account:recalled",
-        "if good and runs != {good}:",
-        "if False:",
+        "reconciler.engine.data.account:Recalled.record",
+        "hold(core, environment, service, reason)",
+        "pass",
         kind="lost+data",
     ),
     "what was removed has left no data": Mutation(
@@ -498,6 +498,12 @@ MUTATIONS = {
         "if environment not in self.rule.movers:",
         "if True:",
         kind="trusted",
+    ),
+    "a stranger's word released what is forgotten here": Mutation(
+        "reconciler.engine.trust:Guard.permits",
+        "if environment not in self.rule.movers or",
+        "if True or",
+        kind="lost+trusted",
     ),
     "a rollout begins by gates that were asked before others were heard": Mutation(
         "reconciler.engine.share:heeds", "return asked is desired and", "return True or", kind="hosts"

@@ -84,7 +84,7 @@ class Steward:
         """Whether there is something to be saved. What was removed has left its data: they are saved before something
         migrates them, though nothing runs that could be brought back."""
         upgrade, recorded = self._upgrade, self._migrations.recorded()
-        if upgrade.before is not None:
+        if upgrade.before is not None or upgrade.running is not None:
             return True
         migrates = any(data.to_apply(self._release, phase, recorded) for phase in data.ORDER)
         there = any(row.state not in data.ABSENT for row in recorded.values())

@@ -17,7 +17,8 @@ from reconciler.model import data
 from reconciler.model.data import ABSENT, Recorded
 from reconciler.model.errors import HostError, TransientError, UgsError
 from reconciler.model.notice import Notice
-from reconciler.model.permits import DATA
+from reconciler.model.observation import Observation
+from reconciler.model.permits import DATA, held_for_data
 from reconciler.model.recovery import Account, Left
 from reconciler.model.release import Release
 from reconciler.model.target import Target, Workload
@@ -82,24 +83,57 @@ async def recalled(
     describe: Describe,
     proven: Mapping[str, Target],
     carried: Collection[str],
+    *,
+    lost: bool,
 ) -> Recalled:
     """`proven`: by service, what Git says proved healthy last, where nothing newer is remembered. `carried`: the
-    operations that go on from where they were left."""
+    operations that go on from where they were left. `lost`: the database is not the newest."""
+    held = {
+        service: why
+        for service, (operation, why) in account.held.items()
+        if lost or core.store.upgrade(operation) is None  # else what was said of it here counts
+    }
+    if not any(_saves(core, environment, service) for service in _services(core, environment)):
+        return Recalled([], held, [])
+    seen = await core.drive(
+        environment, core.driver(environment).observe, core.site_of(environment), environment
+    )
     rows = await _rows(core, environment, account, describe)
-    held = dict[str, str]()
-    if doubts := _strange(core, environment, rows, carried):
-        seen = await core.drive(
-            environment, core.driver(environment).observe, core.site_of(environment), environment
-        )
-        for service, names in doubts.items():
-            good = proven.get(service) or _good(core, environment, service)
-            runs = seen[service].targets if service in seen else frozenset[Target]()
-            if good and runs != {good}:  # else the old one has borne what was done to its data
-                held[service] = (
-                    f"its data may have been migrated by {', '.join(names)}, and {good.version}, the last that "
-                    "proved healthy, does not run"
-                )
+    rows += _running(core, environment, seen, rows)
+    for service, names in _strange(core, environment, rows, carried).items():
+        good = proven.get(service) or _good(core, environment, service)
+        runs = seen[service].targets if service in seen else frozenset[Target]()
+        if (
+            good and runs != {good} and service not in held
+        ):  # else the old one has borne what was done to its data
+            held[service] = (
+                f"its data may have been migrated by {', '.join(names)}, and {good.version}, the last that "
+                "proved healthy, does not run"
+            )
     return Recalled(rows, held, await _removed(core, environment, account, describe))
+
+
+def _running(
+    core: Core, environment: str, seen: Mapping[str, Observation], rows: list[Recorded]
+) -> list[Recorded]:
+    """Of what runs, and of which Git says nothing: what comes before it was applied; what comes after, nobody knows."""
+    known = {(row.service, row.id) for row in (*core.store.migrations(environment), *rows)}
+    found = dict[tuple[str, str], Recorded]()
+    for service in _services(core, environment):
+        releases = core.desired[environment].releases.get(service, {})
+        for target in sorted(seen[service].targets, key=str) if service in seen else ():
+            release = releases.get(target.version)
+            for migration in release.migrations if release else ():
+                left = Left("", target.version.text, "done" if migration.phase == "before" else "unknown")
+                if (service, migration.id) not in known:
+                    left = replace(left, proven=left.state == "done")
+                    found[service, migration.id] = _recorded(core, environment, service, migration.id, left)
+    return list(found.values())
+
+
+def _services(core: Core, environment: str) -> Collection[str]:
+    wanted = core.desired.get(environment)
+    return wanted.releases.keys() if wanted else ()
 
 
 async def _removed(core: Core, environment: str, account: Account, describe: Describe) -> list[Workload]:
@@ -136,12 +170,14 @@ def _vouched(core: Core, row: Recorded) -> bool:
 
 
 def adopt_migrations(core: Core, work: Workload) -> None:
-    """What runs healthy has its migrations behind it; of one whose end nobody has seen, those that come before it."""
+    """What runs healthy has its migrations behind it; but of one whose upgrade did not succeed here, or of which nobody
+    has seen the end, those alone that come before it."""
     rows = core.store.migrations(work.environment, work.service)
-    states = {row.id: row.state for row in rows}
+    states, version = {row.id: row.state for row in rows}, work.target.version.text
+    ours = any(row.operation and row.version == version and not row.proven for row in rows)
     for migration in work.release.migrations:
-        state = states.get(migration.id)
-        if state is None or (state == "unknown" and migration.phase == "before"):
+        state, before = states.get(migration.id), migration.phase == "before"
+        if (state is None and (before or not ours)) or (state == "unknown" and before):
             core.store.migrated(
                 Recorded(
                     environment=work.environment,
@@ -159,9 +195,8 @@ def adopt_migrations(core: Core, work: Workload) -> None:
 
 def hold(core: Core, environment: str, service: str, reason: str) -> None:
     """Let nothing of the service be started until a person has looked, be it after a reboot."""
-    for known in core.store.permits(environment).holds:
-        if (known.owner, known.service) == (DATA, service):
-            return
+    if held_for_data(core.store.permits(environment), environment, service, now=core.clock.now()):
+        return
     core.store.hold(environment, service, reason=reason, owner=DATA, until=None)
 
 
@@ -198,7 +233,11 @@ def _is_better(left: Left, known: Recorded | None) -> bool:
 
 
 def _recorded(core: Core, environment: str, service: str, name: str, left: Left) -> Recorded:
-    said = f"operation {left.operation} left it so" if left.operation else f"{left.version} proved healthy"
+    said = (
+        f"Git says: operation {left.operation} left it so"
+        if left.operation
+        else f"{left.version} runs, or ran"
+    )
     return Recorded(
         environment=environment,
         service=service,
@@ -207,7 +246,7 @@ def _recorded(core: Core, environment: str, service: str, name: str, left: Left)
         operation=left.operation,
         state=left.state,
         changed_at=core.clock.now(),
-        evidence=f"Git says: {said}",
+        evidence=said,
         proven=left.proven,
     )
 
