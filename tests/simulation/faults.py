@@ -71,7 +71,7 @@ OF_FORGE = (
     Fault("forge-denies", (), 0.7, "the forge refuses the token"),
     Fault("forge-slow", (), 0.5, "a call to the forge takes a quarter of a minute"),
 )
-"""Drawn where reverts are proposed."""
+"""Drawn where reverts or promotions are proposed."""
 PUSHES = "remote-down", "remote-flaky", "remote-refuses", "push-raced", "push-unanswered"
 OF_PUSHES = tuple(fault for fault in FAULTS if fault.name in PUSHES)
 """Drawn the more often where the daemon itself moves pins."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from random import Random
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ruamel.yaml import YAML
 
 from tests.simulation.remote import BLOBS, Tree, blob_of
 
+By = Literal["commit", "pull-request"]
 SERVICES = ("api", "database", "queue", "web")
 VERSIONS = ("1.0.0", "1.0.1", "1.1.0", "1.1.1", "2.0.0")
 FIRST = VERSIONS[0]
@@ -117,10 +118,12 @@ class Rules(NamedTuple):
     """How many hosts have to fail before a pin goes back."""
 
     follows: bool = False
-    """Production's pins follow staging's, by commits of the daemon's."""
+    """Production's pins follow staging's, by the daemon's hand."""
     soak_s: int = 2
     classes: tuple[str, ...] = ()
     """The steps by which they do; all where none is named."""
+    by: By = "commit"
+    """In whose hands that is."""
 
     @property
     def environments(self) -> tuple[str, ...]:
@@ -130,10 +133,10 @@ class Rules(NamedTuple):
         """The machines that an environment lists; none where it lists none."""
         return (HOSTS if name == "production" else HOSTS[:1]) if self.hosts else ()
 
-    def promotion(self, *, by: str = "commit", soak_s: int | None = None) -> str:
-        """What production says of what comes from staging."""
+    def promotion(self, *, by: str = "", soak_s: int | None = None) -> str:
+        """What production says of what comes from staging. `by`: else as it was at first."""
         said = f"promote: {{from: staging, soak: {self.soak_s if soak_s is None else soak_s}s"
-        said += f", by: {by}" if self.follows else ""
+        said += f", by: {by or self.by}" if self.follows else ""
         return said + (f", classes: [{', '.join(self.classes)}]}}" if self.classes else "}")
 
     def text(self, name: str) -> str:

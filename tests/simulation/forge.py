@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from reconciler.forge import Denied, Draft, Invalid, Pull, Unavailable
+from reconciler.forge import Comment, Denied, Draft, Invalid, Pull, Unavailable
 from tests.simulation.faults import Weather
 from tests.simulation.remote import Remote
 
 LIMITED_S = 7.0
-CALLS = frozenset({"pull_from", "open_pull", "close_pull", "merge_when_ready"})
+CALLS = frozenset(
+    {"pull_from", "open_pull", "close_pull", "merge_when_ready", "open_pulls", "pull", "edit_pull", "comment"}
+)
 """What can be slow, as the loop knows it by name."""
 SLOW_S = 14.0
 
@@ -26,10 +28,14 @@ class Request:
     waits: bool = False
     """To be merged by the forge itself."""
     answered: bool = False
+    title: str = ""
+    body: str = ""
+    labels: list[str] = field(default_factory=list)
+    comments: list[Comment] = field(default_factory=list)
 
 
 class SimulatedForge:
-    """reconciler.forge.Forge, as far as reverts need it; it outlives every daemon."""
+    """reconciler.forge.Forge, as far as reverts and promotions need it; it outlives every daemon."""
 
     name = "the forge"
 
@@ -37,9 +43,11 @@ class SimulatedForge:
         """`merges`: it can merge by itself, later."""
         self._weather, self._remote, self._merges = weather, remote, merges
         self.pulls: list[Request] = []
-        self.opens: Callable[[str], None] = lambda _branch: None
-        """Hears of what the daemon is about to open, and below, to close."""
-        self.closes: Callable[[Request], None] = lambda _request: None
+        self.opens: list[Callable[[Draft], None]] = []
+        """Hear of what the daemon is about to open, and below, to comment on, to close, or to say otherwise."""
+        self.comments_on: list[Callable[[Request, str], None]] = []
+        self.closes: list[Callable[[Request], None]] = []
+        self.edits: list[Callable[[Request, str, str], None]] = []
         self.interrupt: Callable[[], None] = lambda: None
 
     def newest(self, branch: str) -> Request | None:
@@ -55,7 +63,7 @@ class SimulatedForge:
     def set_status(self, *_said: object) -> None:
         self._reach()
 
-    set_check = set_deployment = comment = edit_comment = set_status
+    set_check = set_deployment = edit_comment = set_status
 
     def pulls_with(self, _commit: str) -> tuple[Pull, ...]:
         self._reach()
@@ -70,6 +78,46 @@ class SimulatedForge:
         found.answered = found.state != "open"
         return self._shown(found)
 
+    def pull(self, number: int) -> Pull:
+        self._reach()
+        found = self.pulls[number - 1]
+        found.answered = found.state != "open"
+        return self._shown(found)
+
+    def open_pulls(self, _base: str) -> tuple[Pull, ...]:
+        self._reach()
+        return tuple(self._shown(one) for one in reversed(self.pulls) if one.state == "open")
+
+    def comments(self, number: int) -> tuple[Comment, ...]:
+        self._reach()
+        return tuple(self.pulls[number - 1].comments)
+
+    def comment(self, number: int, body: str) -> None:
+        self._reach()
+        said = self.pulls[number - 1].comments
+        for told in self.comments_on:
+            told(self.pulls[number - 1], body)
+        said.append(Comment(len(said) + 1, body))
+        self._lose()
+
+    def edit_pull(self, number: int, title: str, body: str) -> None:
+        self._reach()
+        one = self.pulls[number - 1]
+        for told in self.edits:
+            told(one, title, body)
+        one.title, one.body = title, body
+        self._lose()
+
+    def label_pull(self, number: int, labels: tuple[str, ...]) -> None:
+        self._reach()
+        there = self.pulls[number - 1].labels
+        there += [one for one in labels if one not in there]
+
+    def unlabel_pull(self, number: int, labels: tuple[str, ...]) -> None:
+        self._reach()
+        one = self.pulls[number - 1]
+        one.labels = [label for label in one.labels if label not in labels]
+
     def open_pull(self, draft: Draft) -> Pull:
         self._reach()
         there, head = self.newest(draft.branch), self._remote.branches.get(draft.branch)
@@ -77,8 +125,11 @@ class SimulatedForge:
             raise Invalid("a pull request already exists for it", "look at the pull request")
         if head is None or self._remote.reaches(self._remote.tip, head):
             raise Invalid("there are no commits between them", "look at the branch")
-        self.opens(draft.branch)
-        made = Request(len(self.pulls) + 1, draft.branch)
+        for told in self.opens:
+            told(draft)
+        made = Request(
+            len(self.pulls) + 1, draft.branch, title=draft.title, body=draft.body, labels=list(draft.labels)
+        )
         self.pulls.append(made)
         self._lose()
         return self._shown(made)
@@ -89,7 +140,8 @@ class SimulatedForge:
         if one.state == "merged":
             raise Invalid("it was already merged", "")
         if one.state == "open":
-            self.closes(one)
+            for told in self.closes:
+                told(one)
         one.state = "closed"
         self._lose()
 
@@ -101,7 +153,8 @@ class SimulatedForge:
 
     def _shown(self, one: Request) -> Pull:
         head = self._remote.branches.get(one.branch, "")
-        return Pull(one.number, f"https://forge/{one.number}", one.state, one.branch, head, "main")
+        url, labels = f"https://forge/{one.number}", tuple(one.labels)
+        return Pull(one.number, url, one.state, one.branch, head, "main", one.title, one.body, labels=labels)
 
     def _reach(self) -> None:
         if self._weather.strikes("forge-down") or self._weather.strikes("forge-flaky"):

@@ -16,6 +16,7 @@ from reconciler.model.upgrade import NEXT, Phase, Upgrade
 from reconciler.store import SLACK
 from reconciler.store.values import time_of
 from tests.simulation import (
+    asking,
     data_invariants,
     fleet,
     hands,
@@ -398,6 +399,7 @@ AFTER_PUSH = (
     restoring_comes_before_reverting_4,
     proposing.where_it_is_to_be_proposed_nothing_is_pushed,
     *promoting.AFTER_PUSH,
+    asking.what_people_closed_is_not_committed,
 )
 
 # before a commit is put in force: (simulation, what was in force, what is to be)

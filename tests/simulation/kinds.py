@@ -33,6 +33,9 @@ EVERYTHING = 0.5
 """In how many of those with signatures what was merged is asked for its own, too."""
 FOLLOWS = 0.12
 """And in how many of those of none of these production's pins follow staging's, by commits of the daemon's."""
+ASKS = 0.1
+MANNERS: tuple[Way, ...] = ("policy", "policy", "protected")
+"""And in how many of those of none of these people are asked to merge that, and why."""
 
 
 class World(NamedTuple):
@@ -53,6 +56,8 @@ class World(NamedTuple):
     """An environment gets another name."""
     proposes: Way
     """Why people are asked to merge what is to go back; empty where they are not."""
+    asks: bool
+    """People are asked to merge what is to be promoted: by the policy, or as the branch takes no push of ours."""
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -61,7 +66,7 @@ class World(NamedTuple):
         drawn = (
             (rules.data, OF_DATA),
             (rules.trusted, OF_TRUST),
-            (self.proposes, OF_FORGE),
+            (self.proposes or self.asks, OF_FORGE),
             (rules.follows, OF_PUSHES),
         )
         return tuple(fault for is_so, faults in drawn if is_so for fault in faults)
@@ -92,6 +97,11 @@ def draw(story: Random, scene: Random) -> World:
     follows = scene.random() < FOLLOWS and alone and not (departs or clocks or renames or hosts or proposes)
     if follows and not drawn.trusted:
         drawn = following(drawn, scene)
+    asks, way = scene.random() < ASKS, scene.choice(MANNERS)
+    others = departs or clocks or renames or hosts or proposes or drawn.follows or drawn.trusted
+    if asks := asks and alone and not others and drawn.revert:
+        proposes, drawn = "protected" if way == "protected" else "", following(drawn, scene)
+        drawn = drawn._replace(by="pull-request" if way == "policy" else "commit")
     drawn = drawn._replace(everything=scene.random() < EVERYTHING and drawn.trusted)
     return World(
         drawn,
@@ -102,11 +112,13 @@ def draw(story: Random, scene: Random) -> World:
         skew_s=skew_s if paired and skewed else 0.0,
         renames=alone and renames,
         proposes=proposes,
+        asks=asks,
     )
 
 
 SCENES: dict[str, Callable[[World], bool]] = {
     "any": lambda _world: True,
+    "asked": lambda world: world.asks,
     "approvals": lambda world: world.rules.approvals > 0,
     "batches": lambda world: world.rules.instances > 1,
     "clocks": lambda world: world.clocks,
@@ -118,8 +130,8 @@ SCENES: dict[str, Callable[[World], bool]] = {
     "lost": lambda world: world.loses,
     "paired": lambda world: world.paired,
     "promote": lambda world: world.rules.promote,
-    "promoted": lambda world: world.rules.follows,
-    "proposed": lambda world: world.proposes != "",
+    "promoted": lambda world: world.rules.follows and not world.asks,
+    "proposed": lambda world: world.proposes != "" and not world.asks,
     "prune": lambda world: world.rules.prune,
     "skewed": lambda world: world.skew_s != 0.0,
     "renames": lambda world: world.renames,

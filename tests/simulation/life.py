@@ -21,6 +21,7 @@ from reconciler.model.snapshot import Cache
 from reconciler.notify import Outbox
 from reconciler.store.opening import notice_loss
 from tests.simulation import trust
+from tests.simulation.asking import Decisions
 from tests.simulation.data import SimulatedVault
 from tests.simulation.database import Connection, SimulatedStore
 from tests.simulation.loop import Loop, VirtualClock
@@ -80,6 +81,7 @@ class Life:
             register=cast(Any, simulation.board),
             forge=cast(Any, simulation.proposing.forge if simulation.proposing else None),
             own_key=trust.OWN_KEY if simulation.rules.trusted else "",
+            promotions=cast(Any, Decisions(simulation.asking.decided) if simulation.asking else {}),
             failpoint=lambda name: simulation.may_kill(f"at {name}"),
         )
         self.daemon = Daemon(self.core)

@@ -656,6 +656,108 @@ MUTATIONS = {
         "await core.wake.promotions.wait()",
         kind="promoted",
     ),
+    "what a person has closed counts as moot": Mutation(
+        "reconciler.model.pulls:deed", 'kept.closing or "refused")', 'kept.closing or "moot")', kind="asked"
+    ),
+    "what people have pushed on a branch of the daemon's is overwritten": Mutation(
+        "reconciler.engine.pull_requests.keeper:Keeper._found",
+        '"ours" if ours else "theirs"',
+        '"ours"',
+        kind="asked",
+    ),
+    "what comes no more stays asked for": Mutation(
+        "reconciler.model.promotion:moot", "if ask.to is None or ask.to < asked or (", "if (", kind="asked"
+    ),
+    "what failed stays asked for": Mutation(
+        "reconciler.model.promotion:moot",
+        "or (ask.to == asked and ask.moot):",
+        "or False:",
+        kind="asked",
+    ),
+    "what is closed is closed without a word": Mutation(
+        "reconciler.engine.pull_requests.moves:Hands.closed",
+        "if not any(rules.CLOSED_MARK in comment.body for comment in said):",
+        "if False:",
+        kind="asked",
+    ),
+    "what only waits is closed": Mutation(
+        "reconciler.engine.pull_requests.promotion_pulls:PromotionPulls._look",
+        "unknown = [branch for branch, why in ends.items() if not why and branch not in asking]",
+        "unknown = []",
+        kind="asked",
+    ),
+    "what was not looked at is closed": Mutation(
+        "reconciler.engine.pull_requests.promotion_pulls:PromotionPulls._ends",
+        "if one.environment not in found:",
+        "if not found.get(one.environment):",
+        kind="asked",
+    ),
+    "what was opened without an answer is looked for nowhere": Mutation(
+        "reconciler.engine.pull_requests.keeper:Keeper._pull",
+        "return await self._newest(kept.branch)",
+        "return None",
+        kind="asked",
+    ),
+    "a branch stays as its file was once": Mutation(
+        "reconciler.engine.pull_requests.keeper:_alike",
+        "and mirror.blob_at(base, path) == mirror.blob_at(tip, path)",
+        "",
+        kind="asked",
+    ),
+    "one whose policy is gone stays open": Mutation(
+        "reconciler.engine.pull_requests.promotion_pulls:PromotionPulls._ends",
+        'f"policy.promote of {one.environment} asks for no pull requests"',
+        '""',
+        kind="asked",
+    ),
+    "two ask for one service": Mutation(
+        "reconciler.engine.pull_requests.promotion_pulls:PromotionPulls._ends",
+        "if branch != one.branch else []",
+        "if False else []",
+        kind="asked",
+    ),
+    "what needs one another is asked for apart": Mutation(
+        "reconciler.model.promotion:groups",
+        "if needed in parties and parties[needed] is not",
+        "if False and parties[needed] is not",
+        kind="asked",
+    ),
+    "what is open is not told where the next one fails": Mutation(
+        "reconciler.engine.pull_requests.moves:Hands._told",
+        'if event == "opened":',
+        "if False:",
+        kind="asked",
+    ),
+    "who has lost the environment asks still": Mutation(
+        "reconciler.engine.pull_requests.moves:Hands._is_lost",
+        "return environment in core.desired and not core.leases.opening(environment).open",
+        "return False",
+        kind="asked",
+    ),
+    "what people end while it waits is not known": Mutation(
+        "reconciler.engine.pull_requests.keeper:Keeper.round",
+        "if (kept or branch not in unknown) and",
+        "if branch not in unknown and",
+        kind="asked",
+    ),
+    "it is closed on a tip that nobody has looked at": Mutation(
+        "reconciler.engine.pull_requests.promotion_pulls:PromotionPulls._look",
+        "if view.tip != tip:",
+        "if False:",
+        kind="asked",
+    ),
+    "what the branch refused before a start is forgotten": Mutation(
+        "reconciler.engine.pull_requests.promotions:Promoter._asking",
+        "name in refused)",
+        "name in self._protected)",
+        kind="asked",
+    ),
+    "a new version is not said": Mutation(
+        "reconciler.engine.pull_requests.moves:Hands.said",
+        "if rules.is_said(wanted, kept):",
+        "if True:",
+        kind="asked",
+    ),
 }
 """By name: what somebody might break."""
 

@@ -1,5 +1,5 @@
 """Production whose pins follow staging's by commits of the daemon's: what people do meanwhile, and what always holds of
-those commits."""
+those commits. Where people are asked to merge them, `asking.py` has what is different."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LATELY_S = 0.6
 """For so long an upgrade may start by what was in force before."""
 EXACT_S = 1e-4
 POLICY = re.compile(
-    r", promote: \{from: staging, soak: (\d+)s(?:, by: (\w+))?(?:, classes: \[([\w, ]+)\])?\}"
+    r", promote: \{from: staging, soak: (\d+)s(?:, by: ([\w-]+))?(?:, classes: \[([\w, ]+)\])?\}"
 )
 PARALLEL = re.compile(r"policy: \{parallel: \d+")
 MARK = "Ugs-Promotion"
@@ -180,7 +180,9 @@ class Promoting:
             return
         text, rules = POLICY.sub("", BLOBS[tree[path]].decode()), self._simulation.rules
         soak_s, chance = self._random.choice(SOAKS_S), self._random.random()
-        by = "commit" if chance < 0.7 else "nobody"
+        by = rules.by if chance < 0.7 else "nobody"
+        if self._simulation.asking and 0.4 < chance < 0.6:
+            by = "commit" if rules.by == "pull-request" else "pull-request"
         said = rules.promotion(by=by, soak_s=soak_s) if chance < 0.8 else ""
         changed = PARALLEL.sub(lambda found: found[0] + (f", {said}" if said else ""), text, count=1)
         self._simulation.commit({path: changed.encode()}, f"Have {HERE} follow: {said or 'nobody'}")
@@ -261,13 +263,13 @@ def step_of(was: str, will: str) -> str:
     return "minor" if before[1] != after[1] else "patch"
 
 
-def _broken(simulation: Simulation, environment: str) -> bool:
+def broken(simulation: Simulation, environment: str) -> bool:
     """Whether any of its files at the tip cannot be read."""
     tree = simulation.remote.made[simulation.remote.tip].tree
     return any(fleet.BROKEN in BLOBS[tree[path]] for path in fleet.files_of(tree, environment))
 
 
-def _pinned_by(simulation: Simulation, tip: str, service: str, version: str) -> str:
+def pinned_by(simulation: Simulation, tip: str, service: str, version: str) -> str:
     """The commit of the branch, if any, that had production pin this version."""
     history = simulation.remote.history(tip, first_parent=True)
     found = (made.commit.sha for made in history if fleet.pins_of(made.tree, HERE).get(service) == version)
@@ -364,28 +366,33 @@ def the_policy_wants_it(simulation: Simulation, before: str, after: str) -> str:
 def it_was_never_pinned_there(simulation: Simulation, before: str, after: str) -> str:
     """What a person or a revert has moved away is brought by nobody's hand but a person's."""
     for move in moves_of(simulation.remote.made[after]):
-        if by := _pinned_by(simulation, before, move.service, move.will):
+        if by := pinned_by(simulation, before, move.service, move.will):
             return f"{after[:12]} promotes {move.service} {move.will}, which {by[:12]} had pinned there"
     return ""
 
 
 def it_has_proved_healthy_and_soaked(simulation: Simulation, before: str, after: str) -> str:
-    made, pushed_s = simulation.remote.made, _pushed_s(simulation)
+    return unproven(simulation, before, after, _pushed_s(simulation))
+
+
+def unproven(simulation: Simulation, before: str, after: str, decided_s: float) -> str:
+    """What of a commit is promoted without a proof or a soak. `before`: what was in force when that was decided."""
+    made = simulation.remote.made
     policy = policy_in(made[before].tree)
     for move in moves_of(made[after]) if policy else ():
         assert policy is not None
-        if _has_moved_since(simulation, (BEFORE, move.service), pushed_s):
+        if has_moved_since(simulation, (BEFORE, move.service), decided_s):
             continue
         good = simulation.facts.proven.get((BEFORE, move.service), [])
         if not good or good[0].version.text != move.will:
             last = good[0].version if good else None
             return f"{move.service} {move.will} is promoted, and last-good in {BEFORE} is {last}"
         pinned = fleet.pins_of(made[before].tree, BEFORE).get(move.service)
-        if not _broken(simulation, BEFORE) and (pinned is None or pinned < move.will):
+        if not broken(simulation, BEFORE) and (pinned is None or pinned < move.will):
             return f"{move.service} {move.will} is promoted, and {BEFORE} pins {pinned}"
         if simulation.rules.leased and BEFORE in simulation.rival.held_s:
             continue  # nobody here knows how it does
-        soaked_s = pushed_s - _well_since_s(simulation, move.service, good[0], pushed_s)
+        soaked_s = decided_s - _well_since_s(simulation, move.service, good[0], decided_s)
         if soaked_s < policy.soak_s - EXACT_S:
             return f"{move.service} {move.will} is promoted after {soaked_s:.3f} s, and soaks {policy.soak_s}"
     return ""
@@ -397,7 +404,7 @@ def _pushed_s(simulation: Simulation) -> float:
     return simulation.life.loop.handed_s
 
 
-def _has_moved_since(simulation: Simulation, key: tuple[str, str], since_s: float) -> bool:
+def has_moved_since(simulation: Simulation, key: tuple[str, str], since_s: float) -> bool:
     """Whether anything came of an upgrade there since."""
     facts = simulation.facts
     return any(
@@ -422,18 +429,27 @@ def _well_since_s(simulation: Simulation, service: str, target: Target, at_s: fl
 
 def it_has_failed_nowhere(simulation: Simulation, _before: str, after: str) -> str:
     """It is in quarantine neither here nor where it comes from."""
-    made, facts, pushed_s = simulation.remote.made[after], simulation.facts, _pushed_s(simulation)
+    return failed(simulation, after, _pushed_s(simulation))
+
+
+def failed(simulation: Simulation, after: str, decided_s: float) -> str:
+    """What of a commit was known then to have failed."""
+    made, facts = simulation.remote.made[after], simulation.facts
     for move in moves_of(made):
         for (environment, service, target), by in facts.shut.items():
-            known = facts.settled_s.get(by, math.inf) < pushed_s
+            known = facts.settled_s.get(by, math.inf) < decided_s
             if known and (service, target.version.text) == (move.service, move.will):
                 return f"{service} {move.will} is promoted, and {by} found it to fail in {environment}"
     return ""
 
 
 def it_is_neither_held_nor_under_way(simulation: Simulation, _before: str, after: str) -> str:
-    facts, pushed_s = simulation.facts, _pushed_s(simulation)
-    at = text_of(instant(pushed_s))
+    return hindered(simulation, after, _pushed_s(simulation))
+
+
+def hindered(simulation: Simulation, after: str, decided_s: float) -> str:
+    """What of a commit was held then, or under way."""
+    facts, at = simulation.facts, text_of(instant(decided_s))
     for move in moves_of(simulation.remote.made[after]):
         held_by = simulation.disk.all(
             f"SELECT owner FROM holds WHERE {ANY_NAME} AND (service IS NULL OR service = ?) AND since < ?"
@@ -446,7 +462,7 @@ def it_is_neither_held_nor_under_way(simulation: Simulation, _before: str, after
             return f"{move.service} {move.will} is promoted, and {held_by[0]['owner']} holds it"
         for one in facts.upgrades.values():
             mine = (one.environment, one.service) == (HERE, move.service) and one.phase in ENGAGED
-            if mine and facts.begun_s(one) < pushed_s:
+            if mine and facts.begun_s(one) < decided_s:
                 return f"{move.service} {move.will} is promoted, and {one.operation} is {one.phase}"
     return ""
 
@@ -455,7 +471,7 @@ def it_has_what_it_requires(simulation: Simulation, _before: str, after: str) ->
     pins = fleet.pins_of(simulation.remote.made[after].tree, HERE)
     for move in moves_of(simulation.remote.made[after]):
         other, least = NEEDED.get((move.service, move.will), ("", ""))
-        if other and pins.get(other, "") < least and not _broken(simulation, HERE):
+        if other and pins.get(other, "") < least and not broken(simulation, HERE):
             return f"{move.service} {move.will} is promoted, and {other} is pinned to {pins.get(other)}"
     return ""
 
@@ -494,20 +510,21 @@ def unfollowed(simulation: Simulation, environment: str) -> list[str]:
     """The pins of production that do not follow staging's, and nothing that lasts is in the way."""
     if simulation.promoting is None or environment != HERE:
         return []
-    if _broken(simulation, BEFORE) or _broken(simulation, HERE):
+    if broken(simulation, BEFORE) or broken(simulation, HERE):
         return []
     policy = policy_in(simulation.remote.made[simulation.remote.tip].tree)
-    if policy is None or policy.by != "commit":
+    if policy is None or policy.by == "nobody":
         return []
-    found = [(service, _behind(simulation, policy, service)) for service in SERVICES]
-    if behind := [f"{service} {version} is promoted by nobody" for service, version in found if version]:
-        return behind
+    due = [(service, version) for service in SERVICES if (version := due_of(simulation, policy, service))]
+    asking = simulation.asking
+    if behind := [one for one in due if not (asking and asking.is_asked(*one))]:
+        return [f"{service} {version} is promoted by nobody" for service, version in behind]
     known = simulation.life.core.promotions.get(HERE, {}) if simulation.life else {}
     silent = [one for one in simulation.pins(HERE) if one not in known or not known[one].why]
     return [f"{service} is not promoted, and nothing says why" for service in silent]
 
 
-def _behind(simulation: Simulation, policy: Policy, service: str) -> str:
+def due_of(simulation: Simulation, policy: Policy, service: str) -> str:
     """The version that should be pinned in production; empty where there is none, or it need not be."""
     facts, pinned = simulation.facts, simulation.pins(HERE).get(service)
     good, there = facts.proven.get((BEFORE, service)), simulation.pins(BEFORE).get(service)
@@ -528,7 +545,7 @@ def _behind(simulation: Simulation, policy: Policy, service: str) -> str:
             (one.environment, one.service) == (HERE, service) and one.phase in ENGAGED | {Phase.STUCK}
             for one in facts.upgrades.values()
         ),
-        bool(_pinned_by(simulation, simulation.remote.tip, service, version)),
+        bool(pinned_by(simulation, simulation.remote.tip, service, version)),
     )
     return "" if any(lasting) else version
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Literal
 
+from reconciler.forge import Draft
 from reconciler.model.target import Workload
 from reconciler.model.upgrade import Phase, Upgrade
 from tests.simulation import fleet
 from tests.simulation.forge import Request, SimulatedForge
-from tests.simulation.loop import instant
-from tests.simulation.remote import BLOBS, Tree
+from tests.simulation.remote import Tree
+from tests.simulation.reviewing import Reviewing, a_person_s_commits_are_not_overwritten
 from tests.simulation.violation import judge
 
 if TYPE_CHECKING:
@@ -24,37 +25,35 @@ FORGE_ODDS, MERGES_ODDS, CLOSES_ODDS, DEADLY_ODDS = 0.85, 0.3, 0.6, 0.5
 """How often there is a forge; whether it merges by itself; whether it closes what has lost its branch; and whether
 the daemon is killed where it proposes."""
 KILLS_ODDS = {"at pull:": 0.1, "at propose:": 0.1, "in a call of the forge": 0.05, "at a pushed branch": 0.3}
-HEARS_ODDS, DELETES_ODDS = 0.6, 0.5
 ACTS = 2, 9
 MERGES_S = 3.0
 """How often the forge looks at what it is to merge by itself."""
-HOW = "merge", "squash", "bare"
-"""In which manner it is merged: `bare` is a squash that drops the trailers."""
 
 
-class Proposing:
+class Proposing(Reviewing):
     """The reverts of one seed that are proposed, the forge they are proposed on, and who looks at them there."""
 
-    def __init__(self, simulation: Simulation, random: Random, way: Way) -> None:
-        self._simulation, self._random = simulation, random
+    prefix = PREFIX
+    how = "merge", "squash", "bare"
+
+    def __init__(self, simulation: Simulation, random: Random, way: Way, *, forge: bool) -> None:
+        """`forge`: there has to be one."""
+        super().__init__(simulation, random)
         self._fate = Random(random.random())
         self.way = way
         simulation.remote.protected = way == "protected"
-        simulation.remote.branch_moves = self._branch_moves
+        simulation.remote.branch_moves.append(self._branch_moves)
         simulation.remote.branch_moved = lambda: simulation.may_kill("at a pushed branch")
         weather, remote = simulation.weather, simulation.remote
         there, merges = random.random() < FORGE_ODDS, random.random() < MERGES_ODDS
-        self.forge = SimulatedForge(weather, remote, merges=merges) if there else None
-        self._closes, self._deadly = random.random() < CLOSES_ODDS, random.random() < DEADLY_ODDS
+        self.forge = SimulatedForge(weather, remote, merges=merges) if there or forge else None
+        self.closes, self._deadly = random.random() < CLOSES_ODDS, random.random() < DEADLY_ODDS
         if self.forge:
-            self.forge.opens, self.forge.closes = self._opens, self._closed
+            self.forge.opens.append(self._opens)
+            self.forge.closes.append(self._closed)
             self.forge.interrupt = lambda: simulation.may_kill("in a call of the forge")
         self.proposed: set[str] = set()
         """Operations of which a branch was ever pushed."""
-        self.touched: set[str] = set()
-        """Branches that people have pushed to, or deleted."""
-        self.merged: dict[str, list[str]] = {}
-        """By operation: the commits by which its revert came."""
 
     def moments(self, end_s: float) -> list[tuple[float, Callable[[], None]]]:
         random = self._random
@@ -72,89 +71,12 @@ class Proposing:
 
     def _act(self) -> None:
         """Somebody looks at one of the proposals."""
-        open_ones = [
-            branch
-            for branch in sorted(self._simulation.remote.branches)
-            if branch.startswith(PREFIX) and not self._ended(branch)
-        ]
-        if not open_ones:
-            return
-        random = self._random
-        branch = random.choice(open_ones)
-        acts = self._merge, self._close, self._delete, self._push, self._move_on
-        random.choices(acts, (6, 2, 1, 2, 1))[0](branch)
-        self._hears()
-
-    def _ended(self, branch: str) -> bool:
-        there = self.forge.newest(branch) if self.forge else None
-        return there is not None and there.state != "open"
-
-    def _hears(self) -> None:
-        """A webhook tells the daemon; or it does not."""
-        life = self._simulation.life
-        if life and self._random.random() < HEARS_ODDS:
-            life.core.look_at_pulls()
+        self._look_at_one({self._merge: 6, self._close: 2, self._delete: 1, self._push: 2, self._move_on: 1})
 
     def _by_itself(self) -> None:
         for one in self.forge.pulls if self.forge else ():
             if one.state == "open" and one.waits and self._random.random() < 0.3:
                 self._merge(one.branch)
-
-    def _merge(self, branch: str) -> None:
-        """Merge it, where it has no conflict."""
-        simulation, random = self._simulation, self._random
-        remote, head = simulation.remote, simulation.remote.branches.get(branch)
-        there = self.forge.newest(branch) if self.forge else None
-        if head is None or (self.forge and there is None):
-            return  # whoever looks for a pull request finds none yet
-        changes = changes_of(simulation, head)
-        if changes is None:
-            return
-        number = f" (#{there.number})" if there else ""
-        message, how = remote.made[head].message, random.choice(HOW)
-        if how == "merge":
-            said = f"Merge {branch}{number}\n"
-        elif how == "squash":
-            said = message.replace("\n", f"{number}\n", 1)
-        else:
-            said = f"{remote.made[head].commit.subject}{number}\n"
-        parents = (remote.tip, head) if how == "merge" else (remote.tip,)
-        sha = remote.commit(parents, changes, said, author="Bob", at=instant(simulation.time.now_s))
-        simulation.note(f"people merge {branch}{number} as {sha[:12]}: {how}")
-        if there:
-            there.state = "merged"
-        if remote.made[sha].changed:
-            self.merged.setdefault(operation_of(branch), []).append(sha)
-        remote.move(sha, "a person")
-        if random.random() < DELETES_ODDS:
-            del remote.branches[branch]
-        if simulation.life and random.random() < 0.7:
-            simulation.life.daemon.nudge()
-
-    def _close(self, branch: str) -> None:
-        there = self.forge.newest(branch) if self.forge else None
-        if there:
-            there.state = "closed"
-            self._simulation.note(f"people close #{there.number} of {branch}")
-            if self._random.random() < DELETES_ODDS:
-                del self._simulation.remote.branches[branch]
-
-    def _delete(self, branch: str) -> None:
-        self._simulation.note(f"people delete {branch}")
-        del self._simulation.remote.branches[branch]
-        self.touched.add(branch)
-        there = self.forge.newest(branch) if self.forge else None
-        if there and self._closes:
-            there.state = "closed"
-
-    def _push(self, branch: str) -> None:
-        """A commit of somebody's own on the branch."""
-        remote, at = self._simulation.remote, instant(self._simulation.time.now_s)
-        head = remote.branches[branch]
-        why = f"{self._random.random()}\n".encode()
-        self._simulation.note(f"people push to {branch}")
-        remote.branches[branch] = remote.commit((head,), {"NOTES.md": why}, "Say why\n", author="Ada", at=at)
-        self.touched.add(branch)
 
     def _move_on(self, branch: str) -> None:
         """Pin something else than what failed; or what failed, once more."""
@@ -167,37 +89,26 @@ class Proposing:
     # what the daemon does
 
     def _branch_moves(self, before: str | None, after: str, name: str) -> None:
+        if not name.startswith(PREFIX):
+            return
         self._simulation.note(f"ugs pushes {after[:12]} to {name}")
         judge(BEFORE_BRANCH, self._simulation, before, after, name)
         self.proposed.add(operation_of(name))
 
-    def _opens(self, branch: str) -> None:
-        self._simulation.note(f"ugs opens a pull request from {branch}")
-        judge(BEFORE_OPEN, self._simulation, branch)
+    def _opens(self, draft: Draft) -> None:
+        if draft.branch.startswith(PREFIX):
+            self._simulation.note(f"ugs opens a pull request from {draft.branch}")
+            judge(BEFORE_OPEN, self._simulation, draft.branch)
 
     def _closed(self, one: Request) -> None:
+        if not one.branch.startswith(PREFIX):
+            return
         self._simulation.note(f"ugs closes #{one.number} of {one.branch}")
         judge((what_is_closed_is_moot,), self._simulation, one.branch)
 
 
 def operation_of(branch: str) -> str:
     return branch.removeprefix(PREFIX)
-
-
-def changes_of(simulation: Simulation, head: str) -> Mapping[str, bytes | None] | None:
-    """What merging a branch now changes; None where it has a conflict: a file that both have changed."""
-    remote = simulation.remote
-    base = next(made for made in remote.history(head) if remote.reaches(remote.tip, made.commit.sha)).tree
-    theirs, ours = remote.made[head].tree, remote.made[remote.tip].tree
-    found: dict[str, bytes | None] = {}
-    for path in sorted(base.keys() | theirs.keys()):
-        was, will, now = base.get(path), theirs.get(path), ours.get(path)
-        if will in (was, now):
-            continue
-        if now != was:
-            return None
-        found[path] = BLOBS[will] if will else None
-    return found
 
 
 def _stands(simulation: Simulation, tree: Tree, upgrade: Upgrade) -> bool:
@@ -212,13 +123,6 @@ def _tip(simulation: Simulation) -> Tree:
 
 
 # before a branch of ours is pushed: (simulation, where it stood, where it is to stand, its name)
-
-
-def a_person_s_commits_are_not_overwritten(
-    simulation: Simulation, before: str | None, _after: str, name: str
-) -> str:
-    author = simulation.remote.made[before].commit.author if before else "UGS"
-    return "" if author == "UGS" else f"{name} is made anew over a commit of {author}'s"
 
 
 def only_what_failed_is_proposed_back_3_7(
@@ -276,7 +180,7 @@ def one_pull_request_a_pin_3_4(simulation: Simulation, branch: str) -> str:
     others = [
         one.branch
         for one in (forge.pulls if forge else ())
-        if one.state == "open" and _pin(simulation, one.branch) == pin
+        if one.state == "open" and one.branch.startswith(PREFIX) and _pin(simulation, one.branch) == pin
     ]
     return f"{branch} is proposed, and {', '.join(others)} is, too" if others else ""
 
@@ -380,7 +284,10 @@ def at_the_end(simulation: Simulation) -> str:
     if proposing is None or simulation.life is None:
         return ""
     store = simulation.life.core.store
-    for one in proposing.forge.pulls if proposing.forge else ():
+    reverts = (
+        (one for one in proposing.forge.pulls if one.branch.startswith(PREFIX)) if proposing.forge else ()
+    )
+    for one in reverts:
         known = store.proposal(operation_of(one.branch))
         fits = {"open": ("open",), "merged": ("merged",), "closed": ("refused", "moot")}[one.state]
         if one.state == "merged" and (simulation.facts.forced or not _is_there(simulation, one.branch)):
@@ -408,7 +315,7 @@ def _told(simulation: Simulation, upgrade: Upgrade) -> str:
         commit = simulation.facts.upgrades[upgrade.operation].revert_commit
         if commit is None:
             return f"{known.name} was merged, and {upgrade.operation} does not name the commit"
-        by = simulation.proposing.merged.get(upgrade.operation, [])
+        by = simulation.proposing.merged.get(f"{PREFIX}{upgrade.operation}", [])
         if by and not any(_brought_by(simulation, commit, one) for one in by):
             return f"{upgrade.operation} was reverted by {by[0][:12]}, and names {commit[:12]}"
     return ""
@@ -423,5 +330,5 @@ def _brought_by(simulation: Simulation, commit: str, by: str) -> bool:
 def _is_there(simulation: Simulation, branch: str) -> bool:
     """Whether the tracked branch has what people merged there."""
     assert simulation.proposing is not None
-    tip, commits = simulation.remote.tip, simulation.proposing.merged.get(operation_of(branch), [])
+    tip, commits = simulation.remote.tip, simulation.proposing.merged.get(branch, [])
     return all(simulation.remote.reaches(tip, sha) for sha in commits)

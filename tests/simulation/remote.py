@@ -61,8 +61,8 @@ class Remote:
         """Others than the tracked one."""
         self.protected = False
         """Whether the tracked one takes no push of ours."""
-        self.branch_moves: Callable[[str | None, str, str], None] = lambda _old, _new, _name: None
-        """Hears of every push of ours to one of those, before it has its effect, and the next once it has."""
+        self.branch_moves: list[Callable[[str | None, str, str], None]] = []
+        """Hear of every push of ours to one of those, before it has its effect, and the next once it has."""
         self.branch_moved: Callable[[], None] = lambda: None
         self.moved: Callable[[str, str, str], None] = lambda _old, _new, _who: None
 
@@ -74,7 +74,9 @@ class Remote:
         *,
         author: str,
         at: datetime,
+        committer: str = "",
     ) -> str:
+        """`committer`: who, where it is not the author."""
         base = self.made[parents[0]].tree if parents else {}
         tree = dict(base)
         for path, data in changes.items():
@@ -89,13 +91,14 @@ class Remote:
             message,
             author,
             str(at),
+            *([committer] if committer else []),
         )
         sha = hashlib.sha1("\0".join(parts).encode()).hexdigest()
         if sha not in self.made:
             lines = message.rstrip("\n").split("\n")
             trailers = tuple((found[1], found[2]) for line in lines[1:] if (found := TRAILER.match(line)))
-            email = f"{author}@example.org"
-            commit = Commit(sha, parents, author, email, at, lines[0], trailers, committer=email)
+            email, by = f"{author}@example.org", f"{committer or author}@example.org"
+            commit = Commit(sha, parents, author, email, at, lines[0], trailers, committer=by)
             self.made[sha] = Made(commit, tree, changed, message)
         return sha
 
@@ -257,11 +260,28 @@ class Clone:
         self._reach("fetch of a branch")
         return self.remote.branches.get(name)
 
+    def branches(self) -> dict[str, str]:
+        self._reach("a look at the branches")
+        return {**self.remote.branches, "main": self.remote.tip}
+
+    def has(self, revision: str) -> bool:
+        """What people have pushed to other branches is not fetched with the tracked one."""
+        made = self.remote.made.get(revision)
+        ours = made is not None and made.commit.author == "UGS"
+        return ours or self.remote.reaches(self.refs.fetched, revision)
+
+    def drop_branch(self, name: str, *, expected: str) -> None:
+        self._reach("push of a branch")
+        if self.remote.branches.get(name) != expected:
+            raise PushRejected("the branch has moved on")
+        del self.remote.branches[name]
+
     def push_branch(self, sha: str, name: str, *, expected: str | None) -> None:
         self._reach("push of a branch")
         if self.remote.branches.get(name) != expected:
             raise PushRejected("the branch has moved on")
-        self.remote.branch_moves(expected, sha, name)
+        for told in self.remote.branch_moves:
+            told(expected, sha, name)
         self.remote.branches[name] = sha
         self.remote.branch_moved()
         if self.weather.strikes("push-unanswered"):

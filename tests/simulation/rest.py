@@ -13,7 +13,7 @@ from reconciler.model.codec import decode
 from reconciler.model.gates import closed
 from reconciler.model.upgrade import FINAL, Phase, Upgrade
 from reconciler.store import NOTE, SLACK, Note
-from tests.simulation import data_invariants, departure, fleet, promoting, proposing, renaming
+from tests.simulation import asking, data_invariants, departure, fleet, promoting, proposing, renaming
 from tests.simulation.opening import held
 from tests.simulation.removal import unmoved
 from tests.simulation.trust import follows, in_force, pins_in_force
@@ -117,7 +117,10 @@ def _in_environment(simulation: Simulation, environment: str) -> list[str]:
         if (why := _of(simulation, here, (environment, service), pins.get(service)))
     ]
     return (
-        found or renaming.unfollowed(simulation, environment) or promoting.unfollowed(simulation, environment)
+        found
+        or renaming.unfollowed(simulation, environment)
+        or promoting.unfollowed(simulation, environment)
+        or asking.unfollowed(simulation, environment)
     )
 
 
@@ -167,7 +170,12 @@ def at_the_end(simulation: Simulation, environments: Collection[str]) -> str:
             continue  # what goes well on one host of many is told of the rollout
         if upgrade.final and upgrade.started_at and (upgrade.operation, upgrade.phase.value) not in told:
             return f"{upgrade.operation} is {upgrade.phase}, and nobody was told"
-    for check in (data_invariants.at_the_end, proposing.at_the_end, promoting.at_the_end):
+    for check in (
+        data_invariants.at_the_end,
+        proposing.at_the_end,
+        promoting.at_the_end,
+        asking.at_the_end,
+    ):
         if wrong := check(simulation):
             return wrong
     if simulation.life.loop.trouble:

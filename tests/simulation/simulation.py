@@ -9,6 +9,7 @@ from typing import Any, cast
 from reconciler.engine.repository import Repository
 from reconciler.model.errors import UgsError
 from tests.simulation import (
+    asking,
     data,
     departure,
     fleet,
@@ -107,11 +108,19 @@ class Simulation:
         self.departs = drawn.departs
         """In some an environment is taken out of the repository."""
         self.proposing = (
-            proposing.Proposing(self, self._random("proposing"), drawn.proposes) if drawn.proposes else None
+            proposing.Proposing(self, self._random("proposing"), drawn.proposes, forge=drawn.asks)
+            if drawn.proposes or drawn.asks
+            else None
         )
         """In some people are asked to merge what is to go back."""
         self.promoting = promoting.Promoting(self, self._random("promoting")) if self.rules.follows else None
         """In some production's pins follow staging's."""
+        self.asking = (
+            asking.Asking(self, self._random("asking"), self.proposing)
+            if drawn.asks and self.proposing
+            else None
+        )
+        """And in some of those people are asked to merge that."""
         self.clocks = drawn.clocks
         """In some somebody sets the wall clock."""
         self.renaming = renaming.Renaming(self, self._random("renaming")) if drawn.renames else None
@@ -185,6 +194,8 @@ class Simulation:
         self._until(ACTIVE_S)
         self.note("from here on nobody acts, and nothing fails")
         self.world.mended = True
+        if self.asking:
+            self.asking.mended()
         self.tidies_up = self.rules.trusted and self.people.random() < 0.5
         restless = ["it has not been looked at"]
         while restless and self.time.now_s < ACTIVE_S + CALM_MAX_S:
@@ -222,6 +233,8 @@ class Simulation:
             moments += self.proposing.moments(ACTIVE_S)
         if self.promoting:
             moments += self.promoting.moments(ACTIVE_S)
+        if self.asking:
+            moments += self.asking.moments(ACTIVE_S)
         if self.pair:
             moments += self.pair.moments(ACTIVE_S)
         elif self.rules.leased:
@@ -303,7 +316,8 @@ class Simulation:
 
     def may_kill(self, where: str) -> None:
         """Kill the daemon here, if the weather says so."""
-        if any(one.kills(where) for one in (self.renaming, self.proposing, self.promoting) if one):
+        deadly = self.renaming, self.proposing, self.promoting, self.asking
+        if any(one.kills(where) for one in deadly if one):
             raise Killed(where)
         if not self._deadly:
             return
