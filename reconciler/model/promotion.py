@@ -74,6 +74,8 @@ class Verdict(Struct, frozen=True):
     """Since when `to` has been healthy in the environment before."""
     moot: bool = False
     """Nobody should be asked for `to` either."""
+    unknown: bool = False
+    """It cannot be said what has proved healthy in the environment before."""
 
     @property
     def due(self) -> bool:
@@ -95,17 +97,19 @@ def decide(train: Train, *, now: datetime) -> dict[str, Verdict]:
 
 def _alone(train: Train, rule: Promotion, pin: Pin, *, now: datetime) -> Verdict:
     """Whether one pin is due, whatever it needs and whoever needs it."""
-    found, service = train.stages[0].proved.get(pin.service), pin.service
+    before, service = train.stages[0], pin.service
+    found, unknown = before.proved.get(service), bool(before.unknown)
     if found is None:
-        return Verdict(service, pin.version, why=f"nothing of it has proved healthy in {rule.from_}")
+        why = before.unknown or f"nothing of it has proved healthy in {rule.from_}"
+        return Verdict(service, pin.version, why=why, unknown=unknown)
     if found.version <= pin.version:
         what = (
             "runs there too"
             if found.version == pin.version
             else f"is newer than {found.version}, which runs there"
         )
-        return Verdict(service, pin.version, why=f"{pin.version} {what}")
-    verdict = Verdict(service, pin.version, found.version, since=found.since)
+        return Verdict(service, pin.version, why=f"{pin.version} {what}", unknown=unknown)
+    verdict = Verdict(service, pin.version, found.version, since=found.since, unknown=unknown)
     for look in _LOOKS:
         if shut := look(train, rule, pin, found, now):
             return replace(verdict, why=shut.why, until=shut.until, moot=shut.moot)
@@ -240,6 +244,7 @@ def moot(ask: Verdict | None, version: str) -> str:
         return f"{version} is no version"
     if asked <= ask.pinned:
         return f"{ask.service} is pinned to {ask.pinned} by now"
-    if ask.to is None or ask.to < asked or (ask.to == asked and ask.moot):
+    overtaken = (ask.to is None or ask.to < asked) and not ask.unknown
+    if overtaken or (ask.to == asked and ask.moot):
         return f"{ask.service} {version} comes no more: {ask.why}"
     return ""

@@ -239,6 +239,12 @@ def test_what_is_asked_for_is_moot_only_when_it_can_come_no_more() -> None:
         moot(of(train(placed(pin("1.1.0")), stage(api="1.1.0"))), "1.1.0") == "api is pinned to 1.1.0 by now"
     )
     assert "comes no more" in moot(of(train(placed(pin("1.0.0")), stage(api="1.0.0"))), "1.1.0")
+    for known in ({}, {"api": "1.0.0"}, {"api": "1.0.1"}):
+        unsaid = of(train(placed(pin("1.0.0")), replace(stage(**known), unknown="it is in safe mode")))
+        assert moot(unsaid, "1.1.0") == ""
+        assert moot(unsaid, "1.0.0") == "api is pinned to 1.0.0 by now"
+    nothing = train(placed(pin("1.0.0")), Stage("staging", unknown="it is in safe mode"))
+    assert of(nothing).why == "it is in safe mode"
     assert moot(None, "1.1.0") == "it is pinned, or promoted, no longer"
     assert moot(of(looked), "one") == "one is no version"
 

@@ -666,13 +666,10 @@ MUTATIONS = {
         kind="asked",
     ),
     "what comes no more stays asked for": Mutation(
-        "reconciler.model.promotion:moot", "if ask.to is None or ask.to < asked or (", "if (", kind="asked"
+        "reconciler.model.promotion:moot", "and not ask.unknown", "and False", kind="asked"
     ),
-    "what failed stays asked for": Mutation(
-        "reconciler.model.promotion:moot",
-        "or (ask.to == asked and ask.moot):",
-        "or False:",
-        kind="asked",
+    "what nobody can say anything of now comes no more": Mutation(
+        "reconciler.model.promotion:moot", "and not ask.unknown", "", kind="asked"
     ),
     "what is closed is closed without a word": Mutation(
         "reconciler.engine.pull_requests.moves:Hands.closed",

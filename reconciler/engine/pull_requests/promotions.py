@@ -136,7 +136,7 @@ class Promoter:
             if isinstance(train, str):
                 pins = desired.environment.pins.values()
                 core.promotions[name] = {
-                    pin.service: Verdict(pin.service, pin.version, why=train) for pin in pins
+                    pin.service: Verdict(pin.service, pin.version, why=train, unknown=True) for pin in pins
                 }
                 return Outcome()
             core.promotions[name] = deciding.decide(train, now=core.clock.now())
