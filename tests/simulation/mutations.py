@@ -668,9 +668,6 @@ MUTATIONS = {
     "what comes no more stays asked for": Mutation(
         "reconciler.model.promotion:moot", "and not ask.unknown", "and False", kind="asked"
     ),
-    "what nobody can say anything of now comes no more": Mutation(
-        "reconciler.model.promotion:moot", "and not ask.unknown", "", kind="asked"
-    ),
     "what is closed is closed without a word": Mutation(
         "reconciler.engine.pull_requests.moves:Hands.closed",
         "if not any(rules.CLOSED_MARK in comment.body for comment in said):",
@@ -689,12 +686,6 @@ MUTATIONS = {
         "if not found.get(one.environment):",
         kind="asked",
     ),
-    "what was opened without an answer is looked for nowhere": Mutation(
-        "reconciler.engine.pull_requests.keeper:Keeper._pull",
-        "return await self._newest(kept.branch)",
-        "return None",
-        kind="asked",
-    ),
     "a branch stays as its file was once": Mutation(
         "reconciler.engine.pull_requests.keeper:_alike",
         "and mirror.blob_at(base, path) == mirror.blob_at(tip, path)",
@@ -707,28 +698,10 @@ MUTATIONS = {
         '""',
         kind="asked",
     ),
-    "two ask for one service": Mutation(
-        "reconciler.engine.pull_requests.promotion_pulls:PromotionPulls._ends",
-        "if branch != one.branch else []",
-        "if False else []",
-        kind="asked",
-    ),
-    "what needs one another is asked for apart": Mutation(
-        "reconciler.model.promotion:groups",
-        "if needed in parties and parties[needed] is not",
-        "if False and parties[needed] is not",
-        kind="asked",
-    ),
     "what is open is not told where the next one fails": Mutation(
         "reconciler.engine.pull_requests.moves:Hands._told",
         'if event == "opened":',
         "if False:",
-        kind="asked",
-    ),
-    "who has lost the environment asks still": Mutation(
-        "reconciler.engine.pull_requests.moves:Hands._is_lost",
-        "return environment in core.desired and not core.leases.opening(environment).open",
-        "return False",
         kind="asked",
     ),
     "what people end while it waits is not known": Mutation(
