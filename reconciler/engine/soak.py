@@ -18,6 +18,7 @@ from reconciler.model.promotion import Stage
 from reconciler.model.recovery import Account
 from reconciler.model.stamped import promoting
 from reconciler.model.train import upstream
+from reconciler.model.version import Version
 from reconciler.store import Transition
 
 log = logging.getLogger("ugs")
@@ -76,7 +77,11 @@ def stage(core: Core, environment: str, place: Environment | None) -> Stage:
     """One environment of a train, as far as it is known here."""
     if place is None:
         return Stage(environment, unknown=f"there is no environment {environment} that can be used")
-    pins = {service: pin.version for service, pin in place.pins.items()}
+    return pinning(core, environment, {service: pin.version for service, pin in place.pins.items()})
+
+
+def pinning(core: Core, environment: str, pins: Mapping[str, Version]) -> Stage:
+    """The same of one that is there, and has these pins."""
     found = {service: one for service in pins if (one := proved(core, environment, service))}
     if here(core, environment):
         failed = {

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
+from reconciler.engine.core import Core
 from reconciler.engine.fleet import Fleet
-from reconciler.engine.soak import here, places_of, stage
+from reconciler.engine.soak import here, pinning, places_of, stage
 from reconciler.model.desired import Desired
 from reconciler.model.environment import Environment
 from reconciler.model.errors import InputError
@@ -42,18 +43,22 @@ async def train_of(fleet: Fleet, desired: Desired, refused: Mapping[tuple[str, s
 
 
 def recorded(fleet: Fleet, train: Train) -> Train:
-    """The same with what has been recorded since, there and here: holds, verdicts, degradations. Nothing is asked."""
+    """The same with what has been recorded since, there and here, or read of what other daemons did there: holds,
+    verdicts, degradations. Nothing is asked."""
     core, name = fleet.core, train.place.name
-    ours = {one.name: core.desired[one.name].environment for one in train.stages if here(core, one.name)}
     return replace(
         train,
         here=stage(core, name, train.place),
-        stages=tuple(
-            stage(core, one.name, ours[one.name]) if one.name in ours else one for one in train.stages
-        ),
+        stages=tuple(_recorded(core, one) for one in train.stages),
         permits=core.store.permits(name),
         busy=_busy(fleet, name),
     )
+
+
+def _recorded(core: Core, before: Stage) -> Stage:
+    if here(core, before.name):
+        return stage(core, before.name, core.desired[before.name].environment)
+    return before if before.unknown else pinning(core, before.name, before.pins)
 
 
 def _busy(fleet: Fleet, name: str) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from reconciler.engine.pull_requests.keeper import Keeper
 from reconciler.engine.pull_requests.moves import View
 from reconciler.engine.pull_requests.promotion_pulls import Due, PromotionPulls
 from reconciler.engine.pull_requests.promotions import Promoter, promotion_of
+from reconciler.engine.soak import learn
 from reconciler.engine.trains import train_of
 from reconciler.model.errors import TransientError
 from reconciler.model.observation import HealthState
@@ -280,6 +282,43 @@ async def test_a_hold_that_is_said_while_git_is_looked_into_is_heeded(
     await train.settle()
     assert train.promoted() == []
     assert "audit" in train.why("staging")
+
+
+async def test_what_is_read_of_another_daemon_while_git_is_looked_into_is_heeded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, whole, told = Train(world), Core.git, list[str]()
+    world.more = train.production
+    for version in ("1.0.0", "1.1.0"):
+        world.release(version, deadline="60s")
+    world.pin("1.0.0")
+    world.files[FILE.format(name="staging")] = PLACE.format(
+        name="staging", more="", version="1.1.0", port=world.port("staging")
+    )
+    world.merge("Start")
+    await world.settle()
+    await world.deliver()
+    world.settings_more = "environments: [production]\n"  # staging is another's from now on
+    await world.restart()
+    world.clock.move(25 * HOUR)
+
+    async def slow(core: Core, call: Callable[..., object], *args: object, **kwargs: object) -> object:
+        answer = await whole(core, call, *args, **kwargs)
+        if call is commit_of and not told:
+            mirror = core.repository.mirror
+            notes = [(sha, text) for sha, texts in mirror.all_notes().items() for text in texts]
+            [(revision, text)] = [one for one in notes if '"environment": "staging"' in one[1]]
+            line = json.loads(text) | {"health": "degraded", "health_since": core.clock.now().isoformat()}
+            told.append(line["operation"])
+            mirror.add_notes({revision: {told[0]: json.dumps(line)}}, at=core.clock.now())
+            await learn(core)
+        return answer
+
+    monkeypatch.setattr(Core, "git", slow)
+    await train.settle()
+    assert told
+    assert train.promoted() == []
+    assert train.why("production") == "1.1.0 is degraded in staging"
 
 
 async def test_a_policy_that_is_taken_away_meanwhile_moves_nothing(train: Train, world: World) -> None:

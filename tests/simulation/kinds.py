@@ -36,6 +36,8 @@ FOLLOWS = 0.12
 ASKS = 0.1
 MANNERS: tuple[Way, ...] = ("policy", "policy", "protected")
 """And in how many of those of none of these people are asked to merge that, and why."""
+RELAYED = 0.25
+"""In how many of those with a second daemon they do so too, by commits of either."""
 
 
 class World(NamedTuple):
@@ -77,8 +79,22 @@ def dice(seed: int, name: str) -> Random:
     return Random(f"{seed} {name}")
 
 
+def world_of(seed: int, story: Random) -> World:
+    """The world of a seed, by its dice; `story` is read on where this ends."""
+    return _shared(draw(story, dice(seed, "scene")), dice(seed, "pairs"))
+
+
+def _shared(world: World, random: Random) -> World:
+    """The same with what two whole daemons do to one remote. Their clocks agree where one goes by what the other
+    dates."""
+    if not (world.paired and random.random() < RELAYED):
+        return world
+    rules = world.rules._replace(data=False, trusted=False, everything=False)
+    return world._replace(rules=following(rules, random), skew_s=0.0)
+
+
 def draw(story: Random, scene: Random) -> World:
-    """The world of a seed, by its dice."""
+    """The world of a seed, but for what is drawn of two daemons last."""
     drawn, where = rules(story), scene.random()
     paired, loses = where < PAIRED, PAIRED <= where < PAIRED + LOST
     if paired or loses:
@@ -151,7 +167,7 @@ def seeds(kind: str, first: int, number: int) -> Iterator[int]:
 
 
 def _is(seed: int, kind: str) -> bool:
-    world = draw(dice(seed, "story"), dice(seed, "scene"))
+    world = world_of(seed, dice(seed, "story"))
     if kind in SCENES:
         return SCENES[kind](world)
     weather = Weather(dice(seed, "weather"), Time(), clear_s=LASTS_S[1], more=world.faults)

@@ -155,10 +155,15 @@ class Loss:
         return any(at_s >= self.struck_s and verdict == "healthy" for at_s, verdict in answers)
 
 
+def reverted(remote: Remote, reverts: dict[str, str], operation: str) -> bool:
+    """Whether the remote tells by a revert that an upgrade failed."""
+    revert = reverts.get(operation)
+    return revert is not None and remote.reaches(remote.tip, revert)
+
+
 def told(remote: Remote, reverts: dict[str, str], operation: str) -> bool:
     """Whether the remote tells how an upgrade ended: in a note, or by a revert."""
-    revert = reverts.get(operation)
-    if revert and remote.reaches(remote.tip, revert):
+    if reverted(remote, reverts, operation):
         return True
     noted = (
         revision

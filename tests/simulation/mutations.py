@@ -728,6 +728,30 @@ MUTATIONS = {
         "if True:",
         kind="asked",
     ),
+    "of another daemon's environment our own records tell": Mutation(
+        "reconciler.engine.soak:here",
+        'return core.leases.standing(core.share(environment)) == "held"',
+        "return True",
+        kind="paired+promoted",
+    ),
+    "what another daemon proved need not soak": Mutation(
+        "reconciler.engine.soak:proved",
+        "last.since or last.at, DEGRADED if",
+        "datetime.min.replace(tzinfo=last.at.tzinfo), DEGRADED if",
+        kind="paired+promoted",
+    ),
+    "what degrades elsewhere is promoted": Mutation(
+        "reconciler.engine.soak:proved",
+        'DEGRADED if last.degraded else ""',
+        '""',
+        kind="paired+promoted",
+    ),
+    "a promotion is told by who has the lease alone": Mutation(
+        "reconciler.engine.pull_requests.promotions:Promoter._settle",
+        "if name not in core.desired:",
+        "if name not in core.desired or not core.leases.opening(name).open:",
+        kind="paired+promoted",
+    ),
 }
 """By name: what somebody might break."""
 

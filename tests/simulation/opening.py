@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from reconciler.model.target import Target
 from reconciler.model.upgrade import Phase, Upgrade
 from reconciler.store.values import text_of
-from tests.simulation import fleet
+from tests.simulation import fleet, relay
 from tests.simulation.removal import guarded
 
 if TYPE_CHECKING:
@@ -132,15 +132,14 @@ def _unpromoted(simulation: Simulation, upgrade: Upgrade) -> bool:
     ):
         return False
     assert upgrade.pinned is not None
-    soak_s = simulation.promoting.soaks_s() if simulation.promoting else PROMOTED_S
+    soak_s = simulation.promoting.soaks_s(simulation) if simulation.promoting else PROMOTED_S
     if soak_s is None:
         return False
-    facts, key = simulation.facts, ("staging", upgrade.service)
-    proven = ((*key, target) for target in facts.proven.get(key, []))
-    good = next((one for one in proven if one in facts.proven_by or one in facts.adopted), None)
-    if good is None or good[2].version != upgrade.pinned.target.version:
-        return True
-    return simulation.time.now_s - facts.proven_s[good] < soak_s
+    now_s, version = simulation.time.now_s, upgrade.pinned.target.version.text
+    return not any(
+        one.is_of(version) and now_s - one.at_s >= soak_s
+        for one in relay.last_good(simulation, upgrade.service, now_s)
+    )
 
 
 def _needed(simulation: Simulation, upgrade: Upgrade) -> bool:

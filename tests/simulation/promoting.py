@@ -12,10 +12,9 @@ from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
 from reconciler.engine import people, permits
-from reconciler.model.target import Target
 from reconciler.model.upgrade import Phase
 from reconciler.store.values import text_of, time_of
-from tests.simulation import fleet
+from tests.simulation import fleet, relay
 from tests.simulation.fleet import SERVICES, VERSIONS
 from tests.simulation.host import Nature
 from tests.simulation.loop import EPOCH, instant
@@ -103,13 +102,13 @@ class Promoting:
         if self._fate.random() < 0.5:
             self._hold()
         else:
-            self._roll_back(BEFORE)
+            self.roll_back(BEFORE)
         return self._fate.uniform(*LOOKS_S)
 
-    def soaks_s(self) -> float | None:
+    @staticmethod
+    def soaks_s(simulation: Simulation) -> float | None:
         """For how long a version has to have been healthy in staging to start in production, at the least; None where
         it may not have to. What was in force until just now may be all that a start has heard of."""
-        simulation = self._simulation
         (_, since_s), tips = simulation.facts.in_force, simulation.facts.tips[-1:]
         if simulation.time.now_s - since_s < LATELY_S:
             tips = simulation.facts.tips[-3:]
@@ -129,15 +128,16 @@ class Promoting:
             self._hold,
             self._change_policy,
             self._make_ill,
-            self._roll_back,
+            self.roll_back,
             self._try_again,
         )
         self._random.choices(acts, (9, 2, 2, 2, 3, 2, 2))[0]()
 
     def _hears(self) -> None:
-        """A webhook tells the daemon to look."""
-        if self._simulation.life:
-            self._simulation.life.core.look_at_pulls()
+        """A webhook tells each daemon to look."""
+        for peer in self._simulation.peers:
+            if peer.life:
+                peer.life.core.look_at_pulls()
 
     def _bump_staging(self) -> None:
         """The next version of one service or two, or one after that."""
@@ -202,16 +202,18 @@ class Promoting:
             until_s = self._simulation.time.now_s + lasting_s
             self._simulation.host.ill[BEFORE, service, target.version.text] = "wrong", until_s
 
-    def _roll_back(self, environment: str = "") -> None:
+    def roll_back(self, environment: str = "", service: str = "") -> None:
         """`ugs rollback`, mostly of what was promoted."""
         environment = environment or (HERE if self._random.random() < 0.6 else BEFORE)
-        service = self._random.choice(SERVICES)
+        service, pair = service or self._random.choice(SERVICES), self._simulation.pair
+        holder = pair.holder(environment) if pair else None
         self._simulation.ask(
             lambda life: people.rollback(
                 life.fleet, environment, service, actor="grace", reason="it loses orders"
             ),
             "rollback",
             f"{environment} {service}",
+            holder.life if holder else None,
         )
 
     def _try_again(self) -> None:
@@ -383,18 +385,30 @@ def unproven(simulation: Simulation, before: str, after: str, decided_s: float) 
         assert policy is not None
         if has_moved_since(simulation, (BEFORE, move.service), decided_s):
             continue
-        good = simulation.facts.proven.get((BEFORE, move.service), [])
-        if not good or good[0].version.text != move.will:
-            last = good[0].version if good else None
-            return f"{move.service} {move.will} is promoted, and last-good in {BEFORE} is {last}"
         pinned = fleet.pins_of(made[before].tree, BEFORE).get(move.service)
         if not broken(simulation, BEFORE) and (pinned is None or pinned < move.will):
             return f"{move.service} {move.will} is promoted, and {BEFORE} pins {pinned}"
-        if simulation.rules.leased and BEFORE in simulation.rival.held_s:
-            continue  # nobody here knows how it does
-        soaked_s = decided_s - _well_since_s(simulation, move.service, good[0], decided_s)
-        if soaked_s < policy.soak_s - EXACT_S:
-            return f"{move.service} {move.will} is promoted after {soaked_s:.3f} s, and soaks {policy.soak_s}"
+        if relay.is_anothers(simulation, BEFORE, decided_s):
+            wrong = relay.untold(simulation, move.service, move.will, policy.soak_s, decided_s)
+        else:
+            wrong = _unsoaked(simulation, move, policy, decided_s)
+        if wrong:
+            return wrong
+    return ""
+
+
+def _unsoaked(simulation: Simulation, move: Move, policy: Policy, pushed_s: float) -> str:
+    """Why what is last-good in staging, which this daemon has, may not be promoted; empty when it may."""
+    good = list(relay.last_good(simulation, move.service, pushed_s))
+    since_s = min((one.at_s for one in good if one.is_of(move.will)), default=None)
+    if since_s is None:
+        last = good[-1].target if good else None
+        return f"{move.service} {move.will} is promoted, and last-good in {BEFORE} is {last}"
+    if simulation.pair is None and simulation.rules.leased and BEFORE in simulation.rival.held_s:
+        return ""  # nobody here knows how it does
+    soaked_s = pushed_s - _well_since_s(simulation, move.service, since_s, pushed_s)
+    if soaked_s < policy.soak_s - EXACT_S:
+        return f"{move.service} {move.will} is promoted after {soaked_s:.3f} s, and soaks {policy.soak_s}"
     return ""
 
 
@@ -413,10 +427,10 @@ def has_moved_since(simulation: Simulation, key: tuple[str, str], since_s: float
     )
 
 
-def _well_since_s(simulation: Simulation, service: str, target: Target, at_s: float) -> float:
+def _well_since_s(simulation: Simulation, service: str, proven_s: float, at_s: float) -> float:
     """Since when what is last-good in staging was well without a break at that instant, by what the daemon has
     recorded of it; infinity where it was not."""
-    proven_s = since_s = simulation.facts.proven_s[BEFORE, service, target]
+    since_s = proven_s
     for state, at in _health(simulation, service, instant(proven_s)):
         if _instant_s(at) >= at_s:
             break
@@ -437,7 +451,7 @@ def failed(simulation: Simulation, after: str, decided_s: float) -> str:
     made, facts = simulation.remote.made[after], simulation.facts
     for move in moves_of(made):
         for (environment, service, target), by in facts.shut.items():
-            known = facts.settled_s.get(by, math.inf) < decided_s
+            known = relay.knows(simulation, by, environment, decided_s)
             if known and (service, target.version.text) == (move.service, move.will):
                 return f"{service} {move.will} is promoted, and {by} found it to fail in {environment}"
     return ""
@@ -513,13 +527,15 @@ def unfollowed(simulation: Simulation, environment: str) -> list[str]:
     if broken(simulation, BEFORE) or broken(simulation, HERE):
         return []
     policy = policy_in(simulation.remote.made[simulation.remote.tip].tree)
-    if policy is None or policy.by == "nobody":
+    if policy is None or policy.by == "nobody" or simulation.life is None:
         return []
+    if any(simulation.life.core.store.recovery(name) for name in (BEFORE, HERE)):
+        return []  # in safe mode: a person has to say that what is known will do
     due = [(service, version) for service in SERVICES if (version := due_of(simulation, policy, service))]
     asking = simulation.asking
     if behind := [one for one in due if not (asking and asking.is_asked(*one))]:
         return [f"{service} {version} is promoted by nobody" for service, version in behind]
-    known = simulation.life.core.promotions.get(HERE, {}) if simulation.life else {}
+    known = simulation.life.core.promotions.get(HERE, {})
     silent = [one for one in simulation.pins(HERE) if one not in known or not known[one].why]
     return [f"{service} is not promoted, and nothing says why" for service in silent]
 
@@ -527,10 +543,13 @@ def unfollowed(simulation: Simulation, environment: str) -> list[str]:
 def due_of(simulation: Simulation, policy: Policy, service: str) -> str:
     """The version that should be pinned in production; empty where there is none, or it need not be."""
     facts, pinned = simulation.facts, simulation.pins(HERE).get(service)
-    good, there = facts.proven.get((BEFORE, service)), simulation.pins(BEFORE).get(service)
-    if pinned is None or there is None or not good or good[0].version.text <= pinned:
+    there = simulation.pins(BEFORE).get(service)
+    good = next(relay.last_good(simulation, service, simulation.time.now_s), None)
+    if pinned is None or there is None or good is None or not good.sure or good.target is None:
         return ""
-    target, version = good[0], good[0].version.text
+    target, version = good.target, good.target.version.text
+    if version <= pinned:
+        return ""
     other, least = NEEDED.get((service, version), ("", ""))
     well = simulation.host.running((BEFORE, service)) == [target] * simulation.rules.instances
     gone = {(one, shut.version.text) for _, one, shut in facts.shut}
@@ -555,7 +574,8 @@ def at_the_end(simulation: Simulation) -> str:
     promoting = simulation.promoting
     if promoting is None:
         return ""
-    rows = simulation.disk.all("SELECT service, detail FROM maintenance_logs WHERE event = 'promoted'")
+    sql = "SELECT service, detail FROM maintenance_logs WHERE event = 'promoted'"
+    rows = [row for peer in simulation.peers for row in peer.disk.all(sql)]
     for sha, moves in promoting.pushed.items():
         counts = [
             sum(row["service"] == one.service and sha in row["detail"] for row in rows) for one in moves

@@ -55,6 +55,8 @@ class Remote:
         self.signers: dict[str, str] = {}
         """By commit: whose key signed it; of one that is not signed, nobody's."""
         self.notes: dict[tuple[str, str], str] = {}
+        self.noted: list[tuple[float, str, str]] = []
+        """When it was told of which upgrade, and what; the oldest first."""
         self.heads: dict[str, str] = {}
         """By daemon: how far its database had come."""
         self.branches: dict[str, str] = {}
@@ -147,6 +149,10 @@ class Clone:
         self._told = told
         self.fetched_s: float | None = None
         """When the last fetch succeeded."""
+        self.read_s: list[float] = []
+        """When the notes were read, each time."""
+        self.polled_s: list[float] = []
+        """When it was asked by itself whether there is news, and was answered."""
 
     def close(self) -> None: ...
 
@@ -157,7 +163,9 @@ class Clone:
         return self.remote.tip
 
     def poll(self) -> str:
-        return self.fetch()
+        tip = self.fetch()
+        self.polled_s.append(self.weather.now_s)
+        return tip
 
     def accepted(self) -> str | None:
         return self.refs.accepted
@@ -294,6 +302,7 @@ class Clone:
         return self.all_notes().get(sha, [])
 
     def all_notes(self) -> dict[str, list[str]]:
+        self.read_s.append(self.weather.now_s)
         found = dict[str, list[str]]()
         for (revision, _), line in united(self.remote.notes, self.refs.notes).items():
             found.setdefault(revision, []).append(line)
@@ -315,7 +324,9 @@ class Clone:
         }
         self.refs.notes = united(self.refs.notes, said)
         self._reach("push of notes")
-        self.remote.notes = united(self.remote.notes, self.refs.notes)
+        before, self.remote.notes = self.remote.notes, united(self.remote.notes, self.refs.notes)
+        news = [key for key in self.refs.notes if self.remote.notes[key] != before.get(key)]
+        self.remote.noted += [(self.weather.now_s, key[1], self.remote.notes[key]) for key in news]
         self.refs.notes.clear()
 
     def _reach(self, what: str) -> None:

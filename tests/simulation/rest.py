@@ -74,11 +74,11 @@ def of_the_environment(simulation: Simulation, environment: str) -> list[str]:
 
 
 def _notes_wait(simulation: Simulation, environment: str) -> bool:
-    """Whether a daemon holds notes that are due. Of several hosts another may have what the notes of other
+    """Whether a daemon holds notes that are due. Of several daemons another may have what the notes of other
     environments need."""
     assert simulation.life is not None
     store = simulation.life.core.store
-    if not simulation.board:
+    if simulation.pair is None:
         return store.pending(NOTE) > 0
     waiting = (decode(row.payload, Note) for row in store.due(NOTE, LATEST, limit=store.pending(NOTE)))
     return notes_are_due(simulation, environment) and any(

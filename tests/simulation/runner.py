@@ -17,7 +17,7 @@ from functools import partial
 from typing import NamedTuple
 from unittest.mock import patch
 
-from reconciler.engine import fleet, paced, repository
+from reconciler.engine import aftermath, fleet, paced, repository
 from tests.simulation.kinds import seeds
 from tests.simulation.mutations import MUTATIONS, mutated
 from tests.simulation.simulation import Simulation
@@ -48,7 +48,9 @@ def play(seed: int, mutation: str | None = None) -> Failure:
     unlisted = patch.object(asyncio.tasks._all_tasks, "add", _forget)  # type: ignore[attr-defined]  # asyncio's own
     with let_be, too, in_pieces, unlisted, _unheard():
         simulation = Simulation(seed)  # which reads a commit where services run already
-        with broken, _noted(simulation):
+        relay = simulation.pair.relay if simulation.pair else None
+        told = patch.object(aftermath, "LOOK_S", relay.TELLS_S if relay else aftermath.LOOK_S)
+        with broken, told, _noted(simulation):
             try:
                 simulation.run()
             except Violation as violation:

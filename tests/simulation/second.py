@@ -16,12 +16,12 @@ from reconciler.model.codec import decode
 from reconciler.model.hosts import Rollouts
 from reconciler.model.lease import Claim, Holder, ref_of
 from reconciler.model.upgrade import Phase
-from tests.simulation import rest
+from tests.simulation import relay, rest
 from tests.simulation.database import Disk
 from tests.simulation.facts import Facts
 from tests.simulation.hands import Taken
 from tests.simulation.life import SETTINGS, Life
-from tests.simulation.loss import told
+from tests.simulation.loss import reverted, told
 from tests.simulation.remote import Refs
 from tests.simulation.rival import LASTS_S
 from tests.simulation.shared import Link, Others, SharedRegister
@@ -93,7 +93,8 @@ Peer = Any
 class Pair:
     """Both daemons, in one time: at each instant those live for whom something is due."""
 
-    def __init__(self, first: Simulation, random: Random) -> None:
+    def __init__(self, first: Simulation, random: Random, *, relays: bool = False) -> None:
+        """`relays`: each goes by what the other has pushed or proposed."""
         self.first, self._random = first, random
         self.refs: dict[str, tuple[str, str]] = {}
         self.hands: dict[str, tuple[Claim, float]] = {}
@@ -104,6 +105,7 @@ class Pair:
         self._furnish()
         self.peers: tuple[Peer, Peer] = (first, self.second)
         self.acting: Peer = first
+        self.relay = relay.Relay(self, first._random("relay")) if relays else None
         self._lent = False
         self._away_s: dict[Peer, float] = {self.second: random.uniform(0.0, JOINS_MAX_S)}
         """Who does not live, or stands still, until when."""
@@ -139,10 +141,10 @@ class Pair:
         lends = self.first._random("lend")
         if lends.random() < LENDS_ODDS:
             found += [(lends.uniform(3.0, end_s - 12.0), self._lend) for _ in range(LENDS_LOOKS)]
-        return found
+        return found + (self.relay.moments(end_s) if self.relay else [])
 
     def _acts(self) -> tuple[Callable[[Peer, float], None], ...]:
-        return self._kill, self._terminate, self._stop, self._cut
+        return self.kill, self._terminate, self.stop, self.cut
 
     def _lend(self) -> None:
         """Once, stop who has something under way until the other had it all, and has just given it back."""
@@ -153,7 +155,7 @@ class Pair:
         other = next(peer for peer in self.peers if peer is not owner)
         random, began_s = first._random("lent"), first.time.now_s
         self._away_s.pop(other, None)
-        self._stop(owner, began_s + random.uniform(*LENT_S))
+        self.stop(owner, began_s + random.uniform(*LENT_S))
         first.pass_time(self._away_s[owner] - began_s - random.uniform(*GIVES_BACK_S))
         self._terminate(other, first.time.now_s + 10.0)
 
@@ -168,8 +170,6 @@ class Pair:
         peer.bury()
         self._away_s[peer] = until_s
 
-    _kill = kill
-
     def _terminate(self, peer: Peer, until_s: float) -> None:
         if peer.life:
             peer.note("SIGTERM")
@@ -177,12 +177,12 @@ class Pair:
             self._away_s.pop(peer, None)
             self._next_away_s = until_s
 
-    def _stop(self, peer: Peer, until_s: float) -> None:
+    def stop(self, peer: Peer, until_s: float) -> None:
         if peer.life:
             peer.note("SIGSTOP")
             self._away_s[peer], self._stopped_s[peer] = until_s, self.first.time.now_s
 
-    def _cut(self, peer: Peer, until_s: float) -> None:
+    def cut(self, peer: Peer, until_s: float) -> None:
         peer.note("cut off from the remote")
         peer.link.cut_until_s = until_s
 
@@ -229,14 +229,20 @@ class Pair:
         cut_off = self.first.time.now_s < peer.link.cut_until_s
         fetched_s = peer.life.clone.fetched_s if peer.life else None
         heard = fetched_s is not None and fetched_s >= peer.facts.settled_s.get(operation, 0.0)
-        heard = heard and not cut_off and self._knows_whose(peer, operation)
-        return heard and told(self.first.remote, peer.facts.reverts, operation)
-
-    def _knows_whose(self, peer: Peer, operation: str) -> bool:
-        """Whether a daemon has been answered whose the environment of an upgrade is now, or has it itself."""
         found = (one.facts.upgrades.get(operation) for one in self.peers)
-        name = next((ref_of(upgrade.environment) for upgrade in found if upgrade), "")
-        value, said = self.refs.get(name, ("", ""))
+        name = next((upgrade.environment for upgrade in found if upgrade), "")
+        heard = heard and not cut_off and self._knows_whose(peer, name)
+        if not heard or reverted(self.first.remote, peer.facts.reverts, operation):
+            return heard
+        # What is told of an environment while a daemon has it, that daemon need not read.
+        late = not peer.board and relay.told_s(peer, operation) >= relay.known_s(
+            peer, name, self.first.time.now_s
+        )
+        return not late and told(self.first.remote, peer.facts.reverts, operation)
+
+    def _knows_whose(self, peer: Peer, environment: str) -> bool:
+        """Whether a daemon has been answered whose an environment is now, or has it itself."""
+        value, said = self.refs.get(ref_of(environment), ("", ""))
         return not value or value in peer.register.told_s or decode(said, Claim).holder == peer.holder.holder
 
     # time
@@ -288,6 +294,8 @@ class Pair:
         except Killed as kill:
             peer.note(f"kill -9 {kill}")
             peer.bury()
+            if self.relay:
+                self._away_s[peer] = self.first.time.now_s + self.relay.is_away_s()
             return
         if self.first.ended(life):
             peer.bury()

@@ -41,14 +41,21 @@ class SharedRegister(Register):
         hands: dict[str, tuple[Claim, float]],
     ) -> None:
         super().__init__(link, me)
-        self.refs, self._hands = refs, hands
+        self.refs, self.hands = refs, hands
+        self.refused_s: dict[str, float] = {}
+        """By reference: until when the remote takes no claim of this daemon's."""
+
+    def allow(self, name: str) -> str:
+        return f"let the daemon push {name}"
 
     def _swap(self, name: str, move: Move) -> str | Late | Refused:
+        if self._weather.now_s < self.refused_s.get(name, 0.0):
+            return Refused("a hook refuses it", "let the daemon push")
         done = super()._swap(name, move)
         if isinstance(done, str):
-            claim, (before, since_s) = decode(move.body, Claim), self._hands.get(name, (None, 0.0))
+            claim, (before, since_s) = decode(move.body, Claim), self.hands.get(name, (None, 0.0))
             same = before and (before.holder, before.epoch) == (claim.holder, claim.epoch)
-            self._hands[name] = claim, since_s if same else self._weather.now_s
+            self.hands[name] = claim, since_s if same else self._weather.now_s
         return done
 
 

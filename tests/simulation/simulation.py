@@ -69,7 +69,7 @@ class Simulation:
         self.time = Time()
         self.wall = wall.Wall(self.time)
         story = self._random("story")
-        drawn = kinds.draw(story, self._random("scene"))
+        drawn = kinds.world_of(seed, story)
         self.rules = drawn.rules
         self.scheduler, self.people, self._chance = (
             self._random(name) for name in ("loop", "people", "chance")
@@ -130,12 +130,19 @@ class Simulation:
     def _paired(self, drawn: kinds.World) -> Pair | None:
         if self.rules.hosts:
             return Hosts(self, self._random("second"))
-        return Pair(self, self._random("second")) if drawn.paired else None
+        if not drawn.paired:
+            return None
+        return Pair(self, self._random("second"), relays=self.rules.follows)
+
+    @property
+    def peers(self) -> tuple[Simulation, ...]:
+        """Each daemon's world."""
+        return self.pair.peers if self.pair else (self,)
 
     @property
     def ended_upgrades(self) -> int:
         """How many have come to their end in either daemon's hands."""
-        return sum(peer.facts.ended for peer in (self.pair.peers if self.pair else (self,)))
+        return sum(peer.facts.ended for peer in self.peers)
 
     def knows(self, operation: str) -> bool:
         """Whether this daemon can know how an upgrade ended."""
@@ -206,7 +213,7 @@ class Simulation:
             if "waits for ['host']" in "".join(restless):
                 people.settle_migration(self)
             if "rewritten" in "".join(restless):
-                for peer in self.pair.peers if self.pair else (self,):
+                for peer in self.peers:
                     peer.facts.rewrite_accepted = True
                     accepting = lambda life: life.fleet.refresh(accept_rewrite=True)  # noqa: E731
                     self.ask(accepting, "accept the rewrite", "", peer.life)
@@ -309,13 +316,15 @@ class Simulation:
 
     def end(self) -> None:
         """Throw away all that still lives."""
-        for peer in self.pair.peers if self.pair else (self,):
+        for peer in self.peers:
             peer.bury()
 
     # what happens to the daemon and its host
 
     def may_kill(self, where: str) -> None:
         """Kill the daemon here, if the weather says so."""
+        if self.pair and self.pair.relay:
+            self.pair.relay.befalls(where)
         deadly = self.renaming, self.proposing, self.promoting, self.asking
         if any(one.kills(where) for one in deadly if one):
             raise Killed(where)
@@ -374,7 +383,11 @@ class Simulation:
             return forge.SLOW_S, 0.0
         if name == "_sought" and removal.comes_back(self, until_s=ACTIVE_S - removal.LOOKS_S):
             return removal.LOOKS_S, 0.0
+        if self.pair and self.pair.relay:
+            self.pair.relay.befalls(name)
         if name == "commit_of" and self.promoting and (longer_s := self.promoting.looks_long()):
+            if self.pair and self.pair.relay:
+                self.pair.relay.hears_within(longer_s)
             return 0.0, longer_s
         chance = self._chance.random()
         if name == "prepare" and chance < 0.2:
