@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from reconciler.engine.core import Core
 from reconciler.engine.daemon import Daemon
 from reconciler.engine.pull_requests import reverts
 from reconciler.engine.pull_requests.reverts import Follower
 from reconciler.model.errors import TransientError
 from reconciler.model.proposal import Proposal
+from reconciler.model.window import Opening
 from tests.forge.dialects import Answer
 from tests.forge.server import ForgeServer
 from tests.git.colleague import git
@@ -181,6 +184,41 @@ async def test_closed_unmerged_a_person_is_called_and_it_is_never_opened_again(
     assert len(forge.pulls) == 1
     assert len([call for call in world.calls() if "closed unmerged" in call]) == 1
     assert [row.service for row in world.core.store.quarantined("production")] == ["api"]
+
+
+@contextlib.contextmanager
+def lost_over(call: Callable[..., object], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """From when Git is asked this, the environment is another daemon's."""
+    whole, theirs = Core.git, Opening(False, "production is in other hands", None, "whoever has it")
+
+    async def asked(core: Core, asks: Callable[..., object], *args: object, **kwargs: object) -> object:
+        if asks is call:
+            patch.setattr(core.leases, "opening", lambda _name: theirs)
+        return await whole(core, asks, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Core, "git", asked)
+        yield
+
+
+async def test_nothing_is_proposed_or_made_anew_once_another_daemon_has_the_environment(
+    world: World, forge: ForgeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await failed(world, "api", "web")
+    with lost_over(reverts._standing, monkeypatch):
+        await follow(world)
+    assert forge.pulls == {}
+    await follow(world)
+    first = branch(world, made)
+    world.release("1.1.0", service="web", deadline="60s")
+    world.pin("1.1.0", "web")
+    moved = world.merge("Bump web")
+    with lost_over(reverts._made_anew, monkeypatch):
+        await follow(world)
+    assert branch(world, made) == first
+    await follow(world)
+    assert git(world.remote, "rev-parse", f"{branch(world, made)}^") == moved
+    assert [one.state for one in forge.pulls.values()] == ["open"]
 
 
 async def test_it_follows_the_tip_only_where_its_environment_changed(

@@ -62,7 +62,7 @@ class Follower:
         troubled = set[tuple[str, str]]()
         for one in self._core.store.proposals():
             key = one.upgrade.environment, one.upgrade.service
-            if key in troubled or not self._core.leases.opening(one.upgrade.environment).open:
+            if key in troubled or not _ours(self._core, one):
                 continue
             try:
                 await self._follow(one)
@@ -82,6 +82,8 @@ class Follower:
         if one != known:
             core.store.propose(one)
         pull = await self._pull(one) if core.forge else None
+        if not _ours(core, one):
+            return
         if pull and pull.state == "merged" and not commit:
             commit = await core.git(_merged_by, core, one, pull.number)
         if commit:
@@ -124,7 +126,7 @@ class Follower:
 
     async def _open(self, one: Proposal) -> None:
         core, upgrade = self._core, one.upgrade
-        if core.forge is None:
+        if core.forge is None or not _ours(core, one):
             return
         draft = Draft(
             one.branch,
@@ -140,7 +142,7 @@ class Follower:
 
     async def _ask_to_merge(self, one: Proposal, pull: Pull) -> None:
         core = self._core
-        if core.forge is None or pull.state != "open":
+        if core.forge is None or pull.state != "open" or not _ours(core, one):
             return
         if not one.number:
             core.store.tally(one.upgrade.environment, "pull-opened", "revert")
@@ -212,6 +214,11 @@ class Follower:
         core.wake.notices.set()
 
 
+def _ours(core: Core, one: Proposal) -> bool:
+    """Whether its environment is in our hands at this moment: Git and the forge may take long to answer."""
+    return core.leases.opening(one.upgrade.environment).open
+
+
 def _standing(core: Core, known: Proposal) -> Standing:
     """How it stands, blocking. The branch is asked for first: what is merged and deleted after that is open still."""
     mirror, upgrade = core.repository.mirror, known.upgrade
@@ -250,6 +257,8 @@ def _made_anew(core: Core, known: Proposal) -> Proposal:
         return standing.known
     tip, edits = standing.tip, edit(mirror, standing.tip, upgrade)
     commit = mirror.commit(tip, edits.files, message(upgrade, edits.left), at=core.clock.now())
+    if not _ours(core, known):
+        return standing.known
     core.failpoint("propose:begun")
     try:
         mirror.push_branch(commit, known.branch, expected=known.commit)
