@@ -261,7 +261,9 @@ def git_asks_for_what_starts_3_1(
         for good in _proven(simulation, key):
             if work.target == good:
                 return ""
-            if simulation.knows(simulation.facts.proven_by.get((*key, good), "")):
+            by = simulation.facts.proven_by.get((*key, good), "")
+            failed = (*key, good) in simulation.facts.shut  # since then, by another upgrade
+            if simulation.knows(by) and not failed:
                 return f"a repair starts {work.target}, and last-good is {good}"
         return f"a repair starts {work.target}, which never proved healthy"
     upgrade = simulation.facts.upgrades[operation]
