@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from reconciler.engine.attention import needs_person
+from reconciler.engine.permits import release_hold
 from reconciler.engine.recovery import accept
+from reconciler.model.lease import Claim
 from reconciler.model.upgrade import Phase
 from tests.git.colleague import git
 from tests.rival import Rival, a_third_passes, bob_gives_it_back, bob_takes_it, tell
@@ -50,6 +52,17 @@ def refuse_notes(world: World) -> Path:
     hook.write_text(NO_NOTES)
     hook.chmod(0o755)
     return hook
+
+
+async def bob_takes_it_again(world: World, rival: Rival) -> None:
+    """And gives it back."""
+    claim = rival.claim()
+    assert claim is not None
+    rival.takes(Claim("b0b", "web-2", claim.epoch + 1, 0, 90.0))
+    await a_third_passes(world)
+    assert world.core.leases.standing("production") == "elsewhere"
+    rival.gives_back(claim.epoch + 1)
+    await a_third_passes(world)
 
 
 def reason(world: World) -> str:
@@ -185,6 +198,12 @@ async def test_where_data_are_held_for_a_person_they_are_for_who_comes_next(
         await world.settle()
         assert reason(world) == "held by ugs: data: it could not be brought back"
         assert "production/api is held: it could not be brought back" in world.calls()
+
+        [hold] = world.core.store.permits("production").holds
+        release_hold(world.fleet, hold.id, actor="ada")
+        await bob_takes_it_again(world, rival)
+        await world.settle()
+        assert world.answers() == "1.2.0", "a person has looked"
 
 
 async def test_what_runs_and_nobody_told_of_has_its_migrations_behind_it(world: World, shop: Shop) -> None:

@@ -25,6 +25,8 @@ from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import Upgrade
 
 log = logging.getLogger("ugs")
+HELD = "data held: "
+"""By environment and service: why it was held when Git was read, so that what a person has released stays so."""
 Describe = Callable[[str, Target], Awaitable[Workload | None]]
 
 
@@ -44,7 +46,8 @@ async def tell(core: Core, upgrade: Upgrade) -> None:
         await core.git(core.repository.mirror.add_notes, lines, at=core.clock.now())
     except UgsError as error:
         if core.leases.known_to(upgrade.environment) is None:
-            log.warning("%s: Git could not be told that data may be migrated: %s", upgrade.service, error)
+            name = f"{upgrade.environment}/{upgrade.service}"
+            log.warning("%s: Git could not be told that data may be migrated: %s", name, error)
             return
         kind = TransientError if isinstance(error, TransientError) else HostError
         what = f"Git has to say first that the data of {upgrade.service} may be migrated: {error.message}"
@@ -68,6 +71,7 @@ class Recalled(NamedTuple):
             core.store.healthy(work)
             core.store.removed(environment, work.service)
         for service, reason in self.held.items():
+            core.store.mark(f"{HELD}{environment} {service}", reason)
             hold(core, environment, service, reason)
             sentence = f"{environment}/{service} is held: {reason}"
             now = core.clock.now()
@@ -94,7 +98,7 @@ async def recalled(
         if lost or core.store.upgrade(operation) is None  # else what was said of it here counts
     }
     if not any(_saves(core, environment, service) for service in _services(core, environment)):
-        return Recalled([], held, [])
+        return Recalled([], _unheard(core, environment, held), [])
     seen = await core.drive(
         environment, core.driver(environment).observe, core.site_of(environment), environment
     )
@@ -103,14 +107,23 @@ async def recalled(
     for service, names in _strange(core, environment, rows, carried).items():
         good = proven.get(service) or _good(core, environment, service)
         runs = seen[service].targets if service in seen else frozenset[Target]()
-        if (
-            good and runs != {good} and service not in held
-        ):  # else the old one has borne what was done to its data
+        # Where the last that proved healthy runs, it has borne what was done to its data.
+        if good and runs != {good} and service not in held:
             held[service] = (
                 f"its data may have been migrated by {', '.join(names)}, and {good.version}, the last that "
                 "proved healthy, does not run"
             )
-    return Recalled(rows, held, await _removed(core, environment, account, describe))
+    return Recalled(
+        rows, _unheard(core, environment, held), await _removed(core, environment, account, describe)
+    )
+
+
+def _unheard(core: Core, environment: str, held: Mapping[str, str]) -> dict[str, str]:
+    """Without those that were held here for the same reason before: a person has looked, or will."""
+    known = core.store.marks(HELD)
+    return {
+        service: why for service, why in held.items() if known.get(f"{HELD}{environment} {service}") != why
+    }
 
 
 def _running(
@@ -225,19 +238,13 @@ async def _rows(core: Core, environment: str, account: Account, describe: Descri
 def _is_better(left: Left, known: Recorded | None) -> bool:
     if known is None:
         return True
-    if (
-        known.operation == left.operation
-    ):  # what was said last of it: anything else is no later word than ours
+    if known.operation == left.operation:  # its last word, or none that comes after ours
         return left.state != "unknown" and (known.state, known.proven) != (left.state, left.proven)
     return known.operation != ""  # what was adopted has proved healthy since
 
 
 def _recorded(core: Core, environment: str, service: str, name: str, left: Left) -> Recorded:
-    said = (
-        f"Git says: operation {left.operation} left it so"
-        if left.operation
-        else f"{left.version} runs, or ran"
-    )
+    by = f"Git says: operation {left.operation} left it so"
     return Recorded(
         environment=environment,
         service=service,
@@ -246,7 +253,7 @@ def _recorded(core: Core, environment: str, service: str, name: str, left: Left)
         operation=left.operation,
         state=left.state,
         changed_at=core.clock.now(),
-        evidence=said,
+        evidence=by if left.operation else f"{left.version} runs, or ran",
         proven=left.proven,
     )
 
