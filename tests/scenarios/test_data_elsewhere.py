@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.engine.attention import needs_person
-from reconciler.engine.permits import release_hold
+from reconciler.engine.permits import hold, release_hold
 from reconciler.engine.recovery import accept
 from reconciler.model.lease import Claim
 from reconciler.model.upgrade import Phase
@@ -199,11 +199,12 @@ async def test_where_data_are_held_for_a_person_they_are_for_who_comes_next(
         assert reason(world) == "held by ugs: data: it could not be brought back"
         assert "production/api is held: it could not be brought back" in world.calls()
 
-        [hold] = world.core.store.permits("production").holds
-        release_hold(world.fleet, hold.id, actor="ada")
+        hold(world.fleet, "production", "api", actor="ada", reason="I look", lasting=None)
+        [ours, _] = world.core.store.permits("production").holds
+        release_hold(world.fleet, ours.id, actor="ada")
         await bob_takes_it_again(world, rival)
         await world.settle()
-        assert world.answers() == "1.2.0", "a person has looked"
+        assert reason(world) == "held by ada: I look"
 
 
 async def test_what_runs_and_nobody_told_of_has_its_migrations_behind_it(world: World, shop: Shop) -> None:

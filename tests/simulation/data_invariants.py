@@ -47,12 +47,29 @@ def no_migration_before_its_backup_is_verified_3_9(simulation: Simulation, comma
     saved = [one for one in world.backups.values() if one.operation == command.operation and one.verified]
     whole = [one for one in saved if one.good and one.data.applied == applied[: len(one.data.applied)]]
     rotten = "backup-rots" in simulation.weather.struck
-    if whole or (saved and rotten):
+    if whole or (saved and rotten) or _is_untold(simulation, command):
         return ""
     return f"{command.operation} applies {command.what}, and no backup of its own was verified"
 
 
+def _is_untold(simulation: Simulation, command: Command) -> bool:
+    """Whether a service was adopted by somebody else, or before the database was lost, was never upgraded, and does not
+    run: no note tells of it."""
+    facts = [peer.facts for peer in simulation.peers]
+    upgraded = any(
+        (one.environment, one.service) == command.key and one.operation in known.touched - {command.operation}
+        for known in facts
+        for one in known.upgrades.values()
+    )
+    strange = simulation.pair is not None or simulation.loss is not None
+    to = simulation.facts.upgrades[command.operation].to
+    runs_else = any(one.target != to for one in simulation.host.processes.get(command.key, ()))
+    return strange and not upgraded and not runs_else
+
+
 def no_migration_is_applied_twice_3_9(simulation: Simulation, command: Command) -> str:
+    if _is_untold(simulation, command):
+        return ""
     applied = simulation.world.data[command.key].applied if command.key in simulation.world.data else ()
     again = command.verb == "up" and command.what in applied
     return f"{command.operation} applies {command.what} again" if again else ""
