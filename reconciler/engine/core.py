@@ -18,7 +18,7 @@ from reconciler.clock import Clock
 from reconciler.config import Settings
 from reconciler.drivers import DRIVERS
 from reconciler.drivers.base import Cause, Driver, Site, Table
-from reconciler.engine.fence import Fence
+from reconciler.engine.fence import Fence, Fenced
 from reconciler.engine.in_force import Ahead, InForce
 from reconciler.engine.lanes import Lanes
 from reconciler.engine.lease import Leases
@@ -44,7 +44,7 @@ from reconciler.model.recovery import Account
 from reconciler.model.register import Register
 from reconciler.model.report import reports_of
 from reconciler.model.stamped import Desires
-from reconciler.model.upgrade import FINAL, Phase, Upgrade, check_move
+from reconciler.model.upgrade import FINAL, NOT_BEGUN, Phase, Upgrade, check_move
 from reconciler.model.verdict import Outcome
 from reconciler.notify import Outbox
 from reconciler.store import Note, Store
@@ -230,9 +230,12 @@ class Core:
 
         `quarantine`: why the target is not to be tried again; it stands before anything else happens.
         `ask`: the mark of what waits for an approval.
-        Raises Fenced where the environment is no longer this daemon's.
+        Raises Fenced where the environment is no longer this daemon's, and where it was ended by what Git said.
         """
         self.fence.check(ending=True)
+        known = None if upgrade.phase in NOT_BEGUN else self.store.upgrade(upgrade.operation)
+        if known and known.final and not upgrade.final:
+            raise Fenced(known.reason)
         if to is not upgrade.phase:
             check_move(upgrade, to)
         now = self.clock.now()

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from reconciler.engine import people, recovery
 from reconciler.engine.permits import hold, release_hold
@@ -322,3 +323,18 @@ async def test_what_another_daemon_removed_is_not_last_good_though_its_clock_is_
         await world.settle()
         assert "recalled" in world.events()
         assert last_good(world) == good
+
+
+async def test_what_git_ended_while_an_effect_was_under_way_stays_ended(world: World) -> None:
+    """Whoever carries it began while nobody knew whose the environment was."""
+    world.deploy_first("1.0.0")
+    await world.settle()
+    free = world.hold("apply")
+    world.bump("1.1.0")
+    left = await world.reach(Phase.APPLYING)
+    now = world.clock.now()
+    ended = replace(left, phase=Phase.CANCELLED, reason="it was in another daemon's hands", ended_at=now)
+    world.core.store.record(ended, event="cancelled", detail=ended.reason)
+    free.set()
+    await world.rest()
+    assert world.newest() == ended
