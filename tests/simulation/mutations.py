@@ -505,12 +505,6 @@ MUTATIONS = {
         "if True or",
         kind="lost+trusted",
     ),
-    "what Git ended goes on": Mutation(
-        "reconciler.engine.core:Core.move",
-        "and known.final and not upgrade.final:",
-        "and False:",
-        kind="leased",
-    ),
     "a rollout begins by gates that were asked before others were heard": Mutation(
         "reconciler.engine.share:heeds", "return asked is desired and", "return True or", kind="hosts"
     ),
