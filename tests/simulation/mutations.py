@@ -505,9 +505,6 @@ MUTATIONS = {
         "if True or",
         kind="lost+trusted",
     ),
-    "a rollout begins by gates that were asked before others were heard": Mutation(
-        "reconciler.engine.share:heeds", "return asked is desired and", "return True or", kind="hosts"
-    ),
     "what failed on other hosts is not shut out here": Mutation(
         "reconciler.engine.share:follow",
         "if core.store.quarantine_of(one.operation) is None:",
