@@ -125,8 +125,8 @@ class Recall:
             await asyncio.wait(under_way, timeout=STOP_GRACE_S)
 
     def _accounts(self, tip: str, heirs: Mapping[str, str]) -> dict[str, Account]:
-        renamed = names_now(self._core.repository, self._core.desired.now, tip, heirs)
-        return told(self._core, tip, renamed).accounts
+        repository, desired = self._core.repository, self._core.desired
+        return told(self._core, tip, names_now(repository, desired.now, tip, heirs)).accounts
 
     async def _recover(
         self, name: str, recovery: Recovery, account: Account, tip: str, here: EnvironmentPass | None
@@ -148,12 +148,13 @@ class Recall:
         goes_on = await self._going_on(name, account) if why is LENT else set()
         good = {work.service: work.target for work, _ in proven}
         carried = goes_on | {upgrade.operation for upgrade in backwards}
-        describe, lost = partial(self._described, tip, name), why is SAFE
-        data = await recalled(self._core, name, account, describe, good, carried, lost=lost)
+        describe = partial(self._described, tip, name)
+        data = await recalled(self._core, name, account, describe, good, carried, lost=why is SAFE)
         with store.transaction():
-            for failed in account.failed:
-                store.recall_quarantine(quarantined(name, failed))
-                store.forget_good(name, failed.service, failed.target)
+            for bad in account.failed:
+                store.recall_quarantine(quarantined(name, bad))
+            for bad in past.fallen():
+                store.forget_good(name, bad.service, bad.target)
             for service in gone:
                 store.removed(name, service)
             for work, one in proven:
@@ -251,19 +252,12 @@ class Recall:
             ends = why.ends | (dict.fromkeys(NOT_BEGUN, Phase.CANCELLED) if ended_as else {})
             if upgrade.phase not in ends or upgrade.operation in carried_on:
                 continue
-            known = f"Git says: {ended_as}" if ended_as else "what came of it is not known"
-            commit = account.reverts.get(upgrade.operation)
+            reason = f"{why.text}: {f'Git says: {ended_as}' if ended_as else 'what came of it is not known'}"
+            commit = account.reverts.get(upgrade.operation, upgrade.revert_commit)
             to = Phase.REVERTED if commit and upgrade.phase is Phase.REVERTING else ends[upgrade.phase]
             check_move(upgrade, to)
-            ended = replace(
-                upgrade,
-                phase=to,
-                reason=f"{why.text}: {known}",
-                revert_commit=commit,
-                changed_at=now,
-                ended_at=now,
-                failed=False,
-            )
+            ended = replace(upgrade, phase=to, reason=reason, changed_at=now, ended_at=now, failed=False)
+            ended = replace(ended, revert_commit=commit)
             # No note: it would take the place of what Git says.
             notices = [notice_of(ended, "info", now)]
             self._core.store.record(ended, event=to.value, detail=ended.reason, notices=notices)

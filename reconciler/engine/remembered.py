@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from reconciler.engine.core import Core
-from reconciler.model.recovery import Account, Proven
+from reconciler.model.recovery import Account, Failed, Proven
 from reconciler.model.succession import Place, is_news
 from reconciler.model.target import Workload
 from reconciler.model.upgrade import Phase, Upgrade
@@ -37,6 +37,21 @@ class Remembered:
             if self._removed_since(service, one.place) or self.has_failed_since(service, one):
                 continue
             yield service, one
+
+    def fallen(self) -> Iterator[Failed]:
+        """What is last-good no more, as it failed or was rolled back: all that Git says so of, but what might be tried
+        again and has succeeded here, and Git was not told yet."""
+        shut = {one.operation for one in self.account.failed}
+        for one in self.account.fallen:
+            past = self._store.upgrades(environment=self._environment, service=one.service)
+            again = any(
+                upgrade.phase is Phase.SUCCEEDED
+                and upgrade.to == one.target
+                and upgrade.operation not in self.account.ended
+                for upgrade in past
+            )
+            if one.operation in shut or not again:
+                yield one
 
     def is_news(self, service: str, one: Proven) -> bool:
         """Whether it succeeded after what is last-good here; so it did where nothing is."""

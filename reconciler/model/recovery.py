@@ -93,6 +93,8 @@ class Account(Struct, frozen=True):
     """What Git tells of one environment's past."""
 
     failed: tuple[Failed, ...] = ()
+    fallen: tuple[Failed, ...] = ()
+    """All that failed and did not prove healthy since, be it that it may be tried again."""
     proven: Mapping[str, Proven] = {}
     ended: Mapping[str, str] = {}
     """By operation: how it last stood."""
@@ -245,11 +247,10 @@ def _account(
             return bool(bad.revert_commit) and _reaches(parents, good.revision, bad.revert_commit)
         return good.number > bad.number
 
-    shut = [
+    fallen = [
         bad
         for bad in in_turn
-        if bad.operation not in retried
-        and not any(is_over(bad, one) for one in proven.get((bad.service, bad.target), ()))
+        if not any(is_over(bad, one) for one in proven.get((bad.service, bad.target), ()))
     ]
     good = {
         service: one
@@ -264,7 +265,8 @@ def _account(
     }
     places = {(service, one.target): one.place for service, one in said.proven}
     return Account(
-        failed=tuple(shut),
+        failed=tuple(bad for bad in fallen if bad.operation not in retried),
+        fallen=tuple(fallen),
         proven=good,
         ended=said.ended,
         removed=gone,

@@ -385,6 +385,29 @@ async def test_what_another_daemon_found_to_fail_meanwhile_is_not_tried_again(
         assert world.answers() == "1.0.0"
 
 
+async def test_what_was_rolled_back_elsewhere_and_may_be_tried_again_is_not_what_is_brought_back(
+    world: World, rival: Rival
+) -> None:
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        commit = world.bump("1.1.0")
+        await world.settle()
+        await world.deliver()
+        first = world.newest()
+        await bob_takes_it(world, rival)
+        await tell(world, commit, Phase.REVERTED)
+        world.merge("Try again\n\nUgs-Retry: 0123456789abcdef\n")
+        world.stop()
+        await bob_gives_it_back(world, rival)
+        await world.settle()
+        again = world.newest()
+        assert again is not None
+        assert again != first, "it is an upgrade, and no repair"
+        assert again.before is not None
+        assert (str(again.before.target.version), str(again.to and again.to.version)) == ("1.0.0", "1.1.0")
+
+
 async def test_what_waited_here_and_failed_elsewhere_is_another_attempt_when_it_is_released(
     world: World, rival: Rival
 ) -> None:

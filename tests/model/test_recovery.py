@@ -295,3 +295,10 @@ def test_data_are_held_as_the_last_line_says() -> None:
     held = line("two", 2, "reverted", held="it is\nbroken")
     assert production(held).held == {"api": ("two", "it is broken")}
     assert production(held, line("three", 3)).held == {}
+
+
+def test_what_may_be_tried_again_has_not_proved_healthy_for_that() -> None:
+    account = production(line("one", 1), failed("two", 2), commits=(commit(("Ugs-Retry", "two")),))
+    assert (shut(account), account.proven) == ([], {})
+    assert [one.operation for one in account.fallen] == ["two"]
+    assert production(failed("two", 2), line("three", 3)).fallen == ()
