@@ -323,4 +323,4 @@ async def test_what_another_daemon_may_have_migrated_is_not_started_again_while_
         (world.folder / "away.git").rename(world.remote)
         await a_third_passes(world)
         await world.settle()
-        assert world.answers() == "1.1.0"
+        await world.eventually(lambda: world.answers() == "1.1.0")

@@ -129,16 +129,18 @@ def _unheard(core: Core, environment: str, held: Mapping[str, str]) -> dict[str,
 def _running(
     core: Core, environment: str, seen: Mapping[str, Observation], rows: list[Recorded]
 ) -> list[Recorded]:
-    """Of what runs, and of which Git says nothing: what comes before it was applied; what comes after, nobody knows."""
+    """Of what runs, and of which Git says nothing: what comes before it was applied. What comes after, nobody knows;
+    where it is pinned, it is about to be adopted, if it is healthy."""
     known = {(row.service, row.id) for row in (*core.store.migrations(environment), *rows)}
     found = dict[tuple[str, str], Recorded]()
     for service in _services(core, environment):
         releases = core.desired[environment].releases.get(service, {})
+        work = core.desired[environment].workloads.get(service)
         for target in sorted(seen[service].targets, key=str) if service in seen else ():
-            release = releases.get(target.version)
+            release, pinned = releases.get(target.version), work is not None and work.target == target
             for migration in release.migrations if release else ():
                 left = Left("", target.version.text, "done" if migration.phase == "before" else "unknown")
-                if (service, migration.id) not in known:
+                if (service, migration.id) not in known and (left.state == "done" or not pinned):
                     left = replace(left, proven=left.state == "done")
                     found[service, migration.id] = _recorded(core, environment, service, migration.id, left)
     return list(found.values())
