@@ -153,7 +153,7 @@ MUTATIONS = {
     ),
     "quarantine is not read back from Git": Mutation(
         "reconciler.engine.recovery:Recall._learn",
-        "store.recall_quarantine(quarantined(name, failed))",
+        "store.recall_quarantine(quarantined(name, bad))",
         "pass",
         kind="lost",
     ),
