@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from reconciler.engine.core import Core
 from reconciler.engine.trust import Guard
-from reconciler.model.recovery import Account, Commit, accounts
+from reconciler.model.account import accounts
+from reconciler.model.recovery import Account, Commit
 
 HISTORY_MAX = 10_000
 """So many commits are looked at for trailers."""

@@ -9,7 +9,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.model.recovery import Account, Commit, accounts
+from reconciler.model.account import accounts
+from reconciler.model.recovery import Account, Commit
 from reconciler.model.succession import Place
 from reconciler.model.target import Target
 from tests.counting import calls
