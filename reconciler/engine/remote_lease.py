@@ -52,7 +52,6 @@ class RemoteLeases(Leases):
         self._ended = asyncio.Event()
         """Set, and replaced, at the end of every round."""
         self._last = {key.removeprefix(LAST): int(epoch) for key, epoch in store.marks(LAST).items()}
-        self._shared = set(store.marked(SHARED))
         now_s = clock.monotonic()
         behind = {key.removeprefix(BEHIND): said for key, said in store.marks(BEHIND).items()}
         self._behind_s = dict.fromkeys(behind, now_s)
@@ -82,7 +81,7 @@ class RemoteLeases(Leases):
         return seen.claim.epoch > last + (seen.claim.holder == self._me.holder)
 
     def is_shared(self, environment: str) -> bool:
-        return environment in self._shared
+        return environment in self._store.marked(SHARED)
 
     def caught_up(self, environment: str) -> None:
         self._store.mark(f"{BEHIND}{environment}", None)
@@ -197,9 +196,8 @@ class RemoteLeases(Leases):
                 what = f"what {self._register.where(rules.ref_of(name))} says is no lease"
                 trouble[name] = HostError(what, "see who put it there, and delete it")
             else:
-                if claim.holder not in ("", self._me.holder) and name not in self._shared:
+                if claim.holder not in ("", self._me.holder) and not self.is_shared(name):
                     self._store.mark(f"{SHARED}{name}", claim.holder)
-                    self._shared.add(name)
                 self._leases[name] = rules.looked(self._lease(name), value, claim, now_s=now_s)
         return trouble
 

@@ -222,7 +222,6 @@ class Repairs:
             self._tried.clear()
             return
         permits, now = self.core.store.permits(self.environment), self.core.clock.now()
-
         strange = self._is_strange()
 
         def allowed(works: list[Workload]) -> list[Workload]:

@@ -23,6 +23,7 @@ from reconciler.model.recovery import Account, Left
 from reconciler.model.release import Release
 from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import Upgrade
+from reconciler.model.version import Version
 
 log = logging.getLogger("ugs")
 HELD = "data held: "
@@ -97,7 +98,7 @@ async def recalled(
         for service, (operation, why) in account.held.items()
         if lost or core.store.upgrade(operation) is None  # else what was said of it here counts
     }
-    if not any(_saves(core, environment, service) for service in _services(core, environment)):
+    if not any(_saves(core, environment, service) for service in _releases(core, environment)):
         return Recalled([], _unheard(core, environment, held), [])
     seen = await core.drive(
         environment, core.driver(environment).observe, core.site_of(environment), environment
@@ -133,22 +134,22 @@ def _running(
     where it is pinned, it is about to be adopted, if it is healthy."""
     known = {(row.service, row.id) for row in (*core.store.migrations(environment), *rows)}
     found = dict[tuple[str, str], Recorded]()
-    for service in _services(core, environment):
-        releases = core.desired[environment].releases.get(service, {})
+    for service, releases in _releases(core, environment).items():
         work = core.desired[environment].workloads.get(service)
         for target in sorted(seen[service].targets, key=str) if service in seen else ():
             release, pinned = releases.get(target.version), work is not None and work.target == target
             for migration in release.migrations if release else ():
-                left = Left("", target.version.text, "done" if migration.phase == "before" else "unknown")
-                if (service, migration.id) not in known and (left.state == "done" or not pinned):
-                    left = replace(left, proven=left.state == "done")
+                before = migration.phase == "before"
+                if (service, migration.id) not in known and (before or not pinned):
+                    left = Left("", target.version.text, "done" if before else "unknown", proven=before)
                     found[service, migration.id] = _recorded(core, environment, service, migration.id, left)
     return list(found.values())
 
 
-def _services(core: Core, environment: str) -> Collection[str]:
+def _releases(core: Core, environment: str) -> Mapping[str, Mapping[Version, Release]]:
+    """By service: the catalogue, as the environment has it."""
     wanted = core.desired.get(environment)
-    return wanted.releases.keys() if wanted else ()
+    return wanted.releases if wanted else {}
 
 
 async def _removed(core: Core, environment: str, account: Account, describe: Describe) -> list[Workload]:
@@ -178,9 +179,8 @@ def _strange(
 
 def _vouched(core: Core, row: Recorded) -> bool:
     """Whether the release that brought a migration says that the version before it runs on what it leaves."""
-    wanted = core.desired.get(row.environment)
-    releases = wanted.releases.get(row.service, {}) if wanted else {}
-    by = next((one for version, one in releases.items() if version.text == row.version), None)
+    releases = _releases(core, row.environment).get(row.service, {}).values()
+    by = next((one for one in releases if one.version.text == row.version), None)
     return row.state == "done" and by is not None and bool(by.upgrade.reversible)
 
 
@@ -193,19 +193,8 @@ def adopt_migrations(core: Core, work: Workload) -> None:
     for migration in work.release.migrations:
         state, before = states.get(migration.id), migration.phase == "before"
         if (state is None and (before or not ours)) or (state == "unknown" and before):
-            core.store.migrated(
-                Recorded(
-                    environment=work.environment,
-                    service=work.service,
-                    id=migration.id,
-                    version=str(work.target.version),
-                    operation="",
-                    state="done",
-                    changed_at=core.clock.now(),
-                    evidence=f"{work.target.version} ran healthy already",
-                    proven=True,
-                )
-            )
+            left = Left("", version, "done", proven=True)
+            core.store.migrated(_recorded(core, work.environment, work.service, migration.id, left))
 
 
 def hold(core: Core, environment: str, service: str, reason: str) -> None:
@@ -255,7 +244,7 @@ def _recorded(core: Core, environment: str, service: str, name: str, left: Left)
         operation=left.operation,
         state=left.state,
         changed_at=core.clock.now(),
-        evidence=by if left.operation else f"{left.version} runs, or ran",
+        evidence=by if left.operation else f"{left.version} ran already",
         proven=left.proven,
     )
 
@@ -266,8 +255,7 @@ async def _proven(
     """What proved healthy, where the service has migrations at all: from the catalogue, or from the past."""
     if not _saves(core, environment, service):
         return ()
-    releases = core.desired[environment].releases.get(service, {})
-    if release := releases.get(target.version):
+    if release := _releases(core, environment)[service].get(target.version):
         return (release,)
     work = await describe(service, target)
     return (work.release,) if work else ()
@@ -275,5 +263,4 @@ async def _proven(
 
 def _saves(core: Core, environment: str, service: str) -> bool:
     """Whether any release of a service has a backup, as all have that migrate."""
-    wanted = core.desired.get(environment)
-    return wanted is not None and any(one.backup for one in wanted.releases.get(service, {}).values())
+    return any(one.backup for one in _releases(core, environment).get(service, {}).values())

@@ -47,9 +47,8 @@ class PromotionPulls:
 
     def refused(self, environment: str) -> dict[tuple[str, str], str]:
         """By service and version: what people closed."""
-        rows = self._core.store.pulls(
-            "promote"
-        )  # by the environment's name now, whatever they were opened for
+        # By the environment's name now, whatever they were opened for.
+        rows = self._core.store.pulls("promote")
         closed = (one for one in rows if one.state == "refused" and one.environment == environment)
         keys = (asked(ask)[1:] for one in closed for ask in one.asks)
         return {key: f"a person has closed the pull request that asked for {key[1]}" for key in keys}

@@ -102,22 +102,16 @@ class Promoter:
     def _by_pull(self, name: str) -> bool:
         """Whether people are asked to merge what is due there."""
         desired = self._core.desired.get(name)
-        rule = desired.environment.policy.promote if desired else None
-        by = rule.by if rule else "nobody"
-        return by == "pull-request" or (by == "commit" and name in self._protected)
+        return desired is not None and _asks(desired, protected=name in self._protected)
 
     def _asking(self) -> list[str]:
         """Where pull requests are open rightly: the policy wants them, or the branch has taken no push of ours, be it
         before the daemon was started, and none since."""
         refused = {mark.removeprefix(PROMOTION_REFUSED) for mark in self._core.store.marks(PROMOTION_REFUSED)}
-        there = {
-            name: one.environment.policy.promote
-            for name, one in self._core.desired.items()
-            if one.gone is None
-        }
-        by = {name: rule.by for name, rule in there.items() if rule}
         return [
-            name for name in by if by[name] == "pull-request" or (by[name] == "commit" and name in refused)
+            name
+            for name, one in self._core.desired.items()
+            if one.gone is None and _asks(one, protected=name in refused)
         ]
 
     async def _look(self, name: str) -> Outcome:
@@ -274,6 +268,12 @@ class Promoter:
         self._core.store.tell(
             Notice(name, service, sentence=text, severity=severity, at=at, title=f"{name}: promotion")
         )
+
+
+def _asks(desired: Desired, *, protected: bool) -> bool:
+    """Whether people are asked to merge: by the policy, or as UGS may not push itself."""
+    rule = desired.environment.policy.promote
+    return rule is not None and (rule.by == "pull-request" or (rule.by == "commit" and protected))
 
 
 def _files(core: Core, desired: Desired, moves: tuple[Verdict, ...], tip: str) -> Files:
