@@ -41,6 +41,10 @@ pytestmark = pytest.mark.slow
 HOUR = timedelta(hours=1)
 
 
+def away() -> None:
+    raise TransientError("the network is away")
+
+
 class Train:
     """dev, staging and production: what Ada pins is pinned in dev, and the rest comes by itself."""
 
@@ -105,10 +109,7 @@ class Train:
     async def settle_unanswered(self) -> None:
         """The same, with a push that arrives and whose answer is lost: nothing is looked at after that."""
 
-        def answer_lost() -> None:
-            raise TransientError("the network is away")
-
-        self.world.at["promote:done"] = answer_lost
+        self.world.at["promote:done"] = away
         await self.settle()
         del self.world.at["promote:done"]
 
@@ -432,9 +433,6 @@ async def test_what_arrives_after_it_was_asked_for_is_told_once(train: Train, wo
     world.clock.move(HOUR)
     mirror = world.core.repository.mirror
 
-    def away() -> None:
-        raise TransientError("the network is away")
-
     def late() -> None:
         del world.at["promote:begun"]
         git(mirror._git.path, "push", "--quiet", str(world.remote), f"{first}:refs/heads/main")
@@ -458,9 +456,6 @@ async def test_what_never_arrived_is_forgotten_once_the_branch_has_moved_on(
     train.bump("1.1.0")
     await train.settle()
     world.clock.move(HOUR)
-
-    def away() -> None:
-        raise TransientError("the network is away")
 
     world.at["promote:begun"] = away
     await train.settle()
@@ -502,10 +497,7 @@ async def test_the_remote_down_is_no_end_of_it(train: Train, world: World) -> No
     await train.settle()
     world.clock.move(HOUR)
 
-    def down() -> None:
-        raise TransientError("the network is away")
-
-    world.at["promote:begun"] = down
+    world.at["promote:begun"] = away
     await train.settle()
     assert train.promoted() == []
     del world.at["promote:begun"]

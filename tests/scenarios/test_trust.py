@@ -451,10 +451,8 @@ async def test_a_release_is_kept_also_while_the_pin_to_it_is_not_there(guarded: 
     assert world.core.desired["production"].revision == start
 
 
-async def test_a_release_from_quarantine_is_for_those_who_may_move_the_environment(
-    guarded: World, keys: Keys
-) -> None:
-    world = guarded
+async def retried_by_mallory(world: World, keys: Keys) -> str:
+    """The operation that failed, and that somebody who may not move production would have tried again."""
     await world.settle()
     world.bump("1.1.0", "unhealthy")
     await world.settle()
@@ -462,6 +460,14 @@ async def test_a_release_from_quarantine_is_for_those_who_may_move_the_environme
     world.signing = keys.signing("mallory")
     world.merge(f"Try again\n\nUgs-Retry: {failed}\n")
     await world.settle()
+    return failed
+
+
+async def test_a_release_from_quarantine_is_for_those_who_may_move_the_environment(
+    guarded: World, keys: Keys
+) -> None:
+    world = guarded
+    failed = await retried_by_mallory(world, keys)
     assert [row.operation for row in world.core.store.quarantined("production")] == [failed]
 
     await people.retry(world.fleet, "production", "api", actor="Ada")
@@ -472,13 +478,7 @@ async def test_nor_does_it_release_anything_for_a_daemon_that_reads_of_it_later(
     guarded: World, keys: Keys
 ) -> None:
     world = guarded
-    await world.settle()
-    world.bump("1.1.0", "unhealthy")
-    await world.settle()
-    failed = world.upgrades()[0].operation
-    world.signing = keys.signing("mallory")
-    world.merge(f"Try again\n\nUgs-Retry: {failed}\n")
-    await world.settle()
+    failed = await retried_by_mallory(world, keys)
     await world.deliver()
     world.forget()
     for file in world.state.glob("ugs.db*"):
