@@ -94,8 +94,19 @@ def pinning(core: Core, environment: str, pins: Mapping[str, Version]) -> Stage:
         return Stage(
             environment, pins=pins, unknown=f"what became of upgrades in {environment} is not known here"
         )
-    failed = {(one.service, one.target.version.text): one.reason for one in account.failed}
+    failed = {(one.service, one.target.version.text): one.reason for one in account.failed} | {
+        (row.service, row.target.version.text): row.reason
+        for row in core.store.quarantined(environment)
+        if _is_ours(core, account, row.operation)
+    }
     return Stage(environment, found, failed, pins)
+
+
+def _is_ours(core: Core, account: Account, operation: str) -> bool:
+    """Whether what failed is still for this daemon to see to the end, or to tell: as what a person took back in its
+    hands just before others got the environment, in which it may have proved healthy without their knowing."""
+    known, is_told = core.store.upgrade(operation), operation in account.ended or operation in account.reverts
+    return not is_told or (known is not None and not known.final)
 
 
 def places_of(core: Core) -> dict[str, Environment]:

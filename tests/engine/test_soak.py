@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import cast
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.engine import soak
-from reconciler.engine.soak import proved, unbroken
+from reconciler.engine.soak import pinning, proved, unbroken
 from reconciler.model.circumstances import Promoted
 from reconciler.model.observation import HealthState
 from reconciler.model.recovery import Account, Proven
 from reconciler.model.succession import Place
 from reconciler.model.target import Target
+from reconciler.model.upgrade import Phase
 from reconciler.store import Transition
 from tests.build import NOW
 from tests.world import World
@@ -69,3 +72,24 @@ async def test_nothing_is_promoted_by_older_notes_than_what_was_seen_to_run_ther
     assert told(other, at - HOUR) == Promoted(work.target.version, at, unknown)
     assert told(other, at + HOUR) == Promoted(other.version, at + HOUR, "")
     assert told(work.target, at - HOUR) == Promoted(work.target.version, at - HOUR, "")
+
+
+async def test_what_is_still_being_taken_back_by_us_counts_as_failed_whatever_others_prove(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.deploy_first("1.0.0")
+    await world.settle()
+    [upgrade] = world.core.store.upgrades(environment="production")
+    world.core.store.quarantine(upgrade, reason="rolled back by grace")
+    monkeypatch.setattr(soak, "here", lambda _core, _environment: False)
+
+    def failed(**said: str) -> Mapping[tuple[str, str], str]:
+        world.core.elsewhere["production"] = Account(ended=said)
+        return pinning(world.core, "production", {}).failed
+
+    shut = {("api", "1.0.0"): "rolled back by grace"}
+    assert failed() == shut, "Git was not told of it"
+    told = {upgrade.operation: "restoring"}
+    assert failed(**told) == {}, "and has proved healthy since: others may have let it be tried again"
+    world.core.store.record(replace(upgrade, phase=Phase.REVERTING), event="reverting", detail="")
+    assert failed(**told) == shut
