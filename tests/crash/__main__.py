@@ -28,6 +28,10 @@ from tests.scenarios.hosts import OWN_NETWORK
 KILLS_OF_A_CAMPAIGN_MAX = 20
 WORKERS_MAX = 11
 """Each has ports of its own, below those that the kernel gives to connections."""
+WORKERS_PER_CORE = 2
+"""Half of the time a campaign waits for what it has started."""
+FAILURE_CHARACTERS = 1500
+"""Of the beginning and of the end of each failure that is shown again."""
 OWN = "CRASH_NETWORK"
 """Set where this is the process in a network of its own."""
 
@@ -69,7 +73,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of each plan's first campaign")
     parser.add_argument("--plan", choices=PLANS, action="append", help="this one alone, or these")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin nothing more after so many")
-    parser.add_argument("--workers", type=int, default=min(WORKERS_MAX, os.cpu_count() or 1))
+    parser.add_argument(
+        "--workers", type=int, default=min(WORKERS_MAX, WORKERS_PER_CORE * (os.cpu_count() or 1))
+    )
     asked = parser.parse_args()
     _in_a_network_of_its_own()
     os.umask(0o077)  # the daemon does not start where others could read what holds a secret
@@ -78,7 +84,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="ugs-crash-"))
     # Every plan's first campaign before any second one, so that each has its turn however little time there is.
     wanted = sorted(tasks(asked.plan or list(PLANS), asked.kills, asked.seed), key=lambda task: task.seed)
-    whole, failed = Tally(), 0
+    whole, failures = Tally(), list[str]()
     numbers: Queue[int] = multiprocessing.Queue()
     for number in range(asked.workers):
         numbers.put(number)
@@ -86,15 +92,25 @@ def main() -> int:
         for done in as_completed([pool.submit(one, folder, until_s, task) for task in wanted]):
             task, tally, wrong = done.result()
             whole.add(tally)
-            failed += bool(wrong)
             print(f"{task.plan}, seed {task.seed}: {tally.killed.total()} kills", flush=True)  # noqa: T201 - its output
             if wrong:
                 wrong = f"{wrong}\nit is all in {folder}/{task.plan}-{task.seed}\nreplay: {task.replay}"
+                failures.append(wrong)
                 print(wrong, flush=True)  # noqa: T201 - its output
     _tell(whole)
-    took_s = time.monotonic() - began_s
-    print(f"{whole.killed.total()} kills, {failed} of {len(wanted)} campaigns failed, in {took_s:.0f} s")  # noqa: T201 - its output
-    return 1 if failed else 0
+    # Once more, at the end of a long log, of which that may be all that is kept.
+    for wrong in failures:
+        print(short(wrong))  # noqa: T201 - its output
+    kills, took_s = whole.killed.total(), time.monotonic() - began_s
+    print(f"{kills} kills, {len(failures)} of {len(wanted)} campaigns failed, in {took_s:.0f} s")  # noqa: T201 - its output
+    return 1 if failures else 0
+
+
+def short(failure: str) -> str:
+    """The beginning, which says where it failed, and the end, which says how to see it again."""
+    begins, ends = failure[:FAILURE_CHARACTERS], failure[FAILURE_CHARACTERS:]
+    left_out = "\n[...]\n" if len(ends) > FAILURE_CHARACTERS else ""
+    return f"{begins}{left_out}{ends[-FAILURE_CHARACTERS:]}"
 
 
 def _tell(whole: Tally) -> None:
