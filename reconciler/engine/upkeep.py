@@ -10,7 +10,7 @@ from functools import partial
 
 from reconciler.drivers.base import Cause
 from reconciler.engine.core import Core
-from reconciler.engine.data.account import adopt_migrations
+from reconciler.engine.data.account import adopt_migrations, tell_adoption
 from reconciler.engine.monitor import Monitor
 from reconciler.engine.paced import ASIDE_MIN, Piece, written
 from reconciler.model.desired import Desired
@@ -169,6 +169,7 @@ def _adopted(core: Core, work: Workload, revision: str) -> None:
         core.store.deployed(work, revision=revision)
         core.store.healthy(work)
         adopt_migrations(core, work)
+        tell_adoption(core, work, revision)
         names = {"environment": work.environment, "service": work.service}
         core.store.audit("adopted", detail=str(work.target), **names)
     log.info("%s: %s %s runs already and is adopted", work.environment, work.service, work.target.version)

@@ -109,10 +109,10 @@ class _Said:
                 self.held[line.service] = line.operation, clean(line.held)
             if line.quarantined and (target := _target(line.quarantined)):
                 self.failed[line.operation] = _failed(sha, line, target, number)
-            elif line.outcome == Phase.SUCCEEDED and (target := _target(line.to)):
+            elif line.proved and (target := _target(line.to)):
                 self.proven.append((line.service, _proven(sha, line, target, number)))
                 self.ran[line.service, target] = None
-            elif line.outcome == Phase.SUCCEEDED and line.to is None:
+            elif line.proved and line.to is None:
                 self.removed[line.service] = number, line.place
 
     def _migrated(self, line: Line) -> None:
@@ -120,7 +120,7 @@ class _Said:
         version = target.version.text if target else ""
         for name, said in line.migrations.items():
             self.data[line.service][name] = Left(line.operation, version, SETTLED.get(said, "unknown"))
-        if line.outcome == Phase.SUCCEEDED and line.service in self.data:
+        if line.proved and line.service in self.data:
             known = self.data[line.service]
             known.update({name: replace(left, proven=left.state == "done") for name, left in known.items()})
 

@@ -11,17 +11,20 @@ from msgspec import Struct, field
 
 from reconciler.model.data import Recorded, said
 from reconciler.model.succession import Place
-from reconciler.model.upgrade import Upgrade
+from reconciler.model.target import Workload
+from reconciler.model.upgrade import Phase, Upgrade, operation_id
 
 NAME_CHARS_MAX = 300
 MIGRATIONS_MAX = 1_000
 YEAR_MAX = 9_000
 DURATION_S_MAX = 366 * 86_400.0
+ADOPTED = "adopted"
+"""The outcome of what was no upgrade: it ran already, and proved healthy as it was."""
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 class Line(Struct, frozen=True):
-    """One line of the notes, as `line_of` writes it."""
+    """One line of the notes, as `line_of` and `adoption_line` write it."""
 
     operation: str
     environment: str
@@ -59,6 +62,11 @@ class Line(Struct, frozen=True):
     def place(self) -> Place:
         return Place(self.epoch, self.row, self.said_at)
 
+    @property
+    def proved(self) -> bool:
+        """Whether `to` proved healthy, or, where there is none, was stopped as it was to be."""
+        return self.outcome in (Phase.SUCCEEDED, ADOPTED)
+
 
 def line_of(
     upgrade: Upgrade, recorded: Iterable[Recorded] = (), *, quarantined: bool = False, held: str = ""
@@ -92,6 +100,28 @@ def line_of(
         line["companions"] = [one.service for one in upgrade.companions]
     if upgrade.revert_commit:
         line["revert_commit"] = upgrade.revert_commit
+    return json.dumps(line)
+
+
+def adoption_id(work: Workload) -> str:
+    """The id under which a line says that this was adopted."""
+    return operation_id(work.environment, work.service, None, work.target, ADOPTED, 0)
+
+
+def adoption_line(work: Workload, recorded: Iterable[Recorded], *, place: Place) -> str:
+    """The line about what is adopted as it runs, as JSON. `recorded`: its service's migrations."""
+    states = {row.id: row.state for row in recorded}
+    line: dict[str, object] = {
+        "operation": adoption_id(work),
+        "environment": work.environment,
+        "service": work.service,
+        "to": str(work.target),
+        "outcome": ADOPTED,
+        "ended_at": place.at.isoformat(),
+        "migrations": {one.id: states.get(one.id, "undone") for one in work.release.migrations},
+    }
+    if place.epoch:
+        line |= {"epoch": place.epoch, "row": place.row}
     return json.dumps(line)
 
 

@@ -10,9 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.model.account import accounts
-from reconciler.model.recovery import Account, Commit
+from reconciler.model.data import Recorded
+from reconciler.model.git_notes import adoption_id, adoption_line
+from reconciler.model.recovery import Account, Commit, Left
+from reconciler.model.release import Migration, MigrationPhase
 from reconciler.model.succession import Place
 from reconciler.model.target import Target
+from tests.build import release, work
 from tests.counting import calls
 
 START = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -94,6 +98,26 @@ def test_what_is_not_ours_tells_nothing() -> None:
 
 
 @settings(max_examples=40)
+def test_what_was_adopted_proved_healthy_with_the_migrations_that_it_had_behind_it() -> None:
+    """Half of its upgrade had come to pass when that failed: what comes after was not applied."""
+    phases: dict[str, MigrationPhase] = {"early": "before", "late": "after"}
+    migrations = tuple(Migration(id=name, phase=phase, up=("up",)) for name, phase in phases.items())
+    runs = work(of=release("1.0.0", migrations=migrations))
+    row = Recorded("production", "api", "early", "1.0.0", "", "done", START, proven=True)
+    said = adoption_line(runs, [row], place=Place(3, 7, START))
+
+    account = production(said, failed("two", 2))
+    assert account.proven["api"].target == runs.target
+    assert account.proven["api"].place == Place(3, 7, START)
+    adopted = adoption_id(runs)
+    assert account.ended[adopted] == "adopted"
+    assert account.data["api"] == {
+        "early": Left(adopted, "1.0.0", "done", proven=True),
+        "late": Left(adopted, "1.0.0", "undone"),
+    }
+    assert accounts({"d" * 40: [said]}, ())["production"].removed == {}
+
+
 @given(st.lists(st.text() | st.binary().map(lambda data: data.decode("latin-1"))), st.text(), st.text())
 def test_nothing_that_anyone_can_push_stops_the_reading(lines: list[str], key: str, value: str) -> None:
     accounts({"d" * 40: lines}, [commit((key, value), ("Ugs-From", value), ("Ugs-Retry", value))])

@@ -46,6 +46,12 @@ def forget_everything(world: World) -> None:
         file.unlink()
 
 
+def lose_notes(world: World) -> None:
+    """Nobody was ever told of anything."""
+    shutil.rmtree(world.state / "mirror.git")
+    git(world.remote, "update-ref", "-d", "refs/notes/ugs")
+
+
 def refuse_notes(world: World) -> Path:
     """The remote's hook that does."""
     hook = world.remote / "hooks/update"
@@ -208,16 +214,37 @@ async def test_where_data_are_held_for_a_person_they_are_for_who_comes_next(
 
 
 async def test_what_runs_and_nobody_told_of_has_its_migrations_behind_it(world: World, shop: Shop) -> None:
-    """It was adopted as it is, so that no note tells of it; and something else is pinned by now."""
+    """The remote has lost its notes; and something else is pinned by now."""
     shop.bump("1.0.1", shop.ledger.migration("first"))
-    await world.settle()
-    forget_everything(world)
-    shutil.rmtree(world.state / "mirror.git")
-    git(world.remote, "update-ref", "-d", "refs/notes/ugs")
     await world.settle()
     await world.deliver()
     forget_everything(world)
+    lose_notes(world)
     shop.ledger.calls()
+    shop.bump("1.1.0", shop.ledger.migration("first"), shop.ledger.migration("second"))
+    await world.settle()
+    accept(world.core, world.fleet.passes, None, actor="ada")
+    await world.settle()
+    assert world.answers() == "1.1.0"
+    assert shop.ledger.calls()[:3] == ["save data", "verify data", "up second"]
+
+
+@pytest.mark.fault("DB-06")
+async def test_what_was_adopted_as_it_ran_and_has_stopped_has_its_migrations_behind_it(
+    world: World, shop: Shop
+) -> None:
+    """No upgrade was ever told of: the first daemon came when it ran already, and its database is lost."""
+    shop.bump("1.0.1", shop.ledger.migration("first"))
+    await world.settle()
+    forget_everything(world)
+    lose_notes(world)
+    await world.settle()
+    assert shop.states() == {"first": "done"}
+    await world.deliver()
+    forget_everything(world)
+    world.stop()
+    shop.ledger.calls()
+
     shop.bump("1.1.0", shop.ledger.migration("first"), shop.ledger.migration("second"))
     await world.settle()
     accept(world.core, world.fleet.passes, None, actor="ada")

@@ -13,6 +13,7 @@ from tests.simulation.data import Backup, Command
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
+NAMES = "environment", "service"
 RECORDED = {"up": "begun", "down": "undoing"}
 """By command: what is on record of the migration before it runs."""
 HEARD_S = 1.0
@@ -54,7 +55,13 @@ def no_migration_before_its_backup_is_verified_3_9(simulation: Simulation, comma
 
 def _is_untold(simulation: Simulation, command: Command) -> bool:
     """Whether a service was adopted by somebody else, or before the database was lost, was never upgraded, and does not
-    run: no note tells of it."""
+    run: no note tells of it, where its own did not arrive."""
+    adopted = (
+        '"outcome": "adopted"',
+        *(f'"{key}": "{name}"' for key, name in zip(NAMES, command.key, strict=True)),
+    )
+    if any(all(part in line for part in adopted) for _, _, line in simulation.remote.noted):
+        return False
     facts = [peer.facts for peer in simulation.peers]
     upgraded = any(
         (one.environment, one.service) == command.key and one.operation in known.touched - {command.operation}

@@ -16,14 +16,17 @@ from reconciler.engine.core import Core
 from reconciler.model import data
 from reconciler.model.data import ABSENT, Recorded
 from reconciler.model.errors import HostError, TransientError, UgsError
+from reconciler.model.git_notes import adoption_id, adoption_line
 from reconciler.model.notice import Notice
 from reconciler.model.observation import Observation
 from reconciler.model.permits import DATA, held_for_data
 from reconciler.model.recovery import Account, Left
 from reconciler.model.release import Release
+from reconciler.model.succession import Place
 from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import Upgrade
 from reconciler.model.version import Version
+from reconciler.store import Note
 
 log = logging.getLogger("ugs")
 HELD = "data held: "
@@ -195,6 +198,18 @@ def adopt_migrations(core: Core, work: Workload) -> None:
         if (state is None and (before or not ours)) or (state == "unknown" and before):
             left = Left("", version, "done", proven=True)
             core.store.migrated(_recorded(core, work.environment, work.service, migration.id, left))
+
+
+def tell_adoption(core: Core, work: Workload, revision: str) -> None:
+    """Have Git say, in its own time, what was adopted of a service with data: else nobody else would know that they
+    were migrated. Part of the caller's transaction."""
+    if not work.release.backup or core.hosted(work.environment):
+        return
+    epoch, row = core.epoch_and_row(work.environment)
+    recorded = core.store.migrations(work.environment, work.service)
+    line = adoption_line(work, recorded, place=Place(epoch, row, core.clock.now()))
+    core.store.write_note(Note(revision, adoption_id(work), line))
+    core.store.afterwards(core.wake.notes.set)
 
 
 def hold(core: Core, environment: str, service: str, reason: str) -> None:
