@@ -31,6 +31,11 @@ class Problem(Struct, frozen=True, order=True):
         return f"{self.place}: {path}{self.message}; {self.remedy}"
 
 
+def printable(text: str) -> str:
+    """What somebody else wrote, as a message may repeat it."""
+    return text if text.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in text)
+
+
 class UgsError(Exception):
     """The root of every expected error. `remedy` says what to do."""
 

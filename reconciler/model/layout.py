@@ -6,7 +6,7 @@ import re
 from collections.abc import Container
 from typing import Protocol
 
-from reconciler.model.errors import Place, Problem
+from reconciler.model.errors import Place, Problem, printable
 
 FOLDERS = ("releases", "environments")
 """All that is read of a repository."""
@@ -76,7 +76,3 @@ def _wrong(file: File) -> tuple[str, str] | None:
         remedy = "rename it with lower-case letters, digits and hyphens"
         return "the name is not one that can be used here", remedy
     return None
-
-
-def printable(path: str) -> str:
-    return path if path.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in path)

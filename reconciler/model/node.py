@@ -22,7 +22,7 @@ from ruamel.yaml.events import (
     StreamEndEvent,
 )
 
-from reconciler.model.errors import InputError, Place, Problem
+from reconciler.model.errors import InputError, Place, Problem, printable
 
 DEPTH_MAX = 20
 NODES_MAX = 12_000
@@ -160,7 +160,7 @@ def _node(event: Any, data: Any, style: str, end: int, **rest: Any) -> Node:
 
 def short(name: str) -> str:
     """A key as a message may repeat it: one short line."""
-    name = " ".join(name.split())
+    name = printable(" ".join(name.split()))
     return name if len(name) <= 60 else name[:57] + "..."
 
 

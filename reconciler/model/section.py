@@ -15,8 +15,8 @@ from msgspec import Struct
 from reconciler.model.data import contradictions
 from reconciler.model.document import SIZE_BYTES_MAX
 from reconciler.model.document import read as read_document
-from reconciler.model.errors import InputError, Place, Problem
-from reconciler.model.layout import REGULAR, File, is_document, misplaced, printable
+from reconciler.model.errors import InputError, Place, Problem, printable
+from reconciler.model.layout import REGULAR, File, is_document, misplaced
 from reconciler.model.manifest import parse_release
 from reconciler.model.parts import Merged, Part, main_is_missing, merge, parse_part
 from reconciler.model.release import Release

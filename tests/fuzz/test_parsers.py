@@ -80,6 +80,7 @@ def test_the_corpus_is_there_and_sound() -> None:
 
 @pytest.mark.fault("HR-07", "YM-01", "YM-02", "YM-03", "YM-04", "YM-07", "YM-08", "YM-09")
 @given(st.lists(damaged(MANIFESTS), min_size=1, max_size=3, unique_by=lambda one: one[0]))
+@example([("releases/orders/2.1.0.yaml", "\U00040000service: orders\n".encode())])
 def test_a_repository_is_always_read_and_what_is_wrong_has_its_place(files: list[tuple[str, bytes]]) -> None:
     found = snapshot(*(File(path, data) for path, data in files))
     for problem in found.problems:
