@@ -69,17 +69,18 @@ async def tell(
     world: World, commit: str, outcome: Phase, operation: str = "0123456789abcdef", **more: object
 ) -> None:
     """What another daemon writes of what is pinned into the notes, once it has the environment."""
-    target = world.fleet.core.desired["production"].workloads["api"].target
+    pinned = world.fleet.core.desired["production"].workloads.get("api")
+    target = str(pinned.target) if pinned else None
     line = {
         "operation": operation,
         "environment": "production",
         "service": "api",
         "from": None,
-        "to": str(target),
+        "to": target,
         "outcome": outcome.value,
         "ended_at": world.clock.now().isoformat(),
     }
     if outcome is not Phase.SUCCEEDED:
-        line |= {"reason": "answers status 500", "quarantined": str(target)}
+        line |= {"reason": "answers status 500", "quarantined": target}
     lines = {commit: {operation: json.dumps(line | more)}}
     await world.core.git(world.core.repository.mirror.add_notes, lines, at=world.clock.now())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import shutil
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -262,6 +263,12 @@ class World(FleetRepository):
         """End an engine that is at rest; the next use makes a new one on the same state."""
         self._closing.close()
         self._core = self._fleet = None
+
+    def wipe(self) -> None:
+        """Of an engine that is forgotten: all that it ever wrote is gone, save what keeps the services running."""
+        for path in self.state.iterdir():
+            if path.name != "services":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     # what came of it
 

@@ -160,7 +160,8 @@ class EnvironmentPass:
         if self._is_behind(recovery):
             self.told = await self.deciding.weighed(desired, await all_records(core, self.name, observed))
             return
-        await adopt(core, self.monitor, desired, observed, busy=self.busy, recovery=recovery)
+        if core.desired.fetched_at:  # else Git may yet tell of what is forgotten here
+            await adopt(core, self.monitor, desired, observed, busy=self.busy, recovery=recovery)
         records = await all_records(core, self.name, observed, self._still(desired))
         await flags.settle(core, desired, flags.Seen(observed, records.good))
         self.drifts.look(desired, observed, records, busy)

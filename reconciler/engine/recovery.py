@@ -101,6 +101,8 @@ class Recall:
         store.keep_recovery(EVERYWHERE, None)
         for name in behind:
             if not self._core.hosted(name):  # there each host has records of its own share
+                if _is_under_way(passes[name]):  # under a lease that has ended
+                    continue
                 await self._learn(name, LENT, accounts.get(name, Account()), tip, passes[name])
             leases.caught_up(name)
             passes[name].wake.set()
@@ -263,6 +265,11 @@ class Recall:
             self._core.store.record(ended, event=to.value, detail=ended.reason, notices=notices)
 
 
+def _is_under_way(here: EnvironmentPass) -> bool:
+    """Whether something may still change what runs. Its end begins the pass in which Git is asked again."""
+    return any(not task.done() for task in here.halt())
+
+
 def accept(core: Core, passes: Passes, environment: str | None, *, actor: str) -> list[str]:
     """A person's word that what is known now will do: upgrades start again. The environments that it ended for.
 
@@ -281,12 +288,9 @@ def accept(core: Core, passes: Passes, environment: str | None, *, actor: str) -
         for name in wanted:
             core.store.keep_recovery(name, None)
             core.store.audit("safe-mode-accepted", environment=name, actor=actor, detail=found[name].reason)
-            text = f"{name}: safe mode is over: accepted by {actor}"
-            core.store.tell(
-                Notice(
-                    name, "", sentence=text, severity="info", at=core.clock.now(), title=f"{name}: safe mode"
-                )
-            )
+            text, title = f"{name}: safe mode is over: accepted by {actor}", f"{name}: safe mode"
+            at = core.clock.now()
+            core.store.tell(Notice(name, "", sentence=text, severity="info", at=at, title=title))
     for name in wanted:
         if name in passes:
             passes[name].wake.set()

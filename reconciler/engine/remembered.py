@@ -9,7 +9,7 @@ from reconciler.engine.core import Core
 from reconciler.model.recovery import Account, Failed, Proven
 from reconciler.model.succession import Place, is_news
 from reconciler.model.target import Workload
-from reconciler.model.upgrade import Phase, Upgrade
+from reconciler.model.upgrade import NOT_BEGUN, Phase, Upgrade
 
 
 class Remembered:
@@ -59,9 +59,19 @@ class Remembered:
         return good is None or is_news(one.place, self._place(service, *good), known_to=self._known_to)
 
     def is_gone(self, service: str, place: Place) -> bool:
-        """Whether it was stopped on purpose after it last proved healthy, as far as that is remembered."""
+        """Whether it was stopped on purpose after it last proved healthy, as far as that is remembered: be it by who
+        had begun that before others got the environment, and was so late that it waits here still."""
         good = self._good(service)
-        return good is not None and is_news(place, self._place(service, *good), known_to=self._known_to)
+        if good is None:
+            return False
+        waiting = self._store.upgrades(environment=self._environment, service=service, unfinished=True)
+        late = any(
+            one.to is None
+            and one.phase in NOT_BEGUN
+            and self.account.ended.get(one.operation) == Phase.SUCCEEDED
+            for one in waiting
+        )
+        return late or is_news(place, self._place(service, *good), known_to=self._known_to)
 
     def is_proven_since(self, upgrade: Upgrade) -> bool:
         """Whether the target of an upgrade of ours succeeded after it stood as it does."""

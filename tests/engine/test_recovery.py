@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from reconciler.engine import people, recovery
 from reconciler.engine.permits import hold, release_hold
 from reconciler.engine.repository import Fetched
+from reconciler.model.errors import TransientError
 from reconciler.model.lease import Claim
 from reconciler.model.upgrade import Phase
 from reconciler.store import EVERYWHERE
@@ -338,3 +339,69 @@ async def test_what_git_ended_while_an_effect_was_under_way_stays_ended(world: W
     free.set()
     await world.rest()
     assert world.newest() == ended
+
+
+async def test_nothing_is_adopted_before_git_was_asked_what_is_forgotten_here(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the remote went silent between the fetch and the question."""
+    world.deploy_first("1.0.0")
+    await world.settle()
+    await world.deliver()
+    world.forget()
+    world.wipe()
+
+    def silent(*_: object) -> None:
+        raise TransientError("the remote does not answer", "it is tried again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(recovery.Recall, "_compare", silent)
+        with pytest.raises(TransientError):
+            await world.fleet.refresh()
+        await world.a_pass()
+        assert (world.answers(), last_good(world)) == ("1.0.0", [])
+    await world.settle()
+    assert last_good(world) == ["1.0.0"]
+
+
+async def test_a_removal_that_waits_here_and_was_carried_out_elsewhere_counts_however_late_it_was(
+    world: World,
+) -> None:
+    """Who had begun it before we got the environment came to its end after that, as one who was stopped meanwhile."""
+    world.leased, world.more = True, "policy: {prune: true}\n"
+    rival = Rival(world)
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        world.pin(None)
+        commit = world.merge("Remove all of it")
+        await world.settle()
+        waits = world.newest()
+        assert waits is not None
+        assert (waits.phase, last_good(world)) == (Phase.WAITING, ["1.0.0"])
+        await bob_takes_it(world, rival)
+        world.stop()
+        await tell(world, commit, Phase.SUCCEEDED, waits.operation, epoch=1, row=1)
+        await bob_gives_it_back(world, rival)
+        await world.settle()
+        assert (world.answers(), last_good(world)) == ("", [])
+
+
+async def test_what_is_under_way_is_let_go_before_git_is_heard(world: World) -> None:
+    world.leased = True
+    rival = Rival(world)
+    world.deploy_first("1.0.0")
+    async with world.holding():
+        await world.settle()
+        free = world.hold("apply")
+        world.bump("1.1.0")
+        left = await world.reach(Phase.APPLYING)
+        await bob_takes_it(world, rival)
+        await bob_gives_it_back(world, rival)
+        await world.fleet.refresh()
+        assert world.newest() == left, "what it is about to do is not done yet"
+        free.set()
+        await world.settle()
+        assert "recalled" in world.events()
+        [*_, ended] = sorted(world.upgrades(), key=lambda one: one.operation == left.operation)
+        assert ended.reason == "it was in another daemon's hands: what came of it is not known"

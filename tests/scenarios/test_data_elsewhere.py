@@ -149,6 +149,32 @@ async def test_a_new_version_that_could_not_be_taken_back_keeps_its_data_and_is_
     ]
 
 
+@pytest.mark.fault("DB-07")
+async def test_what_was_done_to_data_since_a_copy_was_made_of_the_database_nobody_knows(
+    world: World, shop: Shop
+) -> None:
+    """In the copy the migration is applied; it has been taken back since, and Git was not told yet."""
+    await world.settle()
+    older = world.folder / "older.db"
+
+    def copy() -> None:
+        with (
+            closing(sqlite3.connect(world.state / "ugs.db")) as now,
+            closing(sqlite3.connect(older)) as kept,
+        ):
+            now.backup(kept)
+
+    world.at["stop:begun"] = copy
+    shop.bump("1.1.0", shop.ledger.migration("first"), mode="unhealthy")
+    await world.settle()
+    assert (world.answers(), shop.states()) == ("1.0.0", {"first": "undone"})
+    forget_everything(world)
+    older.rename(world.state / "ugs.db")
+
+    await world.settle()
+    assert shop.states() == {"first": "unknown"}
+
+
 @pytest.mark.fault("DB-06")
 async def test_what_runs_healthy_tells_of_what_came_before_it_and_of_nothing_after(
     world: World, shop: Shop

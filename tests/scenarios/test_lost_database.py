@@ -41,13 +41,6 @@ def older(world: World) -> None:
     shutil.copy(world.folder / "older.db", world.state / "ugs.db")
 
 
-def wiped(world: World) -> None:
-    """All that the daemon ever wrote is gone, save what keeps the services running."""
-    for path in world.state.iterdir():
-        if path.name != "services":
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
 async def two_versions(world: World) -> None:
     """1.0.0 ran; then 1.1.0 proved healthy, and Git was told."""
     world.deploy_first("1.0.0")
@@ -72,7 +65,7 @@ def why(world: World) -> str:
         pytest.param(gone, "ugs.db was gone", marks=pytest.mark.fault("DB-06")),
         pytest.param(damaged, "it is kept as", marks=pytest.mark.fault("DB-06")),
         pytest.param(older, "ugs.db is older than it was", marks=pytest.mark.fault("DB-07")),
-        pytest.param(wiped, "the remote remembers row", marks=pytest.mark.fault("DB-07")),
+        pytest.param(World.wipe, "the remote remembers row", marks=pytest.mark.fault("DB-07")),
     ],
 )
 async def test_what_runs_goes_on_and_only_a_later_commit_starts_anything(
@@ -163,7 +156,7 @@ async def test_what_failed_is_known_from_git_and_not_tried_again(world: World) -
     operation = world.upgrades()[0].operation
     assert world.phases()[-1] == "reverted"
     world.forget()  # the note was never pushed: the revert's trailers alone tell of it
-    wiped(world)
+    world.wipe()
     await world.settle()
     accept(world.core, world.fleet.passes, "production", actor="ada")
 

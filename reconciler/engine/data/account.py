@@ -106,7 +106,7 @@ async def recalled(
     seen = await core.drive(
         environment, core.driver(environment).observe, core.site_of(environment), environment
     )
-    rows = await _rows(core, environment, account, describe)
+    rows = await _rows(core, environment, account, describe, lost=lost)
     rows += _running(core, environment, seen, rows)
     for service, names in _strange(core, environment, rows, carried).items():
         good = proven.get(service) or _good(core, environment, service)
@@ -223,14 +223,18 @@ def _good(core: Core, environment: str, service: str) -> Target | None:
     return next((work.target for work, _ in core.store.good(environment, service, limit=1)), None)
 
 
-async def _rows(core: Core, environment: str, account: Account, describe: Describe) -> list[Recorded]:
+async def _rows(
+    core: Core, environment: str, account: Account, describe: Describe, *, lost: bool
+) -> list[Recorded]:
     """The migrations of which Git knows better in what state they are than what is on record here."""
     known = {(row.service, row.id): row for row in core.store.migrations(environment)}
+    under_way = {one.operation for one in core.store.upgrades(environment=environment, unfinished=True)}
+    old = under_way if lost else frozenset[str]()
     found = {
         (service, name): _recorded(core, environment, service, name, left)
         for service, by_id in account.data.items()
         for name, left in by_id.items()
-        if _is_better(left, known.get((service, name)))
+        if _is_better(left, known.get((service, name)), old)
     }
     for service, target in account.ran:
         for release in await _proven(core, environment, service, target, describe):
@@ -241,11 +245,13 @@ async def _rows(core: Core, environment: str, account: Account, describe: Descri
     return list(found.values())
 
 
-def _is_better(left: Left, known: Recorded | None) -> bool:
+def _is_better(left: Left, known: Recorded | None, old: Collection[str]) -> bool:
+    """`old`: operations that were under way in a database that is not the newest: what they did since is not in it."""
     if known is None:
         return True
     if known.operation == left.operation:  # its last word, or none that comes after ours
-        return left.state != "unknown" and (known.state, known.proven) != (left.state, left.proven)
+        said = left.state != "unknown" or left.operation in old
+        return said and (known.state, known.proven) != (left.state, left.proven)
     return known.operation != ""  # what was adopted has proved healthy since
 
 
