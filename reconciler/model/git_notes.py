@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from reconciler.model.data import Recorded, said
 from reconciler.model.succession import Place
-from reconciler.model.target import Workload
+from reconciler.model.target import Target, Workload
 from reconciler.model.upgrade import Phase, Upgrade, operation_id
 
 NAME_CHARS_MAX = 300
@@ -103,16 +103,16 @@ def line_of(
     return json.dumps(line)
 
 
-def adoption_id(work: Workload) -> str:
+def adoption_id(environment: str, service: str, target: Target) -> str:
     """The id under which a line says that this was adopted."""
-    return operation_id(work.environment, work.service, None, work.target, ADOPTED, 0)
+    return operation_id(environment, service, None, target, ADOPTED, 0)
 
 
 def adoption_line(work: Workload, recorded: Iterable[Recorded], *, place: Place) -> str:
     """The line about what is adopted as it runs, as JSON. `recorded`: its service's migrations."""
     states = {row.id: row.state for row in recorded}
     line: dict[str, object] = {
-        "operation": adoption_id(work),
+        "operation": adoption_id(work.environment, work.service, work.target),
         "environment": work.environment,
         "service": work.service,
         "to": str(work.target),

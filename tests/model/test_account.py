@@ -109,7 +109,7 @@ def test_what_was_adopted_proved_healthy_with_the_migrations_that_it_had_behind_
     account = production(said, failed("two", 2))
     assert account.proven["api"].target == runs.target
     assert account.proven["api"].place == Place(3, 7, START)
-    adopted = adoption_id(runs)
+    adopted = adoption_id("production", "api", runs.target)
     assert account.ended[adopted] == "adopted"
     assert account.data["api"] == {
         "early": Left(adopted, "1.0.0", "done", proven=True),

@@ -44,7 +44,7 @@ class Facts:
         """By service, what proved healthy, the last first."""
         self.proven_s: dict[tuple[str, str, Target], float] = {}
         self.proven_by: dict[tuple[str, str, Target], str] = {}
-        """By which upgrade; not there where it was adopted, which no note tells of."""
+        """By which upgrade; not there where it was adopted."""
         self.adopted: set[tuple[str, str, Target]] = set()
         """What this daemon itself has adopted."""
         self.removed: dict[Key, tuple[str, list[Target]]] = {}

@@ -10,6 +10,7 @@ from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from reconciler.model.git_notes import adoption_id
 from reconciler.model.lease import ref_of
 from reconciler.model.target import Target
 from reconciler.model.upgrade import Phase, Upgrade
@@ -172,6 +173,11 @@ def _proofs(simulation: Simulation, service: str, at_s: float) -> list[Proof]:
     first."""
     facts = simulation.facts
     found = [Proof(facts.proven_s[one], one[2]) for one in facts.adopted if one[:2] == (BEFORE, service)]
+    for peer in simulation.peers:
+        for adopted in peer.facts.adopted if peer is not simulation else ():
+            by = adoption_id(*adopted)
+            if adopted[:2] == (BEFORE, service) and told_s(simulation, by) < at_s:
+                found.append(Proof(peer.facts.proven_s[adopted], adopted[2], by))
     for peer, one in _upgrades(simulation, service):
         settled_s = facts.settled_s.get(one.operation, math.inf)
         told = peer is simulation or told_s(simulation, one.operation) < at_s

@@ -208,7 +208,8 @@ def tell_adoption(core: Core, work: Workload, revision: str) -> None:
     epoch, row = core.epoch_and_row(work.environment)
     recorded = core.store.migrations(work.environment, work.service)
     line = adoption_line(work, recorded, place=Place(epoch, row, core.clock.now()))
-    core.store.write_note(Note(revision, adoption_id(work), line))
+    operation = adoption_id(work.environment, work.service, work.target)
+    core.store.write_note(Note(revision, operation, line))
     core.store.afterwards(core.wake.notes.set)
 
 
