@@ -106,7 +106,7 @@ async def test_who_lost_the_database_applies_no_migration_again(world: World, sh
 async def test_what_was_told_before_migrations_were_is_known_by_what_proved_healthy(
     world: World, shop: Shop
 ) -> None:
-    """As older versions of UGS wrote it."""
+    """As older versions of UGS wrote it; and nothing runs that could tell of it."""
     no_notes = refuse_notes(world)
     await world.settle()
     for version, names in (("1.1.0", ("first",)), ("1.2.0", ("first", "second"))):
@@ -118,6 +118,7 @@ async def test_what_was_told_before_migrations_were_is_known_by_what_proved_heal
     await world.fleet.refresh()
     await tell(world, world.tip(), Phase.SUCCEEDED)
     forget_everything(world)
+    world.stop()
 
     await world.settle()
     assert shop.states() == {"first": "done", "second": "done"}

@@ -442,11 +442,17 @@ MUTATIONS = {
         "pass",
         kind="lost+data",
     ),
-    "what proved healthy elsewhere has no migrations behind it": Mutation(
-        "reconciler.engine.data.account:_rows",
-        "in account.ran:",
-        "in ():",
+    "what runs is adopted before Git was asked of it": Mutation(
+        "reconciler.engine.reconcile:EnvironmentPass._pass",
+        "if core.desired.fetched_at:",
+        "if True:",
         kind="lost+data",
+    ),
+    "what is under way under an older lease is ended at once": Mutation(
+        "reconciler.engine.recovery:_is_under_way", "return any(", "return False and any(", kind="promoted"
+    ),
+    "what an older database says of data still counts": Mutation(
+        "reconciler.engine.data.account:_rows", "under_way if lost else", "() if lost else", kind="lost+data"
     ),
     "data that were lost sight of hold nothing": Mutation(
         "reconciler.engine.data.account:Recalled.record",
@@ -625,12 +631,6 @@ MUTATIONS = {
     ),
     "steps that are left to people are promoted": Mutation(
         "reconciler.model.promotion:_scope", "elif step not in rule.classes:", "elif False:", kind="promoted"
-    ),
-    "what failed in our own hands is taken from another daemon": Mutation(
-        "reconciler.engine.soak:proved",
-        "if remembered.has_failed_since(",
-        "if False and remembered.has_failed_since(",
-        kind="promoted",
     ),
     "a policy that is taken away meanwhile ends the daemon": Mutation(
         "reconciler.engine.trains:train_of", "| {name: desired.environment}", "| {}", kind="promoted"
