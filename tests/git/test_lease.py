@@ -103,6 +103,18 @@ def test_a_hook_that_declines_is_a_refusal_and_the_others_move(
     assert isinstance(answers["staging"], str)
 
 
+def test_whoever_comes_too_late_is_told_so_also_where_a_hook_declines(
+    open_register: OpenRegister, hook: Callable[[str, str], None]
+) -> None:
+    """Else he whom the remote refuses would never know that another has it."""
+    ours, theirs = open_register(), open_register("theirs")
+    first = put(ours, ABSENT, "one")
+    put(theirs, first, "two")
+    hook("update", 'echo "no leases here" >&2; exit 1')
+    late = ours.swap({"production": Move(first, "Lease", "three")}, at=AT)
+    assert isinstance(late["production"], PushRejected)
+
+
 def test_a_lost_answer_may_pass_and_the_next_look_tells(
     open_register: OpenRegister, hook: Callable[[str, str], None]
 ) -> None:

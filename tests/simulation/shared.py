@@ -49,7 +49,8 @@ class SharedRegister(Register):
         return f"let the daemon push {name}"
 
     def _swap(self, name: str, move: Move) -> str | Late | Refused:
-        if self._weather.now_s < self.refused_s.get(name, 0.0):
+        stands = self.refs.get(name, ("", ""))[0] == move.expected  # else git itself sends nothing
+        if stands and self._weather.now_s < self.refused_s.get(name, 0.0):
             return Refused("a hook refuses it", "let the daemon push")
         done = super()._swap(name, move)
         if isinstance(done, str):
