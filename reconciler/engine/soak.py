@@ -15,11 +15,11 @@ from reconciler.model.circumstances import Promoted
 from reconciler.model.environment import Environment
 from reconciler.model.errors import UgsError
 from reconciler.model.promotion import Stage
-from reconciler.model.recovery import Account
+from reconciler.model.recovery import Account, Failed
 from reconciler.model.stamped import promoting
 from reconciler.model.train import upstream
 from reconciler.model.version import Version
-from reconciler.store import Transition
+from reconciler.store import Quarantine, Transition
 
 log = logging.getLogger("ugs")
 DEGRADED, UNKNOWN, FAILED = "is degraded", "has a health that is not known", "failed"
@@ -83,30 +83,31 @@ def stage(core: Core, environment: str, place: Environment | None) -> Stage:
 def pinning(core: Core, environment: str, pins: Mapping[str, Version]) -> Stage:
     """The same of one that is there, and has these pins."""
     found = {service: one for service in pins if (one := proved(core, environment, service))}
+    rows = core.store.quarantined(environment)
     if here(core, environment):
-        failed = {
-            (row.service, row.target.version.text): row.reason for row in core.store.quarantined(environment)
-        }
         unknown = f"{environment} is in safe mode" if core.store.recovery(environment) else ""
-        return Stage(environment, found, failed, pins, unknown)
+        return Stage(environment, found, _shut(rows), pins, unknown)
     account = core.elsewhere.get(environment)
     if account is None:
         return Stage(
             environment, pins=pins, unknown=f"what became of upgrades in {environment} is not known here"
         )
-    failed = {(one.service, one.target.version.text): one.reason for one in account.failed} | {
-        (row.service, row.target.version.text): row.reason
-        for row in core.store.quarantined(environment)
-        if _is_ours(core, account, row.operation)
-    }
-    return Stage(environment, found, failed, pins)
+    ours = [row for row in rows if _is_ours(core, account, row.operation)]
+    return Stage(environment, found, _shut([*account.failed, *ours]), pins)
+
+
+def _shut(failed: Iterable[Failed | Quarantine]) -> dict[tuple[str, str], str]:
+    """By service and version: why it failed."""
+    return {(one.service, one.target.version.text): one.reason for one in failed}
 
 
 def _is_ours(core: Core, account: Account, operation: str) -> bool:
     """Whether what failed is still for this daemon to see to the end, or to tell: as what a person took back in its
     hands just before others got the environment, in which it may have proved healthy without their knowing."""
-    known, is_told = core.store.upgrade(operation), operation in account.ended or operation in account.reverts
-    return not is_told or (known is not None and not known.final)
+    if operation not in account.ended and operation not in account.reverts:
+        return True
+    known = core.store.upgrade(operation)
+    return known is not None and not known.final
 
 
 def places_of(core: Core) -> dict[str, Environment]:

@@ -403,5 +403,6 @@ async def test_what_is_under_way_is_let_go_before_git_is_heard(world: World) -> 
         free.set()
         await world.settle()
         assert "recalled" in world.events()
-        [*_, ended] = sorted(world.upgrades(), key=lambda one: one.operation == left.operation)
+        ended = world.core.store.upgrade(left.operation)
+        assert ended is not None
         assert ended.reason == "it was in another daemon's hands: what came of it is not known"

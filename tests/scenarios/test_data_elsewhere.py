@@ -92,6 +92,17 @@ async def forgotten(world: World, shop: Shop, *steps: tuple[str, str]) -> None:
     shop.ledger.calls()
 
 
+async def the_second_alone_is_applied(world: World, shop: Shop) -> None:
+    """As a release with two migrations is pinned after the database was lost, and a person accepts what is known."""
+    shop.ledger.calls()
+    shop.bump("1.1.0", shop.ledger.migration("first"), shop.ledger.migration("second"))
+    await world.settle()
+    accept(world.core, world.fleet.passes, None, actor="ada")
+    await world.settle()
+    assert world.answers() == "1.1.0"
+    assert shop.ledger.calls()[:3] == ["save data", "verify data", "up second"]
+
+
 @pytest.mark.fault("DB-06")
 async def test_who_lost_the_database_applies_no_migration_again(world: World, shop: Shop) -> None:
     await forgotten(world, shop, ("1.1.0", "first"), ("1.2.0", "second"))
@@ -247,13 +258,7 @@ async def test_what_runs_and_nobody_told_of_has_its_migrations_behind_it(world: 
     await world.deliver()
     forget_everything(world)
     lose_notes(world)
-    shop.ledger.calls()
-    shop.bump("1.1.0", shop.ledger.migration("first"), shop.ledger.migration("second"))
-    await world.settle()
-    accept(world.core, world.fleet.passes, None, actor="ada")
-    await world.settle()
-    assert world.answers() == "1.1.0"
-    assert shop.ledger.calls()[:3] == ["save data", "verify data", "up second"]
+    await the_second_alone_is_applied(world, shop)
 
 
 @pytest.mark.fault("DB-06")
@@ -270,14 +275,7 @@ async def test_what_was_adopted_as_it_ran_and_has_stopped_has_its_migrations_beh
     await world.deliver()
     forget_everything(world)
     world.stop()
-    shop.ledger.calls()
-
-    shop.bump("1.1.0", shop.ledger.migration("first"), shop.ledger.migration("second"))
-    await world.settle()
-    accept(world.core, world.fleet.passes, None, actor="ada")
-    await world.settle()
-    assert world.answers() == "1.1.0"
-    assert shop.ledger.calls()[:3] == ["save data", "verify data", "up second"]
+    await the_second_alone_is_applied(world, shop)
 
 
 @pytest.mark.parametrize("done", [True, False], ids=["it was applied", "it was not"])

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from reconciler.model.git_notes import adoption_id
 from reconciler.model.target import Workload
 from reconciler.model.upgrade import Phase, Upgrade
 from tests.simulation import fleet
 from tests.simulation.data import Backup, Command
+from tests.simulation.relay import told_s
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
-NAMES = "environment", "service"
 RECORDED = {"up": "begun", "down": "undoing"}
 """By command: what is on record of the migration before it runs."""
 HEARD_S = 1.0
@@ -56,13 +58,10 @@ def no_migration_before_its_backup_is_verified_3_9(simulation: Simulation, comma
 def _is_untold(simulation: Simulation, command: Command) -> bool:
     """Whether a service was adopted by somebody else, or before the database was lost, was never upgraded, and does not
     run: no note tells of it, where its own did not arrive."""
-    adopted = (
-        '"outcome": "adopted"',
-        *(f'"{key}": "{name}"' for key, name in zip(NAMES, command.key, strict=True)),
-    )
-    if any(all(part in line for part in adopted) for _, _, line in simulation.remote.noted):
-        return False
     facts = [peer.facts for peer in simulation.peers]
+    adopted = (one for known in facts for one in known.adopted if one[:2] == command.key)
+    if any(told_s(simulation, adoption_id(*one)) < math.inf for one in adopted):
+        return False
     upgraded = any(
         (one.environment, one.service) == command.key and one.operation in known.touched - {command.operation}
         for known in facts
